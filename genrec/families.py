@@ -1,0 +1,194 @@
+"""The eight families of components: what each takes, what it gives, and the registry that holds it.
+
+A component is a frozen pydantic model: its fields are the keys of its recipe block, their docstrings its help, and one
+verb does the work. Verbs in a base class with a body are defaults that a plugin may leave alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+
+from genrec.registry import Registry, source_hash
+from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
+
+if TYPE_CHECKING:
+    from genrec.model.contracts import BuildContext, DecoderModule, HistoryEncoderModule, TaskModule
+
+
+class Component(BaseModel, ABC):
+    """What all components have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    type_name: ClassVar[str] = ""
+    """The name under which it is registered, the ``type`` of its recipe block."""
+    is_random: ClassVar[bool] = False
+    """Whether its work depends on the seed; where it does not, the stage is shared by all seeds."""
+
+    def block(self) -> dict[str, Any]:
+        """Its recipe block with every default written out, plain data, without ``SerializeAsAny`` surprises."""
+        return {"type": self.type_name, **{name: _plain(getattr(self, name)) for name in type(self).model_fields}}
+
+    def identity(self) -> dict[str, Any]:
+        """What decides its work, for the address of a finished stage: its block and the source that implements it.
+
+        A component that reads files (weights, somebody's codes) adds their fingerprints.
+        """
+        return {"block": self.block(), "source": source_hash(type(self))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Component):
+        return value.block()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+class DatasetSource(Component):
+    """Files, or a recipe for making data, -> a :class:`Dataset`."""
+
+    @abstractmethod
+    def load(self, data: Path | None) -> Dataset:
+        """Read the data.
+
+        Args:
+            data: what ``--data`` or ``GENREC_DATA`` says; :func:`genrec.datasets._folder.find` turns it and the
+                component's ``folder`` into the place to read.
+
+        Raises:
+            DataError: a file is missing (the text says what to put where) or malformed (file and line).
+        """
+
+
+class ItemEncoder(Component):
+    """Catalog and training histories -> one vector an item. It sees nothing else, so nothing can leak."""
+
+    @abstractmethod
+    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+        """Encode every item.
+
+        Args:
+            catalog: all items, those never seen in training included.
+            train: training histories only.
+            seed: for encoders with ``is_random``.
+
+        Raises:
+            DataError: weights or files are missing; the text says what to put where.
+        """
+
+
+class Tokenizer(Component):
+    """Item vectors -> semantic IDs."""
+
+    @abstractmethod
+    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+        """Give every present item a code of its own.
+
+        Args:
+            vectors: one vector an item; absent items get no code.
+            seed: for tokenizers with ``is_random``.
+            keys: the source's key of each item, for tokenizers that read codes from a file.
+        """
+
+
+class HistoryEncoder(Component):
+    """Builds the module that reads a user's items."""
+
+    dim: PositiveInt = 128
+    """Width D of the model: of item embeddings, states and decoders."""
+    max_history: PositiveInt = 20
+    """Most recent items that are read."""
+    share: Literal["all", "items", "none"] = "all"
+    """One history encoder for all streams (the paper), the item table alone in common, or one for each stream."""
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> HistoryEncoderModule:
+        """The module, with fresh weights from torch's global generator (the caller seeds it)."""
+
+
+class Decoder(Component):
+    """Builds the module that writes one stream's codes."""
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> DecoderModule:
+        """The module for the stream ``context.stream``, with fresh weights from torch's global generator."""
+
+
+class Task(Component):
+    """Builds the module that gives one auxiliary loss."""
+
+    weight: NonNegativeFloat = 1.0
+    """Factor of this loss in the total; tasks of one type share it (EAGER, eq. 6), so a third stream does not
+    double it."""
+
+    def streams_used(self) -> tuple[str, ...]:
+        """Names of the streams it needs, for ``validate``; empty means whichever there are."""
+        return ()
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> TaskModule:
+        """The module, with fresh weights from torch's global generator."""
+
+
+class Merge(Component):
+    """The streams' candidates -> one ranking."""
+
+    needs_scores: ClassVar[bool] = False
+    """Whether every stream must give its exact log-probability of every candidate."""
+
+    def fit(self, candidates: Candidates, targets: np.ndarray) -> Merge:
+        """A merge fitted on validation candidates and their targets (B,); by default there is nothing to fit."""
+        return self
+
+    @abstractmethod
+    def merge(self, candidates: Candidates, *, top_n: int) -> Ranking:
+        """Rank each user's candidates, at most ``top_n``."""
+
+
+class FittedBaseline(ABC):
+    """A baseline that has seen the training histories."""
+
+    @abstractmethod
+    def rank(self, histories: Histories, *, top_n: int, exclude_seen: bool) -> Ranking:
+        """Rank the whole catalogue for each user; ``exclude_seen`` leaves out the items of the history."""
+
+
+class Baseline(Component):
+    """A yardstick: a method that every table shows beside the recipe's own."""
+
+    @abstractmethod
+    def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedBaseline:
+        """Learn from training histories."""
+
+
+datasets: Registry[DatasetSource] = Registry("datasets", "dataset")
+item_encoders: Registry[ItemEncoder] = Registry("item_encoders", "item encoder")
+tokenizers: Registry[Tokenizer] = Registry("tokenizers", "tokenizer")
+history_encoders: Registry[HistoryEncoder] = Registry("history_encoders", "history encoder")
+decoders: Registry[Decoder] = Registry("decoders", "decoder")
+tasks: Registry[Task] = Registry("tasks", "task")
+merges: Registry[Merge] = Registry("merges", "merge")
+baselines: Registry[Baseline] = Registry("baselines", "baseline")
+
+FAMILIES: tuple[Registry[Any], ...] = (
+    datasets,
+    item_encoders,
+    tokenizers,
+    history_encoders,
+    decoders,
+    tasks,
+    merges,
+    baselines,
+)

@@ -1,0 +1,152 @@
+"""What the modules of a model promise each other: the contracts of history encoders, decoders and tasks.
+
+A decoder speaks of trie nodes and items only; how a node becomes a vector is its vocabulary's business
+(:mod:`genrec.model.vocabularies`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from genrec.search.trie import Trie
+from genrec.types import ItemVectors, SemanticIds
+
+if TYPE_CHECKING:
+    from genrec.model.vocabularies import Vocabulary
+
+
+@dataclass(frozen=True)
+class StreamContext:
+    """What is known of one stream before any module exists."""
+
+    ids: SemanticIds
+    trie: Trie
+    vectors: ItemVectors
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What a component may know when it builds its module."""
+
+    num_items: int
+    dim: int
+    max_history: int
+    streams: Mapping[str, StreamContext]
+    stream: str | None = None
+    """The stream a decoder or an unshared history encoder is built for."""
+    item_table: nn.Embedding | None = None
+    """For a history encoder: the table to use instead of a new one (``share: items``). For a decoder: the item table
+    of its history encoder, (num_items + 1, D), the last row is padding; None where items have no table."""
+    decoders: Mapping[str, DecoderModule] | None = None
+    """For tasks: the decoders, whose vocabularies a task may share."""
+
+    def of_stream(self, name: str, **changes: Any) -> BuildContext:
+        """The same context seen from one stream."""
+        return replace(self, stream=name, **changes)
+
+    @property
+    def own(self) -> StreamContext:
+        """The stream this context belongs to."""
+        assert self.stream is not None
+        return self.streams[self.stream]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Users' histories, read."""
+
+    states_BTD: Tensor
+    mask_BT: Tensor
+    """True where a history item stands; items come first, padding last. Every row has at least one item."""
+    is_causal: bool
+    """Whether state t has seen items 0..t alone, so that it can stand for the prefix that ends there."""
+
+    @property
+    def last_BD(self) -> Tensor:
+        """The state of each user's most recent item."""
+        last = self.mask_BT.sum(1) - 1
+        return self.states_BTD[torch.arange(len(last), device=last.device), last]
+
+    def rows(self, index: Tensor | slice) -> Encoded:
+        """Some of the users."""
+        return Encoded(self.states_BTD[index], self.mask_BT[index], self.is_causal)
+
+
+class HistoryEncoderModule(nn.Module, ABC):
+    """Histories of item numbers -> states."""
+
+    item_table: nn.Embedding | None = None
+    """(num_items + 1, D), the last row is padding; None for encoders without one."""
+
+    @abstractmethod
+    def forward(self, history_BT: Tensor) -> Encoded:
+        """Read histories padded at the end with ``num_items``."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one decoder says of N known targets, teacher-forced."""
+
+    log_probs_NL: Tensor
+    """Log-probability of each code of the target given the ones before; 0 where the target has no code."""
+    hidden_NLD: Tensor
+    """The state from which each code was predicted."""
+    summary_ND: Tensor | None
+    """The state of the summary token; None where the caller did not ask for it."""
+    present_N: Tensor
+    """Whether the target has codes in this stream, bool."""
+    target_N: Tensor
+    """The targets' item numbers, the same for all streams."""
+
+
+class DecoderModule(nn.Module, ABC):
+    """Writes the codes of one stream."""
+
+    vocabulary: Vocabulary
+
+    @abstractmethod
+    def forward(
+        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+    ) -> Outputs:
+        """Score known targets (teacher forcing).
+
+        Args:
+            encoded: B histories.
+            target_BQ: item numbers; negative entries are left out, the others become axis N in row-major order.
+            each_position: query q of a row sees the history up to its item q (``encoded.is_causal``, Q = T);
+                otherwise every query of a row sees the whole history.
+            with_summary: whether ``summary_ND`` is wanted.
+        """
+
+    @abstractmethod
+    def begin(self, encoded: Encoded) -> Any:
+        """What :meth:`expand` needs of B users, computed once and shared by all their beams."""
+
+    @abstractmethod
+    def expand(self, state: Any, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        """Log-probabilities of every child of some trie nodes.
+
+        Args:
+            state: from :meth:`begin`; may be changed (it carries the beams' caches from one depth to the next).
+            depth: depth of the nodes; 0 for the root, where K = 1.
+            nodes_BK: node numbers at that depth.
+            origin_BK: which of the previous call's K beams each node descends from.
+
+        Returns:
+            log_probs_BKC, C the largest number of children at this depth: log p(child | history, node), children in
+            trie order, -inf beyond a node's last child.
+        """
+
+
+class TaskModule(nn.Module, ABC):
+    """One auxiliary loss."""
+
+    @abstractmethod
+    def forward(self, outputs: Mapping[str, Outputs]) -> Tensor:
+        """The loss, a scalar, of a training batch; random choices come from torch's global generator."""

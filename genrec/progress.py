@@ -1,0 +1,73 @@
+"""Progress of long work, on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+console = Console(stderr=True, highlight=False)
+"""Where genrec speaks while it works; results go to stdout."""
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class Bar:
+    """One piece of long work; a context manager.
+
+    Args:
+        title: what is being done.
+        total: steps in all, None where unknown.
+    """
+
+    def __init__(self, title: str, total: int | None = None) -> None:
+        self._title, self._total, self._done, self._note = title, total, 0, ""
+        self._progress: Progress | None = None
+        self._spoke = time.monotonic()
+
+    def __enter__(self) -> Bar:
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+                transient=True,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(self._title, total=self._total, note="")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Some steps are done; ``note`` stands behind the bar (loss, samples/s)."""
+        self._done += steps
+        self._note = note or self._note
+        if self._progress is not None:
+            self._progress.update(self._task, advance=steps, note=self._note)
+        elif time.monotonic() - self._spoke > _SECONDS_BETWEEN_LINES:
+            self._spoke = time.monotonic()
+            print(f"{self._title}: {self._done}/{self._total or '?'} {self._note}", file=sys.stderr, flush=True)
+
+
+def track(work: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a bar."""
+    if total is None and hasattr(work, "__len__"):
+        total = len(work)  # type: ignore[arg-type]
+    with Bar(title, total) as bar:
+        for part in work:
+            yield part
+            bar.advance()

@@ -1,0 +1,208 @@
+"""How a name in a recipe becomes a class.
+
+Three doors lead into one table for each family: a file of the core (``genrec/<family>/<name>.py``), a file in a
+``plugins`` folder, an entry point ``genrec.<family>`` of an installed package. Files are searched as text, so listing
+imports nothing; only what a recipe names is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from genrec.errors import PluginError
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+_CORE = Path(__file__).parent
+_plugin_folders: list[Path] = []
+
+
+def add_plugin_folder(folder: Path) -> None:
+    """Let every registry find the plugins in ``folder/*.py`` (nothing is imported by this)."""
+    folder = folder.resolve()
+    if folder.is_dir() and folder not in _plugin_folders:
+        _plugin_folders.append(folder)
+
+
+def plugin_files() -> list[Path]:
+    """Every plugin file that the registries look at, in a fixed order."""
+    return [file for folder in _plugin_folders for file in sorted(folder.glob("*.py"))]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name of a family, as found without importing it."""
+
+    family: str
+    name: str
+    summary: str
+    """First line of the class's docstring."""
+    origin: str
+    """``core``, the plugin's file, or the installed package."""
+    file: Path | None
+    target: str | None = None
+    """``module:Class`` of an entry point."""
+    problem: str | None = None
+    """Why the file cannot be read as Python; ``name`` is then the file's stem."""
+
+
+class Registry(Generic[C]):
+    """All components of one family, by name."""
+
+    def __init__(self, family: str, singular: str) -> None:
+        self.family = family
+        """The plural: folder, entry point group and name of the registry."""
+        self.singular = singular
+        """For messages, e.g. "item encoder"."""
+        self._classes: dict[str, type[C]] = {}
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator: make the class known as ``name``.
+
+        Raises:
+            PluginError: another class has that name.
+        """
+
+        def remember(cls: type[T]) -> type[T]:
+            known = self._classes.get(name)
+            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise PluginError(
+                    f"{self.singular} {name!r} is registered twice: {inspect.getfile(known)} and "
+                    f"{inspect.getfile(cls)}; rename one of them"
+                )
+            cls.type_name = name  # type: ignore[attr-defined]
+            self._classes[name] = cls  # type: ignore[assignment]
+            return cls
+
+        return remember
+
+    def entries(self) -> list[Entry]:
+        """Every name that can be had, core first, then plugins, then packages; broken plugin files included."""
+        found: list[Entry] = []
+        for file in sorted((_CORE / self.family).glob("*.py")):
+            if not file.name.startswith("_"):
+                found += [_entry(self.family, file, "core", *hit) for hit in _registrations(file).get(self.family, ())]
+        for file in plugin_files():
+            registrations = _registrations(file)
+            if problem := registrations.get("", ()):
+                found.append(Entry(self.family, file.stem, "", _shown(file), file, problem=problem[0][0]))
+            found += [_entry(self.family, file, _shown(file), *hit) for hit in registrations.get(self.family, ())]
+        for point in importlib.metadata.entry_points(group=f"genrec.{self.family}"):
+            package = f"{point.dist.name} {point.dist.version}" if point.dist else "package"
+            found.append(Entry(self.family, point.name, f"entry point {point.value}", package, None, point.value))
+        return found
+
+    def names(self) -> list[str]:
+        """The names of :meth:`entries`, without those of broken files."""
+        return sorted({entry.name for entry in self.entries() if entry.problem is None} | set(self._classes))
+
+    def get(self, name: str) -> type[C]:
+        """The class behind a name; its file is imported now if it was not before.
+
+        Raises:
+            PluginError: no such name, a name taken twice, or a file that fails to load.
+        """
+        entries = [entry for entry in self.entries() if entry.name == name and entry.problem is None]
+        if len({(entry.file, entry.target) for entry in entries}) > 1:
+            places = " and ".join(str(entry.file or entry.origin) for entry in entries)
+            raise PluginError(f"{self.singular} {name!r} is there twice: {places}; rename one of them")
+        if name not in self._classes:
+            if not entries:
+                raise PluginError(f"no {self.singular} is called {name!r}; there are {', '.join(self.names())}")
+            self._load(entries[0])
+        return self._classes[name]
+
+    def _load(self, entry: Entry) -> None:
+        try:
+            if entry.target is not None:
+                module, _, attribute = entry.target.partition(":")
+                self.register(entry.name)(getattr(importlib.import_module(module), attribute))
+            elif entry.origin == "core":
+                importlib.import_module(f"genrec.{self.family}.{entry.name}")
+            else:
+                assert entry.file is not None
+                load_plugin(entry.file)
+        except PluginError:
+            raise
+        except Exception as error:
+            if entry.origin == "core":
+                raise
+            raise PluginError(_blame(entry, error)) from error
+        if entry.name not in self._classes:
+            raise PluginError(f"{entry.origin}: loading it registered no {self.singular} called {entry.name!r}")
+
+
+def load_plugin(file: Path) -> None:
+    """Import a plugin's file (once)."""
+    digest = hashlib.blake2b(str(file.resolve()).encode(), digest_size=4).hexdigest()
+    name = f"genrec_plugin_{file.stem}_{digest}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+@cache
+def source_hash(cls: type[Any]) -> str:
+    """Hash of the file that defines a component: an edited component is another component."""
+    return hashlib.blake2b(Path(inspect.getfile(cls)).read_bytes(), digest_size=8).hexdigest()
+
+
+def _registrations(file: Path) -> dict[str, list[tuple[str, str]]]:
+    """Family -> (name, summary) of every ``@<family>.register("name")`` in a file; key "" holds a syntax error."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        return {"": [(f"{file}:{line or 1}: not valid Python: {getattr(error, 'msg', error)}", "")]}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
+            match decorator:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=family) | ast.Attribute(attr=family), attr="register"),
+                    args=[ast.Constant(value=str(name))],
+                ):
+                    summary = (ast.get_docstring(node) or "").partition("\n")[0]
+                    found.setdefault(family, []).append((name, summary))
+    return found
+
+
+def _entry(family: str, file: Path, origin: str, name: str, summary: str) -> Entry:
+    return Entry(family, name, summary, origin, file)
+
+
+def _shown(file: Path) -> str:
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def _blame(entry: Entry, error: Exception) -> str:
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if str(entry.file) == frame.filename]
+    line = lines[-1].lineno if lines else getattr(error, "lineno", None)
+    where = f"{entry.file}:{line}" if entry.file and line else str(entry.file or entry.origin)
+    return f"{where}: the plugin {entry.name!r} cannot be loaded: {type(error).__name__}: {error}"

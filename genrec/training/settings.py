@@ -1,0 +1,34 @@
+"""How a module is trained: the recipe's ``training`` block, also used by encoders and tokenizers that learn."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class TrainingSettings(BaseModel):
+    """Optimisation, stopping and validation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    """AdamW (decoupled weight decay) or Adam."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Weight decay; embeddings, norms and biases are left out."""
+    warmup_steps: NonNegativeInt = 2000
+    """Steps of linear warm-up."""
+    schedule: Literal["constant", "inverse_sqrt", "cosine"] = "constant"
+    """The learning rate after warm-up; cosine ends at 0 after ``max_epochs``."""
+    batch_size: PositiveInt = 256
+    """Targets in a batch for prefix training; sequences in a batch where all positions are trained at once."""
+    max_epochs: PositiveInt = 100
+    """Passes over the training histories at most."""
+    max_minutes: PositiveFloat | None = None
+    """Stop after the epoch in which this is reached, and keep the best so far; such a run depends on the machine."""
+    patience: PositiveInt = 10
+    """Validations without a new best before training stops."""
+    validation_users: PositiveInt = 3000
+    """Random users on which NDCG@10 is measured after every epoch."""
+    gradient_clip: NonNegativeFloat = 1.0
+    """Largest norm of the gradient; 0 switches clipping off."""

@@ -1,0 +1,352 @@
+"""What flows between the stages: small frozen dataclasses of NumPy arrays that check themselves once.
+
+Shapes are named by their axes: B batch, T history length, I items, L levels, V codes per level, D width, E width of
+item vectors, K beam, N list length, C candidates, S streams, U users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from genrec.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ABSENT = -1
+"""Stands where there is no item, no code or no rank."""
+
+
+class Pictures(Protocol):
+    """The pictures of a catalog: files on disk, or drawn on demand."""
+
+    @property
+    def present_I(self) -> np.ndarray:
+        """Whether item i has a picture, bool (I,)."""
+        ...
+
+    def open(self, item: int) -> Image:
+        """The picture of an item that has one, as RGB.
+
+        Raises:
+            DataError: the picture cannot be read; the text names the file.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All items. Row i of every matrix in genrec is item i of its catalog."""
+
+    keys: tuple[str, ...]
+    """The source's own key of each item, unique."""
+    titles: tuple[str, ...]
+    """A short name to show; "" where the source has none."""
+    texts: tuple[str, ...]
+    """What a text encoder reads; "" where the source has none."""
+    attributes: tuple[tuple[str, ...], ...]
+    """Categories, brand, tags: discrete descriptions, for audits and slices."""
+    pictures: Pictures | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.keys), len(self.titles), len(self.texts), len(self.attributes)}
+        if len(sizes) != 1:
+            raise DataError(f"catalog: keys, titles, texts and attributes differ in length: {sorted(sizes)}")
+        if len(set(self.keys)) != len(self.keys):
+            raise DataError("catalog: an item key appears twice")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Item number by key."""
+        return {key: row for row, key in enumerate(self.keys)}
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The items of each user, oldest first, end to end in one array."""
+
+    items: np.ndarray
+    """Item numbers, int32 (total,)."""
+    offsets: np.ndarray
+    """User u owns items[offsets[u]:offsets[u + 1]], int64 (U + 1,)."""
+
+    @classmethod
+    def of(cls, sequences: list[list[int]] | list[np.ndarray]) -> Histories:
+        """From one sequence of item numbers a user."""
+        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+        flat = np.concatenate([np.asarray(s, dtype=np.int32) for s in sequences]) if len(sequences) else []
+        return cls(np.asarray(flat, dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, user: int) -> np.ndarray:
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of items of each user, int64 (U,)."""
+        return np.diff(self.offsets)
+
+    def take(self, users: np.ndarray) -> Histories:
+        """The histories of some users, in the order given."""
+        lengths = self.lengths[users]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Histories(self.items[np.repeat(self.offsets[:-1][users], lengths) + within], offsets)
+
+    def without_last(self, count: int) -> Histories:
+        """Every user's history less its last ``count`` items (a shorter history becomes empty)."""
+        lengths = np.maximum(self.lengths - count, 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Histories(self.items[np.repeat(self.offsets[:-1], lengths) + within], offsets)
+
+    def last(self, size: int, padding: int) -> tuple[np.ndarray, np.ndarray]:
+        """The last ``size`` items of each user, padded at the end.
+
+        Returns:
+            ``history_UT`` int64 (U, size) and ``length_U`` int64 (U,).
+        """
+        length_U = np.minimum(self.lengths, size)
+        column = np.arange(size)[None, :]
+        index = (self.offsets[1:] - length_U)[:, None] + column
+        inside = column < length_U[:, None]
+        history_UT = np.full((len(self), size), padding, dtype=np.int64)
+        history_UT[inside] = self.items[index[inside]]
+        return history_UT, length_U
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a model is asked: some users' histories, and the item that came next."""
+
+    users: np.ndarray
+    """Row of each asked user in the dataset, int64 (U,)."""
+    histories: Histories
+    targets: np.ndarray
+    """The item to be found, int64 (U,)."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: np.ndarray) -> Split:
+        """Some of the questions, in the order given."""
+        return Split(self.users[rows], self.histories.take(rows), self.targets[rows])
+
+    def sample(self, size: int, seed: int) -> Split:
+        """A random subset in the original order; all of it when it is not larger than ``size``."""
+        if len(self) <= size:
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), size, replace=False)))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A catalog, the users' histories and their leave-one-out split.
+
+    The last item of a user is the test target, the one before the validation target, the rest is for training.
+    Users with fewer than three items are trained on and never asked.
+    """
+
+    name: str
+    catalog: Catalog
+    user_keys: tuple[str, ...]
+    histories: Histories
+    fingerprint: str
+    """Hash of the content that was read: two datasets with equal fingerprints are equal."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the report should know of the data (order, repeats, missing parts)."""
+
+    def __post_init__(self) -> None:
+        items = self.histories.items
+        if len(items) and (items.min() < 0 or items.max() >= len(self.catalog)):
+            raise DataError(f"{self.name}: a history holds an item that is not in the catalog")
+        if len(self.user_keys) != len(self.histories):
+            raise DataError(f"{self.name}: {len(self.user_keys)} user keys for {len(self.histories)} histories")
+
+    @property
+    def num_items(self) -> int:
+        return len(self.catalog)
+
+    @cached_property
+    def _asked(self) -> np.ndarray:
+        return np.flatnonzero(self.histories.lengths >= 3)
+
+    @cached_property
+    def train(self) -> Histories:
+        """Histories less the validation and the test item: all that encoders, tokenizers and models learn from."""
+        lengths = self.histories.lengths
+        kept = np.where(lengths >= 3, lengths - 2, lengths)
+        offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], kept)
+        return Histories(self.histories.items[np.repeat(self.histories.offsets[:-1], kept) + within], offsets)
+
+    @cached_property
+    def valid(self) -> Split:
+        asked = self.histories.take(self._asked)
+        targets = asked.items[asked.offsets[1:] - 2].astype(np.int64)
+        return Split(self._asked, asked.without_last(2), targets)
+
+    @cached_property
+    def test(self) -> Split:
+        asked = self.histories.take(self._asked)
+        return Split(self._asked, asked.without_last(1), asked.items[asked.offsets[1:] - 1].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class ItemVectors:
+    """One vector an item, as an item encoder made them."""
+
+    vectors_IE: np.ndarray
+    """float32 (I, E); rows of absent items are zero and are never used."""
+    present_I: np.ndarray
+    """Whether the item has what the encoder reads (a text, a picture), bool (I,)."""
+    notes: tuple[str, ...] = ()
+    """What the report must say, e.g. that the encoder's weights are random."""
+
+    def __post_init__(self) -> None:
+        vectors, present = self.vectors_IE, self.present_I
+        if vectors.ndim != 2 or vectors.dtype != np.float32:
+            raise ValueError(f"item vectors must be float32 (I, E), got {vectors.dtype} {vectors.shape}")
+        if present.shape != (len(vectors),) or present.dtype != np.bool_:
+            raise ValueError(f"present_I must be bool ({len(vectors)},), got {present.dtype} {present.shape}")
+        if not np.isfinite(vectors[present]).all():
+            row = int(np.flatnonzero(present)[~np.isfinite(vectors[present]).all(axis=1)][0])
+            raise ValueError(f"the vector of item {row} is not finite")
+
+
+@dataclass(frozen=True)
+class SemanticIds:
+    """The codes of every item in one stream, all of the same length, no two items alike."""
+
+    codes_IL: np.ndarray
+    """int32 (I, L); the rows of absent items are ABSENT."""
+    vocabulary_sizes: tuple[int, ...]
+    """Number of codes at each level: 0 <= codes_IL[:, l] < vocabulary_sizes[l]."""
+    codebook: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Plain tensors from which ``assign`` gives new items a code."""
+    collisions: int = 0
+    """Items whose codes were not their own before repair."""
+
+    def __post_init__(self) -> None:
+        codes = self.codes_IL
+        if codes.ndim != 2 or codes.dtype != np.int32:
+            raise ValueError(f"codes must be int32 (I, L), got {codes.dtype} {codes.shape}")
+        if codes.shape[1] != len(self.vocabulary_sizes):
+            raise ValueError(f"codes have {codes.shape[1]} levels, vocabulary_sizes {len(self.vocabulary_sizes)}")
+        present = codes[self.present_I]
+        if len(present) == 0:
+            raise ValueError("no item has a code")
+        if (present < 0).any() or (present >= np.array(self.vocabulary_sizes)).any():
+            raise ValueError("a code lies outside its level's vocabulary")
+        if len(np.unique(present, axis=0)) != len(present):
+            raise ValueError("two items share one semantic ID")
+
+    @property
+    def present_I(self) -> np.ndarray:
+        """Whether the item has codes in this stream, bool (I,)."""
+        return self.codes_IL[:, 0] != ABSENT
+
+    @property
+    def num_levels(self) -> int:
+        return self.codes_IL.shape[1]
+
+
+@dataclass(frozen=True)
+class Beams:
+    """What one stream found for each user, best first, no item twice."""
+
+    items_BN: np.ndarray
+    """int64; ABSENT where a list ends early."""
+    log_probs_BN: np.ndarray
+    """Log-probability of the whole code, float32; -inf where ABSENT."""
+
+    def __post_init__(self) -> None:
+        if self.items_BN.shape != self.log_probs_BN.shape or self.items_BN.ndim != 2:
+            raise ValueError(f"beams: items {self.items_BN.shape} and log_probs {self.log_probs_BN.shape} must agree")
+
+    def entropy_B(self) -> np.ndarray:
+        """Entropy (nats) of the list's renormalised probabilities: how unsure the stream is, float32 (B,)."""
+        log_probs = np.where(self.items_BN == ABSENT, -np.inf, self.log_probs_BN).astype(np.float64)
+        top = np.max(log_probs, axis=1, keepdims=True, initial=-np.inf)
+        weights = np.exp(log_probs - np.where(np.isfinite(top), top, 0.0))
+        shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+        return -(shares * np.log(np.maximum(shares, 1e-300))).sum(axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All that a merge sees: every item that at least one stream found, and what each stream says of it."""
+
+    streams: tuple[str, ...]
+    items_BC: np.ndarray
+    """int64, no item twice in a row; ABSENT where a row ends early."""
+    log_probs_BCS: np.ndarray
+    """float32; NaN where a stream did not propose the item (unless the merge ``needs_scores``: then exact
+    everywhere, -inf for an item that has no code in that stream)."""
+    ranks_BCS: np.ndarray
+    """int32, 0 is the stream's best; ABSENT where it did not propose the item."""
+    entropy_BS: np.ndarray
+    """float32: entropy of each stream's list for this user."""
+    code_lengths_S: np.ndarray
+    """int32: levels of each stream's codes (1 for a stream without codes)."""
+
+    def __post_init__(self) -> None:
+        rows, width = self.items_BC.shape
+        expected = (rows, width, len(self.streams))
+        for name in ("log_probs_BCS", "ranks_BCS"):
+            if getattr(self, name).shape != expected:
+                raise ValueError(f"candidates: {name} must be {expected}, got {getattr(self, name).shape}")
+        if self.entropy_BS.shape != (rows, len(self.streams)):
+            raise ValueError(f"candidates: entropy_BS must be {(rows, len(self.streams))}, got {self.entropy_BS.shape}")
+        if self.code_lengths_S.shape != (len(self.streams),):
+            raise ValueError(f"candidates: code_lengths_S must be ({len(self.streams)},)")
+
+    def __len__(self) -> int:
+        return len(self.items_BC)
+
+    def take(self, rows: np.ndarray) -> Candidates:
+        """The candidates of some users (indices or a slice)."""
+        return Candidates(
+            self.streams,
+            self.items_BC[rows],
+            self.log_probs_BCS[rows],
+            self.ranks_BCS[rows],
+            self.entropy_BS[rows],
+            self.code_lengths_S,
+        )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The answer: items best first, and the score that put them there."""
+
+    items_BN: np.ndarray
+    """int64, no item twice in a row; ABSENT where a list ends early."""
+    scores_BN: np.ndarray
+    """float32, not increasing along a row; -inf where ABSENT."""
+
+    def __post_init__(self) -> None:
+        if self.items_BN.shape != self.scores_BN.shape or self.items_BN.ndim != 2:
+            raise ValueError(f"ranking: items {self.items_BN.shape} and scores {self.scores_BN.shape} must agree")
+
+    @classmethod
+    def top(cls, items_BC: np.ndarray, scores_BC: np.ndarray, top_n: int) -> Ranking:
+        """The ``top_n`` best of scored candidates; equal scores keep their order; NaN and ABSENT come last."""
+        scores = np.where((items_BC == ABSENT) | np.isnan(scores_BC), -np.inf, scores_BC)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :top_n]
+        items, scores = np.take_along_axis(items_BC, order, 1), np.take_along_axis(scores, order, 1)
+        items = np.where(np.isneginf(scores), ABSENT, items)
+        if items.shape[1] < top_n:
+            pad = ((0, 0), (0, top_n - items.shape[1]))
+            items, scores = np.pad(items, pad, constant_values=ABSENT), np.pad(scores, pad, constant_values=-np.inf)
+        return cls(items.astype(np.int64), scores.astype(np.float32))
