@@ -31,8 +31,12 @@ class Component(BaseModel, ABC):
     """Whether its work depends on the seed; where it does not, the stage is shared by all seeds."""
 
     def block(self) -> dict[str, Any]:
-        """Its recipe block with every default written out, plain data, without ``SerializeAsAny`` surprises."""
+        """Its recipe block with every default written out, plain data."""
         return {"type": self.type_name, **{name: _plain(getattr(self, name)) for name in type(self).model_fields}}
+
+    def streams_used(self) -> tuple[str, ...]:
+        """Names of the recipe's streams that it refers to, for ``validate``."""
+        return ()
 
     def identity(self) -> dict[str, Any]:
         """What decides its work, for the address of a finished stage: its block and the source that implements it.
@@ -132,10 +136,6 @@ class Task(Component):
     weight: NonNegativeFloat = 1.0
     """Factor of this loss in the total; tasks of one type share it (EAGER, eq. 6), so a third stream does not
     double it."""
-
-    def streams_used(self) -> tuple[str, ...]:
-        """Names of the streams it needs, for ``validate``; empty means whichever there are."""
-        return ()
 
     @abstractmethod
     def build(self, context: BuildContext) -> TaskModule:

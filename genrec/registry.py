@@ -100,7 +100,7 @@ class Registry(Generic[C]):
             if problem := registrations.get("", ()):
                 found.append(Entry(self.family, file.stem, "", _shown(file), file, problem=problem[0][0]))
             found += [_entry(self.family, file, _shown(file), *hit) for hit in registrations.get(self.family, ())]
-        for point in importlib.metadata.entry_points(group=f"genrec.{self.family}"):
+        for point in _entry_points(f"genrec.{self.family}", tuple(sys.path)):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "package"
             found.append(Entry(self.family, point.name, f"entry point {point.value}", package, None, point.value))
         return found
@@ -131,13 +131,12 @@ class Registry(Generic[C]):
                 module, _, attribute = entry.target.partition(":")
                 self.register(entry.name)(getattr(importlib.import_module(module), attribute))
             elif entry.origin == "core":
-                importlib.import_module(f"genrec.{self.family}.{entry.name}")
+                importlib.import_module(f"genrec.{self.family}.{_path(entry).stem}")
             else:
-                assert entry.file is not None
-                load_plugin(entry.file)
+                load_plugin(_path(entry))
         except PluginError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if entry.origin == "core":
                 raise
             raise PluginError(_blame(entry, error)) from error
@@ -152,7 +151,8 @@ def load_plugin(file: Path) -> None:
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -164,15 +164,30 @@ def load_plugin(file: Path) -> None:
 
 @cache
 def source_hash(cls: type[Any]) -> str:
-    """Hash of the file that defines a component: an edited component is another component."""
-    return hashlib.blake2b(Path(inspect.getfile(cls)).read_bytes(), digest_size=8).hexdigest()
+    """Hash of the source that defines a component: an edited component is another component.
+
+    The source is the class's file and, where there is one, the file of the same name with a ``_`` before it, which
+    holds its module.
+    """
+    file = Path(inspect.getfile(cls))
+    parts = [part.read_bytes() for part in (file, file.with_name(f"_{file.name}")) if part.is_file()]
+    return hashlib.blake2b(b"\0".join(parts), digest_size=8).hexdigest()
 
 
 def _registrations(file: Path) -> dict[str, list[tuple[str, str]]]:
     """Family -> (name, summary) of every ``@<family>.register("name")`` in a file; key "" holds a syntax error."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
+        state = file.stat()
+        return _scan(file, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        return {"": [(f"{file}: cannot be read: {error.strerror}", "")]}
+
+
+@cache
+def _scan(file: Path, mtime_ns: int, size: int) -> dict[str, list[tuple[str, str]]]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:  # ValueError: a null byte
         line = getattr(error, "lineno", None)
         return {"": [(f"{file}:{line or 1}: not valid Python: {getattr(error, 'msg', error)}", "")]}
     found: dict[str, list[tuple[str, str]]] = {}
@@ -190,6 +205,18 @@ def _registrations(file: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+@cache
+def _entry_points(group: str, search_path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What installed packages offer, in order of name; asking them all is slow, so once for a ``sys.path``."""
+    points = importlib.metadata.entry_points(group=group)
+    return tuple(sorted(points, key=lambda point: (point.name, point.value)))
+
+
+def _path(entry: Entry) -> Path:
+    assert entry.file is not None
+    return entry.file
+
+
 def _entry(family: str, file: Path, origin: str, name: str, summary: str) -> Entry:
     return Entry(family, name, summary, origin, file)
 
@@ -201,7 +228,7 @@ def _shown(file: Path) -> str:
         return str(file)
 
 
-def _blame(entry: Entry, error: Exception) -> str:
+def _blame(entry: Entry, error: BaseException) -> str:
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if str(entry.file) == frame.filename]
     line = lines[-1].lineno if lines else getattr(error, "lineno", None)
     where = f"{entry.file}:{line}" if entry.file and line else str(entry.file or entry.origin)

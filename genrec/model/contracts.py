@@ -81,8 +81,11 @@ class Encoded:
 class HistoryEncoderModule(nn.Module, ABC):
     """Histories of item numbers -> states."""
 
-    item_table: nn.Embedding | None = None
-    """(num_items + 1, D), the last row is padding; None for encoders without one."""
+    is_causal: bool
+    """Whether a state sees only its item and those before it: then all positions can be trained at once."""
+
+    item_table: nn.Embedding | None
+    """(num_items + 1, D), the last row is padding; an encoder without one sets None."""
 
     @abstractmethod
     def forward(self, history_BT: Tensor) -> Encoded:

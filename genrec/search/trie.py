@@ -7,10 +7,29 @@ Depth 0 is the root alone, depth L holds one leaf for each item that has codes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec.types import ABSENT, SemanticIds
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class TrieTensors:
+    """A trie on a device, as batched searches read it: int64 tensors, one of each tuple a depth."""
+
+    child_start: tuple[torch.Tensor, ...]
+    """As in :class:`Trie`."""
+    parent: tuple[torch.Tensor, ...]
+    """parent[d]: for each node of depth d + 1 its parent at depth d."""
+    slot: tuple[torch.Tensor, ...]
+    """slot[d]: for each node of depth d + 1 its place among its parent's children."""
+    item_of_leaf: torch.Tensor
+    """As in :class:`Trie`."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +83,62 @@ class Trie:
     def max_children(self, depth: int) -> int:
         """The largest number of children that a node of this depth has."""
         return int(np.diff(self.child_start[depth]).max())
+
+    @cached_property
+    def leaf_counts(self) -> tuple[np.ndarray, ...]:
+        """leaf_counts[d]: how many items lie below each node of depth d + 1, int64."""
+        nodes_IL = self.nodes_IL[self.item_of_leaf]
+        return tuple(np.bincount(nodes_IL[:, level]) for level in range(self.num_levels))
+
+    def exhausted(self, items_BH: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The nodes that lead to nothing but a row's items, so that a search without those items must not enter them.
+
+        Args:
+            items_BH: item numbers, in any order, repeats allowed; negative entries are left out.
+
+        Returns:
+            One int64 array (B, X) for each depth 1 to L: node numbers in ascending order, ABSENT behind the last.
+        """
+        rows, columns = np.nonzero(items_BH >= 0)
+        num_items = len(self.nodes_IL)
+        keys = np.unique(rows * num_items + items_BH[rows, columns])
+        rows, items = keys // num_items, keys % num_items
+        has_code = self.nodes_IL[items, 0] != ABSENT
+        rows, items = rows[has_code], items[has_code]
+        found = []
+        for level, leaf_counts in enumerate(self.leaf_counts):
+            num_nodes = len(leaf_counts)
+            keys, counts = np.unique(rows * num_nodes + self.nodes_IL[items, level], return_counts=True)
+            row, node = keys // num_nodes, keys % num_nodes
+            full = counts == leaf_counts[node]
+            row, node = row[full], node[full]
+            per_row = np.bincount(row, minlength=len(items_BH))
+            nodes_BX = np.full((len(items_BH), int(per_row.max(initial=0))), ABSENT, dtype=np.int64)
+            nodes_BX[row, np.arange(len(row)) - (np.cumsum(per_row) - per_row)[row]] = node
+            found.append(nodes_BX)
+        return tuple(found)
+
+    @cached_property
+    def _moved(self) -> dict[str, TrieTensors]:
+        return {}
+
+    def on(self, device: torch.device) -> TrieTensors:
+        """The trie as tensors of a device, moved there once."""
+        if str(device) not in self._moved:
+            self._moved[str(device)] = self._move(device)
+        return self._moved[str(device)]
+
+    def _move(self, device: torch.device) -> TrieTensors:
+        import torch
+
+        parents = [np.repeat(np.arange(len(starts) - 1), np.diff(starts)) for starts in self.child_start]
+        slots = [
+            np.arange(len(parent)) - starts[parent] for parent, starts in zip(parents, self.child_start, strict=True)
+        ]
+
+        def moved(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> tuple[torch.Tensor, ...]:
+            return tuple(torch.from_numpy(array).to(device) for array in arrays)
+
+        return TrieTensors(
+            moved(self.child_start), moved(parents), moved(slots), torch.from_numpy(self.item_of_leaf).to(device)
+        )

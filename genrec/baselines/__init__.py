@@ -1,0 +1,1 @@
+"""Yardsticks: methods that every table shows beside a recipe's own."""

@@ -1,0 +1,142 @@
+"""``genrec doctor``: what this machine and this folder offer: versions, device, memory, data, plugins."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from genrec.cli._options import AsJson, Data
+
+_PACKAGES = {
+    "torch": "torch",
+    "numpy": "numpy",
+    "scikit-learn": "scikit-learn",
+    "polars": "polars",
+    "transformers": "transformers",
+    "sentence-transformers": "sentence-transformers",
+    "timm": "timm",
+    "open_clip": "open-clip-torch",
+}
+"""The name that people know -> the package to install."""
+
+
+def command(data: Data = None, as_json: AsJson = False) -> None:
+    """Show versions, device, memory, which data of the recipes here is found, and plugins."""
+    from genrec.cli._output import print_json, print_table
+
+    found = {"versions": _versions(), "machine": _machine(), "data": _datasets(data), "plugins": _plugins()}
+    if as_json:
+        print_json(found)
+        return
+    print_table("versions", ("package", "version"), found["versions"].items())
+    print_table("machine", ("what", "found"), found["machine"].items())
+    where = f"under {data}" if data else "no --data and no GENREC_DATA"
+    rows = [(row["folder"], row["path"] or "not found", row["recipes"]) for row in found["data"]]
+    print_table(f"data of ./recipes ({where})", ("folder", "where", "recipes"), rows)
+    rows = [(row["file"], row["problem"] or row["brings"]) for row in found["plugins"]]
+    print_table("plugins", ("file", "brings"), rows)
+
+
+def _versions() -> dict[str, str]:
+    from genrec import __version__
+
+    versions = {"genrec": __version__, "python": platform.python_version()}
+    extras = _extras()
+    for shown, package in _PACKAGES.items():
+        try:
+            versions[shown] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            extra = extras.get(package)
+            wanted = f"'genrec[{extra}]'" if extra else package
+            versions[shown] = f"not installed: pip install {wanted}"
+    return versions
+
+
+def _extras() -> dict[str, str]:
+    """Package -> the extra of genrec's that brings it."""
+    try:
+        lines = importlib.metadata.requires("genrec") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    hits = [re.match(r"([\w.-]+).*;.*extra\s*==\s*['\"](?!dev)([\w-]+)", line) for line in lines]
+    return {hit[1].lower().replace("_", "-"): hit[2] for hit in hits if hit}
+
+
+def _machine() -> dict[str, str]:
+    machine = {"platform": platform.platform(), "cores": str(_cores()), "memory": _memory()}
+    try:
+        import torch
+    except Exception as error:  # a broken installation fails in many ways
+        return {**machine, "device": f"torch cannot be loaded: {type(error).__name__}: {error}"}
+    device = "cpu"
+    if torch.cuda.is_available():
+        cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        device = ", ".join(f"cuda:{i} {c.name} ({c.total_memory / 2**30:.0f} GiB)" for i, c in enumerate(cards))
+    elif torch.backends.mps.is_available():
+        device = "mps"
+    return {**machine, "device": device, "threads of torch": str(torch.get_num_threads())}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> str:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return "unknown"
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    allowed = min(total, int(text)) if text.isdigit() else total
+    return f"{allowed / 2**30:.1f} GiB"
+
+
+def _datasets(data: Path | None) -> list[dict[str, Any]]:
+    """Each ``folder`` that a recipe of ./recipes wants, and where it lies."""
+    wanted: dict[str, list[str]] = {}
+    for file in sorted(Path("recipes").glob("**/*.yaml")):
+        if folder := _folder(file):
+            wanted.setdefault(folder, []).append(file.name)
+    rows = []
+    for folder, recipes in wanted.items():
+        path = data / folder if data else None
+        there = str(path) if path and path.is_dir() else None
+        rows.append({"folder": folder, "path": there, "recipes": ", ".join(recipes)})
+    return rows
+
+
+def _folder(recipe: Path) -> str | None:
+    """The folder that a recipe's dataset wants; None for a dataset that needs none, or a recipe that has mistakes."""
+    from genrec.errors import GenrecError
+    from genrec.recipe import load_recipe
+
+    try:
+        folder = getattr(load_recipe(recipe).dataset, "folder", None)
+    except GenrecError:
+        return None
+    return str(folder) if folder else None
+
+
+def _plugins() -> list[dict[str, str | None]]:
+    from genrec.cli._plugins import find_plugins
+    from genrec.families import FAMILIES
+    from genrec.registry import plugin_files
+
+    find_plugins()
+    entries = [entry for registry in FAMILIES for entry in registry.entries() if entry.origin != "core"]
+    rows: dict[str, dict[str, str | None]] = {
+        str(file): {"file": str(file), "brings": "", "problem": None} for file in plugin_files()
+    }
+    for entry in entries:
+        key = str(entry.file or entry.origin)
+        row = rows.setdefault(key, {"file": key, "brings": "", "problem": None})
+        if entry.problem:
+            row["problem"] = entry.problem
+        else:
+            row["brings"] = ", ".join(filter(None, [row["brings"], f"{entry.family}/{entry.name}"]))
+    return list(rows.values())

@@ -1,0 +1,1 @@
+"""Sources of data: each file registers one way to get a :class:`genrec.types.Dataset`."""

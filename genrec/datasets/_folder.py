@@ -1,0 +1,65 @@
+"""Where a dataset's files lie: ``--data`` and a component's ``folder`` -> the path of each file, or a clear error."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from genrec.errors import DataError
+
+
+def leaves_folder(path: str) -> bool:
+    """Whether a path in a recipe or a data file would lead out of the folder it is relative to, on any system."""
+    windows = PureWindowsPath(path)
+    return PurePosixPath(path).is_absolute() or bool(windows.anchor) or ".." in windows.parts
+
+
+def _stay_inside(path: str) -> str:
+    if leaves_folder(path):
+        raise ValueError(f"{path!r} is absolute or contains '..'; expected a path inside the data folder (see --data)")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_stay_inside)]
+"""A path inside the data folder: neither absolute nor with ``..``."""
+
+
+def find(data: Path | None, folder: str) -> Path:
+    """The folder to read: ``data/folder`` if that is there, else ``data`` itself.
+
+    Args:
+        data: what ``--data`` or ``GENREC_DATA`` says.
+        folder: the folder that the dataset block of the recipe wants.
+
+    Raises:
+        DataError: nobody said where data lies, or there is no such folder.
+    """
+    if data is None:
+        raise DataError(
+            f"dataset: nobody said where the folder {folder!r} lies; pass --data DIR or set GENREC_DATA=DIR, "
+            f"where DIR/{folder} (or DIR itself) holds the files"
+        )
+    if not data.is_dir():
+        raise DataError(f"{data}: no such folder; --data or GENREC_DATA must name the folder that holds {folder!r}")
+    inside = data / folder
+    return inside if inside.is_dir() else data
+
+
+def require(folder: Path, name: str, what: str, source: str) -> Path:
+    """The path of a file that must be there.
+
+    Args:
+        folder: from :func:`find`.
+        name: path of the file inside it.
+        what: what the file is, for the message.
+        source: where to get it, or what else to do.
+
+    Raises:
+        DataError: it is missing; the text says what to put where.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"{path}: missing file: {what}; {source}, and put it there (or point --data elsewhere)")
+    return path

@@ -1,0 +1,36 @@
+"""Sentences for :attr:`genrec.types.Dataset.notes` that several sources share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genrec.types import Histories
+
+TIES_WORTH_A_NOTE = 0.1
+"""Share of tied neighbours above which the notes say so."""
+
+
+def repeats(histories: Histories) -> list[str]:
+    """How many interactions repeat an item that the user already had; empty if none."""
+    if not len(histories.items):
+        return []
+    user = np.repeat(np.arange(len(histories), dtype=np.int64), histories.lengths)
+    pairs = user * (int(histories.items.max()) + 1) + histories.items
+    again = len(pairs) - len(np.unique(pairs))
+    if not again:
+        return []
+    return [f"{again} interactions ({100 * again / len(pairs):.2g} %) repeat an item that the user already had"]
+
+
+def ties(ties_ratio: float) -> list[str]:
+    """A warning where the order within histories is partly not known; empty if it mostly is.
+
+    Args:
+        ties_ratio: share of neighbours in the histories with one and the same timestamp.
+    """
+    if ties_ratio <= TIES_WORTH_A_NOTE:
+        return []
+    return [
+        f"{100 * ties_ratio:.0f} % of neighbours in the histories share a timestamp: there the 'next item' is the "
+        "order of the ids, not of the user's choices"
+    ]

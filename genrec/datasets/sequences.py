@@ -1,0 +1,148 @@
+"""The format of S3-Rec and P5: a line ``user item item ...`` for each user, oldest first, and ``items.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from genrec.datasets._descriptions import Entry, coverage, describe, leaf_categories, read_entries, title, words
+from genrec.datasets._fingerprint import Fingerprint
+from genrec.datasets._folder import RelativePath, find, require
+from genrec.datasets._lines import decode, numbered_lines
+from genrec.datasets._notes import repeats
+from genrec.datasets._picture_files import PictureFiles
+from genrec.errors import DataError
+from genrec.families import DatasetSource, datasets
+from genrec.types import Catalog, Dataset, Histories
+
+_LINE = re.compile(r"\S+(?:\s+\d{1,18})+", re.ASCII)
+_SOURCE = "the authors of S3-Rec publish Beauty, Sports_and_Outdoors, Toys_and_Games and Yelp in this format"
+
+
+@datasets.register("sequences")
+class Sequences(DatasetSource):
+    """Ready-made histories of S3-Rec, P5, TIGER and EAGER: sequences.txt, items.jsonl, item2attributes.json.
+
+    Items are numbered in the numeric order of the source's ids. An item without a line in ``items.jsonl`` has an
+    empty text.
+    """
+
+    folder: RelativePath = "amazon-beauty"
+    """Folder inside ``--data`` that holds the files."""
+    sequences_file: RelativePath = "sequences.txt"
+    """A user a line: ``user item item ...``, oldest first; items are whole numbers, a user is any word."""
+    items_file: RelativePath | None = "items.jsonl"
+    """A JSON object an item: ``item_id`` and any of title, brand, categories, image, ...; null where there is none."""
+    attributes_file: RelativePath = "item2attributes.json"
+    """Attribute ids of each item, read only if it is there and no item has categories."""
+    text_fields: tuple[str, ...] = (
+        "title",
+        "brand",
+        "categories",
+        "keywords",
+        "description",
+        "director",
+        "actors",
+        "tags",
+    )
+    """What the text of an item consists of, in this order; fields that an item lacks are left out."""
+    unused_items: Literal["drop", "keep"] = "drop"
+    """What becomes of the items of ``items_file`` that no history has."""
+
+    def load(self, data: Path | None) -> Dataset:
+        """Read the files; see :meth:`DatasetSource.load`."""
+        folder = find(data, self.folder)
+        fingerprint = Fingerprint(self.block())
+        path = require(folder, self.sequences_file, "the histories, a line 'user item item ...' for each user", _SOURCE)
+        users, sources, lengths = _read_sequences(path, fingerprint.read(path))
+        entries: Mapping[int, Entry] = {}
+        if self.items_file is not None:
+            path = require(
+                folder,
+                self.items_file,
+                "titles, categories and the like, a JSON object with 'item_id' for each item",
+                "make it from the source's metadata, or say items_file: null to do without texts",
+            )
+            entries = read_entries(path, fingerprint.read(path))
+        seen = np.unique(sources)
+        unused = sorted(set(entries).difference(seen.tolist()))
+        ids = np.union1d(seen, np.array(unused, dtype=np.int64)) if self.unused_items == "keep" else seen
+        told = [entries.get(item, {}) for item in ids.tolist()]
+        pictures = PictureFiles(folder, [_picture(entry) for entry in told])
+        pictures.add_to(fingerprint)
+        catalog = Catalog(
+            keys=tuple(map(str, ids.tolist())),
+            titles=tuple(map(title, told)),
+            texts=tuple(describe(entry, self.text_fields) for entry in told),
+            attributes=self._attributes(folder, ids, told, fingerprint),
+            pictures=pictures if pictures.present_I.any() else None,
+        )
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        histories = Histories(np.searchsorted(ids, sources).astype(np.int32), offsets)
+        notes = repeats(histories)
+        if self.items_file is not None:
+            notes += self._notes(told, unused, pictures)
+        return Dataset(folder.resolve().name, catalog, tuple(users), histories, fingerprint.hexdigest(), tuple(notes))
+
+    def _attributes(
+        self, folder: Path, ids: np.ndarray, told: list[Entry], fingerprint: Fingerprint
+    ) -> tuple[tuple[str, ...], ...]:
+        leaves = [leaf_categories(entry.get("categories")) for entry in told]
+        path = folder / self.attributes_file
+        if not any(leaves) and path.is_file():
+            numbers = _read_attributes(path, fingerprint.read(path))
+            leaves = [[f"attribute:{number}" for number in numbers.get(str(item), ())] for item in ids.tolist()]
+        return tuple(
+            tuple(dict.fromkeys([*leaf, *words(entry.get("brand"))])) for leaf, entry in zip(leaves, told, strict=True)
+        )
+
+    def _notes(self, told: list[Entry], unused: list[int], pictures: PictureFiles) -> list[str]:
+        notes = []
+        if fields := coverage(told, self.text_fields):
+            notes.append(f"items with each text field: {fields}")
+        if silent := sum(not entry for entry in told):
+            notes.append(f"{silent} items of the histories have no line in {self.items_file}: their text is empty")
+        if unused:
+            fate = "left out of" if self.unused_items == "drop" else "kept in"
+            notes.append(f"{len(unused)} items of {self.items_file} are in no history: {fate} the catalogue")
+        if lost := sum(_picture(entry) is not None for entry in told) - int(pictures.present_I.sum()):
+            notes.append(f"{lost} pictures that {self.items_file} names are not there: these items have none")
+        return notes
+
+
+def _picture(entry: Entry) -> str | None:
+    return next(iter(words(entry.get("image"))), None)
+
+
+def _read_sequences(path: Path, content: bytes) -> tuple[list[str], np.ndarray, list[int]]:
+    """Users, the source's item ids end to end (int64), and how many each user has."""
+    lines_of: dict[str, int] = {}
+    items: list[list[str]] = []
+    for number, line in numbered_lines(path, content):
+        user, *rest = line.split()
+        if not _LINE.fullmatch(line):
+            wrong = next((word for word in rest if not re.fullmatch(r"\d{1,18}", word, re.ASCII)), None)
+            found = f"user {user!r} has no items" if wrong is None else f"{wrong!r} is not an item number"
+            raise DataError(f"{path}:{number}: {found}; expected 'user item item ...' with whole numbers as items")
+        if user in lines_of:
+            raise DataError(f"{path}:{number}: user {user!r} was on line {lines_of[user]}; every user has one line")
+        lines_of[user] = number
+        items.append(rest)
+    sources = np.fromiter(map(int, chain.from_iterable(items)), dtype=np.int64)
+    return list(lines_of), sources, [len(rest) for rest in items]
+
+
+def _read_attributes(path: Path, content: bytes) -> dict[str, list[int]]:
+    try:
+        found = json.loads(decode(path, content))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); expected one object") from None
+    if not isinstance(found, dict) or not all(isinstance(numbers, list) for numbers in found.values()):
+        raise DataError(f'{path}:1: expected one JSON object such as {{"1": [4, 5]}}: item id -> attribute ids')
+    return found

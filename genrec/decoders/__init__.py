@@ -1,0 +1,1 @@
+"""Modules that write one stream's codes."""

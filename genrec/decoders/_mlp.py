@@ -1,0 +1,74 @@
+"""The module behind ``mlp``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
+from genrec.model.layers import Dropout, FeedForward, init_weights
+from genrec.model.vocabularies import build_vocabulary
+
+if TYPE_CHECKING:
+    from genrec.decoders.mlp import Mlp
+
+
+class Block(nn.Module):
+    """x + feed-forward(norm(x)), normalised."""
+
+    def __init__(self, dim: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm, self.feedforward = nn.LayerNorm(dim), FeedForward(dim, hidden_dim, dropout)
+        self.dropout, self.output_norm = Dropout(dropout), nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.output_norm(x + self.dropout(self.feedforward(self.norm(x))))
+
+
+class MlpDecoder(DecoderModule):
+    """One block for each level, and one for the summary token that reads the whole code."""
+
+    def __init__(self, settings: Mlp, context: BuildContext) -> None:
+        super().__init__()
+        self.vocabulary = build_vocabulary(context, settings.vocabulary, settings.leaves)
+        self.blocks = nn.ModuleList(
+            Block(context.dim, settings.hidden_dim, settings.dropout) for _ in range(self.vocabulary.num_levels + 1)
+        )
+        init_weights(self.blocks)
+        init_weights(self.vocabulary.tables)
+
+    def forward(
+        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+    ) -> Outputs:
+        row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
+        target_N = target_BQ[row_N, query_N]
+        state_ND = encoded.states_BTD[row_N, query_N] if each_position else encoded.last_BD[row_N]
+        nodes_NL, present_N = self.vocabulary.nodes_of(target_N)
+        log_probs, hidden = [], []
+        for level in range(self.vocabulary.num_levels):
+            hidden.append(self.blocks[level](state_ND))
+            log_probs.append(self.vocabulary.target_log_probs(level, hidden[-1], nodes_NL))
+            if with_summary or level + 1 < self.vocabulary.num_levels:
+                state_ND = state_ND + self._embed(level, nodes_NL[:, level])
+        log_probs_NL = torch.stack(log_probs, 1).masked_fill(~present_N[:, None], 0.0)
+        summary_ND = self.blocks[-1](state_ND) if with_summary else None
+        return Outputs(log_probs_NL, torch.stack(hidden, 1), summary_ND, present_N, target_N)
+
+    def _embed(self, level: int, nodes: Tensor) -> Tensor:
+        return self.vocabulary.embed(level, self.vocabulary.entries(level, nodes))
+
+    def begin(self, encoded: Encoded) -> dict[str, Tensor]:
+        return {"state_BKD": encoded.last_BD[:, None]}
+
+    def expand(self, state: dict[str, Tensor], depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        B, K = nodes_BK.shape
+        state_BKD = state["state_BKD"]
+        if depth:
+            state_BKD = state_BKD.gather(1, origin_BK[..., None].expand(-1, -1, state_BKD.shape[-1]))
+            state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
+        state["state_BKD"] = state_BKD
+        hidden_BKD = self.blocks[depth](state_BKD)
+        return self.vocabulary.child_log_probs(depth, hidden_BKD.flatten(0, 1), nodes_BK.flatten()).view(B, K, -1)

@@ -1,0 +1,135 @@
+"""The module behind ``transformer``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
+from genrec.model.layers import DecoderLayer, Dropout, init_weights
+from genrec.model.vocabularies import build_vocabulary
+
+if TYPE_CHECKING:
+    from genrec.decoders.transformer import Transformer
+
+
+@dataclass
+class Writing:
+    """What B users' beams have written, and what they read."""
+
+    memory: list[tuple[Tensor, Tensor]]
+    """Keys and values of the history for each layer, (B, heads, T, D / heads): shared by a user's beams."""
+    memory_mask: Tensor
+    """(B, 1, 1, T)."""
+    past: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Keys and values of the written tokens for each layer, (B * K, heads, P, D / heads)."""
+    beams: int = 1
+    """K of the last call."""
+
+
+class TransformerDecoder(DecoderModule):
+    """Input: [summary] start code_1 .. code_L [summary]; the state at a position predicts the code that follows."""
+
+    def __init__(self, settings: Transformer, context: BuildContext) -> None:
+        super().__init__()
+        dim = context.dim
+        self.summary = settings.summary
+        self.vocabulary = build_vocabulary(context, settings.vocabulary, settings.leaves)
+        self.start = nn.Parameter(torch.empty(dim))
+        self.summary_token = nn.Parameter(torch.empty(dim)) if settings.summary != "mean" else None
+        self.positions = nn.Embedding(self.vocabulary.num_levels + 2, dim)
+        self.layers = nn.ModuleList(
+            DecoderLayer(dim, settings.num_heads, settings.feedforward_dim, settings.dropout)
+            for _ in range(settings.num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = Dropout(settings.dropout)
+        for token in (self.start, self.summary_token):
+            if token is not None:
+                nn.init.normal_(token, std=0.02)
+        init_weights(self.positions)
+        init_weights(self.layers)
+        init_weights(self.vocabulary.tables)
+
+    @property
+    def _first(self) -> int:
+        """Position of the start token."""
+        return int(self.summary == "head")
+
+    def forward(
+        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+    ) -> Outputs:
+        B, Q = target_BQ.shape
+        L = self.vocabulary.num_levels
+        nodes_NL, present_N = self.vocabulary.nodes_of(target_BQ.clamp_min(0).flatten())
+        codes = [self._embed(level, nodes_NL[:, level]) for level in range(L if with_summary else L - 1)]
+        tail = self.summary == "tail" and with_summary
+        x_NSD = self._tokens(len(nodes_NL), [*self._opening(len(nodes_NL)), *codes], tail)
+        mask = encoded.mask_BT[:, None, None, :]
+        if each_position:
+            S, T = x_NSD.shape[1], encoded.mask_BT.shape[1]
+            may_see_QT = torch.ones(Q, T, dtype=torch.bool, device=x_NSD.device).tril()
+            mask = may_see_QT.repeat_interleave(S, 0)[None, None]  # padding comes after every item
+        for layer in self.layers:
+            memory = layer.cross_attention.keys_values(encoded.states_BTD)
+            x_NSD, _ = layer(x_NSD, memory, mask, rows=B, is_causal=True)
+        asked = (target_BQ >= 0).flatten()
+        x_NSD = self.norm(x_NSD if bool(asked.all()) else x_NSD[asked])
+        nodes_NL, present_N, target_N = nodes_NL[asked], present_N[asked], target_BQ.flatten()[asked]
+        hidden_NLD = x_NSD[:, self._first : self._first + L]
+        log_probs = [self.vocabulary.target_log_probs(level, hidden_NLD[:, level], nodes_NL) for level in range(L)]
+        log_probs_NL = torch.stack(log_probs, 1).masked_fill(~present_N[:, None], 0.0)
+        summary_ND = self._summarise(x_NSD) if with_summary else None
+        return Outputs(log_probs_NL, hidden_NLD, summary_ND, present_N, target_N)
+
+    def _summarise(self, x_NSD: Tensor) -> Tensor:
+        if self.summary == "head":
+            return x_NSD[:, 0]
+        return x_NSD[:, -1] if self.summary == "tail" else x_NSD[:, 1:].mean(1)
+
+    def _embed(self, level: int, nodes: Tensor) -> Tensor:
+        return self.vocabulary.embed(level, self.vocabulary.entries(level, nodes))
+
+    def _opening(self, count: int) -> list[Tensor]:
+        """What stands before the first code."""
+        start = self.start.expand(count, -1)
+        if self.summary == "head":
+            assert self.summary_token is not None
+            return [self.summary_token.expand(count, -1), start]
+        return [start]
+
+    def _tokens(self, count: int, tokens: list[Tensor], tail: bool, first_position: int = 0) -> Tensor:
+        """Token vectors with their positions, (N, S, D)."""
+        if tail:
+            assert self.summary_token is not None
+            tokens = [*tokens, self.summary_token.expand(count, -1)]
+        x_NSD = torch.stack(tokens, 1)
+        return self.dropout(x_NSD + self.positions.weight[first_position : first_position + x_NSD.shape[1]])
+
+    def begin(self, encoded: Encoded) -> Writing:
+        memory = [layer.cross_attention.keys_values(encoded.states_BTD) for layer in self.layers]
+        return Writing(memory, encoded.mask_BT[:, None, None, :])
+
+    def expand(self, state: Writing, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        B, K = nodes_BK.shape
+        if depth == 0:
+            x_NSD = self._tokens(B, self._opening(B), tail=False)
+        else:
+            code = self._embed(depth - 1, nodes_BK.flatten())
+            x_NSD = self._tokens(B * K, [code], False, self._first + depth)
+            row_B1 = torch.arange(B, device=nodes_BK.device)[:, None] * state.beams
+            index_N = (row_B1 + origin_BK).flatten()
+            state.past = [(key[index_N], value[index_N]) for key, value in state.past]
+        past = []
+        for number, layer in enumerate(self.layers):
+            written = state.past[number] if depth else None
+            x_NSD, kept = layer(
+                x_NSD, state.memory[number], state.memory_mask, rows=B, is_causal=depth == 0, past=written
+            )
+            past.append(kept)
+        state.past, state.beams = past, K
+        hidden_ND = self.norm(x_NSD[:, -1])
+        return self.vocabulary.child_log_probs(depth, hidden_ND, nodes_BK.flatten()).view(B, K, -1)

@@ -1,0 +1,41 @@
+"""The decoder of EAGER (section 3.3): a Transformer over start token, codes and summary token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveInt
+
+from genrec.families import Decoder, decoders
+
+if TYPE_CHECKING:
+    from genrec.decoders._transformer import TransformerDecoder
+    from genrec.model.contracts import BuildContext
+
+
+@decoders.register("transformer")
+class Transformer(Decoder):
+    """Causal self-attention over the codes, cross-attention to every state of the history."""
+
+    num_layers: PositiveInt = 4
+    """Decoder layers; the paper has 4."""
+    num_heads: PositiveInt = 4
+    """Attention heads; the model's ``dim`` must be a multiple."""
+    feedforward_dim: PositiveInt = 512
+    """Width of the feed-forward layers."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of embeddings and of each layer's branches."""
+    vocabulary: Literal["level", "path"] = "level"
+    """``level``: k codes shared by all nodes of a level (the paper). ``path``: one vector for each tree node, softmax
+    over a node's real children (the released code)."""
+    leaves: Literal["own", "tied"] = "own"
+    """For ``path``: leaves have vectors of their own, or the history encoder's item embeddings."""
+    summary: Literal["tail", "head", "mean"] = "tail"
+    """Where the summary token stands (EAGER, section 3.4 and Table 5): after the codes, before them, or no token but
+    the mean of the codes' states."""
+
+    def build(self, context: BuildContext) -> TransformerDecoder:
+        """The module for ``context.stream``."""
+        from genrec.decoders._transformer import TransformerDecoder
+
+        return TransformerDecoder(self, context)

@@ -1,0 +1,123 @@
+"""``ranks.safetensors`` of a run: where each method placed each user's target, so that runs can be tested in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from genrec.errors import DataError
+from genrec.evaluation.metrics import METRICS
+from genrec.evaluation.significance import Difference, paired_difference
+
+FILE = "ranks.safetensors"
+_PREFIX = "ranks/"
+
+
+@dataclass(frozen=True)
+class RankFile:
+    """The ranks of all methods of one run."""
+
+    users: np.ndarray
+    """Row of each asked user in the dataset, int64 (U,)."""
+    targets: np.ndarray
+    """The item to be found, int64 (U,)."""
+    ranks: Mapping[str, np.ndarray]
+    """By method: place of the target in the list, int32 (U,), ABSENT where it is not in it."""
+    list_length: int
+    """Length of the lists; no cutoff beyond it can be judged."""
+
+    def write(self, folder: Path) -> Path:
+        """Write the file into a run's folder."""
+        tensors: dict[str, np.ndarray] = {"users": self.users, "targets": self.targets}
+        tensors |= {_PREFIX + name: ranks_U for name, ranks_U in self.ranks.items()}
+        # safetensors writes the memory as it lies: a view or a transposed array would come back scrambled.
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        save_file(tensors, folder / FILE, metadata={"list_length": str(self.list_length)})
+        return folder / FILE
+
+    @classmethod
+    def read(cls, folder: Path) -> RankFile:
+        """Read the file of a finished run.
+
+        Raises:
+            DataError: the folder holds no finished run, or the file is damaged.
+        """
+        file = folder / FILE
+        if not file.is_file():
+            raise DataError(
+                f"{file} is missing: expected the folder of a finished run; run the recipe to its end first"
+            )
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                length = int((tensors.metadata() or {})["list_length"])
+                names = [key for key in tensors.keys() if key.startswith(_PREFIX)]  # noqa: SIM118 (not a mapping)
+                ranks = {key.removeprefix(_PREFIX): tensors.get_tensor(key) for key in names}
+                return cls(tensors.get_tensor("users"), tensors.get_tensor("targets"), ranks, length)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise DataError(f"{file} cannot be read ({error}): expected a rank file of genrec; run again") from error
+
+    def of_method(self, name: str, where: Path) -> np.ndarray:
+        """The ranks of one method, int32 (U,).
+
+        Raises:
+            DataError: the run has no such method.
+        """
+        if name not in self.ranks:
+            raise DataError(f"{where / FILE}: no method is called {name!r}; there are {', '.join(sorted(self.ranks))}")
+        return self.ranks[name]
+
+
+def paired(
+    first: Path,
+    second: Path,
+    method: str,
+    other: str | None = None,
+    *,
+    metric: str = "ndcg",
+    cutoff: int = 10,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Test a method of one finished run against a method of another, user by user.
+
+    Args:
+        first: folder of a run.
+        second: folder of the other run.
+        method: name in the first run.
+        other: name in the second run; the same name if left out.
+        metric: ``recall`` or ``ndcg``.
+        cutoff: the K.
+        confidence: coverage of the interval of the difference, first less second.
+        seed: of the resamples.
+
+    Raises:
+        DataError: a run is not finished, lacks the method or has shorter lists than the cutoff, or the two runs did
+            not ask the same users for the same items.
+    """
+    one, two = RankFile.read(first), RankFile.read(second)
+    for run, where in ((one, first), (two, second)):
+        if run.list_length < cutoff:
+            raise DataError(f"{where / FILE}: lists of {run.list_length} items say nothing at cutoff {cutoff}")
+    if not np.array_equal(one.users, two.users):
+        raise DataError(
+            f"{first} and {second} asked different users ({len(one.users)} and {len(two.users)}): "
+            "only runs on the same dataset and split can be compared in pairs"
+        )
+    if not np.array_equal(one.targets, two.targets):
+        count = int(np.count_nonzero(one.targets != two.targets))
+        raise DataError(
+            f"{first} and {second} asked {count} of {len(one.users)} users for different items: "
+            "only runs on the same dataset and split can be compared in pairs"
+        )
+    measure = METRICS[metric]
+    return paired_difference(
+        measure(one.of_method(method, first), cutoff),
+        measure(two.of_method(other or method, second), cutoff),
+        confidence=confidence,
+        seed=seed,
+    )

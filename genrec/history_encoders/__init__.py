@@ -1,0 +1,1 @@
+"""Modules that read a user's history."""

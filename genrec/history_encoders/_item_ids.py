@@ -1,0 +1,88 @@
+"""The module behind ``item_ids``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genrec.model.contracts import BuildContext, Encoded, HistoryEncoderModule
+from genrec.model.layers import Dropout, EncoderLayer, init_weights
+from genrec.types import ItemVectors
+
+if TYPE_CHECKING:
+    from genrec.history_encoders.item_ids import ItemIds
+
+_START_STD = 0.05
+"""Standard deviation of item embeddings that start from vectors; random ones start at 0.02."""
+
+
+class ItemIdEncoder(HistoryEncoderModule):
+    """Item ids (B, T), padded at the end -> states (B, T, D)."""
+
+    def __init__(self, settings: ItemIds, context: BuildContext) -> None:
+        super().__init__()
+        dim = settings.dim
+        self.is_causal = settings.attention == "causal"
+        self.positions = nn.Embedding(settings.max_history, dim)
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim, settings.num_heads, settings.feedforward_dim, settings.dropout)
+            for _ in range(settings.num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = Dropout(settings.dropout)
+        init_weights(self)
+        if context.item_table is not None:
+            self.item_table = context.item_table
+            return
+        self.item_table = nn.Embedding(context.num_items + 1, dim, padding_idx=context.num_items)
+        init_weights(self.item_table)
+        if settings.start_from:
+            sources = [context.streams[name].vectors for name in settings.start_from]
+            start_ID = torch.from_numpy(starting_vectors(sources, dim))
+            with torch.no_grad():
+                known = start_ID.abs().sum(1) > 0
+                self.item_table.weight[:-1][known] = start_ID[known]
+        with torch.no_grad():
+            self.item_table.weight[-1].zero_()
+
+    def forward(self, history_BT: Tensor) -> Encoded:
+        """Causal: positions count from the oldest item; bidirectional: from the most recent one."""
+        assert self.item_table is not None
+        T = history_BT.shape[1]
+        mask_BT = history_BT != self.item_table.num_embeddings - 1
+        place = torch.arange(T, device=history_BT.device)
+        if self.is_causal:
+            position_BT = place.expand_as(history_BT)
+        else:
+            position_BT = (mask_BT.sum(1, keepdim=True) - 1 - place).clamp_min(0)
+        x_BTD = self.dropout(self.item_table(history_BT) + self.positions(position_BT))
+        # Padding stands at the end, so a causal mask already hides it from every item.
+        mask = None if self.is_causal else mask_BT[:, None, None, :]
+        for layer in self.layers:
+            x_BTD = layer(x_BTD, mask, self.is_causal)
+        return Encoded(self.norm(x_BTD), mask_BT, self.is_causal)
+
+
+def starting_vectors(sources: list[ItemVectors], dim: int) -> np.ndarray:
+    """Item embeddings from the streams' vectors.
+
+    Each source is centred and scaled to unit variance as a whole, the sources are joined and reduced to ``dim`` by PCA.
+
+    Returns:
+        float32 (I, dim) of standard deviation 0.05; rows of items absent everywhere are zero.
+    """
+    parts = []
+    for source in sources:
+        present = source.present_I
+        centred = np.where(present[:, None], source.vectors_IE - source.vectors_IE[present].mean(0), 0.0)
+        parts.append(centred / max(float(centred[present].std()), 1e-12))
+    joined = np.concatenate(parts, axis=1).astype(np.float64)
+    values, axes = np.linalg.eigh(joined.T @ joined)
+    axes = axes[:, np.argsort(-values)][:, :dim]
+    axes *= np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)  # eigenvectors have no sign
+    reduced = joined @ axes
+    reduced = np.pad(reduced, ((0, 0), (0, dim - reduced.shape[1])))
+    return (reduced * (_START_STD / max(float(reduced.std()), 1e-12))).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Item encoders: catalog and training histories -> one vector an item."""

@@ -1,0 +1,41 @@
+"""Placing the vectors of some items into the matrix of all items."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genrec.types import ItemVectors
+
+
+def place(vectors_NE: np.ndarray, present_I: np.ndarray, notes: tuple[str, ...] = ()) -> ItemVectors:
+    """Item vectors from those of the present items alone, in item order; absent items get zero rows."""
+    vectors_IE = np.zeros((len(present_I), vectors_NE.shape[1]), dtype=np.float32)
+    vectors_IE[present_I] = vectors_NE
+    return ItemVectors(vectors_IE, present_I, notes)
+
+
+def unit_rows(vectors_NE: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1; rows of length 0 stay as they are."""
+    length_N1 = np.linalg.norm(vectors_NE, axis=1, keepdims=True)
+    return vectors_NE / np.where(length_N1 > 0, length_N1, 1.0)
+
+
+def fixed_signs(vectors_NE: np.ndarray) -> np.ndarray:
+    """Columns turned so that the entry of largest size is positive (a factorisation leaves signs open)."""
+    largest_E = np.abs(vectors_NE).argmax(axis=0)
+    signs_E = np.sign(vectors_NE[largest_E, np.arange(vectors_NE.shape[1])])
+    return vectors_NE * np.where(signs_E == 0, 1.0, signs_E)
+
+
+def fill_unseen(vectors_IE: np.ndarray, seen_I: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The mean vector for items without training interactions, and the note that says how many there are.
+
+    Such an item is present: a behaviour stream must be able to propose it, it only knows nothing of it. The mean is
+    the guess with the least expected squared error, and unlike a zero vector it has a direction.
+    """
+    unseen = int((~seen_I).sum())
+    if unseen == 0:
+        return vectors_IE, ()
+    filled_IE = vectors_IE.copy()
+    filled_IE[~seen_I] = vectors_IE[seen_I].mean(axis=0)
+    return filled_IE, (f"{unseen} of {len(seen_I)} items have no behaviour to learn from and get the mean vector",)

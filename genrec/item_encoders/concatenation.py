@@ -1,0 +1,78 @@
+"""Several item encoders side by side: one stream that reads text and behaviour, say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from genrec.errors import PluginError
+from genrec.families import ItemEncoder, item_encoders
+from genrec.seeds import derive
+from genrec.types import Catalog, Histories, ItemVectors
+
+
+def _component(block: Any) -> Any:
+    """The encoder that a recipe block, or its type's name alone, describes."""
+    if isinstance(block, str):
+        block = {"type": block}
+    if not isinstance(block, dict):
+        return block
+    fields = dict(block)
+    name = fields.pop("type", None)
+    if not isinstance(name, str):
+        raise ValueError(f"an item encoder needs a type, one of {', '.join(item_encoders.names())}")
+    try:
+        encoder = item_encoders.get(name)
+    except PluginError as error:
+        raise ValueError(str(error)) from error
+    return encoder.model_validate(fields)
+
+
+Part = Annotated[ItemEncoder, BeforeValidator(_component)]
+
+
+@item_encoders.register("concatenation")
+class Concatenation(ItemEncoder):
+    """Vectors of several encoders, each centred and scaled to mean length 1, side by side."""
+
+    encoders: Annotated[tuple[Part, ...], Field(min_length=1)]
+    """The parts, each a block with its type, or the type alone."""
+
+    @property
+    def is_random(self) -> bool:  # type: ignore[override]
+        """Whether one of its parts depends on the seed."""
+        return any(encoder.is_random for encoder in self.encoders)
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "encoders": [encoder.identity() for encoder in self.encoders]}
+
+    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+        """Encode every item; it is present where one of the parts knows it, and a part that does not stays zero.
+
+        Zero is a part's mean after centring, so a missing part pulls an item nowhere.
+        """
+        parts = [
+            encoder.encode(catalog, train, seed=derive(seed, "concatenation", position))
+            for position, encoder in enumerate(self.encoders)
+        ]
+        vectors_IE = np.concatenate([_standardised(part) for part in parts], axis=1)
+        present_I = np.any([part.present_I for part in parts], axis=0)
+        notes = tuple(
+            f"{encoder.type_name}: {note}"
+            for encoder, part in zip(self.encoders, parts, strict=True)
+            for note in part.notes
+        )
+        return ItemVectors(vectors_IE, present_I, notes)
+
+
+def _standardised(part: ItemVectors) -> np.ndarray:
+    """A part's vectors, centred and divided by their mean length; zero rows where absent."""
+    vectors_IE, present_I = part.vectors_IE.copy(), part.present_I
+    if present_I.any():
+        centred_NE = vectors_IE[present_I] - vectors_IE[present_I].mean(axis=0)
+        length = np.linalg.norm(centred_NE, axis=1).mean()
+        vectors_IE[present_I] = centred_NE / length if length > 0 else centred_NE
+    vectors_IE[~present_I] = 0.0
+    return vectors_IE

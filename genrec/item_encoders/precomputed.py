@@ -1,0 +1,170 @@
+"""Somebody's item vectors from a file, matched by item key and never by position."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec.errors import DataError
+from genrec.families import ItemEncoder, item_encoders
+from genrec.item_encoders._files import fingerprint, locate
+from genrec.item_encoders._rows import place
+from genrec.types import Catalog, Histories, ItemVectors
+
+
+@item_encoders.register("precomputed")
+class Precomputed(ItemEncoder):
+    """Vectors from a .safetensors, .parquet or .npy file, matched by item key."""
+
+    file: str
+    """``.parquet`` (columns ``key`` and ``vector``), ``.safetensors`` (tensor ``vectors``) or ``.npy``; as named, or
+    below GENREC_DATA. Of the last two, row i belongs to key i of the keys."""
+    keys: str | None = None
+    """File of the keys, a JSON list or one a line. By default the JSON list ``keys`` in the metadata of a
+    safetensors file that has it, otherwise ``<file>.keys.json``."""
+
+    def identity(self) -> dict[str, Any]:
+        """Adds the fingerprints of the files."""
+        file = self._find(self.file)
+        keys = self._keys_file(file)
+        files = {"file": fingerprint(file), "keys": fingerprint(keys) if keys is not None else None}
+        return {**super().identity(), "content": files}
+
+    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+        file = self._find(self.file)
+        keys, vectors_NE = self._read(file)
+        if vectors_NE.ndim != 2 or vectors_NE.dtype.kind not in "fiu":
+            raise DataError(
+                f"{file}: expected numbers of shape (items, width), got {vectors_NE.dtype} {vectors_NE.shape}"
+            )
+        if len(keys) != len(vectors_NE):
+            raise DataError(f"{file}: {len(vectors_NE)} vectors for {len(keys)} keys; expected one key for each vector")
+        row_of = {key: row for row, key in enumerate(keys)}
+        if len(row_of) != len(keys):
+            twice = next(key for row, key in enumerate(keys) if row_of[key] != row)
+            raise DataError(f"{file}: key {twice!r} is there twice; expected one vector for each item")
+        rows_I = np.array([row_of.get(key, -1) for key in catalog.keys])
+        present_I = rows_I >= 0
+        if not present_I.any():
+            raise DataError(
+                f"{file}: none of its {len(keys)} keys (e.g. {', '.join(map(repr, keys[:3]))}) is an item of this "
+                f"dataset (e.g. {', '.join(map(repr, catalog.keys[:3]))}); expected the source's own item keys"
+            )
+        chosen_NE = vectors_NE[rows_I[present_I]].astype(np.float32)
+        finite = np.isfinite(chosen_NE).all(axis=1)
+        if not finite.all():
+            bad = np.flatnonzero(present_I)[~finite][0]
+            raise DataError(f"{file}: the vector of {catalog.keys[bad]!r} is not finite")
+        notes = []
+        if missing := int((~present_I).sum()):
+            notes.append(f"{missing} of {len(catalog)} items have no vector in {file.name}")
+        if unknown := len(keys) - int(present_I.sum()):
+            notes.append(f"{unknown} keys of {file.name} are no item of this dataset")
+        return place(chosen_NE, present_I, tuple(notes))
+
+    def _find(self, name: str) -> Path:
+        found = locate(name)
+        if found is None or not found.is_file():
+            raise DataError(f"{name}: no such file, neither as named nor below GENREC_DATA; put the item vectors there")
+        return found
+
+    def _keys_file(self, file: Path) -> Path | None:
+        """Where the keys lie; None where they are in the file itself."""
+        if self.keys is not None:
+            return self._find(self.keys)
+        if file.suffix == ".parquet" or (file.suffix == ".safetensors" and "keys" in _metadata(file)):
+            return None
+        beside = file.with_name(file.name + ".keys.json")
+        if not beside.is_file():
+            raise DataError(
+                f"{file}: it is not known which vector belongs to which item; expected {beside.name} beside it, "
+                "or `keys:` with a file of the keys (a JSON list or one a line, in the order of the rows)"
+            )
+        return beside
+
+    def _read(self, file: Path) -> tuple[list[str], np.ndarray]:
+        match file.suffix:
+            case ".parquet":
+                if self.keys is not None:
+                    raise DataError(f"{file}: a Parquet file holds its keys in the column 'key'; leave `keys` out")
+                return _read_parquet(file)
+            case ".npy":
+                try:
+                    vectors_NE = np.load(file, allow_pickle=False)
+                except ValueError as error:
+                    raise DataError(f"{file}: not an array of numbers: {error}") from error
+            case ".safetensors":
+                vectors_NE = _read_safetensors(file)
+            case other:
+                raise DataError(f"{file}: files ending in {other!r} are not read; use .parquet, .safetensors or .npy")
+        keys_file = self._keys_file(file)
+        return _metadata_keys(file) if keys_file is None else read_keys(keys_file), vectors_NE
+
+
+def read_keys(file: Path) -> list[str]:
+    """Item keys: a JSON list, or one a line."""
+    text = file.read_text(encoding="utf-8")
+    if not text.lstrip().startswith("["):
+        return text.splitlines()
+    return _key_list(text, str(file))
+
+
+def _key_list(text: str, where: str) -> list[str]:
+    try:
+        keys = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where}: not readable as a JSON list of keys: {error}") from error
+    if not isinstance(keys, list) or not all(isinstance(key, str | int) for key in keys):
+        raise DataError(f"{where}: expected a JSON list of item keys (text or whole numbers)")
+    return [str(key) for key in keys]
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as content:
+            return content.metadata() or {}
+    except SafetensorError as error:
+        raise DataError(f"{file}: not a safetensors file: {error}") from error
+
+
+def _metadata_keys(file: Path) -> list[str]:
+    return _key_list(_metadata(file)["keys"], f"{file}, metadata entry 'keys'")
+
+
+def _read_safetensors(file: Path) -> np.ndarray:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as content:
+            names = list(content.keys())
+            if "vectors" not in names:
+                raise DataError(f"{file}: no tensor is called 'vectors'; there are {', '.join(names)}")
+            return content.get_tensor("vectors")
+    except (SafetensorError, TypeError) as error:
+        raise DataError(f"{file}: the tensor 'vectors' cannot be read as float32 or float16: {error}") from error
+
+
+def _read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
+    import polars
+
+    try:
+        frame = polars.read_parquet(file)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{file}: not readable as Parquet: {error}") from error
+    if not {"key", "vector"} <= set(frame.columns):
+        raise DataError(f"{file}: expected the columns 'key' and 'vector', found {', '.join(frame.columns)}")
+    if frame["key"].null_count() or frame["vector"].null_count():
+        raise DataError(f"{file}: a key or a vector is null; leave such items out")
+    widths = frame["vector"].list.len() if isinstance(frame["vector"].dtype, polars.List) else None
+    if widths is not None and widths.n_unique() > 1:
+        raise DataError(f"{file}: vectors differ in width: {widths.min()} to {widths.max()}")
+    try:
+        vectors_NE = np.array(frame["vector"].to_list(), dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: column 'vector' must hold lists of numbers, found {frame['vector'].dtype}") from error
+    return [str(key) for key in frame["key"].to_list()], vectors_NE

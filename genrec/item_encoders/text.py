@@ -1,0 +1,120 @@
+"""Item texts through any sentence-transformers or transformers encoder: safetensors only, and no foreign code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from genrec.errors import DataError
+from genrec.families import ItemEncoder, item_encoders
+from genrec.item_encoders._files import fingerprint
+from genrec.item_encoders._rows import place, unit_rows
+from genrec.item_encoders._weights import (
+    RANDOM_WEIGHTS_KEY,
+    demand_loaded,
+    download,
+    find_folder,
+    inspect,
+    transformer_folder,
+)
+from genrec.progress import Bar
+from genrec.registry import source_hash
+from genrec.types import Catalog, Histories, ItemVectors
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@item_encoders.register("text")
+class Text(ItemEncoder):
+    """Vectors of the items' texts from a pretrained sentence encoder."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    """A model folder, ``package:<module>`` for a Python package that carries one, or a name on the Hugging Face Hub."""
+    revision: str | None = None
+    """Commit or tag on the hub; by default the newest."""
+    pooling: Literal["auto", "mean", "cls"] = "auto"
+    """How token states become one vector: as the model's folder says (mean where it says nothing), mean, or the first
+    token; mean and cls leave out whatever the folder puts behind its pooling."""
+    normalize: bool = True
+    """Scale vectors to length 1."""
+    max_length: PositiveInt | None = None
+    """Tokens that are read of a text; at most, and by default, what the model allows."""
+    batch_size: PositiveInt = 64
+    """Texts in a batch; texts of like length go together."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it runs; auto takes a GPU if there is one."""
+
+    def identity(self) -> dict[str, Any]:
+        """Adds the fingerprint of weights that lie on this machine; how fast it works is left out."""
+        identity = super().identity()
+        speed = {"batch_size", "device"}
+        identity["block"] = {key: value for key, value in identity["block"].items() if key not in speed}
+        identity["source"] = [identity["source"], source_hash(Text)]
+        folder = find_folder(self.model)
+        return identity if folder is None else {**identity, "weights": fingerprint(folder)}
+
+    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+        present_I = np.array([bool(text.strip()) for text in catalog.texts], dtype=bool)
+        if not present_I.any():
+            raise DataError(f"{self.type_name}: no item of this dataset has a text; choose another item encoder")
+        folder = find_folder(self.model) or download(self.model, self.revision)
+        config = inspect(folder)
+        encoder = self._load(folder)
+        vectors_NE = self._vectors(encoder, [catalog.texts[item] for item in np.flatnonzero(present_I)])
+        if self.normalize:
+            vectors_NE = unit_rows(vectors_NE)
+        notes = (f"the weights of {self.model} are random",) if config.get(RANDOM_WEIGHTS_KEY) else ()
+        return place(vectors_NE, present_I, notes)
+
+    def _load(self, folder: Path) -> SentenceTransformer:
+        """The encoder in a folder, in float32, ready to encode."""
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise DataError(
+                f"{self.type_name}: sentence-transformers cannot be imported ({error}); pip install 'genrec[text]'"
+            ) from error
+        options: dict[str, Any] = {
+            "device": None if self.device == "auto" else self.device,
+            "local_files_only": True,
+            "trust_remote_code": False,
+            "model_kwargs": {"use_safetensors": True},
+        }
+        try:
+            encoder = SentenceTransformer(str(folder), **options)
+            transformer: Any = encoder[0]
+            demand_loaded(transformer_folder(folder), list(transformer.auto_model.state_dict()))
+            if self.pooling != "auto":
+                encoder = SentenceTransformer(modules=_pooled(encoder, self.pooling), device=options["device"])
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise DataError(f"{folder}: the text encoder cannot be loaded: {error}") from error
+        if self.max_length is not None:
+            encoder.max_seq_length = min(self.max_length, encoder.max_seq_length or self.max_length)
+        return encoder.float().eval()
+
+    def _vectors(self, encoder: SentenceTransformer, texts: list[str]) -> np.ndarray:
+        """Encode texts in batches of like length, (N, E)."""
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        parts = []
+        with Bar(self.type_name, len(texts)) as bar:
+            for start in range(0, len(texts), self.batch_size):
+                batch = [texts[row] for row in order[start : start + self.batch_size]]
+                vectors = encoder.encode(batch, batch_size=len(batch), show_progress_bar=False, convert_to_numpy=True)
+                parts.append(np.asarray(vectors, dtype=np.float32))
+                bar.advance(len(batch))
+        vectors_NE = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+        vectors_NE[order] = np.concatenate(parts)
+        return vectors_NE
+
+
+def _pooled(encoder: SentenceTransformer, mode: str) -> list[Any]:
+    """The encoder's transformer with another pooling behind it, and nothing after that."""
+    transformer: Any = encoder[0]
+    kinds = [type(module) for module in encoder if type(module).__name__ == "Pooling"]
+    if not kinds:
+        raise ValueError("the folder has no pooling module that `pooling` could replace; use pooling: auto")
+    return [transformer, kinds[0](transformer.auto_model.config.hidden_size, pooling_mode=mode)]

@@ -1,0 +1,59 @@
+"""TF-IDF of the items' texts, reduced by a truncated SVD (latent semantic analysis); needs no weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import PositiveInt
+
+from genrec.errors import DataError
+from genrec.families import ItemEncoder, item_encoders
+from genrec.item_encoders._rows import fixed_signs, place, unit_rows
+from genrec.types import Catalog, Histories, ItemVectors
+
+
+@item_encoders.register("tfidf")
+class Tfidf(ItemEncoder):
+    """Words and word pairs of the text, weighted by TF-IDF, reduced by SVD; texts alone, no weights."""
+
+    dim: PositiveInt = 128
+    """Width of the vectors; smaller where the texts do not span that many directions."""
+    max_ngram: PositiveInt = 2
+    """Longest run of words that counts as one term."""
+    min_items: PositiveInt = 2
+    """Terms that stand in fewer items are left out."""
+
+    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        with_text = np.flatnonzero([bool(text.strip()) for text in catalog.texts])
+        if len(with_text) == 0:
+            raise DataError(
+                "tfidf: no item of this dataset has a text; choose an item encoder that reads something else"
+            )
+        vectorizer = TfidfVectorizer(ngram_range=(1, self.max_ngram), sublinear_tf=True, min_df=self.min_items)
+        try:
+            weights = vectorizer.fit_transform([catalog.texts[item] for item in with_text])
+        except ValueError as error:
+            raise DataError(
+                f"tfidf: no term stands in at least {self.min_items} of the {len(with_text)} items with a text; "
+                "lower min_items"
+            ) from error
+        known = np.diff(weights.indptr) > 0
+        vectors_NE = unit_rows(_reduced(weights[known], self.dim))
+        present_I = np.zeros(len(catalog), dtype=bool)
+        present_I[with_text[known]] = True
+        wordless = int((~known).sum())
+        notes = (f"{wordless} items have a text but no term that stands in another item",) if wordless else ()
+        return place(vectors_NE, present_I, notes)
+
+
+def _reduced(weights: object, dim: int) -> np.ndarray:
+    """The scores of the ``dim`` largest singular directions of a sparse matrix (N, terms)."""
+    from sklearn.decomposition import TruncatedSVD
+
+    num_rows, num_terms = weights.shape  # type: ignore[attr-defined]
+    if dim < min(num_rows, num_terms):
+        svd = TruncatedSVD(dim, algorithm="arpack", random_state=0)
+        return fixed_signs(svd.fit_transform(weights))
+    left, values, _ = np.linalg.svd(weights.toarray(), full_matrices=False)  # type: ignore[attr-defined]
+    return fixed_signs(left * values)

@@ -1,0 +1,1 @@
+"""Merges: the candidates of all streams -> one ranking."""

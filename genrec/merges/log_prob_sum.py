@@ -1,0 +1,41 @@
+"""Log-probability sum: every stream's exact log-probability of every candidate, added up."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from genrec.errors import DataError
+from genrec.families import Merge, merges
+from genrec.merges._ranking import rank
+from genrec.types import ABSENT, Candidates, Ranking
+
+
+@merges.register("log_prob_sum")
+class LogProbSum(Merge):
+    """Rescore each candidate by all streams and rank by the sum of their log-probabilities (EAGER's released code).
+
+    Differs from the paper: there an item counts with the stream that proposed it (``confidence``). An item that has no
+    code in some stream gets there the mean of the streams that have one, so it is neither punished nor favoured for
+    it. Equal scores: lower item number first.
+    """
+
+    needs_scores: ClassVar[bool] = True
+
+    def merge(self, candidates: Candidates, *, top_n: int) -> Ranking:
+        """Rank each user's candidates, at most ``top_n``.
+
+        Raises:
+            DataError: the candidates were searched without every stream's scores.
+        """
+        log_probs_BCS = candidates.log_probs_BCS.astype(np.float64)
+        is_item_BC = candidates.items_BC != ABSENT
+        if np.isnan(log_probs_BCS[is_item_BC]).any():
+            raise DataError(
+                "merge log_prob_sum: some candidates lack the log-probability of a stream that did not propose them; "
+                "expected every stream's score of every candidate: search again with a merge that needs scores"
+            )
+        has_code_BCS = np.isfinite(log_probs_BCS)
+        sums_BC = np.where(has_code_BCS, log_probs_BCS, 0.0).sum(axis=2)
+        counts_BC = has_code_BCS.sum(axis=2)
+        scores_BC = sums_BC / np.maximum(counts_BC, 1) * len(candidates.streams)
+        return rank(candidates.items_BC, np.where(counts_BC > 0, scores_BC, -np.inf), top_n)

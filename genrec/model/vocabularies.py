@@ -1,0 +1,202 @@
+"""How codes become vectors, and states become probabilities of codes: two vocabularies for one trie.
+
+``level``: the k codes of a level are shared by all nodes (EAGER). ``path``: one vector for each node that exists, and
+a softmax over a node's real children (what EAGER's released code does). A vector is both input and output.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from genrec.model.contracts import BuildContext
+from genrec.search.trie import Trie
+
+_GATHER_LIMIT = 2**20
+"""Children gathered as one (N, C, D) tensor hold at most this many numbers; beyond it parents are taken in turn."""
+
+
+class Vocabulary(nn.Module, ABC):
+    """The codes of one stream. An *entry* is what has a vector: a code of a level, or a node."""
+
+    nodes_IL: Tensor
+
+    def __init__(self, trie: Trie) -> None:
+        super().__init__()
+        self.num_levels = trie.num_levels
+        self.max_children = [trie.max_children(depth) for depth in range(trie.num_levels)]
+        self.register_buffer("nodes_IL", torch.from_numpy(trie.nodes_IL), persistent=False)
+        for depth in range(trie.num_levels):
+            self.register_buffer(f"child_start_{depth}", torch.from_numpy(trie.child_start[depth]), persistent=False)
+
+    def child_start(self, depth: int) -> Tensor:
+        """First child of each node of a depth, and one past the last node's last child."""
+        return getattr(self, f"child_start_{depth}")
+
+    def nodes_of(self, items_N: Tensor) -> tuple[Tensor, Tensor]:
+        """The node of each level on the items' paths (N, L), and whether the item has codes (N,).
+
+        Items without codes get node 0 at each level; whoever uses it masks them.
+        """
+        nodes_NL = self.nodes_IL[items_N]
+        return nodes_NL.clamp_min(0), nodes_NL[:, 0] >= 0
+
+    def children_of(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Children of nodes (...,) as node numbers of the next depth (..., C), and which of them exist."""
+        start = self.child_start(depth)
+        first, end = start[nodes][..., None], start[nodes + 1][..., None]
+        child = first + torch.arange(self.max_children[depth], device=nodes.device)
+        return torch.minimum(child, end - 1), child < end
+
+    @abstractmethod
+    def entries(self, level: int, nodes: Tensor) -> Tensor:
+        """The entry that stands for each node of depth ``level + 1``."""
+
+    @abstractmethod
+    def embed(self, level: int, entries: Tensor) -> Tensor:
+        """Vectors of entries (...,) -> (..., D)."""
+
+    @abstractmethod
+    def child_log_probs(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor) -> Tensor:
+        """Log-probability of each child of nodes of a depth, in trie order, -inf where there is none (N, C)."""
+
+    @abstractmethod
+    def target_log_probs(self, level: int, hidden_ND: Tensor, nodes_NL: Tensor) -> Tensor:
+        """Log-probability of the code of ``level`` on the given paths (N,)."""
+
+    @abstractmethod
+    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """``count`` random entries that could stand in the place of the one on the path and are never that one.
+
+        Returns:
+            entries (N, count), drawn with replacement from torch's global generator, and whether the row has any
+            such entry (N,).
+        """
+
+
+class LevelVocabulary(Vocabulary):
+    """k vectors a level; the softmax is over all k of them."""
+
+    def __init__(self, trie: Trie, dim: int) -> None:
+        super().__init__(trie)
+        self.tables = nn.ModuleList(nn.Embedding(size, dim) for size in trie.vocabulary_sizes)
+        for level, codes in enumerate(trie.codes):
+            self.register_buffer(f"codes_{level}", torch.from_numpy(codes), persistent=False)
+
+    def entries(self, level: int, nodes: Tensor) -> Tensor:
+        return getattr(self, f"codes_{level}")[nodes]
+
+    def embed(self, level: int, entries: Tensor) -> Tensor:
+        return self.tables[level](entries)
+
+    def _log_probs(self, level: int, hidden_ND: Tensor) -> Tensor:
+        return (hidden_ND @ self.tables[level].weight.T).log_softmax(-1)  # type: ignore[operator,union-attr]
+
+    def child_log_probs(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor) -> Tensor:
+        children_NC, exists_NC = self.children_of(depth, nodes_N)
+        log_probs_NC = self._log_probs(depth, hidden_ND).gather(1, self.entries(depth, children_NC))
+        return log_probs_NC.masked_fill(~exists_NC, -torch.inf)
+
+    def target_log_probs(self, level: int, hidden_ND: Tensor, nodes_NL: Tensor) -> Tensor:
+        code_N = self.entries(level, nodes_NL[:, level])
+        return self._log_probs(level, hidden_ND).gather(1, code_N[:, None])[:, 0]
+
+    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        size = self.tables[level].num_embeddings
+        code_N1 = self.entries(level, nodes_NL[:, level])[:, None]
+        shift = torch.randint(1, max(size, 2), (len(nodes_NL), count), device=nodes_NL.device)
+        return (code_N1 + shift) % size, torch.full((len(nodes_NL),), size > 1, device=nodes_NL.device)
+
+
+class PathVocabulary(Vocabulary):
+    """One vector for each node that exists; the softmax is over a node's real children.
+
+    Args:
+        trie: the stream's trie.
+        dim: width D.
+        item_table: where given, the vectors of leaves are those of the history encoder's items (D wide).
+    """
+
+    item_of_leaf: Tensor
+
+    def __init__(self, trie: Trie, dim: int, item_table: nn.Embedding | None) -> None:
+        super().__init__(trie)
+        own_levels = trie.num_levels - (item_table is not None)
+        self.tables = nn.ModuleList(nn.Embedding(trie.num_nodes(level + 1), dim) for level in range(own_levels))
+        self.item_table = item_table
+        self.register_buffer("item_of_leaf", torch.from_numpy(trie.item_of_leaf), persistent=False)
+        self._num_children = [torch.from_numpy(starts).diff().tolist() for starts in trie.child_start]
+
+    def entries(self, level: int, nodes: Tensor) -> Tensor:
+        return nodes
+
+    def embed(self, level: int, entries: Tensor) -> Tensor:
+        if level == len(self.tables):
+            assert self.item_table is not None
+            return self.item_table(self.item_of_leaf[entries])
+        return self.tables[level](entries)
+
+    def _weight(self, level: int) -> Tensor:
+        if level == len(self.tables):
+            assert self.item_table is not None
+            return self.item_table.weight[self.item_of_leaf]
+        return self.tables[level].weight  # type: ignore[return-value]
+
+    def child_log_probs(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor) -> Tensor:
+        weight_MD = self._weight(depth)
+        width = self.max_children[depth]
+        if depth == 0:
+            return (hidden_ND @ weight_MD.T).log_softmax(-1)
+        if nodes_N.numel() * width * weight_MD.shape[1] <= _GATHER_LIMIT:
+            children_NC, exists_NC = self.children_of(depth, nodes_N)
+            logits_NC = torch.einsum("nd,ncd->nc", hidden_ND, weight_MD[children_NC])
+            return logits_NC.masked_fill(~exists_NC, -torch.inf).log_softmax(-1)
+        return self._grouped_logits(depth, hidden_ND, nodes_N, weight_MD).log_softmax(-1)
+
+    def _grouped_logits(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor, weight_MD: Tensor) -> Tensor:
+        """The same logits, one matrix product a parent: gathering (N, C, D) would cost more than all the rest."""
+        order = torch.argsort(nodes_N, stable=True)
+        parents, counts = torch.unique_consecutive(nodes_N[order], return_counts=True)
+        # `split` and not slices: the gradient of all its parts is put together once.
+        weights = weight_MD.split(self._num_children[depth])
+        groups = hidden_ND[order].split(counts.tolist())
+        width = self.max_children[depth]
+        logits = []
+        for parent, group in zip(parents.tolist(), groups, strict=True):
+            product = group @ weights[parent].T
+            missing = width - product.shape[1]
+            logits.append(nn.functional.pad(product, (0, missing), value=-torch.inf) if missing else product)
+        return torch.cat(logits)[torch.argsort(order)]
+
+    def target_log_probs(self, level: int, hidden_ND: Tensor, nodes_NL: Tensor) -> Tensor:
+        parent_N = nodes_NL[:, level - 1] if level else torch.zeros_like(nodes_NL[:, 0])
+        index_N = nodes_NL[:, level] - self.child_start(level)[parent_N]
+        return self.child_log_probs(level, hidden_ND, parent_N).gather(1, index_N[:, None])[:, 0]
+
+    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        parent_N = nodes_NL[:, level - 1] if level else torch.zeros_like(nodes_NL[:, 0])
+        start = self.child_start(level)
+        first_N1, size_N1 = start[parent_N][:, None], (start[parent_N + 1] - start[parent_N])[:, None]
+        uniform = torch.rand((len(nodes_NL), count), device=nodes_NL.device)
+        # A float product may round up to size - 1, which would come back to the positive: hence the minimum.
+        shift = torch.minimum(1 + (uniform * (size_N1 - 1)).long(), (size_N1 - 1).clamp_min(1))
+        return first_N1 + (nodes_NL[:, level, None] - first_N1 + shift) % size_N1, size_N1[:, 0] > 1
+
+
+def build_vocabulary(
+    context: BuildContext, kind: Literal["level", "path"], leaves: Literal["own", "tied"] = "own"
+) -> Vocabulary:
+    """The vocabulary of ``context.stream``.
+
+    Args:
+        context: the stream's trie, and the history encoder's item table for tied leaves.
+        kind: ``level`` or ``path``.
+        leaves: for ``path``: leaves have vectors of their own, or those of the history encoder's items.
+    """
+    trie = context.own.trie
+    if kind == "level":
+        return LevelVocabulary(trie, context.dim)
+    return PathVocabulary(trie, context.dim, context.item_table if leaves == "tied" else None)

@@ -1,0 +1,16 @@
+"""Recipes: one YAML page -> checked objects, or all of its mistakes at once. Imports no torch."""
+
+from genrec.recipe.loading import dump_recipe, load_recipe, parse_recipe, recipe_of
+from genrec.recipe.problems import InvalidRecipeError, Problem
+from genrec.recipe.schema import Recipe, Stream
+
+__all__ = [
+    "InvalidRecipeError",
+    "Problem",
+    "Recipe",
+    "Stream",
+    "dump_recipe",
+    "load_recipe",
+    "parse_recipe",
+    "recipe_of",
+]

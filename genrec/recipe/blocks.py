@@ -1,0 +1,260 @@
+"""Blocks of a recipe -> components and settings, along the annotations of the fields; all mistakes are collected."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from genrec import families
+from genrec.errors import GenrecError, PluginError
+from genrec.families import Component
+from genrec.recipe.problems import Path, Problem, closest, did_you_mean, dotted, one_of, shown, wording
+from genrec.recipe.source import UNREADABLE, Source, holds
+from genrec.registry import Registry
+
+M = TypeVar("M", bound=BaseModel)
+
+REGISTRIES: dict[type[Component], Registry[Any]] = {
+    families.DatasetSource: families.datasets,
+    families.ItemEncoder: families.item_encoders,
+    families.Tokenizer: families.tokenizers,
+    families.HistoryEncoder: families.history_encoders,
+    families.Decoder: families.decoders,
+    families.Task: families.tasks,
+    families.Merge: families.merges,
+    families.Baseline: families.baselines,
+}
+"""What a field is annotated with -> where its names are looked up."""
+
+_NUMBERS = {int, float, type(None)}
+
+
+def registry_of(cls: type[Component]) -> Registry[Any]:
+    """The registry of a component's family, found along its bases."""
+    return next(REGISTRIES[ancestor] for ancestor in cls.__mro__ if ancestor in REGISTRIES)
+
+
+class Assembly:
+    """Builds the objects of one recipe.
+
+    Attributes:
+        problems: every mistake found so far.
+        built: each component and settings object by its path, those inside a recipe that fails as a whole too.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.problems: list[Problem] = []
+        self.built: dict[Path, BaseModel] = {}
+
+    def build(self, annotation: Any, raw: Any, path: Path) -> Any:
+        """Turn every block inside ``raw`` into the object that ``annotation`` asks for.
+
+        Plain values are returned as they are, for pydantic to judge; ``UNREADABLE`` where a problem was noted.
+        """
+        if raw is UNREADABLE:
+            return raw
+        options = _options(annotation)
+        if isinstance(raw, bool) and set(options) <= _NUMBERS:
+            return self._complain(path, f"found {shown(raw)}, expected {described(annotation)}")
+        if raw is None and type(None) in options:
+            return None
+        blocks = [option for option in options if _is_model(option)]
+        if isinstance(raw, list):
+            for option in options:
+                if (kinds := _entry_types(option, len(raw))) is not None:
+                    return [self.build(kind, raw[i], (*path, i)) for i, kind in enumerate(kinds)]
+        if isinstance(raw, Mapping):
+            for option in options:
+                if isinstance(get_origin(option), type) and issubclass(get_origin(option), Mapping):
+                    kind = get_args(option)[1]
+                    return {key: self.build(kind, part, (*path, key)) for key, part in raw.items()}
+        if blocks and not (isinstance(raw, str) and str in options):
+            return self._build_block(blocks[0], raw, path, described(annotation))
+        return raw
+
+    def _build_block(self, cls: type[BaseModel], raw: Any, path: Path, wanted: str) -> Any:
+        if isinstance(raw, cls):
+            self.built[path] = raw
+            return raw
+        if issubclass(cls, Component):
+            return self._build_component(cls, raw, path, wanted)
+        if not isinstance(raw, Mapping):
+            return self._complain(path, f"found {shown(raw)}, expected {wanted}")
+        return self._build_model(cls, raw, path, f" of {path[-1]}" if path else "")
+
+    def _build_component(self, interface: type[Component], raw: Any, path: Path, wanted: str) -> Any:
+        registry = registry_of(interface)
+        fields: dict[str, Any] = {}
+        if isinstance(raw, str):
+            name, where = raw, path
+        elif not isinstance(raw, Mapping):
+            return self._complain(path, f"found {shown(raw)}, expected {wanted}")
+        elif not isinstance(raw.get("type"), str):
+            if raw.get("type") is UNREADABLE:
+                return UNREADABLE
+            text = f"found {shown(raw['type'])}" if "type" in raw else "missing"
+            return self._complain((*path, "type"), f"{text}, expected {one_of(registry.names())}{_hint(registry)}")
+        else:
+            fields = {key: value for key, value in raw.items() if key != "type"}
+            name, where = raw["type"], (*path, "type")
+        cls = self._find(registry, interface, name, where)
+        return UNREADABLE if cls is None else self._build_model(cls, fields, path, f" of {name!r}")
+
+    def _find(self, registry: Registry[Any], interface: type[Component], name: str, path: Path) -> type[Any] | None:
+        """The class behind a name; None, and a problem, where there is none that can be used."""
+        names = registry.names()
+        if name not in names:
+            article = "an" if registry.singular[0] in "aeiou" else "a"
+            text = f"unknown {registry.singular} {name!r}, expected {article} {registry.singular} that exists"
+            text += _hint(registry) + did_you_mean(name, names)
+            broken = sorted({e.problem for e in registry.entries() if e.problem})
+            self._complain(path, text + "".join(f"; a plugin cannot be read: {problem}" for problem in broken))
+            return None
+        try:
+            cls = registry.get(name)
+        except PluginError as error:
+            self._complain(path, " ".join(str(error).split()))
+            return None
+        if not issubclass(cls, interface):
+            self._complain(path, f"{name!r} is no {registry.singular}: its class must be a {interface.__name__}")
+            return None
+        if inspect.isabstract(cls):
+            verbs = ", ".join(sorted(cls.__abstractmethods__))
+            self._complain(path, f"{registry.singular} {name!r} lacks its verb, expected a method {verbs}")
+            return None
+        return cls
+
+    def _build_model(self, cls: type[M], raw: Mapping[str, Any], path: Path, of: str) -> M | Any:
+        given: dict[str, Any] = {}
+        meant: set[str | None] = set()
+        for key, value in raw.items():
+            if key in cls.model_fields:
+                field = cls.model_fields[key]
+                given[key] = self.build(field.annotation, _completed(field, value), (*path, key))
+            else:
+                meant.add(closest(key, cls.model_fields))
+                known = one_of(list(cls.model_fields)) if cls.model_fields else "no key but type"
+                text = f"unknown key{of}, expected {known}{did_you_mean(key, cls.model_fields)}"
+                self._complain((*path, key), text)
+        try:
+            self.built[path] = built = cls.model_validate(given)
+            return built
+        except ValidationError as error:
+            self._note(error.errors(include_url=False), cls, given, path, meant)  # type: ignore[arg-type]
+        except GenrecError as error:
+            self._complain(path, " ".join(str(error).split()))
+        except Exception as error:
+            if cls.__module__.startswith("genrec."):
+                raise
+            self._complain(path, f"the plugin's own check failed: {type(error).__name__}: {error}")
+        return UNREADABLE
+
+    def _note(
+        self,
+        errors: Sequence[dict[str, Any]],
+        cls: type[BaseModel],
+        given: dict[str, Any],
+        path: Path,
+        meant: set[str | None],
+    ) -> None:
+        by_path: dict[Path, list[dict[str, Any]]] = {}
+        for error in errors:
+            if error["input"] is UNREADABLE:
+                continue
+            if error["type"] == "missing" and len(error["loc"]) == 1:
+                key = error["loc"][0]
+                if key not in meant:
+                    wanted = described(cls.model_fields[str(key)].annotation)
+                    self._complain((*path, key), f"missing, expected {wanted}")
+                continue
+            by_path.setdefault(path + _known(error["loc"], given), []).append(error)
+        for place, several in by_path.items():
+            self._complain(place, wording(several))
+
+    def _complain(self, path: Path, text: str) -> Any:
+        self.problems.append(Problem(self._source.place(path), dotted(path), text))
+        return UNREADABLE
+
+
+def _completed(field: FieldInfo, raw: Any) -> Any:
+    """A settings block with what the field's own default says beyond the defaults of its class.
+
+    Without it ``training: {max_epochs: 5}`` would lose an encoder's own learning rate.
+    """
+    if not isinstance(raw, Mapping) or not any(_is_settings(option) for option in _options(field.annotation)):
+        return raw
+    default = field.get_default(call_default_factory=True)
+    if not _is_settings(type(default)):
+        return raw
+    return {**{name: getattr(default, name) for name in default.model_fields_set}, **raw}
+
+
+def described(annotation: Any) -> str:
+    """What a field takes, for a sentence that begins with "expected"."""
+    options = [option for option in _options(annotation) if option is not type(None)]
+    return " or ".join(dict.fromkeys(_described(option) for option in options))
+
+
+def _described(option: Any) -> str:
+    if _is_model(option):
+        if issubclass(option, Component):
+            registry = registry_of(option)
+            article = "an" if registry.singular[0] in "aeiou" else "a"
+            return f"{article} {registry.singular}: a name or {{type: name, ...}}{_hint(registry)}"
+        return f"a mapping with {', '.join(option.model_fields)}"
+    origin, arguments = get_origin(option), get_args(option)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"a mapping whose values are {described(arguments[1])}"
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return "a list"
+    if str(origin).endswith("Literal"):
+        return " or ".join(map(repr, arguments))
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(option, "a value")
+
+
+def _hint(registry: Registry[Any]) -> str:
+    return f" (see: genrec list {registry.family})"
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The members of a union, or the one type, without ``Annotated``."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _options(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [option for member in get_args(annotation) for option in _options(member)]
+    return [annotation]
+
+
+def _entry_types(option: Any, size: int) -> list[Any] | None:
+    """The type of each of ``size`` entries, where ``option`` is a list or tuple type with arguments."""
+    origin, arguments = get_origin(option), get_args(option)
+    if not (isinstance(origin, type) and issubclass(origin, Sequence)) or not arguments:
+        return None
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return [*arguments, *[Any] * (size - len(arguments))][:size]
+    return [arguments[0]] * size
+
+
+def _is_model(option: Any) -> bool:
+    return isinstance(option, type) and issubclass(option, BaseModel)
+
+
+def _is_settings(option: Any) -> bool:
+    return _is_model(option) and not issubclass(option, Component)
+
+
+def _known(location: Sequence[str | int], value: Any) -> Path:
+    """The part of a pydantic location that is written in the recipe (it also names the members of unions)."""
+    path: list[str | int] = []
+    for part in location:
+        if holds(value, part):
+            value = value[part]
+            path.append(part)
+    return tuple(path)

@@ -1,0 +1,88 @@
+"""What no single block can know: names of streams, decoders without a tokenizer, lists shorter than a cutoff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from genrec.evaluation.protocol import EvaluationSettings
+from genrec.families import Decoder, Task
+from genrec.recipe.problems import Path, Problem, did_you_mean, dotted, one_of
+from genrec.recipe.source import UNREADABLE, Source, holds
+from genrec.search.settings import SearchSettings
+
+
+def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[Problem]:
+    """Problems between blocks that are right by themselves.
+
+    Args:
+        source: the recipe as it is written.
+        built: the objects that could be built, by path; a recipe with other mistakes lacks some.
+    """
+    for path, text in [*_streams(source, built), *_tasks(source, built), *_lists(source, built)]:
+        yield Problem(source.place(path), dotted(path), text)
+
+
+def _streams(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    for path, decoder in built.items():
+        if not (isinstance(decoder, Decoder) and len(path) == 3 and path[0] == "streams"):
+            continue
+        tokenizer = (*path[:2], "tokenizer")
+        is_there = _written(source.data, tokenizer) is not None
+        if getattr(type(decoder), "writes_codes", True) and not is_there:
+            text = f"missing, expected a tokenizer: the decoder {decoder.type_name!r} writes codes"
+            yield tokenizer, f"{text} (see: genrec list tokenizers)"
+        elif is_there and not getattr(type(decoder), "writes_codes", True):
+            yield tokenizer, f"found a tokenizer, expected none: the decoder {decoder.type_name!r} writes no codes"
+
+
+def _tasks(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    streams = source.data.get("streams")
+    if not isinstance(streams, Mapping) or not streams:
+        return
+    for path, task in built.items():
+        if not isinstance(task, Task):
+            continue
+        for name in dict.fromkeys(task.streams_used()):
+            if name not in streams:
+                text = f"no stream is called {name!r}, expected {one_of(list(streams))}{did_you_mean(name, streams)}"
+                yield _where(_written(source.data, path), name, path), text
+
+
+def _lists(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    def settings(key: str, cls: type[Any]) -> Any:
+        return built.get((key,)) if source.data.get(key) is not None else cls()
+
+    search, evaluation = settings("search", SearchSettings), settings("evaluation", EvaluationSettings)
+    if search is None or evaluation is None or search.list_length >= max(evaluation.cutoffs):
+        return
+    length, cutoff = search.list_length, max(evaluation.cutoffs)
+    if _written(source.data, ("search", "list_length")) is not None:
+        yield (
+            ("search", "list_length"),
+            f"found {length}, expected at least {cutoff}, the largest of evaluation.cutoffs",
+        )
+    else:
+        yield ("evaluation", "cutoffs"), f"found {cutoff}, expected at most {length}, the default of search.list_length"
+
+
+def _written(data: Any, path: Path) -> Any:
+    """What a recipe says at a path; None where it says nothing."""
+    for step in path:
+        if not holds(data, step):
+            return None
+        data = data[step]
+    return None if data is UNREADABLE else data
+
+
+def _where(block: Any, name: str, path: Path) -> Path:
+    """The key (or entry of a list) of a block whose value is a name; the block itself where none is."""
+    if isinstance(block, Mapping):
+        for key, value in block.items():
+            if value == name and key != "type":
+                return (*path, key)
+            if isinstance(value, list) and name in value:
+                return (*path, key, value.index(name))
+    return path

@@ -1,0 +1,81 @@
+"""A recipe's file, text or block -> a checked :class:`Recipe`, or all of its problems in one error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genrec.errors import RecipeError
+from genrec.recipe.blocks import Assembly
+from genrec.recipe.consistency import disagreements
+from genrec.recipe.overrides import apply
+from genrec.recipe.problems import InvalidRecipeError, did_you_mean
+from genrec.recipe.schema import Recipe, plain
+from genrec.recipe.source import Source, read, write
+from genrec.registry import add_plugin_folder
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe; plugins are found in ``plugins/`` beside it and in the working folder.
+
+    Args:
+        path: a YAML file.
+        overrides: ``a.b.c=value`` each, see :mod:`genrec.recipe.overrides`.
+
+    Raises:
+        RecipeError: the file cannot be read.
+        InvalidRecipeError: it has mistakes; all of them are listed.
+    """
+    path = Path(path)
+    text = _text(path)
+    for folder in (path.resolve().parent, Path.cwd()):
+        add_plugin_folder(folder / "plugins")
+    return parse_recipe(text, name=str(path), overrides=overrides)
+
+
+def parse_recipe(text: str, *, name: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """Check a recipe given as YAML text; ``name`` stands for the file in messages.
+
+    Raises:
+        InvalidRecipeError: it has mistakes; all of them are listed.
+    """
+    return _checked(read(text, name), overrides)
+
+
+def recipe_of(block: Mapping[str, Any], *, name: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """Check a recipe given as plain data, such as :meth:`Recipe.block` gives.
+
+    Raises:
+        InvalidRecipeError: it has mistakes; all of them are listed.
+    """
+    return _checked(Source(name, plain(dict(block))), overrides)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe, every default written out, as YAML that reads back equal."""
+    return write(recipe.block())
+
+
+def _checked(source: Source, overrides: Sequence[str]) -> Recipe:
+    apply(source, overrides)
+    assembly = Assembly(source)
+    recipe = assembly.build(Recipe, source.data, ())
+    problems = [*source.problems, *assembly.problems, *disagreements(source, assembly.built)]
+    if problems:
+        raise InvalidRecipeError(problems)
+    return recipe
+
+
+def _text(path: Path) -> str:
+    if path.is_dir():
+        raise RecipeError(f"{path}: found a folder, expected a recipe: a YAML file")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        there = [str(path.with_name(file.name)) for file in sorted(path.parent.glob("*.y*ml"))]
+        raise RecipeError(f"{path}: no such file, expected a recipe{did_you_mean(str(path), there)}") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text (byte {error.start}), expected a recipe in YAML") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,95 @@
+"""What a recipe is made of: the top-level keys and a stream, with their defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt
+
+from genrec.evaluation.protocol import EvaluationSettings
+from genrec.families import (
+    Baseline,
+    Component,
+    DatasetSource,
+    Decoder,
+    HistoryEncoder,
+    ItemEncoder,
+    Merge,
+    Task,
+    Tokenizer,
+    baselines,
+    merges,
+)
+from genrec.search.settings import SearchSettings
+from genrec.training.settings import TrainingSettings
+
+
+def _stream_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise ValueError(f"found the stream name {name!r}, expected a letter, then letters, digits, _ and -")
+    return name
+
+
+class Stream(BaseModel):
+    """One view of the items, and the codes it is retrieved by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    item_encoder: ItemEncoder
+    """Catalog and training histories -> one vector an item."""
+    tokenizer: Tokenizer | None = None
+    """Vectors -> semantic IDs; left out where the decoder writes no codes."""
+    decoder: Decoder
+    """Writes this stream's codes."""
+
+
+class Recipe(BaseModel):
+    """One experiment, complete."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    title: str
+    """What it is, in a line; it heads every table."""
+    seed: NonNegativeInt = 1
+    """All randomness derives from it."""
+    dataset: DatasetSource
+    """Where items and histories come from."""
+    history_encoder: HistoryEncoder
+    """Reads a user's items."""
+    streams: Annotated[dict[Annotated[str, AfterValidator(_stream_name)], Stream], Field(min_length=1)]
+    """One or more streams by name; the name is free."""
+    tasks: tuple[Task, ...] = ()
+    """Auxiliary losses."""
+    training: TrainingSettings = TrainingSettings()
+    """Optimisation, stopping and validation."""
+    search: SearchSettings = SearchSettings()
+    """How each stream is searched."""
+    merge: Merge = Field(default_factory=lambda: merges.get("confidence")())
+    """Fuses the streams' lists into one ranking."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """What is measured and under which rules."""
+    baselines: tuple[Baseline, ...] = Field(
+        default_factory=lambda: (baselines.get("popularity")(), baselines.get("transition")())
+    )
+    """Yardsticks that every table shows beside the recipe."""
+
+    def block(self) -> dict[str, Any]:
+        """The whole recipe with every default written out: plain data, fit for YAML and JSON."""
+        return plain(self)
+
+
+def plain(value: Any) -> Any:
+    """Components and settings as mappings, tuples as lists, paths as text; scalars as they are."""
+    if isinstance(value, Component):
+        return {"type": value.type_name, **{name: plain(getattr(value, name)) for name in type(value).model_fields}}
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    return value

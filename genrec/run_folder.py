@@ -1,0 +1,116 @@
+"""Where a run keeps its recipe, model, codes, candidates and report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genrec.errors import DataError
+from genrec.types import Catalog
+
+_MARK = "run.json"
+
+
+class RunFolder:
+    """One run's folder; the only place, beside the stages, that a run writes to.
+
+    Args:
+        path: the folder; made if it is not there.
+        stages: where finished stages are kept.
+    """
+
+    def __init__(self, path: Path, stages: Path) -> None:
+        self.path, self.stages = path, stages
+
+    @classmethod
+    def create(cls, output: Path | None, recipe_file: Path) -> RunFolder:
+        """The folder of a new run.
+
+        Args:
+            output: ``--output``: the run writes there and nowhere else (its stages in ``.stages``). None:
+                ``runs/<recipe>-<time>``, with stages that all such runs share in ``runs/.stages``.
+            recipe_file: gives the name.
+
+        Raises:
+            DataError: the folder has something in it that no run has written.
+        """
+        if output is None:
+            path = Path("runs") / f"{recipe_file.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+            stages = Path("runs") / ".stages"
+        else:
+            path, stages = output, output / ".stages"
+        if path.exists() and not path.is_dir():
+            raise DataError(f"{path}: is a file, expected a folder for the run")
+        if path.is_dir() and any(path.iterdir()) and not (path / _MARK).is_file():
+            raise DataError(f"{path}: is not empty and not the folder of a run; give --output another folder")
+        path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path, stages)
+        folder.write_json(_MARK, {"finished": False})
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The folder of a finished run.
+
+        Raises:
+            DataError: it is none, or its run has not ended.
+        """
+        if not (path / _MARK).is_file():
+            raise DataError(f"{path}: not the folder of a run (no {_MARK}); `genrec run RECIPE` makes one")
+        folder = cls(path, path / ".stages")
+        if not folder.read_json(_MARK).get("finished"):
+            raise DataError(f"{path}: this run has not finished; run its recipe again, it goes on where it was")
+        return folder
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Mark the run as finished."""
+        self.write_json(_MARK, {"finished": True, **facts})
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file whole or not at all."""
+        partial = self.path / f"{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self.path / name)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write JSON."""
+        self.write_text(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read JSON that the run wrote.
+
+        Raises:
+            DataError: the file is missing or broken.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{self.path / name}: missing; the run is not complete") from None
+        except json.JSONDecodeError as error:
+            raise DataError(f"{self.path / name}:{error.lineno}: not valid JSON: {error.msg}") from None
+
+    def write_recipe(self, block: dict[str, Any], overrides: Sequence[str]) -> None:
+        """The complete recipe, every default written out, as it was run."""
+        header = "".join(f"# --set {override}\n" for override in overrides)
+        self.write_text("recipe.yaml", header + yaml.safe_dump(block, sort_keys=False, allow_unicode=True, width=120))
+
+    def write_catalog(self, catalog: Catalog) -> None:
+        """Which item of the source each row of every matrix is."""
+        self.write_json("items.json", {"keys": catalog.keys, "titles": catalog.titles})
+
+    def keep(self, stage: Path, name: str) -> None:
+        """Keep a stage's file with the run, as a link where the file system can."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(stage, target)
+        except OSError:
+            shutil.copyfile(stage, target)

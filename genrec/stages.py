@@ -1,0 +1,112 @@
+"""Finished stages on disk, addressed by what decided their content, so that nothing is computed twice.
+
+An address is the hash of everything that a stage's content depends on; equal addresses hold equal content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from genrec import __version__
+from genrec.progress import console
+from genrec.types import ItemVectors, SemanticIds
+
+T = TypeVar("T")
+
+
+def address(**parts: Any) -> str:
+    """The address of a stage: a hash of plain data, of genrec's version among it."""
+    text = json.dumps({"genrec": __version__, **parts}, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+class Stages:
+    """A folder of finished stages.
+
+    Args:
+        root: where they lie; made when the first one is stored.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.log: list[dict[str, Any]] = []
+        """What was asked for, in order: kind, name, address and whether it was reused."""
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where a stage of a kind lies or will lie."""
+        return self.root / f"{kind}-{key}"
+
+    def get(
+        self,
+        kind: str,
+        key: str,
+        *,
+        name: str,
+        work: Callable[[], T],
+        save: Callable[[T, Path], None],
+        load: Callable[[Path], T],
+    ) -> tuple[T, Path]:
+        """The content of a stage: loaded if it was finished before, else worked out and stored whole or not at all.
+
+        Args:
+            kind: what it is, e.g. ``vectors``.
+            key: its :func:`address`.
+            name: for the log, e.g. ``text``.
+            work: makes the content.
+            save: writes it to a file.
+            load: reads that file.
+
+        Returns:
+            The content and the file that holds it.
+        """
+        path = self.path(kind, key)
+        reused = path.is_file()
+        self.log.append({"kind": kind, "name": name, "address": key, "reused": reused})
+        if reused:
+            console.print(f"{kind} of {name}: finished before, reused ({path.name})", style="dim")
+            return load(path), path
+        content = work()
+        self.root.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        save(content, partial)
+        partial.replace(path)
+        return content, path
+
+
+def save_vectors(vectors: ItemVectors, path: Path) -> None:
+    """Item vectors as safetensors; their notes in its metadata."""
+    tensors = {"vectors_IE": np.ascontiguousarray(vectors.vectors_IE), "present_I": vectors.present_I}
+    save_file(tensors, path, metadata={"notes": json.dumps(vectors.notes)})
+
+
+def load_vectors(path: Path) -> ItemVectors:
+    """The inverse of :func:`save_vectors`."""
+    tensors = load_file(path)
+    with safe_open(path, "np") as file:
+        notes = tuple(json.loads(file.metadata()["notes"]))
+    return ItemVectors(tensors["vectors_IE"], tensors["present_I"], notes)
+
+
+def save_ids(ids: SemanticIds, path: Path) -> None:
+    """Semantic IDs and their codebook as safetensors."""
+    tensors = {"codes_IL": np.ascontiguousarray(ids.codes_IL)}
+    tensors |= {f"codebook/{name}": np.ascontiguousarray(part) for name, part in ids.codebook.items()}
+    plain = {"vocabulary_sizes": [int(size) for size in ids.vocabulary_sizes], "collisions": int(ids.collisions)}
+    save_file(tensors, path, metadata={"ids": json.dumps(plain)})
+
+
+def load_ids(path: Path) -> SemanticIds:
+    """The inverse of :func:`save_ids`."""
+    tensors = load_file(path)
+    with safe_open(path, "np") as file:
+        plain = json.loads(file.metadata()["ids"])
+    codebook = {name[9:]: part for name, part in tensors.items() if name.startswith("codebook/")}
+    return SemanticIds(tensors["codes_IL"], tuple(plain["vocabulary_sizes"]), codebook, plain["collisions"])

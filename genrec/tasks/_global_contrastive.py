@@ -1,0 +1,67 @@
+"""The module behind ``global_contrastive``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genrec.model.contracts import BuildContext, Outputs, TaskModule
+from genrec.model.layers import init_weights
+from genrec.types import ItemVectors
+
+if TYPE_CHECKING:
+    from genrec.tasks.global_contrastive import GlobalContrastive
+
+
+class GlobalContrastiveLoss(TaskModule):
+    """Sum over streams of F(projected summary token, item vector of the target)."""
+
+    def __init__(self, settings: GlobalContrastive, context: BuildContext) -> None:
+        super().__init__()
+        self.settings = settings
+        self.streams = settings.streams or tuple(context.streams)
+        self.projections = nn.ModuleDict()
+        for name in self.streams:
+            vectors_IE = scaled_vectors(context.streams[name].vectors)
+            self.register_buffer(f"vectors_{name}", torch.from_numpy(vectors_IE), persistent=False)
+            self.projections[name] = nn.Linear(context.dim, vectors_IE.shape[1])
+        init_weights(self.projections)
+
+    def forward(self, outputs: Mapping[str, Outputs]) -> Tensor:
+        losses = []
+        for name in self.streams:
+            output = outputs[name]
+            assert output.summary_ND is not None
+            present = output.present_N
+            vectors_IE = getattr(self, f"vectors_{name}")
+            guess_NE = self.projections[name](output.summary_ND[present])
+            loss_N = self._metric(guess_NE, vectors_IE, output.target_N[present])
+            losses.append(loss_N.sum() / max(len(loss_N), 1))
+        return torch.stack(losses).sum()
+
+    def _metric(self, guess_NE: Tensor, vectors_IE: Tensor, target_N: Tensor) -> Tensor:
+        vector_NE = vectors_IE[target_N]
+        if self.settings.metric == "smooth_l1":
+            return functional.smooth_l1_loss(guess_NE, vector_NE, reduction="none").sum(1)
+        if self.settings.metric == "cosine":
+            return 1 - functional.cosine_similarity(guess_NE, vector_NE, dim=1)
+        negative_J = torch.randint(len(vectors_IE), (self.settings.num_negatives,), device=target_N.device)
+        guess_NE = functional.normalize(guess_NE, dim=1)
+        positive_N = (guess_NE * functional.normalize(vector_NE, dim=1)).sum(1)
+        similar_NJ = guess_NE @ functional.normalize(vectors_IE[negative_J], dim=1).T
+        similar_NJ = similar_NJ.masked_fill(negative_J == target_N[:, None], -torch.inf)
+        logits = torch.cat([positive_N[:, None], similar_NJ], 1) / self.settings.temperature
+        return -logits.log_softmax(1)[:, 0]
+
+
+def scaled_vectors(vectors: ItemVectors) -> np.ndarray:
+    """Item vectors, centred, of mean squared norm 1; zero where absent. float32 (I, E)."""
+    present = vectors.present_I
+    centred = np.where(present[:, None], vectors.vectors_IE - vectors.vectors_IE[present].mean(0), 0.0)
+    norm = np.sqrt(np.square(centred[present], dtype=np.float64).sum(1).mean())
+    return (centred / max(float(norm), 1e-12)).astype(np.float32)

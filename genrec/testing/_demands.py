@@ -1,0 +1,72 @@
+"""How a broken contract is reported, and what every component promises whatever its family."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from genrec.families import Component
+
+Demand = Callable[[object, str], None]
+"""A condition, and the sentence of the contract that it stands for."""
+
+
+def demands_of(component: Component) -> Demand:
+    """What raises an AssertionError in the name of a component."""
+    name = component.type_name or type(component).__name__
+
+    def demand(condition: object, contract: str) -> None:
+        if not condition:
+            raise AssertionError(f"{name}: {contract}")
+
+    return demand
+
+
+def check_component(component: Component, demand: Demand) -> None:
+    """Registered, frozen, documented, and the same after a trip through its recipe block."""
+    cls = type(component)
+    demand(component.type_name, "a component is registered under a name")
+    demand((cls.__doc__ or "").strip(), "the class has a docstring: its first line is what `genrec list` shows")
+    for name, field in cls.model_fields.items():
+        demand(field.description, f"the field {name!r} has a docstring below it: it is the help of its recipe key")
+        try:
+            setattr(component, name, getattr(component, name))
+        except (ValidationError, AttributeError, TypeError):
+            continue
+        demand(False, f"a component is frozen, but its field {name!r} can be set")
+    block = component.block()
+    demand(block.get("type") == component.type_name, "block() names the component's type")
+    try:
+        stored = json.loads(json.dumps(block))
+    except TypeError as error:
+        raise AssertionError(f"{component.type_name}: block() is plain data, but {error}") from error
+    demand(_rebuilt(component, stored) == component, "a component built from its own block is equal to it")
+    identity = component.identity()
+    demand(identity == component.identity(), "identity() says the same twice")
+    try:
+        json.dumps(identity)
+    except TypeError as error:
+        raise AssertionError(f"{component.type_name}: identity() is plain data, but {error}") from error
+
+
+def unchanged(array: np.ndarray, before: np.ndarray) -> bool:
+    """Whether an array holds what it held, NaN in the same places."""
+    return array.dtype == before.dtype and np.array_equal(array, before, equal_nan=array.dtype.kind == "f")
+
+
+def _rebuilt(original: Any, stored: Any) -> Any:
+    """A value as it would be read from a recipe."""
+    if isinstance(original, Component):
+        fields = {name: _rebuilt(getattr(original, name), stored[name]) for name in type(original).model_fields}
+        return type(original)(**fields)
+    if isinstance(original, BaseModel):
+        return type(original).model_validate(stored)
+    if isinstance(original, list | tuple):
+        return [_rebuilt(part, kept) for part, kept in zip(original, stored, strict=True)]
+    if isinstance(original, dict):
+        return {key: _rebuilt(part, stored[str(key)]) for key, part in original.items()}
+    return stored

@@ -1,0 +1,255 @@
+"""The contracts of the families that build modules: history encoders, decoders, tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from genrec.families import Decoder, HistoryEncoder, Task, decoders, tokenizers
+from genrec.model.contracts import (
+    BuildContext,
+    DecoderModule,
+    Encoded,
+    HistoryEncoderModule,
+    Outputs,
+    StreamContext,
+    TaskModule,
+)
+from genrec.search.dense import item_numbers
+from genrec.search.trie import Trie
+from genrec.testing._demands import Demand
+from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_catalog, tiny_vectors
+
+_DIM = 16
+_LONGEST = 6
+
+
+def check_module(component: HistoryEncoder | Decoder | Task, demand: Demand) -> None:
+    """Hold a component that builds a module to the contract of its family.
+
+    Raises:
+        AssertionError: it breaks the contract.
+    """
+    with torch.random.fork_rng(devices=[]):
+        match component:
+            case HistoryEncoder():
+                _check_history_encoder(component, demand)
+            case Decoder():
+                _check_decoder(component, demand)
+            case Task():
+                _check_task(component, demand)
+
+
+def _context(streams: tuple[str, ...], *, dim: int = _DIM, writes_codes: bool = True) -> BuildContext:
+    """Streams with different trees, each with absent items of its own."""
+    contexts = {}
+    for number, name in enumerate(streams):
+        vectors = tiny_vectors(width=6 + number, absent=(3 + number, NUM_ITEMS - 1), seed=number)
+        if writes_codes:
+            tree = tokenizers.get("kmeans_tree").model_validate({"branching": 4 + number})
+            ids = tree.fit(vectors, seed=1, keys=tiny_catalog().keys)
+        else:
+            ids = item_numbers(vectors)
+        contexts[name] = StreamContext(ids, Trie.of(ids), vectors)
+    return BuildContext(NUM_ITEMS, dim, _LONGEST, contexts, stream=streams[0])
+
+
+def _streams(component: HistoryEncoder | Task) -> tuple[str, ...]:
+    """Streams of a tiny model, those that the component names first."""
+    return tuple(dict.fromkeys([*component.streams_used(), *STREAMS]))[:3]
+
+
+def _item_table(seed: int = 3) -> nn.Embedding:
+    torch.manual_seed(seed)
+    return nn.Embedding(NUM_ITEMS + 1, _DIM, padding_idx=NUM_ITEMS)
+
+
+def _check_history_encoder(component: HistoryEncoder, demand: Demand) -> None:
+    context = replace(_context(_streams(component), dim=component.dim), max_history=component.max_history)
+
+    def built() -> HistoryEncoderModule:
+        torch.manual_seed(1)
+        return component.build(context)
+
+    module = built()
+    demand(isinstance(module, HistoryEncoderModule), "build() gives a HistoryEncoderModule")
+    module.eval()
+    width = min(5, component.max_history)
+    history_BT = torch.tensor([[2, 7, 1, 8, 4], [5, 9, 11, 0, 6], [13, 3, 10, 12, 14]])[:, :width].clone()
+    history_BT[1, max(width - 2, 1) :] = NUM_ITEMS
+    with torch.no_grad():
+        encoded = module(history_BT)
+        states_BTD = encoded.states_BTD
+        demand(isinstance(encoded, Encoded), "forward() gives Encoded")
+        demand(states_BTD.shape == (3, width, component.dim), "states have the shape (B, T, dim)")
+        demand(torch.isfinite(states_BTD).all(), "states are finite, those of padding too")
+        demand(torch.equal(encoded.mask_BT, history_BT != NUM_ITEMS), "the mask is True where an item stands")
+        if module.item_table is not None:
+            weight = module.item_table.weight
+            demand(weight.shape == (NUM_ITEMS + 1, component.dim), "item_table has a row an item and one for padding")
+        length = int(encoded.mask_BT[1].sum())
+        shorter = module(history_BT[1:2, :length])
+        demand(_close(shorter.states_BTD[0], states_BTD[1, :length]), "padding and other users change no state")
+        demand(_close(module(history_BT).states_BTD, states_BTD), "in eval mode the same history gives the same states")
+        demand(_close(built().eval()(history_BT).states_BTD, states_BTD), "fresh weights come from torch's generator")
+        if encoded.is_causal and width > 1:
+            changed_BT = history_BT.clone()
+            changed_BT[0, -1] = 15
+            prefix = module(changed_BT).states_BTD[0, :-1]
+            demand(_close(prefix, states_BTD[0, :-1]), "is_causal means that a state has not seen later items")
+            alone = module(history_BT[:1, :-1]).states_BTD[0]
+            demand(_close(alone, states_BTD[0, :-1]), "is_causal means that a prefix alone gives the same states")
+        moved_BT = history_BT.clone()
+        moved_BT[0, -1] = 15
+        demand(not _close(module(moved_BT).last_BD[0], encoded.last_BD[0]), "the last state depends on the last item")
+
+
+def _encoded(is_causal: bool = False) -> Encoded:
+    """Two users of five and three items."""
+    torch.manual_seed(2)
+    mask_BT = torch.arange(5)[None] < torch.tensor([5, 3])[:, None]
+    return Encoded(torch.randn(2, 5, _DIM), mask_BT, is_causal)
+
+
+def _check_decoder(component: Decoder, demand: Demand) -> None:
+    context = replace(
+        _context(STREAMS[:1], writes_codes=getattr(component, "writes_codes", True)), item_table=_item_table()
+    )
+    trie = context.own.trie
+
+    def built() -> DecoderModule:
+        torch.manual_seed(1)
+        return component.build(context)
+
+    module = built()
+    demand(isinstance(module, DecoderModule), "build() gives a DecoderModule")
+    module.eval()
+    encoded = _encoded()
+    target_BQ = torch.arange(NUM_ITEMS).expand(2, -1).clone()
+    with torch.no_grad():
+        outputs = module(encoded, target_BQ)
+        present_N = torch.from_numpy(context.own.ids.present_I).repeat(2)
+        _check_outputs(outputs, target_BQ.flatten(), present_N, trie.num_levels, demand)
+        demand(outputs.summary_ND is None, "summary_ND is None where nobody asked for it")
+        summed = module(encoded, target_BQ, with_summary=True)
+        summary_ND = summed.summary_ND
+        demand(
+            summary_ND is not None and summary_ND.shape == (2 * NUM_ITEMS, _DIM),
+            "summary_ND has the shape (N, D) where it is asked for",
+        )
+        demand(_close(summed.log_probs_NL, outputs.log_probs_NL), "asking for the summary changes no log-probability")
+        demand(
+            _close(built().eval()(encoded, target_BQ).log_probs_NL, outputs.log_probs_NL),
+            "the same seed gives the same module",
+        )
+        target_BQ[0, ::2] = -100
+        some = module(encoded, target_BQ)
+        kept = (target_BQ >= 0).flatten()
+        demand(
+            torch.equal(some.target_N, target_BQ.flatten()[kept])
+            and _close(some.log_probs_NL, outputs.log_probs_NL[kept]),
+            "negative targets are left out, the others stay as they are, in row-major order",
+        )
+        _check_expansion(module, encoded, trie, outputs, demand)
+        _check_positions(module, demand)
+    log_probs_NL = module(encoded, torch.tensor([[1, 2], [5, 0]])).log_probs_NL
+    log_probs_NL.sum().backward()
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    learns = len(gradients) > 0 and all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    demand(learns, "the log-probabilities have a finite gradient")
+
+
+def _check_outputs(outputs: Outputs, target_N: Tensor, present_N: Tensor, num_levels: int, demand: Demand) -> None:
+    demand(isinstance(outputs, Outputs), "forward() gives Outputs")
+    demand(torch.equal(outputs.target_N, target_N), "target_N holds the targets in row-major order")
+    demand(torch.equal(outputs.present_N, present_N), "present_N says which targets have codes in the stream")
+    demand(outputs.log_probs_NL.shape == (len(target_N), num_levels), "log_probs_NL has an entry a target and level")
+    demand(outputs.hidden_NLD.shape == (len(target_N), num_levels, _DIM), "hidden_NLD has the shape (N, L, D)")
+    demand(torch.isfinite(outputs.log_probs_NL).all(), "log-probabilities of targets are finite")
+    demand((outputs.log_probs_NL <= 1e-5).all(), "log-probabilities are not above 0")
+    demand((outputs.log_probs_NL[~present_N] == 0).all(), "log_probs_NL is 0 where the target has no codes")
+
+
+def _check_expansion(module: DecoderModule, encoded: Encoded, trie: Trie, outputs: Outputs, demand: Demand) -> None:
+    """Walk the whole tree by ``expand`` and compare with what ``forward`` said of every item."""
+    state = module.begin(encoded)
+    nodes_BK = torch.zeros(2, 1, dtype=torch.int64)
+    origin_BK = torch.zeros(2, 1, dtype=torch.int64)
+    total_BK = torch.zeros(2, 1)
+    for depth in range(trie.num_levels):
+        log_probs_BKC = module.expand(state, depth, nodes_BK, origin_BK)
+        starts = torch.from_numpy(trie.child_start[depth])
+        counts = starts.diff()
+        width = int(counts.max())
+        demand(
+            log_probs_BKC.shape == (2, len(counts), width),
+            "expand() gives a column for each child of the node with the most children",
+        )
+        exists_KC = torch.arange(width) < counts[:, None]
+        demand((log_probs_BKC[:, ~exists_KC] == -torch.inf).all(), "expand() gives -inf beyond a node's last child")
+        mass_BK = log_probs_BKC.exp().sum(-1)
+        demand((mass_BK <= 1 + 1e-4).all(), "the probabilities of a node's children sum to 1 at most")
+        origin_BK = torch.repeat_interleave(torch.arange(len(counts)), counts).expand(2, -1)
+        total_BK = total_BK.gather(1, origin_BK) + log_probs_BKC[:, exists_KC]
+        nodes_BK = torch.arange(int(starts[-1])).expand(2, -1)
+    scored_BI = outputs.log_probs_NL.sum(1).view(2, NUM_ITEMS)[:, torch.from_numpy(trie.item_of_leaf)]
+    demand(_close(total_BK, scored_BI), "expand() and forward() give every item the same log-probability")
+
+
+def _check_positions(module: DecoderModule, demand: Demand) -> None:
+    """``each_position`` against one call for each prefix."""
+    encoded = _encoded(is_causal=True)
+    target_BQ = torch.tensor([[1, 4, 0, 9, 7], [2, 5, 6, -1, -1]])
+    together = module(encoded, target_BQ, each_position=True)
+    apart = []
+    for row, query in (target_BQ >= 0).nonzero().tolist():
+        seen = slice(0, query + 1)
+        prefix = Encoded(encoded.states_BTD[row : row + 1, seen], encoded.mask_BT[row : row + 1, seen], True)
+        apart.append(module(prefix, target_BQ[row : row + 1, query : query + 1]).log_probs_NL)
+    demand(
+        _close(together.log_probs_NL, torch.cat(apart)),
+        "each_position means that query q sees the history up to its item q, and nothing after",
+    )
+
+
+def _check_task(component: Task, demand: Demand) -> None:
+    streams = _streams(component)
+    context = _context(streams)
+    torch.manual_seed(4)
+    writer = decoders.get("transformer").model_validate({"num_layers": 1, "feedforward_dim": 32, "dropout": 0.0})
+    modules = {name: writer.build(context.of_stream(name, item_table=_item_table())) for name in streams}
+    context = replace(context, decoders=modules, stream=None)
+
+    def built() -> TaskModule:
+        torch.manual_seed(1)
+        return component.build(context)
+
+    task = built()
+    demand(isinstance(task, TaskModule), "build() gives a TaskModule")
+
+    def loss_of(task: TaskModule, target_BQ: Tensor, num_streams: int = len(streams)) -> Tensor:
+        outputs = {name: modules[name](_encoded(), target_BQ, with_summary=True) for name in streams[:num_streams]}
+        torch.manual_seed(5)
+        return task(outputs)
+
+    target_BQ = torch.tensor([[1, 6, 7], [9, 0, 11]])
+    loss = loss_of(task, target_BQ)
+    demand(loss.shape == (), "the loss is a scalar")
+    demand(torch.isfinite(loss), "the loss is finite")
+    loss.backward()
+    own = [parameter.grad for parameter in task.parameters()]
+    learnt = [parameter.grad for module in modules.values() for parameter in module.parameters()]
+    reached = [gradient for gradient in [*own, *learnt] if gradient is not None and bool(gradient.abs().sum() > 0)]
+    demand(reached, "the loss has a gradient for the decoders or for the task's own parameters")
+    demand(all(bool(torch.isfinite(gradient).all()) for gradient in reached), "the gradient is finite")
+    with torch.no_grad():
+        again = loss_of(built().train(task.training), target_BQ)
+        demand(_close(again, loss), "random choices and fresh weights come from torch's generator alone")
+        missing = loss_of(task, torch.full((2, 1), NUM_ITEMS - 1))
+        demand(torch.isfinite(missing), "the loss is finite where no target has codes")
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.allclose(first, second, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,262 @@
+"""The contracts of the families: :func:`check` runs a component on tiny worlds and says what it breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec.errors import GenrecError
+from genrec.families import (
+    Baseline,
+    Component,
+    DatasetSource,
+    Decoder,
+    HistoryEncoder,
+    ItemEncoder,
+    Merge,
+    Task,
+    Tokenizer,
+)
+from genrec.search.trie import Trie
+from genrec.testing._demands import Demand, check_component, demands_of, unchanged
+from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_candidates, tiny_catalog, tiny_histories, tiny_vectors
+from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ranking, SemanticIds
+
+
+def check(component: Component, *, data: Path | None = None) -> None:
+    """Hold a component to the contract of its family, on tiny worlds.
+
+    Args:
+        component: an instance, built with the arguments to be tried.
+        data: for a dataset: where its files lie.
+
+    Raises:
+        AssertionError: it breaks the contract; the text says which sentence of it.
+        GenrecError: what the component itself says, e.g. that weights are missing.
+    """
+    demand = demands_of(component)
+    check_component(component, demand)
+    match component:
+        case DatasetSource():
+            _check_dataset(component, demand, data)
+        case ItemEncoder():
+            _check_item_encoder(component, demand)
+        case Tokenizer():
+            _check_tokenizer(component, demand)
+        case Merge():
+            _check_merge(component, demand)
+        case Baseline():
+            _check_baseline(component, demand)
+        case HistoryEncoder() | Decoder() | Task():
+            from genrec.testing._modules import check_module
+
+            check_module(component, demand)
+        case _:
+            demand(False, "a component belongs to one of the eight families")
+
+
+def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> None:
+    first, second = source.load(data), source.load(data)
+    demand(isinstance(first, Dataset), "load() gives a Dataset")
+    demand(len(first.catalog) > 0 and len(first.histories) > 0, "a data set has items and users")
+    demand(first.histories.lengths.min() > 0, "every user has at least one item")
+    demand(len(first.valid) > 0, "some user has the three items that a split needs")
+    demand(first.fingerprint and first.fingerprint == second.fingerprint, "loading twice gives one fingerprint")
+    same = (
+        first.catalog.keys == second.catalog.keys
+        and first.catalog.texts == second.catalog.texts
+        and first.catalog.attributes == second.catalog.attributes
+        and first.user_keys == second.user_keys
+        and np.array_equal(first.histories.items, second.histories.items)
+        and np.array_equal(first.histories.offsets, second.histories.offsets)
+    )
+    demand(same, "loading twice gives the same items, users and histories in the same order")
+    pictures = first.catalog.pictures
+    if pictures is not None:
+        demand(pictures.present_I.shape == (len(first.catalog),), "present_I of the pictures has an entry an item")
+        for item in np.flatnonzero(pictures.present_I)[:3]:
+            demand(pictures.open(int(item)).mode == "RGB", "a picture is opened as RGB")
+
+
+def _check_item_encoder(encoder: ItemEncoder, demand: Demand) -> None:
+    catalog, train = tiny_catalog(), tiny_histories()
+    items, offsets = train.items.copy(), train.offsets.copy()
+    vectors = encoder.encode(catalog, train, seed=1)
+    demand(isinstance(vectors, ItemVectors), "encode() gives ItemVectors")
+    demand(len(vectors.vectors_IE) == NUM_ITEMS, "encode() gives one row for every item of the catalog")
+    demand(vectors.present_I.any(), "an item that has a title, a text, a picture and a history has a vector")
+    demand((vectors.vectors_IE[~vectors.present_I] == 0).all(), "the rows of absent items are zero")
+    demand(unchanged(train.items, items) and unchanged(train.offsets, offsets), "encode() leaves its inputs alone")
+    again = encoder.encode(tiny_catalog(), tiny_histories(), seed=1)
+    demand(unchanged(again.vectors_IE, vectors.vectors_IE), "the same seed gives the same vectors")
+    demand(unchanged(again.present_I, vectors.present_I), "the same items are present every time")
+    if not encoder.is_random:
+        other = encoder.encode(catalog, train, seed=2)
+        demand(
+            unchanged(other.vectors_IE, vectors.vectors_IE),
+            "another seed gives the same vectors, or the class says is_random",
+        )
+
+
+def _check_tokenizer(tokenizer: Tokenizer, demand: Demand) -> None:
+    keys, vectors = tiny_catalog().keys, tiny_vectors()
+    before = vectors.vectors_IE.copy()
+    ids = tokenizer.fit(vectors, seed=1, keys=keys)
+    demand(unchanged(vectors.vectors_IE, before), "fit() leaves the vectors alone")
+    _check_ids(ids, vectors, demand)
+    again = tokenizer.fit(tiny_vectors(), seed=1, keys=keys)
+    demand(_same_ids(ids, again), "the same seed gives the same codes")
+    if not tokenizer.is_random:
+        demand(
+            _same_ids(ids, tokenizer.fit(vectors, seed=2, keys=keys)),
+            "another seed gives the same codes, or the class says is_random",
+        )
+    shifted = np.where(vectors.present_I[:, None], vectors.vectors_IE, np.float32(1e6))
+    other = tokenizer.fit(ItemVectors(shifted, vectors.present_I), seed=1, keys=keys)
+    demand(_same_ids(ids, other), "the rows of absent items are never used")
+    alike = ItemVectors(np.where(vectors.present_I[:, None], np.float32(1), np.float32(0)), vectors.present_I)
+    alike = ItemVectors(np.ascontiguousarray(np.broadcast_to(alike.vectors_IE, (NUM_ITEMS, 8))), vectors.present_I)
+    _check_ids(tokenizer.fit(alike, seed=1, keys=keys), alike, demand)
+    single = ItemVectors(vectors.vectors_IE[:1], vectors.present_I[:1])
+    _check_ids(tokenizer.fit(single, seed=1, keys=keys[:1]), single, demand)
+
+
+def _check_ids(ids: SemanticIds, vectors: ItemVectors, demand: Demand) -> None:
+    demand(isinstance(ids, SemanticIds), "fit() gives SemanticIds")
+    demand(len(ids.codes_IL) == len(vectors.vectors_IE), "fit() gives one row of codes for every item")
+    demand(np.array_equal(ids.present_I, vectors.present_I), "items that are present get codes, absent ones get none")
+    demand((ids.codes_IL[~ids.present_I] == ABSENT).all(), "the codes of absent items are ABSENT at every level")
+    demand(all(isinstance(part, np.ndarray) for part in ids.codebook.values()), "a codebook holds plain arrays")
+    demand(0 <= ids.collisions <= ids.present_I.sum(), "collisions counts items")
+    trie = Trie.of(ids)
+    for item in np.flatnonzero(ids.present_I):
+        node = 0
+        for depth, code in enumerate(ids.codes_IL[item]):
+            children = np.arange(trie.child_start[depth][node], trie.child_start[depth][node + 1])
+            node = int(children[trie.codes[depth][children] == code][0])
+        demand(trie.item_of_leaf[node] == item, "every item is found at the end of its own codes")
+
+
+def _same_ids(first: SemanticIds, second: SemanticIds) -> bool:
+    return np.array_equal(first.codes_IL, second.codes_IL) and first.vocabulary_sizes == second.vocabulary_sizes
+
+
+def _check_merge(merge: Merge, demand: Demand) -> None:
+    three = tiny_candidates(with_scores=merge.needs_scores)
+    targets = np.maximum(three.items_BC[:, 0], 0)
+    before = merge.block()
+    fitted = merge.fit(three, targets)
+    demand(isinstance(fitted, Merge), "fit() gives a merge")
+    demand(merge.block() == before, "fit() gives another merge and leaves this one as it is")
+    demand(fitted.fit(three, targets).block() == fitted.block(), "fitting again to the same data changes nothing")
+    _check_ranking_of(fitted, three, demand)
+    refused = []
+    for name in STREAMS:
+        alone = tiny_candidates((name,), with_scores=merge.needs_scores)
+        try:
+            _check_ranking_of(merge.fit(alone, targets), alone, demand)
+        except GenrecError as error:
+            refused.append(error)
+    demand(len(refused) < len(STREAMS), f"a merge works with one stream as well, but: {refused[:1]}")
+
+
+def _check_ranking_of(merge: Merge, candidates: Candidates, demand: Demand) -> None:
+    arrays = ("items_BC", "log_probs_BCS", "ranks_BCS", "entropy_BS", "code_lengths_S")
+    before = {name: getattr(candidates, name).copy() for name in arrays}
+    users, width = candidates.items_BC.shape
+    longer, shorter = width + 5, 3
+    ranking = merge.merge(candidates, top_n=longer)
+    demand(
+        all(unchanged(getattr(candidates, name), before[name]) for name in arrays),
+        "merge() leaves the candidates alone",
+    )
+    check_ranking(ranking, users, longer, demand)
+    for user in range(users):
+        known = set(candidates.items_BC[user].tolist()) - {ABSENT}
+        found = set(ranking.items_BN[user].tolist()) - {ABSENT}
+        demand(found <= known, "a merge ranks candidates, it adds none")
+    again = merge.merge(candidates, top_n=longer)
+    demand(_same_ranking(ranking, again), "the same candidates give the same ranking")
+    top = merge.merge(candidates, top_n=shorter)
+    check_ranking(top, users, shorter, demand)
+    start = Ranking(ranking.items_BN[:, :shorter], ranking.scores_BN[:, :shorter])
+    demand(_same_ranking(top, start), "a shorter ranking is the start of a longer one")
+    rows = np.array([4, 0])
+    some = Ranking(ranking.items_BN[rows], ranking.scores_BN[rows])
+    demand(_same_ranking(merge.merge(candidates.take(rows), top_n=longer), some), "users are ranked one by one")
+    order = np.random.default_rng(0).permutation(width)
+    shuffled = Candidates(
+        candidates.streams,
+        candidates.items_BC[:, order],
+        candidates.log_probs_BCS[:, order],
+        candidates.ranks_BCS[:, order],
+        candidates.entropy_BS,
+        candidates.code_lengths_S,
+    )
+    other = merge.merge(shuffled, top_n=longer)
+    for user in range(users):
+        first, second = _score_of(ranking, user), _score_of(other, user)
+        same = first.keys() == second.keys() and all(np.isclose(first[i], second[i], rtol=1e-4) for i in first)
+        demand(same, "the order of the candidates does not matter: an item keeps its score when they are shuffled")
+
+
+def _score_of(ranking: Ranking, user: int) -> dict[int, float]:
+    """Score by item of one user's ranking."""
+    pairs = zip(ranking.items_BN[user].tolist(), ranking.scores_BN[user].tolist(), strict=True)
+    return {item: score for item, score in pairs if item != ABSENT}
+
+
+def _same_ranking(first: Ranking, second: Ranking) -> bool:
+    return np.array_equal(first.items_BN, second.items_BN) and np.allclose(first.scores_BN, second.scores_BN)
+
+
+def check_ranking(ranking: Any, users: int, top_n: int, demand: Demand) -> None:
+    """What every ranking promises, a merge's as a baseline's."""
+    demand(isinstance(ranking, Ranking), "the answer is a Ranking")
+    demand(ranking.items_BN.shape == (users, top_n), "a ranking has a row for each user and top_n columns")
+    demand(ranking.items_BN.dtype == np.int64, "a ranking's items are int64")
+    demand(ranking.scores_BN.dtype == np.float32, "a ranking's scores are float32")
+    is_empty = ranking.items_BN == ABSENT
+    demand((ranking.scores_BN[is_empty] == -np.inf).all(), "the score is -inf where a ranking is ABSENT")
+    demand(np.isfinite(ranking.scores_BN[~is_empty]).all(), "the score of an item is a finite number")
+    demand((~is_empty[:, 1:] <= ~is_empty[:, :-1]).all(), "items come first, ABSENT fills the end of a row")
+    lower, higher = ranking.scores_BN[:, 1:], ranking.scores_BN[:, :-1]
+    demand((lower <= higher).all(), "scores do not increase along a row")
+    for items in ranking.items_BN:
+        found = items[items != ABSENT]
+        demand(len(np.unique(found)) == len(found), "no item stands twice in a row")
+
+
+def _check_baseline(baseline: Baseline, demand: Demand) -> None:
+    catalog, train = tiny_catalog(), tiny_histories()
+    items = train.items.copy()
+    fitted = baseline.fit(catalog, train, seed=1)
+    asked = tiny_histories(num_users=7, seed=5)
+    top_n = NUM_ITEMS + 4
+    ranking = fitted.rank(asked, top_n=top_n, exclude_seen=False)
+    demand(unchanged(train.items, items), "fit() leaves the training histories alone")
+    check_ranking(ranking, len(asked), top_n, demand)
+    demand(ranking.items_BN.max() < NUM_ITEMS, "a baseline ranks items of the catalog")
+    demand(
+        _same_ranking(baseline.fit(catalog, train, seed=1).rank(asked, top_n=top_n, exclude_seen=False), ranking),
+        "the same seed gives the same ranking",
+    )
+    if not baseline.is_random:
+        other = baseline.fit(catalog, train, seed=2).rank(asked, top_n=top_n, exclude_seen=False)
+        demand(_same_ranking(other, ranking), "another seed gives the same ranking, or the class says is_random")
+    short = fitted.rank(asked, top_n=4, exclude_seen=False)
+    start = Ranking(ranking.items_BN[:, :4], ranking.scores_BN[:, :4])
+    demand(_same_ranking(short, start), "a shorter ranking is the start of a longer one")
+    rows = np.array([5, 2])
+    some = Ranking(ranking.items_BN[rows], ranking.scores_BN[rows])
+    alone = fitted.rank(asked.take(rows), top_n=top_n, exclude_seen=False)
+    demand(_same_ranking(alone, some), "users are ranked one by one")
+    unseen = fitted.rank(asked, top_n=top_n, exclude_seen=True)
+    check_ranking(unseen, len(asked), top_n, demand)
+    for user in range(len(asked)):
+        left_out = not set(asked[user].tolist()) & set(unseen.items_BN[user].tolist())
+        demand(left_out, "exclude_seen leaves the items of the history out")
+    nobody = fitted.rank(Histories.of([]), top_n=3, exclude_seen=True)
+    demand(nobody.items_BN.shape == (0, 3), "no users give an empty ranking")

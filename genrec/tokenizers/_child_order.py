@@ -1,0 +1,74 @@
+"""How the children of a tree node get their codes, so that one code means something under every parent of a level."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+
+from genrec.tokenizers._present import unit_rows
+
+_FITS = 5
+"""Alternations between matching the children and averaging the directions."""
+
+
+def matched_codes(
+    offsets_ME: np.ndarray, families: list[np.ndarray], num_codes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give children that lie in the same direction from their parents the same code, no two of one parent alike.
+
+    A k-means over the directions of all children of a level in which each parent assigns its children to different
+    codes by the best matching (Hungarian method); similarity is the cosine.
+
+    Args:
+        offsets_ME: child centre less parent centre, of all M children of a level.
+        families: the rows of each parent's children; at most ``num_codes`` each.
+        num_codes: codes of the level, at most M.
+        seed: of the k-means that the directions start from.
+
+    Returns:
+        code_M int64 (M,), and directions_VE, the mean unit direction of each code's children.
+    """
+    units_ME = unit_rows(offsets_ME)
+    distinct = len(np.unique(units_ME, axis=0))
+    start = KMeans(min(num_codes, distinct), n_init=1, max_iter=10, random_state=seed % 2**32).fit(units_ME)
+    directions_VE = np.zeros((num_codes, units_ME.shape[1]), dtype=units_ME.dtype)
+    directions_VE[: len(start.cluster_centers_)] = start.cluster_centers_
+    code_M = np.zeros(len(units_ME), dtype=np.int64)
+    for _ in range(_FITS):
+        similarity_MV = units_ME @ unit_rows(directions_VE).T
+        previous_M = code_M.copy()
+        for family in families:
+            child, code = linear_sum_assignment(similarity_MV[family], maximize=True)
+            code_M[family[child]] = code
+        sums_VE = np.zeros_like(directions_VE)
+        np.add.at(sums_VE, code_M, units_ME)
+        counts_V = np.bincount(code_M, minlength=num_codes)
+        used = counts_V > 0
+        directions_VE[used] = sums_VE[used] / counts_V[used, None].astype(sums_VE.dtype)
+        if np.array_equal(previous_M, code_M):
+            break
+    return code_M, directions_VE
+
+
+def principal_codes(offsets_ME: np.ndarray, families: list[np.ndarray]) -> np.ndarray:
+    """Number each parent's children along the first principal axis of their centres, int64 (M,).
+
+    The axis points where its largest component is positive.
+    """
+    code_M = np.zeros(len(offsets_ME), dtype=np.int64)
+    for family in families:
+        offsets = offsets_ME[family].astype(np.float64)
+        axis = np.linalg.svd(offsets - offsets.mean(axis=0), full_matrices=False)[2][0]
+        axis *= np.sign(axis[np.abs(axis).argmax()]) or 1.0
+        code_M[family[np.argsort(offsets @ axis, kind="stable")]] = np.arange(len(family))
+    return code_M
+
+
+def random_codes(num_children: int, families: list[np.ndarray], seed: int) -> np.ndarray:
+    """Number each parent's children in random order, int64 (M,)."""
+    generator = np.random.default_rng(seed)
+    code_M = np.zeros(num_children, dtype=np.int64)
+    for family in families:
+        code_M[family] = generator.permutation(len(family))
+    return code_M

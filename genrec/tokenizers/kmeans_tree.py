@@ -1,0 +1,134 @@
+"""Balanced hierarchical k-means (EAGER, section 3.3): every cluster is divided evenly until a child holds one item."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from genrec.families import Tokenizer, tokenizers
+from genrec.progress import Bar
+from genrec.seeds import derive
+from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
+from genrec.tokenizers._child_order import matched_codes, principal_codes, random_codes
+from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
+from genrec.types import ItemVectors, SemanticIds
+
+
+@tokenizers.register("kmeans_tree")
+class KMeansTree(Tokenizer):
+    """Divide the items evenly into ``branching`` clusters, and each cluster again, until one item is left.
+
+    The sizes of a node's children differ by at most one; a cluster of no more than ``branching`` items makes one child
+    an item. All codes have the same length: a branch that ends early goes on with only children of code 0.
+
+    Differs from the paper: it does not say how a node's children are numbered, which matters where all nodes of a
+    level share one vocabulary. See ``child_order``.
+    """
+
+    is_random: ClassVar[bool] = True
+
+    branching: Annotated[int, Field(ge=2)] = 256
+    """Children of a node, k."""
+    iterations: PositiveInt = 15
+    """Lloyd iterations at a node, at most."""
+    child_order: Literal["matched", "principal", "random"] = "matched"
+    """How a node's children are numbered: children that lie in the same direction from their parent's centre share a
+    code (``matched``), along the parent's first principal axis (``principal``), or at random."""
+    normalize: bool = False
+    """Scale the vectors to length 1 first, so that distance means cosine."""
+
+    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+        """Build the tree.
+
+        The codebook holds ``centres_<d>`` (nodes at depth d, E), in the order of their codes, for the depths 1 to
+        L - 1 (a leaf's centre is its item's vector), and under ``matched`` ``directions_<d>`` (V, E): the mean unit
+        offset from parent to child of each code of level d, d from 2 to L. ``normalized`` says whether they belong to
+        vectors of length 1.
+
+        Raises:
+            DataError: no item has a vector.
+        """
+        rows_N = present_rows(vectors, self.type_name)
+        points_NE = vectors.vectors_IE[rows_N]
+        if self.normalize:
+            points_NE = unit_rows(points_NE)
+        path_N = np.zeros(len(points_NE), dtype=np.int64)
+        """The node of each item at the depth reached, numbered in the order of the codes that lead there."""
+        levels: list[np.ndarray] = []
+        codebook: dict[str, np.ndarray] = {}
+        with Bar("kmeans_tree: items with a leaf", len(points_NE)) as bar:
+            single = 0
+            while not levels or path_N.max() + 1 < len(points_NE):
+                depth = len(levels)
+                child_N = self._divide(points_NE, path_N, derive(seed, "divide", depth))
+                code_N = self._number(points_NE, path_N, child_N, derive(seed, "number", depth), codebook, depth)
+                levels.append(code_N)
+                path_N = np.unique(path_N * (code_N.max() + 1) + code_N, return_inverse=True)[1]
+                if path_N.max() + 1 < len(points_NE):
+                    codebook[f"centres_{depth + 1}"] = cluster_means(points_NE, path_N, int(path_N.max()) + 1)
+                now_single = int((np.bincount(path_N) == 1).sum())
+                bar.advance(now_single - single)
+                single = now_single
+        sizes = tuple(self._vocabulary_size(code_N, depth, codebook) for depth, code_N in enumerate(levels))
+        codes_IL = for_all_items(np.stack(levels, axis=1), rows_N, len(vectors.present_I))
+        codebook["normalized"] = np.array(self.normalize)
+        return SemanticIds(codes_IL, sizes, codebook)
+
+    def _divide(self, points_NE: np.ndarray, path_N: np.ndarray, seed: int) -> np.ndarray:
+        """The child of each item within its node, 0, 1, ..., not yet in the order of codes."""
+        child_N = np.zeros(len(path_N), dtype=np.int64)
+        for node, members in enumerate(_groups(path_N)):
+            if len(members) <= self.branching:
+                child_N[members] = np.arange(len(members))
+            else:
+                child_N[members] = balanced_kmeans(
+                    points_NE[members], self.branching, iterations=self.iterations, seed=derive(seed, node)
+                )
+        return child_N
+
+    def _number(
+        self,
+        points_NE: np.ndarray,
+        path_N: np.ndarray,
+        child_N: np.ndarray,
+        seed: int,
+        codebook: dict[str, np.ndarray],
+        depth: int,
+    ) -> np.ndarray:
+        """The code of each item at this level; adds the level's directions to the codebook where codes are matched."""
+        num_parents = int(path_N.max()) + 1
+        pair_N = path_N * self.branching + child_N
+        pair_M, first_M, family_N = np.unique(pair_N, return_index=True, return_inverse=True)
+        parent_M = pair_M // self.branching
+        centres_ME = cluster_means(points_NE, family_N, len(pair_M))
+        offsets_ME = centres_ME - cluster_means(points_NE, path_N, num_parents)[parent_M]
+        families = [family for family in _groups(parent_M) if len(family) > 1]
+        code_M = np.zeros(len(pair_M), dtype=np.int64)
+        if self.child_order == "principal":
+            code_M = principal_codes(offsets_ME, families)
+        elif self.child_order == "random":
+            code_M = random_codes(len(pair_M), families, seed)
+        elif num_parents == 1:
+            code_M = child_N[first_M]
+        else:
+            divided = np.concatenate(families)
+            bounds = np.cumsum([0, *map(len, families)])
+            positions = [np.arange(a, b) for a, b in pairwise(bounds)]
+            num_codes = min(self.branching, len(divided))
+            code, directions = matched_codes(offsets_ME[divided], positions, num_codes, seed)
+            code_M[divided] = code
+            codebook[f"directions_{depth + 1}"] = directions
+        return code_M[family_N]
+
+    def _vocabulary_size(self, code_N: np.ndarray, depth: int, codebook: dict[str, np.ndarray]) -> int:
+        directions = codebook.get(f"directions_{depth + 1}")
+        return int(code_N.max()) + 1 if directions is None else len(directions)
+
+
+def _groups(label_N: np.ndarray) -> list[np.ndarray]:
+    """The positions of each label 0, 1, ..., each in ascending order."""
+    order = np.argsort(label_N, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(label_N))[:-1])

@@ -1,0 +1,78 @@
+"""Weights and optimizer state on disk: safetensors and JSON, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from genrec.errors import DataError
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; a tensor that two modules share is there once."""
+    persistent = module.state_dict().keys()
+    named = dict(module.named_parameters())
+    named |= {name: buffer for name, buffer in module.named_buffers() if name in persistent}
+    return {name: tensor.detach() for name, tensor in named.items()}
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into a module of the same shape.
+
+    Raises:
+        DataError: names or shapes differ.
+    """
+    own = weights_of(module)
+    if missing := sorted(own.keys() ^ weights.keys()):
+        raise DataError(f"these weights belong to another model: {', '.join(missing[:5])} in only one of the two")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if tensor.shape != weights[name].shape:
+                raise DataError(f"{name}: weights of shape {tuple(weights[name].shape)}, model {tuple(tensor.shape)}")
+            tensor.copy_(weights[name])
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors to a safetensors file that is complete or not there."""
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial)
+    os.replace(partial, path)
+
+
+def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Read a safetensors file."""
+    return load_file(path, device=str(device))
+
+
+def save_json(content: Any, path: Path) -> None:
+    """Write JSON to a file that is complete or not there."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors (``optimizer/<parameter number>/<name>``)."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer/{number}/{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what :func:`optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer/"):
+            _, number, name = key.split("/")
+            state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,37 @@
+"""The optimizer and its learning rate over time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from genrec.training.settings import TrainingSettings
+
+
+def build_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Adam or AdamW; tables, norms and biases are not decayed."""
+    tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.dim() > 1 and id(parameter) not in tables]
+    ids = {id(parameter) for parameter in decayed}
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": [parameter for parameter in trained if id(parameter) not in ids], "weight_decay": 0.0},
+    ]
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
+
+
+def learning_rate(step: int, settings: TrainingSettings, steps_per_epoch: int) -> float:
+    """The rate of optimizer step ``step`` (from 0): linear warm-up, then the schedule."""
+    peak, warmup = settings.learning_rate, settings.warmup_steps
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if settings.schedule == "inverse_sqrt":
+        return peak * math.sqrt(max(warmup, 1) / (step + 1))
+    if settings.schedule == "cosine":
+        total = max(settings.max_epochs * steps_per_epoch - warmup, 1)
+        return peak * 0.5 * (1 + math.cos(math.pi * min((step - warmup) / total, 1.0)))
+    return peak

@@ -1,0 +1,140 @@
+"""The command line as a whole: exit statuses, no traceback for the user's mistakes, and no torch for a look around."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
+
+import pytest
+import typer
+
+import genrec
+from genrec.cli import _app as cli
+from genrec.errors import DataError
+
+ROOT = Path(genrec.__file__).parents[1]
+
+
+def python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env=environment, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list"], ["list", "tokenizers"], ["validate", "recipe.yaml"], ["show", "recipe.yaml"]]
+)
+def test_looking_around_imports_no_torch(folder: Path, words: list[str]) -> None:
+    code = f"import sys; from genrec.cli import main; status = main({words!r}); print(status, 'torch' in sys.modules)"
+    done = python(code, folder)
+    assert done.stdout.splitlines()[-1] == "0 False", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"]])
+def test_looking_around_is_quick(folder: Path, words: list[str]) -> None:
+    """Half a second on an idle machine; the best of three, and twice that, for a busy one."""
+    code = f"import resource; from genrec.cli import main; main({words!r}); u = resource.getrusage(resource.RUSAGE_SELF); print(u.ru_utime + u.ru_stime)"
+    assert min(float(python(code, folder).stdout.splitlines()[-1]) for _ in range(3)) < 1.0
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"genrec {genrec.__version__}\n"
+
+
+def test_help_names_every_verb_in_reading_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    verbs = cli.verbs()
+    assert {"validate", "show", "list", "schema", "doctor"} <= set(verbs)
+    positions = [text.index(f" {verb} ") for verb in verbs]
+    assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize("verb", cli.verbs())
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([verb, "--help"]) == 0
+    assert f"genrec {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["nothing"], ["show"], ["show", "--nothing"], ["list", "a", "b", "c"]])
+def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Error: " in told.err
+    assert "Traceback" not in told.err
+
+
+def with_verb(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def command() -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(cli, "verbs", lambda: ["work", "rest"])
+    monkeypatch.setitem(sys.modules, "genrec.cli.work", SimpleNamespace(command=command))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "genrec.cli.rest", SimpleNamespace(command=lambda: None))  # type: ignore[arg-type]
+
+
+def test_mistake_of_the_user_is_told_without_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_verb(monkeypatch, DataError("items.jsonl:3: found [a], expected a number"))
+    assert cli.main(["work"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "items.jsonl:3: found [a], expected a number\n")
+
+
+def test_bug_of_genrecs_shows_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_verb(monkeypatch, ZeroDivisionError("oops"))
+    assert cli.main(["work"]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "ZeroDivisionError: oops" in told
+    assert told.endswith(
+        f"This is a bug of genrec's ({genrec.__version__}), not a mistake of yours: please report it.\n"
+    )
+
+
+def test_verb_may_have_verbs_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    group = typer.Typer()
+
+    @group.command()
+    def fetch() -> None:
+        print("fetched")
+
+    @group.command()
+    def check() -> None:
+        raise typer.Exit(3)
+
+    monkeypatch.setattr(cli, "verbs", lambda: ["stuff"])
+    monkeypatch.setitem(sys.modules, "genrec.cli.stuff", SimpleNamespace(app=group))  # type: ignore[arg-type]
+    assert cli.main(["stuff", "fetch"]) == 0
+    assert capsys.readouterr().out == "fetched\n"
+    assert cli.main(["stuff", "check"]) == 3
+
+
+def test_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with_verb(monkeypatch, KeyboardInterrupt())
+    assert cli.main(["work"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_reader_that_goes_away_is_no_bug(folder: Path) -> None:
+    command = f"{sys.executable} -m genrec.cli schema | head -c 10"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.stdout == '{\n  "$sche'
+    assert done.stderr == ""

@@ -1,0 +1,104 @@
+"""validate, show and schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genrec import families
+from genrec.cli import main
+from genrec.recipe import load_recipe, parse_recipe, recipe_of
+
+TEN_MISTAKES = """\
+title: [a, b]
+dataset: showrom
+history_encoder: {type: item_ids, dim: 130, num_heads: 4}
+streams:
+  behavior: {item_encoder: cooccurrence, tokenizer: {type: kmeans_tree, branching: wide}, decoder: mlp}
+  text: {item_encoder: {dim: 8}, tokenizer: kmeans_tree, decoder: {type: transformer, num_layer: 2}}
+  both: {item_encoder: {type: concatenation, encoders: [tfidf, cooccurrence]}, decoder: mlp}
+tasks:
+  - {type: semantic_transfer, source: texts, target: behavior}
+search: {list_length: 20}
+merge: confidence
+merge: confidence
+evaluation: {cutoffs: [10], seen_items: drop}
+"""
+
+
+def test_recipe_with_ten_mistakes_prints_ten_lines_and_exits_2(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ten.yaml").write_text(TEN_MISTAKES, encoding="utf-8")
+    assert main(["validate", "ten.yaml"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    encoders = ", ".join(families.item_encoders.names())
+    layers = ", ".join(families.decoders.get("transformer").model_fields)
+    assert told.err.splitlines() == [
+        "ten.yaml:1: title: found a list, expected text",
+        "ten.yaml:2: dataset: unknown dataset 'showrom', expected a dataset that exists (see: genrec list datasets); did you mean 'showroom'?",
+        "ten.yaml:3: history_encoder: dim 130 is not a multiple of num_heads 4",
+        "ten.yaml:5: streams.behavior.tokenizer.branching: found 'wide', expected a whole number",
+        f"ten.yaml:6: streams.text.item_encoder.type: missing, expected one of {encoders} (see: genrec list item_encoders)",
+        f"ten.yaml:6: streams.text.decoder.num_layer: unknown key of 'transformer', expected one of {layers}; did you mean 'num_layers'?",
+        "ten.yaml:7: streams.both.tokenizer: missing, expected a tokenizer: the decoder 'mlp' writes codes (see: genrec list tokenizers)",
+        "ten.yaml:9: tasks.0.source: no stream is called 'texts', expected one of behavior, text, both; did you mean 'text'?",
+        "ten.yaml:12: merge: the key is there twice, expected it once (first in line 11)",
+        "ten.yaml:13: evaluation.seen_items: found 'drop', expected 'keep' or 'filter'",
+    ]
+
+
+def test_valid_recipe_is_ok_and_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "recipe.yaml"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("recipe.yaml: ok\n", "")
+
+
+def test_several_recipes_are_all_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    (folder / "bad.yaml").write_text(good.replace("1e-3", "fast"), encoding="utf-8")
+    assert main(["validate", "bad.yaml", "missing.yaml", "recipe.yaml"]) == 2
+    told = capsys.readouterr()
+    assert told.out == "recipe.yaml: ok\n"
+    assert told.err.splitlines() == [
+        "bad.yaml:9: training.learning_rate: found 'fast', expected a number",
+        "missing.yaml: no such file, expected a recipe",
+    ]
+
+
+def test_set_is_part_of_what_is_validated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "recipe.yaml", "--set", "streams.*.tokenizer.branching=16", "--set", "seed=x"]) == 2
+    assert capsys.readouterr().err == "--set seed=x: seed: found 'x', expected a whole number\n"
+
+
+def test_show_prints_a_recipe_that_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "recipe.yaml", "--set", "seed=9"]) == 0
+    text = capsys.readouterr().out
+    assert parse_recipe(text) == load_recipe("recipe.yaml", ["seed=9"])
+    assert "beam_width: 100\n" in text
+
+
+def test_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "recipe.yaml", "--json"]) == 0
+    assert recipe_of(json.loads(capsys.readouterr().out)) == load_recipe("recipe.yaml")
+
+
+def test_schema_knows_the_plugins_of_the_working_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "plugins").mkdir()
+    (folder / "plugins" / "borda.py").write_text(
+        "from genrec.families import Merge, merges\n\n\n@merges.register('borda')\nclass Borda(Merge):\n"
+        "    '''Points for ranks.'''\n\n    depth: int = 20\n    '''Ranks below earn nothing.'''\n\n    def merge(self, c, *, top_n): ...\n",
+        encoding="utf-8",
+    )
+    (folder / "plugins" / "broken.py").write_text("def (", encoding="utf-8")
+    assert main(["schema"]) == 0
+    told = capsys.readouterr()
+    schema = json.loads(told.out)
+    depth = schema["$defs"]["Borda"]["properties"]["depth"]
+    assert (depth["default"], depth["description"]) == (20, "Ranks below earn nothing.")
+    assert "borda" in schema["$defs"]["Merge"]["oneOf"][0]["enum"]
+    assert told.err.startswith("left out: ")
+    assert "broken.py:1: not valid Python" in told.err

@@ -1,0 +1,181 @@
+"""What is wrong with a recipe: whole texts, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from genrec.families import datasets, merges
+from genrec.recipe import InvalidRecipeError, load_recipe, parse_recipe
+from genrec.registry import add_plugin_folder
+
+TEN_MISTAKES = """\
+title: 2019
+dataset: {folder: some-shelf}
+history_encoder: {type: bag, dim: 15}
+streams:
+  left: {item_encoder: hashing, tokenizer: gird, decoder: writer}
+  right:
+    item_encoder: hashing
+    decoder: {type: writer, num_layer: 2}
+tasks:
+  - {type: guide, source: lfet, target: right}
+training: {learning_rate: -1e-3, optimizer: adamww}
+merge: first
+merge: first
+baselines: [nothing]
+"""
+
+TEN_LINES = """\
+r.yaml:1: title: found 2019, expected text; put it in quotes
+r.yaml:2: dataset.type: missing, expected {datasets} (see: genrec list datasets)
+r.yaml:3: history_encoder: found dim 15 and num_heads 2, expected dim to be a multiple
+r.yaml:5: streams.left.tokenizer: unknown tokenizer 'gird', expected a tokenizer that exists (see: genrec list tokenizers); did you mean 'grid'?
+r.yaml:6: streams.right.tokenizer: missing, expected a tokenizer: the decoder 'writer' writes codes (see: genrec list tokenizers)
+r.yaml:8: streams.right.decoder.num_layer: unknown key of 'writer', expected num_layers; did you mean 'num_layers'?
+r.yaml:10: tasks.0.source: no stream is called 'lfet', expected one of left, right; did you mean 'left'?
+r.yaml:11: training.learning_rate: found -0.001, expected more than 0
+r.yaml:11: training.optimizer: found 'adamww', expected 'adamw' or 'adam'; did you mean 'adamw'?
+r.yaml:13: merge: the key is there twice, expected it once (first in line 12)"""
+
+
+def test_ten_kinds_of_mistakes_give_their_lines_and_no_other() -> None:
+    add_plugin_folder(Path("plugins"))
+    with pytest.raises(InvalidRecipeError) as caught:
+        parse_recipe(TEN_MISTAKES, name="r.yaml")
+    names = "one of " + ", ".join(datasets.names())
+    assert str(caught.value) == TEN_LINES.format(datasets=names)
+
+
+def problems(text: str) -> list[str]:
+    Path("r.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidRecipeError) as caught:
+        load_recipe("r.yaml")
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("title: A recipe\n", "", "1: title: missing, expected text"),
+        ("dataset: shelf", "dataset: 5", "2: dataset: found 5, expected a dataset: a name or {type: name, ...} (see: genrec list datasets)"),
+        ("dataset: shelf", "dataset:", "2: dataset: found nothing, expected a dataset: a name or {type: name, ...} (see: genrec list datasets)"),
+        ("merge: first", "merge: {type: first, depth: true}", "13: merge.depth: found true, expected a whole number"),
+        ("merge: first", "merge: {type: first, depth: 2.5}", "13: merge.depth: found 2.5, expected a whole number"),
+        ("merge: first", "merge: {type: first, depth: [1]}", "13: merge.depth: found a list, expected a whole number"),
+        ("merge: first", "merge: {type: first, depth: null}", "13: merge.depth: found nothing, expected a whole number"),
+        ("merge: first", "merge: [first]", "13: merge: found a list, expected a merge: a name or {type: name, ...} (see: genrec list merges)"),
+        ("branching: 8", "branching: 0", "8: streams.right.tokenizer.branching: found 0, expected more than 0"),
+        ("branching: 8", "shuffled: maybe", "8: streams.right.tokenizer.shuffled: found 'maybe', expected true or false"),
+        ("dim: 4", "scale: wide", "7: streams.right.item_encoder.scale: found 'wide', expected a number or 'auto'"),
+        ("tokenizer: grid, ", "tokenizer: verbless, ", "5: streams.left.tokenizer: tokenizer 'verbless' lacks its verb, expected a method fit"),
+        ("decoder: writer}", "decoder: codeless}", "5: streams.left.tokenizer: found a tokenizer, expected none: the decoder 'codeless' writes no codes"),
+        ("source: left, ", "", "11: tasks.0.source: missing, expected text"),
+        ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: no stream is called 'rihgt', expected one of left, right; did you mean 'right'?"),
+        ("cutoffs: [5, 10]", "cutoffs: []", "14: evaluation.cutoffs: found nothing, expected at least 1 entry"),
+        ("cutoffs: [5, 10]", "cutoffs: [5, ten]", "14: evaluation.cutoffs.1: found 'ten', expected a whole number"),
+        ("cutoffs: [5, 10]", "cutoffs: 10", "14: evaluation.cutoffs: found 10, expected a list"),
+        ("cutoffs: [5, 10]", "cutoffs: [100]", "14: evaluation.cutoffs: found 100, expected at most 50, the default of search.list_length"),
+        ("cutoffs: [5, 10]", "confidence: 1", "14: evaluation.confidence: found 1, expected less than 1"),
+        ("evaluation: {", "search: {list_length: 9}\nevaluation: {", "14: search.list_length: found 9, expected at least 10, the largest of evaluation.cutoffs"),
+        ("evaluation: {cutoffs: [5, 10]}", "evaluation: 5", "14: evaluation: found 5, expected a mapping with cutoffs, seen_items, bootstrap_samples, confidence"),
+        ("[nothing]", "nothing", "15: baselines: found 'nothing', expected a list"),
+        ("[nothing]", "[nothing, 3]", "15: baselines.1: found 3, expected a baseline: a name or {type: name, ...} (see: genrec list baselines)"),
+    ],
+)  # fmt: skip
+def test_one_mistake_gives_one_line(recipe_text: str, old: str, new: str, line: str) -> None:
+    assert old in recipe_text
+    assert problems(recipe_text.replace(old, new, 1)) == [f"r.yaml:{line}"]
+
+
+def test_stream_name_that_could_not_be_a_file_or_module(recipe_text: str) -> None:
+    assert problems(recipe_text.replace("  left: {", "  le.ft: {").replace("source: left", "source: le.ft")) == [
+        "r.yaml:5: streams.le.ft: found the stream name 'le.ft', expected a letter, then letters, digits, _ and -"
+    ]
+
+
+def test_no_stream_at_all(recipe_text: str) -> None:
+    start, end = recipe_text.index("streams:"), recipe_text.index("training:")
+    assert problems(recipe_text[:start] + "streams: {}\n" + recipe_text[end:]) == [
+        "r.yaml:4: streams: found nothing, expected at least 1 entry"
+    ]
+
+
+def test_type_that_is_no_name(recipe_text: str) -> None:
+    names = merges.names()
+    assert problems(recipe_text.replace("merge: first", "merge: {type: 3}")) == [
+        f"r.yaml:13: merge.type: found 3, expected one of {', '.join(names)} (see: genrec list merges)"
+    ]
+
+
+def test_typo_of_a_required_key_is_one_mistake(recipe_text: str) -> None:
+    everything = "title, seed, dataset, history_encoder, streams, tasks, training, search, merge, evaluation, baselines"
+    assert problems(recipe_text.replace("title:", "titel:")) == [
+        f"r.yaml:1: titel: unknown key, expected one of {everything}; did you mean 'title'?"
+    ]
+
+
+def test_broken_inner_component_is_not_reported_again_by_those_around_it(recipe_text: str) -> None:
+    inner = "{type: stack, encoders: [hashing, {type: hashing, dim: -1}], by_name: {a: {type: hashing, size: 3}}}"
+    assert problems(recipe_text.replace("item_encoder: hashing", f"item_encoder: {inner}")) == [
+        "r.yaml:5: streams.left.item_encoder.encoders.1.dim: found -1, expected more than 0",
+        "r.yaml:5: streams.left.item_encoder.by_name.a.size: unknown key of 'hashing', "
+        "expected one of dim, scale, training",
+    ]
+
+
+def test_problems_of_the_yaml_and_of_the_recipe_come_together(recipe_text: str) -> None:
+    changed = recipe_text.replace("dim: 16", "dim: &d 16, num_heads: *d, share: most").replace("[5, 10]", "[1, &e 2]")
+    assert problems(changed) == [
+        "r.yaml:3: history_encoder.dim: found the anchor &d, expected the value alone",
+        "r.yaml:3: history_encoder.num_heads: found the alias *d, expected the value itself",
+        "r.yaml:3: history_encoder.share: found 'most', expected 'all', 'items' or 'none'",
+        "r.yaml:14: evaluation.cutoffs.1: found the anchor &e, expected the value alone",
+    ]
+
+
+def test_plugin_that_fails_to_load_says_where(workshop: Path, recipe_text: str) -> None:
+    plugin = workshop / "plugins" / "late.py"
+    plugin.write_text(
+        "from genrec.families import Merge, merges\n\n\n@merges.register('late')\nclass Late(Merge):\n    x: int = 1 / 0\n",
+        encoding="utf-8",
+    )
+    assert problems(recipe_text.replace("merge: first", "merge: late")) == [
+        f"r.yaml:13: merge: {plugin.resolve()}:6: the plugin 'late' cannot be loaded: ZeroDivisionError: division by zero"
+    ]
+
+
+def test_plugin_that_is_no_python_is_named_beside_the_unknown_component(workshop: Path, recipe_text: str) -> None:
+    plugin = workshop / "plugins" / "borda.py"
+    plugin.write_text("from genrec.plugin import merges\nclass Borda(:\n", encoding="utf-8")
+    assert problems(recipe_text.replace("merge: first", "merge: borda")) == [
+        "r.yaml:13: merge: unknown merge 'borda', expected a merge that exists (see: genrec list merges); "
+        f"a plugin cannot be read: {plugin.resolve()}:2: not valid Python: invalid syntax"
+    ]
+
+
+def test_name_taken_twice_is_a_problem(workshop: Path, recipe_text: str) -> None:
+    again = workshop / "plugins" / "again.py"
+    again.write_text("@merges.register('first')\nclass First: ...\n", encoding="utf-8")
+    parts = again.with_name("parts.py").resolve()
+    assert problems(recipe_text) == [
+        f"r.yaml:13: merge: merge 'first' is there twice: {again.resolve()} and {parts}; rename one of them"
+    ]
+
+
+def test_plugin_of_another_kind_and_a_check_that_crashes(workshop: Path, recipe_text: str) -> None:
+    (workshop / "plugins" / "odd.py").write_text(
+        "from pydantic import model_validator\n"
+        "from genrec.families import Merge, Tokenizer, merges, tokenizers\n\n"
+        "@merges.register('odd')\nclass Odd(Tokenizer):\n    def fit(self): ...\n\n"
+        "@tokenizers.register('crash')\nclass Crash(Tokenizer):\n    def fit(self): ...\n\n"
+        "    @model_validator(mode='after')\n    def _look(self):\n        raise KeyError('x')\n",
+        encoding="utf-8",
+    )
+    assert problems(
+        recipe_text.replace("merge: first", "merge: odd").replace("{type: grid, branching: 8}", "crash")
+    ) == [
+        "r.yaml:8: streams.right.tokenizer: the plugin's own check failed: KeyError: 'x'",
+        "r.yaml:13: merge: 'odd' is no merge: its class must be a Merge",
+    ]

@@ -1,0 +1,149 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genrec.errors import DataError
+from genrec.search.candidates import drop_seen, load_candidates, save_candidates, stack, unite
+from genrec.types import Beams, Histories
+
+NINF = -np.inf
+
+
+def random_beams(rng, num_users, num_items, length):
+    items_BN = np.full((num_users, length), -1, dtype=np.int64)
+    log_probs_BN = np.full((num_users, length), NINF, dtype=np.float32)
+    for row in range(num_users):
+        size = int(rng.integers(0, min(length, num_items) + 1))
+        items_BN[row, :size] = rng.choice(num_items, size=size, replace=False)
+        log_probs_BN[row, :size] = -np.sort(rng.exponential(size=size)).astype(np.float32)
+    return Beams(items_BN, log_probs_BN)
+
+
+def two_streams():
+    behavior = Beams(np.array([[7, 3, 5], [1, -1, -1]]), np.array([[-1, -2, -3], [-0.5, NINF, NINF]], dtype=np.float32))
+    text = Beams(np.array([[5, 7], [-1, -1]]), np.array([[-0.1, -0.2], [NINF, NINF]], dtype=np.float32))
+    return {"behavior": behavior, "text": text}
+
+
+def test_union_by_hand():
+    found = unite(two_streams(), {"text": 3, "behavior": 2})
+    nan = np.nan
+    assert found.streams == ("behavior", "text")
+    assert found.items_BC.tolist() == [[7, 5, 3], [1, -1, -1]]
+    assert found.ranks_BCS.tolist() == [[[0, 1], [2, 0], [1, -1]], [[0, -1], [-1, -1], [-1, -1]]]
+    expected = [[[-1, -0.2], [-3, -0.1], [-2, nan]], [[-0.5, nan], [nan, nan], [nan, nan]]]
+    np.testing.assert_array_equal(found.log_probs_BCS, np.array(expected, dtype=np.float32))
+    assert found.code_lengths_S.tolist() == [2, 3]
+    shares = np.exp([-1.0, -2.0, -3.0])
+    shares /= shares.sum()
+    assert found.entropy_BS[0, 0] == pytest.approx(-(shares * np.log(shares)).sum(), abs=1e-6)
+    assert found.entropy_BS[1].tolist() == [0, 0]
+
+
+def test_scores_are_asked_only_for_what_a_stream_did_not_propose():
+    asked = {}
+
+    def scores(name, items_BC):
+        asked[name] = items_BC.tolist()
+        return np.where(items_BC < 0, np.nan, -100.0 - items_BC)
+
+    found = unite(two_streams(), {"behavior": 2, "text": 2}, scores=scores)
+    assert asked == {"behavior": [[-1, -1, -1], [-1, -1, -1]], "text": [[-1, -1, 3], [1, -1, -1]]}
+    np.testing.assert_allclose(found.log_probs_BCS[0], [[-1, -0.2], [-3, -0.1], [-2, -103]], rtol=1e-6)
+    np.testing.assert_allclose(found.log_probs_BCS[1, 0], [-0.5, -101], rtol=1e-6)
+    assert np.isnan(found.log_probs_BCS[1, 1:]).all()
+    assert found.ranks_BCS[0, 2].tolist() == [1, -1]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(0, 6), st.integers(1, 12))
+def test_union_against_dictionaries(seed, num_streams, num_users, num_items):
+    rng = np.random.default_rng(seed)
+    streams = {f"s{s}": random_beams(rng, num_users, num_items, int(rng.integers(0, 9))) for s in range(num_streams)}
+    found = unite(streams, dict.fromkeys(streams, 2))
+    for row in range(num_users):
+        first, said = {}, {}
+        for s, beams in enumerate(streams.values()):
+            for place, item in enumerate(beams.items_BN[row].tolist()):
+                if item >= 0:
+                    first[item] = min(first.get(item, (place, s)), (place, s))
+                    said[item, s] = (place, beams.log_probs_BN[row, place])
+        order = sorted(first, key=lambda item: first[item])
+        width = found.items_BC.shape[1]
+        assert found.items_BC[row].tolist() == order + [-1] * (width - len(order))
+        for c in range(width):
+            for s in range(num_streams):
+                item = order[c] if c < len(order) else None
+                place, log_prob = said.get((item, s), (-1, np.nan))
+                assert found.ranks_BCS[row, c, s] == place
+                np.testing.assert_equal(found.log_probs_BCS[row, c, s], np.float32(log_prob))
+    if num_users:
+        assert found.items_BC.shape[1] == (found.items_BC >= 0).sum(1).max()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 5))
+def test_drop_seen_against_sets(seed, num_users):
+    rng = np.random.default_rng(seed)
+    beams = random_beams(rng, num_users, 12, 9)
+    histories = Histories.of([rng.integers(0, 15, size=int(rng.integers(0, 8))).tolist() for _ in range(num_users)])
+    found = drop_seen(beams, histories)
+    for row in range(num_users):
+        kept = [
+            (item, log_prob)
+            for item, log_prob in zip(beams.items_BN[row].tolist(), beams.log_probs_BN[row].tolist(), strict=True)
+            if item >= 0 and item not in set(histories[row].tolist())
+        ]
+        kept += [(-1, NINF)] * (9 - len(kept))
+        assert list(zip(found.items_BN[row].tolist(), found.log_probs_BN[row].tolist(), strict=True)) == kept
+
+
+def test_stack_pads_to_the_widest():
+    wide = unite(two_streams(), {"behavior": 2, "text": 3})
+    narrow = unite(
+        {name: Beams(beams.items_BN[1:], beams.log_probs_BN[1:]) for name, beams in two_streams().items()},
+        {"behavior": 2, "text": 3},
+    )
+    found = stack([narrow, wide])
+    assert narrow.items_BC.shape == (1, 1)
+    for name in ("items_BC", "log_probs_BCS", "ranks_BCS", "entropy_BS"):
+        np.testing.assert_array_equal(getattr(found, name)[1:], getattr(wide, name))
+        np.testing.assert_array_equal(getattr(found, name)[0], getattr(wide, name)[1])
+
+
+def test_file_round_trip(tmp_path):
+    written = unite(two_streams(), {"behavior": 2, "text": 3})
+    save_candidates(written, tmp_path / "candidates.safetensors")
+    read = load_candidates(tmp_path / "candidates.safetensors")
+    assert read.streams == written.streams
+    for name in ("items_BC", "log_probs_BCS", "ranks_BCS", "entropy_BS", "code_lengths_S"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+        assert getattr(read, name).dtype == getattr(written, name).dtype
+
+
+def test_views_are_saved_as_they_look(tmp_path):
+    written = unite(two_streams(), {"behavior": 2, "text": 3}).take(np.array([1, 0])).take(slice(None, None, -1))
+    save_candidates(written, tmp_path / "c.safetensors")
+    read = load_candidates(tmp_path / "c.safetensors")
+    assert read.items_BC.tolist() == [[7, 5, 3], [1, -1, -1]]
+
+
+def test_missing_file(tmp_path):
+    path = tmp_path / "candidates.safetensors"
+    with pytest.raises(DataError, match=re.escape(f"{path}: no such file; candidates are written by a finished run")):
+        load_candidates(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", "foreign"])
+def test_file_of_something_else(tmp_path, content):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "candidates.safetensors"
+    if content == "foreign":
+        save_file({"weight": np.zeros(3)}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(f"{path}: not a file of candidates (")):
+        load_candidates(path)

@@ -1,0 +1,81 @@
+"""What README and docs say is true: their code runs, their recipes validate, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from genrec.families import FAMILIES
+from genrec.recipe import load_recipe
+from genrec.registry import load_plugin
+from genrec.testing import check
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language on a page."""
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def test_plugin_in_the_readme_is_the_one_in_plugins() -> None:
+    assert blocks("README.md", "python") == [(ROOT / "plugins" / "borda.py").read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("code", blocks("docs/plugins.md", "python"), ids=lambda code: code[3:30])
+def test_plugin_in_the_docs_keeps_its_contract(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [(family_name, name)] = re.findall(r'^@(\w+)\.register\("(\w+)"\)', code, re.MULTILINE)
+    [family] = [family for family in FAMILIES if family.family == family_name]
+    monkeypatch.setattr(family, "_classes", dict(family._classes))
+    (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    load_plugin(tmp_path / f"{name}.py")
+    component = family._classes[name]
+    streams = {"first": "behavior", "second": "text"}
+    check(component(**{field: stream for field, stream in streams.items() if field in component.model_fields}))
+
+
+def test_recipe_in_the_readme_is_valid(tmp_path: Path) -> None:
+    [recipe] = blocks("README.md", "yaml")
+    (tmp_path / "readme.yaml").write_text(recipe, encoding="utf-8")
+    assert len(recipe.splitlines()) <= 20
+    assert load_recipe(tmp_path / "readme.yaml").streams.keys() == {"behavior", "text", "visual"}
+
+
+def test_readme_names_every_recipe() -> None:
+    named = set(re.findall(r"recipes/(\w+)\.yaml", text(ROOT / "README.md")))
+    assert named == {file.stem for file in (ROOT / "recipes").glob("*.yaml")}
+
+
+def test_readme_names_every_verb() -> None:
+    verbs = {file.stem for file in (ROOT / "genrec" / "cli").glob("*.py") if not file.name.startswith("_")}
+    assert set(re.findall(r"^\| `genrec (\w+)", text(ROOT / "README.md"), re.MULTILINE)) == verbs
+
+
+def test_architecture_names_every_component_of_the_core() -> None:
+    page = text(ROOT / "docs" / "architecture.md")
+    for family in FAMILIES:
+        [row] = re.findall(rf"^\| `{family.family}` .*$", page, re.MULTILINE)
+        named = set(re.findall(r"`(\w+)`", row.split("|")[5]))
+        assert named == {entry.name for entry in family.entries() if entry.origin == "core"}, family.family
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text(page))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text(ROOT / "Makefile"), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"`?\bmake ([a-z]+)`", text(page))}
+    assert named
+    assert named <= targets
