@@ -32,7 +32,7 @@ class Component(BaseModel, ABC):
 
     def block(self) -> dict[str, Any]:
         """Its recipe block with every default written out, plain data."""
-        return {"type": self.type_name, **{name: _plain(getattr(self, name)) for name in type(self).model_fields}}
+        return plain(self)
 
     def streams_used(self) -> tuple[str, ...]:
         """Names of the recipe's streams that it refers to, for ``validate``."""
@@ -46,17 +46,18 @@ class Component(BaseModel, ABC):
         return {"block": self.block(), "source": source_hash(type(self))}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Components and settings as mappings, tuples as lists, paths as text; scalars as they are."""
     if isinstance(value, Component):
-        return value.block()
+        return {"type": value.type_name, **{name: plain(getattr(value, name)) for name in type(value).model_fields}}
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     return value
 
 
@@ -124,6 +125,9 @@ class HistoryEncoder(Component):
 
 class Decoder(Component):
     """Builds the module that writes one stream's codes."""
+
+    writes_codes: ClassVar[bool] = True
+    """Whether the stream needs a tokenizer; a decoder that scores items directly needs none."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> DecoderModule:

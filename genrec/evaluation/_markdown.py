@@ -89,7 +89,8 @@ def protocol_text(protocol: Protocol) -> str:
         f"{protocol.seen_targets:.1%} of the users. Final fit: {protocol.final_fit}. "
         f"Order of histories: {protocol.order}. Selection: {protocol.selection}. "
         f"Brackets: {protocol.confidence:.0%} bootstrap interval over users "
-        f"({protocol.bootstrap_samples:,} resamples), which does not hold the noise between seeds. Seed {protocol.seed}."
+        f"({protocol.bootstrap_samples:,} resamples), which does not hold the noise between seeds. "
+        f"Seed {protocol.seed}."
     )
 
 

@@ -153,7 +153,7 @@ def _demand_safetensors(folder: Path) -> None:
             f"w = torch.load('{pickled[0].name}', weights_only=True); "
             "save_file({k: v.clone().contiguous() for k, v in w.items()}, 'model.safetensors')\" in that folder"
         )
-    raise DataError(f"{folder}: the weights are missing; expected model.safetensors")
+    raise DataError(f"{folder}: the weights are missing; expected model.safetensors (pickled .bin files are not used)")
 
 
 def _read_json(file: Path) -> Any:

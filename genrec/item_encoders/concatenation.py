@@ -5,40 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from genrec.errors import PluginError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.seeds import derive
 from genrec.types import Catalog, Histories, ItemVectors
-
-
-def _component(block: Any) -> Any:
-    """The encoder that a recipe block, or its type's name alone, describes."""
-    if isinstance(block, str):
-        block = {"type": block}
-    if not isinstance(block, dict):
-        return block
-    fields = dict(block)
-    name = fields.pop("type", None)
-    if not isinstance(name, str):
-        raise ValueError(f"an item encoder needs a type, one of {', '.join(item_encoders.names())}")
-    try:
-        encoder = item_encoders.get(name)
-    except PluginError as error:
-        raise ValueError(str(error)) from error
-    return encoder.model_validate(fields)
-
-
-Part = Annotated[ItemEncoder, BeforeValidator(_component)]
 
 
 @item_encoders.register("concatenation")
 class Concatenation(ItemEncoder):
     """Vectors of several encoders, each centred and scaled to mean length 1, side by side."""
 
-    encoders: Annotated[tuple[Part, ...], Field(min_length=1)]
-    """The parts, each a block with its type, or the type alone."""
+    encoders: Annotated[tuple[ItemEncoder, ...], Field(min_length=1)]
+    """The parts, each a block of its own."""
 
     @property
     def is_random(self) -> bool:  # type: ignore[override]

@@ -24,7 +24,7 @@ class DinTraining(TrainingSettings):
     """Steps of linear warm-up."""
     batch_size: PositiveInt = 256
     """Targets in a batch."""
-    max_epochs: PositiveInt = 20
+    max_epochs: PositiveInt = 12
     """Passes over the training histories at most."""
     patience: PositiveInt = 2
     """Epochs without a better ranking of the held-out items before training stops."""

@@ -15,6 +15,10 @@ class Single(Merge):
     stream: str
     """Name of the stream, as the recipe has it."""
 
+    def streams_used(self) -> tuple[str, ...]:
+        """The stream."""
+        return (self.stream,)
+
     def merge(self, candidates: Candidates, *, top_n: int) -> Ranking:
         """Rank each user's candidates, at most ``top_n``.
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.families import Decoder, Task
+from genrec.families import Component, Decoder
 from genrec.recipe.problems import Path, Problem, did_you_mean, dotted, one_of
 from genrec.recipe.source import UNREADABLE, Source, holds
 from genrec.search.settings import SearchSettings
@@ -21,7 +21,7 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         source: the recipe as it is written.
         built: the objects that could be built, by path; a recipe with other mistakes lacks some.
     """
-    for path, text in [*_streams(source, built), *_tasks(source, built), *_lists(source, built)]:
+    for path, text in [*_streams(source, built), *_names(source, built), *_lists(source, built)]:
         yield Problem(source.place(path), dotted(path), text)
 
 
@@ -31,21 +31,21 @@ def _streams(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
             continue
         tokenizer = (*path[:2], "tokenizer")
         is_there = _written(source.data, tokenizer) is not None
-        if getattr(type(decoder), "writes_codes", True) and not is_there:
+        if decoder.writes_codes and not is_there:
             text = f"missing, expected a tokenizer: the decoder {decoder.type_name!r} writes codes"
             yield tokenizer, f"{text} (see: genrec list tokenizers)"
-        elif is_there and not getattr(type(decoder), "writes_codes", True):
+        elif is_there and not decoder.writes_codes:
             yield tokenizer, f"found a tokenizer, expected none: the decoder {decoder.type_name!r} writes no codes"
 
 
-def _tasks(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+def _names(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
     streams = source.data.get("streams")
     if not isinstance(streams, Mapping) or not streams:
         return
-    for path, task in built.items():
-        if not isinstance(task, Task):
+    for path, component in built.items():
+        if not isinstance(component, Component):
             continue
-        for name in dict.fromkeys(task.streams_used()):
+        for name in dict.fromkeys(component.streams_used()):
             if name not in streams:
                 text = f"no stream is called {name!r}, expected {one_of(list(streams))}{did_you_mean(name, streams)}"
                 yield _where(_written(source.data, path), name, path), text

@@ -10,8 +10,9 @@ from genrec.errors import RecipeError
 from genrec.recipe.blocks import Assembly
 from genrec.recipe.consistency import disagreements
 from genrec.recipe.overrides import apply
+from genrec.families import plain
 from genrec.recipe.problems import InvalidRecipeError, did_you_mean
-from genrec.recipe.schema import Recipe, plain
+from genrec.recipe.schema import Recipe
 from genrec.recipe.source import Source, read, write
 from genrec.registry import add_plugin_folder
 

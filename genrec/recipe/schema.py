@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt
@@ -11,7 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeIn
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.families import (
     Baseline,
-    Component,
     DatasetSource,
     Decoder,
     HistoryEncoder,
@@ -21,6 +19,7 @@ from genrec.families import (
     Tokenizer,
     baselines,
     merges,
+    plain,
 )
 from genrec.search.settings import SearchSettings
 from genrec.training.settings import TrainingSettings
@@ -46,7 +45,7 @@ class Stream(BaseModel):
 
 
 class Recipe(BaseModel):
-    """One experiment, complete."""
+    """One experiment, complete. From plain data: :func:`genrec.recipe.recipe_of`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -78,18 +77,3 @@ class Recipe(BaseModel):
     def block(self) -> dict[str, Any]:
         """The whole recipe with every default written out: plain data, fit for YAML and JSON."""
         return plain(self)
-
-
-def plain(value: Any) -> Any:
-    """Components and settings as mappings, tuples as lists, paths as text; scalars as they are."""
-    if isinstance(value, Component):
-        return {"type": value.type_name, **{name: plain(getattr(value, name)) for name in type(value).model_fields}}
-    if isinstance(value, BaseModel):
-        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, dict):
-        return {str(key): plain(part) for key, part in value.items()}
-    return value

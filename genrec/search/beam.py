@@ -75,8 +75,9 @@ def search_beam(
 def top(log_probs_BM: Tensor, numbers_BM: Tensor, size: int) -> Tensor:
     """Places of the ``size`` largest log-probabilities (fewer where M is smaller), best first, int64 (B, size).
 
-    Equal ones are ordered by their number, lowest first, but for -inf. ``torch.topk`` alone leaves to chance which of several equal
-    values it takes, so rows where the last place is contested are chosen again by keys that are all different.
+    Equal ones are ordered by their number, lowest first (those of -inf in any order). ``torch.topk`` alone leaves to
+    chance which of several equal values it takes, so rows where the last place is contested are chosen again by keys
+    that are all different.
 
     Args:
         log_probs_BM: float32, no NaN.

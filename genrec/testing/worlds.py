@@ -102,14 +102,15 @@ def tiny_candidates(
     log_probs_SBI = 2 * generator.normal(size=(len(streams), 6, num_items))
     log_probs_SBI[:, 4] = log_probs_SBI[0, 4]
     if len(streams) > 1:
-        log_probs_SBI[-1, :, 3] = -np.inf
+        log_probs_SBI[len(streams) - 1, :, 3] = -np.inf
     log_probs_SBI -= np.log(np.exp(log_probs_SBI).sum(axis=2, keepdims=True))
     scores = {name: log_probs_SBI[number].astype(np.float32) for number, name in enumerate(streams)}
     lists = {}
-    for name in streams:
+    last = len(streams) - 1
+    for number, name in enumerate(streams):
         items_BN = np.argsort(-scores[name], axis=1, kind="stable")[:, :list_length].astype(np.int64)
         items_BN[1, 2:] = ABSENT
-        items_BN[2 if name != streams[-1] else 3] = ABSENT
+        items_BN[2 if number < last else 3] = ABSENT
         items_BN[3] = ABSENT
         found_BN = np.take_along_axis(scores[name], np.maximum(items_BN, 0), axis=1)
         lists[name] = Beams(items_BN, np.where(items_BN == ABSENT, np.float32(-np.inf), found_BN))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
@@ -31,7 +33,8 @@ def matched_codes(
     """
     units_ME = unit_rows(offsets_ME)
     distinct = len(np.unique(units_ME, axis=0))
-    start = KMeans(min(num_codes, distinct), n_init=1, max_iter=10, random_state=seed % 2**32).fit(units_ME)
+    settings: dict[str, Any] = {"n_init": 1, "max_iter": 10, "random_state": seed % 2**32}
+    start = KMeans(min(num_codes, distinct), **settings).fit(units_ME)
     directions_VE = np.zeros((num_codes, units_ME.shape[1]), dtype=units_ME.dtype)
     directions_VE[: len(start.cluster_centers_)] = start.cluster_centers_
     code_M = np.zeros(len(units_ME), dtype=np.int64)

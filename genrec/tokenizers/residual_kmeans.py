@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -78,6 +78,6 @@ class ResidualKMeans(Tokenizer):
         """The cluster of each point and the centres; no more clusters than there are different points."""
         num_clusters = min(self.codes, len(np.unique(points_NE, axis=0)))
         algorithm = KMeans if len(points_NE) < _MINI_BATCH_FROM else MiniBatchKMeans
-        fitted = algorithm(num_clusters, n_init=1, max_iter=self.iterations, random_state=seed % 2**32).fit(points_NE)
-        assert fitted.labels_ is not None
-        return fitted.labels_, fitted.cluster_centers_.astype(np.float32)
+        settings: dict[str, Any] = {"n_init": 1, "max_iter": self.iterations, "random_state": seed % 2**32}
+        fitted = algorithm(num_clusters, **settings).fit(points_NE)
+        return np.asarray(fitted.labels_), np.asarray(fitted.cluster_centers_, dtype=np.float32)

@@ -88,8 +88,9 @@ def test_list_of_what_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None
         f"no family is called 'tokeniser', expected one of {families}; did you mean 'tokenizers'?\n"
     )
     assert main(["list", "tokenizers", "kmeans"]) == 2
+    names = ", ".join(tokenizers.names())
     assert capsys.readouterr().err == (
-        f"no tokenizer is called 'kmeans', expected one of {', '.join(tokenizers.names())}; did you mean 'kmeans_tree'?\n"
+        f"no tokenizer is called 'kmeans', expected one of {names}; did you mean 'kmeans_tree'?\n"
     )
 
 

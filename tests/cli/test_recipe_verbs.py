@@ -1,5 +1,7 @@
 """validate, show and schema."""
 
+# ruff: noqa: E501 - messages are compared whole, one a line
+
 from __future__ import annotations
 
 import json

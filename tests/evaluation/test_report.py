@@ -252,7 +252,7 @@ def test_lists_that_break_the_protocol_are_refused(ranks):
     assert refusal("merge", Ranking(good.items_BN[:, :8], good.scores_BN[:, :8])) == (
         "merge 'mine' gave lists of 8 items; expected 10, the largest cutoff, padded with -1 where it finds no more"
     )
-    seen = good.items_BN.copy()
+    seen = np.where(good.items_BN == data.test.targets[:, None], ABSENT, good.items_BN)
     seen[7, 4] = data.test.histories[7][0]
     wrong = refusal("baseline", Ranking(seen, good.scores_BN), filtered)
     assert wrong.startswith(f"baseline 'mine' recommends item {seen[7, 4]} to asked user 7, who has it in the history")

@@ -78,3 +78,10 @@ def test_plugin_that_fails_is_left_out_and_named(workshop: Path) -> None:
     assert "worse.py:1: not valid Python" in " ".join(problems)
     assert len(problems) == 2
     assert "bad" not in str(schema["$defs"]["Merge"])
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_recipes_of_the_project_agree_with_it(schema: dict[str, Any], file: Path) -> None:
+    assert complaints(schema, read(file.read_text(encoding="utf-8"), file.name).data) == []

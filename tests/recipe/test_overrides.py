@@ -1,5 +1,7 @@
 """``--set``: one-off changes by dotted path, and blame where it belongs."""
 
+# ruff: noqa: E501 - messages are compared whole, one a line
+
 from __future__ import annotations
 
 from typing import Any

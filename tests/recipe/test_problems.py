@@ -1,5 +1,7 @@
 """What is wrong with a recipe: whole texts, all at once."""
 
+# ruff: noqa: E501 - messages are compared whole, one a line
+
 from __future__ import annotations
 
 from pathlib import Path

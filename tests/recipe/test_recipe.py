@@ -71,7 +71,8 @@ def test_block_is_complete_plain_and_reads_back_equal() -> None:
 
 
 def test_components_nest_in_lists_mappings_and_options(recipe_text: str) -> None:
-    nested = "{type: stack, encoders: [hashing, {type: stack, encoders: [{type: hashing, dim: 2}]}], by_name: {a: hashing}, reducer: grid}"
+    inner = "{type: stack, encoders: [{type: hashing, dim: 2}]}"
+    nested = f"{{type: stack, encoders: [hashing, {inner}], by_name: {{a: hashing}}, reducer: grid}}"
     recipe = parse_recipe(recipe_text.replace("item_encoder: hashing", f"item_encoder: {nested}"))
     encoder: Any = recipe.streams["left"].item_encoder
     assert encoder.encoders[1].encoders[0].dim == 2

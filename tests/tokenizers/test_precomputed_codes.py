@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+
+from genrec.errors import DataError
+from genrec.tokenizers.precomputed import Precomputed
+from genrec.types import ABSENT, ItemVectors, SemanticIds
+
+KEYS = ("a", "b", "c", "d")
+
+
+def fit(file: Path, **fields) -> SemanticIds:
+    vectors = ItemVectors(np.zeros((4, 2), np.float32), np.ones(4, bool))
+    return Precomputed(file=file, **fields).fit(vectors, seed=1, keys=KEYS)
+
+
+def written(folder: Path, content: object, name: str = "codes.json") -> Path:
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return folder / name
+
+
+def test_codes_go_by_key_and_not_by_position(tmp_path):
+    ids = fit(written(tmp_path, {"d": [3, 1], "a": [0, 2], "c": [1, 0], "b": [0, 0]}))
+    assert ids.codes_IL.tolist() == [[0, 2], [0, 0], [1, 0], [3, 1]]
+    assert ids.vocabulary_sizes == (4, 3)
+    assert ids.collisions == 0
+
+
+def test_parquet_and_json_agree(tmp_path):
+    codes = {"d": [3, 1], "a": [0, 2], "c": [1, 0], "b": [0, 0]}
+    polars.DataFrame({"key": list(codes), "codes": list(codes.values())}).write_parquet(tmp_path / "codes.parquet")
+    assert np.array_equal(fit(tmp_path / "codes.parquet").codes_IL, fit(written(tmp_path, codes)).codes_IL)
+
+
+def test_marked_codes(tmp_path):
+    ids = fit(written(tmp_path, {"a": ["<a_5>", "<b_0>"], "b": ["<a_1>", "<b_2>"]}))
+    assert ids.codes_IL[:2].tolist() == [[5, 0], [1, 2]]
+
+
+def test_missing_items_are_absent_and_unknown_keys_left_out(tmp_path, capfd):
+    ids = fit(written(tmp_path, {"a": [1], "x": [2], "c": [0], "y": [7]}))
+    assert ids.codes_IL.tolist() == [[1], [ABSENT], [0], [ABSENT]]
+    said = capfd.readouterr().err
+    assert "codes.json: 2 keys are not in the catalog and are left out" in said
+    assert "codes.json: 2 items of the catalog have no codes and are absent" in said
+
+
+def test_a_short_code_is_nobody_elses_prefix(tmp_path):
+    ids = fit(written(tmp_path, {"a": [1], "b": [1, 0], "c": [1, 2, 4], "d": [0, 0, 0]}))
+    assert ids.codes_IL.tolist() == [[1, 3, 5], [1, 0, 5], [1, 2, 4], [0, 0, 0]]
+    assert ids.vocabulary_sizes == (2, 4, 6)
+
+
+def test_collisions_are_counted_and_repaired(tmp_path):
+    file = written(tmp_path, {"a": [1, 2], "b": [1, 2], "c": [0, 2], "d": [1, 2]})
+    ids = fit(file)
+    assert ids.collisions == 3
+    assert ids.codes_IL.tolist() == [[1, 2, 0], [1, 2, 1], [0, 2, 0], [1, 2, 2]]
+    with pytest.raises(DataError) as caught:
+        fit(file, collisions="error")
+    assert str(caught.value) == (
+        f"{file}: 3 items share their code with another, e.g. 'a' and 'b' both have [1, 2]; "
+        "give every item its own, or use collisions: suffix"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": [1', "not valid JSON ("),
+        ("[1, 2]", 'holds a list; expected {"<item key>": [3, 17, 4], ...}'),
+        ('{"a": [1], "a": [2]}', "the key 'a' appears twice; expected each item once"),
+        ({"a": 3}, "item 'a' has 3; expected a list of codes such as [3, 17, 4]"),
+        ({"a": []}, "item 'a' has []; expected a list of codes such as [3, 17, 4]"),
+        ({"a": [1, -1]}, "item 'a' has the code -1; expected whole numbers from 0 to 16777215"),
+        ({"a": [1.5]}, "item 'a' has the code 1.5; expected whole numbers from 0 to 16777215"),
+        ({"a": [True]}, "item 'a' has the code True; expected whole numbers from 0 to 16777215"),
+        ({"a": ["one"]}, "item 'a' has the code 'one'; expected whole numbers from 0 to 16777215"),
+        ({"a": [10**20]}, f"item 'a' has the code {10**20}; expected whole numbers from 0 to 16777215"),
+        (
+            {"17": [1]},
+            "none of its 1 keys (the first: '17') is an item of the catalog (the first: 'a'); "
+            "expected the data set's own item keys",
+        ),
+    ],
+)
+def test_a_malformed_file_is_named_with_what_was_expected(tmp_path, content, message):
+    file = written(tmp_path, content)
+    with pytest.raises(DataError) as caught:
+        fit(file)
+    assert str(caught.value).startswith(f"{file}: {message}")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError) as caught:
+        fit(tmp_path / "none.json")
+    assert str(caught.value) == (
+        f"{tmp_path / 'none.json'}: the codes cannot be read (No such file or directory); expected a .json or .parquet "
+        "file of codes by item key, as a path from the working folder"
+    )
+
+
+def test_other_formats_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"codes come as \.json or \.parquet, not as \.pkl"):
+        fit(written(tmp_path, "x", "codes.pkl"))
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        fit(written(tmp_path, "x", "codes.parquet"))
+    polars.DataFrame({"item": ["a"], "codes": [[1]]}).write_parquet(tmp_path / "columns.parquet")
+    with pytest.raises(DataError, match="has the columns item, codes; expected key and codes"):
+        fit(tmp_path / "columns.parquet")
+    polars.DataFrame({"key": ["a", "a"], "codes": [[1], [2]]}).write_parquet(tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match="the key 'a' appears twice"):
+        fit(tmp_path / "twice.parquet")
+
+
+def test_identity_follows_the_content(tmp_path):
+    file = written(tmp_path, {"a": [1]})
+    first = Precomputed(file=file).identity()
+    assert Precomputed(file=file).identity() == first
+    written(tmp_path, {"a": [2]})
+    assert Precomputed(file=file).identity() != first
