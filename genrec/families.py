@@ -6,6 +6,7 @@ verb does the work. Verbs in a base class with a body are defaults that a plugin
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
-from genrec.registry import Registry, source_hash
+from genrec.registry import Registry
+from genrec.sources import source_hash
 from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Component(BaseModel, ABC):
 
         A component that reads files (weights, somebody's codes) adds their fingerprints.
         """
-        return {"block": self.block(), "source": source_hash(type(self))}
+        return {"block": self.block(), "source": source_hash(Path(inspect.getfile(type(self))))}
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg
 from genrec.evaluation.report import Epoch, Kind, Protocol, Report, evaluate, paired_tests
 from genrec.families import Merge
@@ -28,6 +29,7 @@ from genrec.search.dense import item_numbers
 from genrec.search.streams import search_streams
 from genrec.search.trie import Trie
 from genrec.seeds import derive
+from genrec.sources import source_hash
 from genrec.stages import Stages, address, load_ids, load_vectors, save_ids, save_vectors
 from genrec.training.batches import HistoryBatches
 from genrec.training.checkpoint import load_tensors, load_weights, save_json, save_tensors, weights_of
@@ -53,6 +55,8 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None, device: 
     stages = Stages(folder.stages)
     with _timed(seconds, "dataset"):
         dataset = recipe.dataset.load(data)
+        if not len(dataset.valid):
+            raise DataError(f"{dataset.name}: no user has three items or more, so nobody can be asked")
         folder.write_catalog(dataset.catalog)
     streams: dict[str, StreamContext] = {}
     keys: dict[str, str] = {}
@@ -215,11 +219,12 @@ def _train(
 ) -> tuple[TrainingLog, str]:
     """Train the model, or load what was trained before; the model is left with its best weights."""
     key = address(
-        streams={name: (ids, recipe.streams[name].decoder.identity()) for name, ids in keys.items()},
+        streams=[(name, ids, recipe.streams[name].decoder.identity()) for name, ids in keys.items()],
         history_encoder=recipe.history_encoder.identity(),
         tasks=[task.identity() for task in recipe.tasks],
         training=recipe.training.model_dump(),
-        validation=(recipe.search.model_dump(), recipe.evaluation.seen_items),
+        source=source_hash(Path(__file__)),
+        validation=(recipe.search.model_dump(exclude={"list_length"}), recipe.evaluation.seen_items),
         seed=recipe.seed,
     )
 
@@ -299,7 +304,9 @@ def _notes(
     for name, context in streams.items():
         notes += [f"stream {name}: {note}" for note in context.vectors.notes]
         if absent := int((~context.ids.present_I).sum()):
-            notes.append(f"stream {name}: {absent:,} of {dataset.num_items:,} items have no code and are never proposed")
+            notes.append(
+                f"stream {name}: {absent:,} of {dataset.num_items:,} items have no code and are never proposed"
+            )
         if context.ids.collisions:
             notes.append(f"stream {name}: {context.ids.collisions:,} items shared a code before repair")
     device, threads = next(model.parameters()).device, torch.get_num_threads()

@@ -162,18 +162,6 @@ def load_plugin(file: Path) -> None:
         raise
 
 
-@cache
-def source_hash(cls: type[Any]) -> str:
-    """Hash of the source that defines a component: an edited component is another component.
-
-    The source is the class's file and, where there is one, the file of the same name with a ``_`` before it, which
-    holds its module.
-    """
-    file = Path(inspect.getfile(cls))
-    parts = [part.read_bytes() for part in (file, file.with_name(f"_{file.name}")) if part.is_file()]
-    return hashlib.blake2b(b"\0".join(parts), digest_size=8).hexdigest()
-
-
 def _registrations(file: Path) -> dict[str, list[tuple[str, str]]]:
     """Family -> (name, summary) of every ``@<family>.register("name")`` in a file; key "" holds a syntax error."""
     try:

@@ -42,7 +42,7 @@ class RunFolder:
             DataError: the folder has something in it that no run has written.
         """
         if output is None:
-            path = Path("runs") / f"{recipe_file.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+            path = _unused(Path("runs") / f"{recipe_file.stem}-{datetime.now():%Y%m%d-%H%M%S}")
             stages = Path("runs") / ".stages"
         else:
             path, stages = output, output / ".stages"
@@ -114,3 +114,15 @@ class RunFolder:
             os.link(stage, target)
         except OSError:
             shutil.copyfile(stage, target)
+
+
+def _unused(path: Path) -> Path:
+    """A folder that is made now, so that runs started within one second do not share it."""
+    unused, number = path, 1
+    while True:
+        try:
+            unused.mkdir(parents=True)
+            return unused
+        except FileExistsError:
+            number += 1
+            unused = path.with_name(f"{path.name}-{number}")

@@ -13,7 +13,7 @@ from genrec import registry
 from genrec.errors import PluginError
 from genrec.families import FAMILIES, Component, Merge, merges, tokenizers
 from genrec.recipe.blocks import REGISTRIES
-from genrec.registry import Registry, add_plugin_folder, load_plugin, plugin_files, source_hash
+from genrec.registry import Registry, add_plugin_folder, load_plugin, plugin_files
 
 BORDA = """\
 from genrec.families import Merge, merges
@@ -114,7 +114,7 @@ def test_plugin_is_loaded_once_on_first_use(folder: Path) -> None:
     assert cls.type_name == "borda"
     load_plugin((folder / "points.py").resolve())
     assert merges.get("borda") is cls
-    assert source_hash(cls) != source_hash(merges.get("confidence"))
+    assert cls().identity()["source"] != merges.get("confidence")().identity()["source"]
 
 
 def test_changed_file_is_listed_anew(folder: Path) -> None:

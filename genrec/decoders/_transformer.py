@@ -74,7 +74,7 @@ class TransformerDecoder(DecoderModule):
             may_see_QT = torch.ones(Q, T, dtype=torch.bool, device=x_NSD.device).tril()
             mask = may_see_QT.repeat_interleave(S, 0)[None, None]  # padding comes after every item
         for layer in self.layers:
-            memory = layer.cross_attention.keys_values(encoded.states_BTD)
+            memory = layer.cross_attention.keys_values(encoded.states_BTD)  # type: ignore[operator,union-attr]
             x_NSD, _ = layer(x_NSD, memory, mask, rows=B, is_causal=True)
         asked = (target_BQ >= 0).flatten()
         x_NSD = self.norm(x_NSD if bool(asked.all()) else x_NSD[asked])
@@ -110,7 +110,7 @@ class TransformerDecoder(DecoderModule):
         return self.dropout(x_NSD + self.positions.weight[first_position : first_position + x_NSD.shape[1]])
 
     def begin(self, encoded: Encoded) -> Writing:
-        memory = [layer.cross_attention.keys_values(encoded.states_BTD) for layer in self.layers]
+        memory = [layer.cross_attention.keys_values(encoded.states_BTD) for layer in self.layers]  # type: ignore[operator,union-attr]
         return Writing(memory, encoded.mask_BT[:, None, None, :])
 
     def expand(self, state: Writing, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:

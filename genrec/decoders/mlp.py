@@ -1,10 +1,10 @@
-"""A decoder without attention: the user's state plus the codes written so far, through one feed-forward block a level."""
+"""A decoder without attention: state plus the codes written so far, through one feed-forward block a level."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from genrec.families import Decoder, decoders
 
@@ -26,6 +26,12 @@ class Mlp(Decoder):
     nodes of a level (the paper)."""
     leaves: Literal["own", "tied"] = "own"
     """For ``path``: leaves have vectors of their own, or the history encoder's item embeddings."""
+
+    @model_validator(mode="after")
+    def _tied_leaves_are_nodes(self) -> Mlp:
+        if self.leaves == "tied" and self.vocabulary == "level":
+            raise ValueError("found leaves: tied with vocabulary: level, expected vocabulary: path (leaves are nodes)")
+        return self
 
     def build(self, context: BuildContext) -> MlpDecoder:
         """The module for ``context.stream``."""

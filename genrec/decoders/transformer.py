@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from genrec.families import Decoder, decoders
 
@@ -33,6 +33,12 @@ class Transformer(Decoder):
     summary: Literal["tail", "head", "mean"] = "tail"
     """Where the summary token stands (EAGER, section 3.4 and Table 5): after the codes, before them, or no token but
     the mean of the codes' states."""
+
+    @model_validator(mode="after")
+    def _tied_leaves_are_nodes(self) -> Transformer:
+        if self.leaves == "tied" and self.vocabulary == "level":
+            raise ValueError("found leaves: tied with vocabulary: level, expected vocabulary: path (leaves are nodes)")
+        return self
 
     def build(self, context: BuildContext) -> TransformerDecoder:
         """The module for ``context.stream``."""

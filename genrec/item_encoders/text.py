@@ -21,7 +21,6 @@ from genrec.item_encoders._weights import (
     transformer_folder,
 )
 from genrec.progress import Bar
-from genrec.registry import source_hash
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ class Text(ItemEncoder):
         identity = super().identity()
         speed = {"batch_size", "device"}
         identity["block"] = {key: value for key, value in identity["block"].items() if key not in speed}
-        identity["source"] = [identity["source"], source_hash(Text)]
         folder = find_folder(self.model)
         return identity if folder is None else {**identity, "weights": fingerprint(folder)}
 

@@ -21,13 +21,13 @@ def init_weights(module: nn.Module, std: float = 0.02) -> None:
 class Dropout(nn.Module):
     """Dropout whose masks cost an eighth on the CPU: one random 64-bit word decides eight elements.
 
-    There the probability is rounded to a multiple of 1/256, and the scale is that of the rounded one.
+    There the probability is rounded to a multiple of 1/256, at most 255/256, and the scale is that of the rounded one.
     """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
-        self.threshold = round(256 * probability)
+        self.threshold = min(round(256 * probability), 255)
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero elements with the given probability and scale up the others, in training mode."""

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from genrec.errors import RecipeError
 from genrec.model.contracts import BuildContext
 from genrec.search.trie import Trie
 
@@ -23,6 +24,7 @@ class Vocabulary(nn.Module, ABC):
     """The codes of one stream. An *entry* is what has a vector: a code of a level, or a node."""
 
     nodes_IL: Tensor
+    tables: nn.ModuleList
 
     def __init__(self, trie: Trie) -> None:
         super().__init__()
@@ -68,12 +70,16 @@ class Vocabulary(nn.Module, ABC):
         """Log-probability of the code of ``level`` on the given paths (N,)."""
 
     @abstractmethod
-    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def has_others(self, level: int, nodes_NL: Tensor) -> Tensor:
+        """Whether another entry could stand in the place of the one on the path, bool (N,)."""
+
+    @abstractmethod
+    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> Tensor:
         """``count`` random entries that could stand in the place of the one on the path and are never that one.
 
         Returns:
-            entries (N, count), drawn with replacement from torch's global generator, and whether the row has any
-            such entry (N,).
+            entries (N, count), drawn with replacement from torch's global generator; a row that has no others
+            (:meth:`has_others`) gets its own.
         """
 
 
@@ -82,7 +88,8 @@ class LevelVocabulary(Vocabulary):
 
     def __init__(self, trie: Trie, dim: int) -> None:
         super().__init__(trie)
-        self.tables = nn.ModuleList(nn.Embedding(size, dim) for size in trie.vocabulary_sizes)
+        self.sizes = trie.vocabulary_sizes
+        self.tables = nn.ModuleList(nn.Embedding(size, dim) for size in self.sizes)
         for level, codes in enumerate(trie.codes):
             self.register_buffer(f"codes_{level}", torch.from_numpy(codes), persistent=False)
 
@@ -104,11 +111,13 @@ class LevelVocabulary(Vocabulary):
         code_N = self.entries(level, nodes_NL[:, level])
         return self._log_probs(level, hidden_ND).gather(1, code_N[:, None])[:, 0]
 
-    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        size = self.tables[level].num_embeddings
+    def has_others(self, level: int, nodes_NL: Tensor) -> Tensor:
+        return torch.full_like(nodes_NL[:, level], self.sizes[level] > 1, dtype=torch.bool)
+
+    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> Tensor:
+        size = self.sizes[level]
         code_N1 = self.entries(level, nodes_NL[:, level])[:, None]
-        shift = torch.randint(1, max(size, 2), (len(nodes_NL), count), device=nodes_NL.device)
-        return (code_N1 + shift) % size, torch.full((len(nodes_NL),), size > 1, device=nodes_NL.device)
+        return (code_N1 + torch.randint(1, max(size, 2), (len(nodes_NL), count), device=nodes_NL.device)) % size
 
 
 class PathVocabulary(Vocabulary):
@@ -176,14 +185,21 @@ class PathVocabulary(Vocabulary):
         index_N = nodes_NL[:, level] - self.child_start(level)[parent_N]
         return self.child_log_probs(level, hidden_ND, parent_N).gather(1, index_N[:, None])[:, 0]
 
-    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        parent_N = nodes_NL[:, level - 1] if level else torch.zeros_like(nodes_NL[:, 0])
+    def _siblings(self, level: int, nodes_NL: Tensor) -> tuple[Tensor, Tensor]:
+        """The first child of the path's node above ``level`` and how many children it has, both (N, 1)."""
+        parent_N1 = nodes_NL[:, level - 1, None] if level else torch.zeros_like(nodes_NL[:, :1])
         start = self.child_start(level)
-        first_N1, size_N1 = start[parent_N][:, None], (start[parent_N + 1] - start[parent_N])[:, None]
+        return start[parent_N1], start[parent_N1 + 1] - start[parent_N1]
+
+    def has_others(self, level: int, nodes_NL: Tensor) -> Tensor:
+        return self._siblings(level, nodes_NL)[1][:, 0] > 1
+
+    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> Tensor:
+        first_N1, size_N1 = self._siblings(level, nodes_NL)
         uniform = torch.rand((len(nodes_NL), count), device=nodes_NL.device)
         # A float product may round up to size - 1, which would come back to the positive: hence the minimum.
         shift = torch.minimum(1 + (uniform * (size_N1 - 1)).long(), (size_N1 - 1).clamp_min(1))
-        return first_N1 + (nodes_NL[:, level, None] - first_N1 + shift) % size_N1, size_N1[:, 0] > 1
+        return first_N1 + (nodes_NL[:, level, None] - first_N1 + shift) % size_N1
 
 
 def build_vocabulary(
@@ -195,8 +211,16 @@ def build_vocabulary(
         context: the stream's trie, and the history encoder's item table for tied leaves.
         kind: ``level`` or ``path``.
         leaves: for ``path``: leaves have vectors of their own, or those of the history encoder's items.
+
+    Raises:
+        RecipeError: leaves are to be tied to a history encoder that has no item embeddings.
     """
     trie = context.own.trie
     if kind == "level":
         return LevelVocabulary(trie, context.dim)
+    if leaves == "tied" and context.item_table is None:
+        raise RecipeError(
+            f"streams.{context.stream}.decoder.leaves: found tied, expected own: the history encoder has no item "
+            "embeddings to tie leaves to"
+        )
     return PathVocabulary(trie, context.dim, context.item_table if leaves == "tied" else None)

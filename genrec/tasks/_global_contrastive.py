@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from genrec.tasks.global_contrastive import GlobalContrastive
 
 
+def _key(stream: str) -> str:
+    """A stream's name as a module's name: it may be a word that ``nn.ModuleDict`` keeps for itself."""
+    return f"stream {stream}"
+
+
 class GlobalContrastiveLoss(TaskModule):
     """Sum over streams of F(projected summary token, item vector of the target)."""
 
@@ -29,8 +34,12 @@ class GlobalContrastiveLoss(TaskModule):
         for name in self.streams:
             vectors_IE = scaled_vectors(context.streams[name].vectors)
             self.register_buffer(f"vectors_{name}", torch.from_numpy(vectors_IE), persistent=False)
-            self.projections[name] = nn.Linear(context.dim, vectors_IE.shape[1])
-        init_weights(self.projections)
+            present = np.flatnonzero(context.streams[name].vectors.present_I)
+            self.register_buffer(f"present_{name}", torch.from_numpy(present), persistent=False)
+            self.projections[_key(name)] = nn.Linear(context.dim, vectors_IE.shape[1])
+        # From zero, so that the loss starts at that of no information; a zero has no direction, and its gradient under
+        # the other metrics is 1e8 and more.
+        init_weights(self.projections, std=0.0 if settings.metric == "smooth_l1" else 0.02)
 
     def forward(self, outputs: Mapping[str, Outputs]) -> Tensor:
         losses = []
@@ -38,19 +47,19 @@ class GlobalContrastiveLoss(TaskModule):
             output = outputs[name]
             assert output.summary_ND is not None
             present = output.present_N
-            vectors_IE = getattr(self, f"vectors_{name}")
-            guess_NE = self.projections[name](output.summary_ND[present])
-            loss_N = self._metric(guess_NE, vectors_IE, output.target_N[present])
+            guess_NE = self.projections[_key(name)](output.summary_ND[present])
+            loss_N = self._metric(name, guess_NE, output.target_N[present])
             losses.append(loss_N.sum() / max(len(loss_N), 1))
         return torch.stack(losses).sum()
 
-    def _metric(self, guess_NE: Tensor, vectors_IE: Tensor, target_N: Tensor) -> Tensor:
+    def _metric(self, name: str, guess_NE: Tensor, target_N: Tensor) -> Tensor:
+        vectors_IE, present_P = getattr(self, f"vectors_{name}"), getattr(self, f"present_{name}")
         vector_NE = vectors_IE[target_N]
         if self.settings.metric == "smooth_l1":
             return functional.smooth_l1_loss(guess_NE, vector_NE, reduction="none").sum(1)
         if self.settings.metric == "cosine":
             return 1 - functional.cosine_similarity(guess_NE, vector_NE, dim=1)
-        negative_J = torch.randint(len(vectors_IE), (self.settings.num_negatives,), device=target_N.device)
+        negative_J = present_P[torch.randint(len(present_P), (self.settings.num_negatives,), device=target_N.device)]
         guess_NE = functional.normalize(guess_NE, dim=1)
         positive_N = (guess_NE * functional.normalize(vector_NE, dim=1)).sum(1)
         similar_NJ = guess_NE @ functional.normalize(vectors_IE[negative_J], dim=1).T

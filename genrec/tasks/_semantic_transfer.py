@@ -60,10 +60,16 @@ class SemanticTransferLoss(TaskModule):
         return torch.stack(losses).sum()
 
     def _chosen(self, nodes_NL: Tensor) -> Tensor:
-        """Codes to mask or replace, bool (N, L): each with ``mask_ratio``, and at least one a row."""
-        chosen_NL = torch.rand(nodes_NL.shape, device=nodes_NL.device) < self.settings.mask_ratio
-        one_N = torch.randint(nodes_NL.shape[1], (len(nodes_NL),), device=nodes_NL.device)
-        return chosen_NL | (functional.one_hot(one_N, nodes_NL.shape[1]).bool() & ~chosen_NL.any(1, keepdim=True))
+        """Codes to mask or replace, bool (N, L): each with ``mask_ratio``, and at least one a row.
+
+        Only codes that have an alternative are chosen; a row without any such code stays False.
+        """
+        levels = range(nodes_NL.shape[1])
+        open_NL = torch.stack([self.vocabulary.has_others(level, nodes_NL) for level in levels], 1)
+        chosen_NL = open_NL & (torch.rand(nodes_NL.shape, device=nodes_NL.device) < self.settings.mask_ratio)
+        one_N = torch.rand(nodes_NL.shape, device=nodes_NL.device).masked_fill(~open_NL, -1.0).argmax(1)
+        one_NL = open_NL & functional.one_hot(one_N, len(levels)).bool()
+        return chosen_NL | (one_NL & ~chosen_NL.any(1, keepdim=True))
 
     def _embed(self, nodes_NL: Tensor) -> Tensor:
         levels = range(self.vocabulary.num_levels)
@@ -75,34 +81,41 @@ class SemanticTransferLoss(TaskModule):
         count = len(codes_NLD)
         x_NSD = torch.cat([self.class_token.expand(count, 1, -1), codes_NLD], 1) + self.positions.weight
         for layer in self.layers:
-            memory = layer.cross_attention.keys_values(guide_ND[:, None])
+            memory = layer.cross_attention.keys_values(guide_ND[:, None])  # type: ignore[operator,union-attr]
             x_NSD, _ = layer(x_NSD, memory, None, rows=count, is_causal=False)
         return self.norm(x_NSD)
 
     def reconstruction(self, nodes_NL: Tensor, guide_ND: Tensor, masked_NL: Tensor) -> Tensor:
-        """Eq. 4: each masked code against ``num_negatives`` sampled ones, mean over the masked codes."""
+        """Eq. 4: each masked code against ``num_negatives`` sampled ones, mean over the masked codes.
+
+        A masked code must have an alternative (:meth:`Vocabulary.has_others`).
+        """
         codes_NLD = torch.where(masked_NL[..., None], self.mask_token, self._embed(nodes_NL))
         read_NLD = self._read(codes_NLD, guide_ND)[:, 1:]
         losses = []
         for level in range(self.vocabulary.num_levels):
             rows = masked_NL[:, level]
-            others_NJ, any_N = self.vocabulary.sample_others(level, nodes_NL[rows], self.settings.num_negatives)
+            others_NJ = self.vocabulary.sample_others(level, nodes_NL[rows], self.settings.num_negatives)
             entry_N = self.vocabulary.entries(level, nodes_NL[rows, level])
-            choices = self.vocabulary.embed(level, torch.cat([entry_N[:, None], others_NJ], 1)[any_N])
-            logits = torch.einsum("nd,njd->nj", read_NLD[rows, level][any_N], choices)
+            choices = self.vocabulary.embed(level, torch.cat([entry_N[:, None], others_NJ], 1))
+            logits = torch.einsum("nd,njd->nj", read_NLD[rows, level], choices)
             losses.append(-logits.log_softmax(1)[:, 0])
         joined = torch.cat(losses)
         return joined.sum() / max(len(joined), 1)
 
     def recognition(self, nodes_NL: Tensor, guide_ND: Tensor, replaced_NL: Tensor) -> Tensor:
-        """Eq. 5: the true codes against the same codes with some replaced, mean over the batch."""
+        """Eq. 5: the true codes against the same codes with some replaced, mean over the batch.
+
+        A replaced code must have an alternative; rows in which none is replaced are left out.
+        """
         true_NLD = self._embed(nodes_NL)
         false = []
         for level in range(self.vocabulary.num_levels):
-            others_N1, any_N = self.vocabulary.sample_others(level, nodes_NL, 1)
-            other_ND = self.vocabulary.embed(level, others_N1[:, 0])
-            swap_N = replaced_NL[:, level] & any_N
-            false.append(torch.where(swap_N[:, None], other_ND, true_NLD[:, level]))
+            other_N = self.vocabulary.sample_others(level, nodes_NL, 1)[:, 0]
+            other_ND = self.vocabulary.embed(level, other_N)
+            false.append(torch.where(replaced_NL[:, level, None], other_ND, true_NLD[:, level]))
         read = self._read(torch.cat([true_NLD, torch.stack(false, 1)]), torch.cat([guide_ND, guide_ND]))[:, 0]
         true_score_N, false_score_N = self.classifier(read)[:, 0].chunk(2)
-        return -(functional.logsigmoid(true_score_N) + functional.logsigmoid(-false_score_N)).mean()
+        loss_N = -functional.logsigmoid(true_score_N) - functional.logsigmoid(-false_score_N)
+        counts_N = replaced_NL.any(1)
+        return (loss_N * counts_N).sum() / counts_N.sum().clamp_min(1)

@@ -9,6 +9,8 @@ _EXCHANGES = 24
 """Exchange rounds of each Lloyd iteration but the last."""
 _LAST_EXCHANGES = 300
 """Exchange rounds of the last one; it ends sooner where the cheapest assignment is reached."""
+_FREE_ITERATIONS = 10
+"""Iterations of plain k-means that the starting centres go through; without them the result is 1 to 4 % worse."""
 _STARTS = 32
 """Rows a cluster among which the starting centres are drawn."""
 
@@ -23,13 +25,13 @@ def balanced_kmeans(points_NE: np.ndarray, num_clusters: int, *, iterations: int
         points_NE: float32 (N, E), N >= num_clusters.
         num_clusters: K.
         iterations: Lloyd iterations at most; fewer when nothing moves any more.
-        seed: of the starting centres (k-means++).
+        seed: of the starting centres: k-means++, then a few iterations of plain k-means.
 
     Returns:
         cluster_N: int64 (N,); every cluster holds floor(N / K) or ceil(N / K) points.
     """
     points = points_NE - points_NE.mean(axis=0, dtype=np.float64).astype(points_NE.dtype)
-    centres_KE = points[_spread(points, num_clusters, np.random.default_rng(seed))]
+    centres_KE = _free_centres(points, points[_spread(points, num_clusters, np.random.default_rng(seed))])
     cluster_N = assign_evenly(_costs(points, centres_KE), _EXCHANGES)
     for iteration in range(iterations):
         cost_NK = _costs(points, cluster_means(points, cluster_N, num_clusters))
@@ -110,6 +112,15 @@ def _spread(points_NE: np.ndarray, num_clusters: int, generator: np.random.Gener
         chosen.append(newest)
         is_chosen[newest] = True
     return among[chosen]
+
+
+def _free_centres(points_NE: np.ndarray, centres_KE: np.ndarray) -> np.ndarray:
+    """Centres after some iterations of plain k-means; a centre that nobody is near stays where it is."""
+    centres_KE = centres_KE.copy()
+    for _ in range(_FREE_ITERATIONS):
+        used, cluster_N = np.unique(_costs(points_NE, centres_KE).argmin(axis=1), return_inverse=True)
+        centres_KE[used] = cluster_means(points_NE, cluster_N, len(used))
+    return centres_KE
 
 
 def _costs(points_NE: np.ndarray, centres_KE: np.ndarray) -> np.ndarray:

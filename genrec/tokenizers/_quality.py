@@ -67,7 +67,7 @@ def _level(code_N: np.ndarray, vocabulary_size: int) -> dict[str, Any]:
 
 def _reconstruction_error(ids: SemanticIds, rows_N: np.ndarray, points_NE: np.ndarray) -> float | None:
     """Of additive codebooks (``centres``) or of the last inner nodes of a tree (``centres_<d>``)."""
-    if ids.codebook.get("normalized", np.array(False)):
+    if ids.codebook.get("normalized", np.array([False])):
         points_NE = unit_rows(points_NE)
     if "centres" in ids.codebook:
         centres_LVE = ids.codebook["centres"]

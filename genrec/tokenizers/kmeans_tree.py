@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
+from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.progress import Bar
@@ -59,7 +60,8 @@ class KMeansTree(Tokenizer):
         """The node of each item at the depth reached, numbered in the order of the codes that lead there."""
         levels: list[np.ndarray] = []
         codebook: dict[str, np.ndarray] = {}
-        with Bar("kmeans_tree: items with a leaf", len(points_NE)) as bar:
+        # Many small steps: more threads cost more than they give, and would change the last digits.
+        with threadpool_limits(1), Bar("kmeans_tree: items with a leaf", len(points_NE)) as bar:
             single = 0
             while not levels or path_N.max() + 1 < len(points_NE):
                 depth = len(levels)
@@ -74,7 +76,7 @@ class KMeansTree(Tokenizer):
                 single = now_single
         sizes = tuple(self._vocabulary_size(code_N, depth, codebook) for depth, code_N in enumerate(levels))
         codes_IL = for_all_items(np.stack(levels, axis=1), rows_N, len(vectors.present_I))
-        codebook["normalized"] = np.array(self.normalize)
+        codebook["normalized"] = np.array([self.normalize])
         return SemanticIds(codes_IL, sizes, codebook)
 
     def _divide(self, points_NE: np.ndarray, path_N: np.ndarray, seed: int) -> np.ndarray:

@@ -71,7 +71,7 @@ class ResidualKMeans(Tokenizer):
             codes_NL = move_to_nearest_free(codes_NL, cost_NV, self.type_name)
         codes_IL = for_all_items(codes_NL, rows_N, len(vectors.present_I))
         return SemanticIds(
-            codes_IL, sizes, {"centres": centres_LVE, "normalized": np.array(self.normalize)}, collisions
+            codes_IL, sizes, {"centres": centres_LVE, "normalized": np.array([self.normalize])}, collisions
         )
 
     def _quantize(self, points_NE: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genrec.errors import DataError
 from genrec.seeds import derive
 from genrec.types import ABSENT, Histories
 
@@ -40,6 +41,9 @@ class HistoryBatches:
             a sample.
         seed: decides the order.
         device: where the batches go.
+
+    Raises:
+        DataError: there is nothing to learn from.
     """
 
     def __init__(
@@ -60,6 +64,11 @@ class HistoryBatches:
         is_target = np.ones(len(train.items), dtype=bool)
         is_target[train.offsets[:-1][lengths > 0]] = False
         last = np.flatnonzero(is_target)
+        if not len(last):
+            raise DataError(
+                f"training: none of the {len(train):,} training histories has two items, expected at least one that "
+                "has (a user with n >= 3 items trains on n - 2); give a larger dataset"
+            )
         before = last - np.repeat(train.offsets[:-1], np.maximum(lengths - 1, 0))
         if each_position:
             # A window ends at every max_history-th target, counted back from the user's last: each target once.

@@ -105,7 +105,7 @@ def train(
             interrupted ends with the same weights as one that was not.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss or the validation's score is not finite.
     """
     keep_freed_memory()
     optimizer = build_optimizer(module, settings)
@@ -149,6 +149,8 @@ def train(
             raise FloatingPointError(f"{title}: the loss of epoch {epoch} is not finite: {losses}")
         module.eval()
         score = validate() if validate is not None else None
+        if score is not None and not math.isfinite(score):
+            raise FloatingPointError(f"{title}: the validation after epoch {epoch} is not finite: {score}")
         rate = optimizer.param_groups[0]["lr"]
         log.epochs.append(EpochRecord(epoch, losses, score, time.monotonic() - began, rate))
         if score is None or log.best_epoch == 0 or score > (log.epochs[log.best_epoch - 1].validation or 0.0):

@@ -118,9 +118,12 @@ def inertia(points: np.ndarray, cluster_N: np.ndarray) -> float:
     return float(((points - means[cluster_N]) ** 2).sum())
 
 
-@pytest.mark.parametrize(("num_points", "num_clusters"), [(1000, 10), (1000, 40), (1003, 100)])
-def test_balance_costs_little_where_the_data_are_even(num_points, num_clusters):
-    points = blobs(num_points, 8, 2 * num_clusters)
+@pytest.mark.parametrize(
+    ("num_points", "num_clusters", "num_blobs", "spread"),
+    [(1000, 10, 10, 0.3), (1003, 100, 100, 0.3), (1000, 40, 80, 1.0), (1003, 100, 400, 0.3)],
+)
+def test_balance_costs_little_where_the_data_are_even(num_points, num_clusters, num_blobs, spread):
+    points = blobs(num_points, 8, num_blobs, spread=spread)
     free = KMeans(num_clusters, n_init=3, random_state=0).fit(points)
     even = balanced_kmeans(points, num_clusters, iterations=15, seed=1)
     assert inertia(points, even) < 1.15 * free.inertia_

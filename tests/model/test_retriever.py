@@ -1,0 +1,215 @@
+"""The whole model: eq. 2 and 6 against NumPy, what streams share, and that a part's weights are its own."""
+
+import numpy as np
+import pytest
+import torch
+
+from genrec.decoders.mlp import Mlp
+from genrec.decoders.transformer import Transformer
+from genrec.history_encoders.item_ids import ItemIds
+from genrec.model.contracts import StreamContext
+from genrec.model.retriever import Retriever
+from genrec.search.trie import Trie
+from genrec.tasks.global_contrastive import GlobalContrastive
+from genrec.tasks.semantic_transfer import SemanticTransfer
+from genrec.testing import tiny_vectors
+from genrec.tokenizers.kmeans_tree import KMeansTree
+from genrec.training.batches import HistoryBatch
+
+NUM_ITEMS = 24
+KEYS = tuple(map(str, range(NUM_ITEMS)))
+TRANSFORMER = Transformer(num_layers=1, num_heads=2, feedforward_dim=16, dropout=0.0)
+MLP = Mlp(hidden_dim=16, dropout=0.0)
+
+
+def streams(*names):
+    """Each with a tree of its own, and an absent item: 3, 4, 5, ..."""
+    made = {}
+    for number, name in enumerate(names):
+        vectors = tiny_vectors(width=6 + number, absent=(3 + number, 23), seed=number)
+        ids = KMeansTree(branching=3 + number).fit(vectors, seed=1, keys=KEYS)
+        made[name] = StreamContext(ids, Trie.of(ids), vectors)
+    return made
+
+
+def built(names=("behavior", "text"), decoder=TRANSFORMER, tasks=(), seed=1, **changes):
+    encoder = ItemIds(**{"dim": 8, "max_history": 6, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0} | changes)
+    contexts = streams(*names)
+    model = Retriever(encoder, dict.fromkeys(contexts, decoder), tasks, contexts, num_items=NUM_ITEMS, seed=seed)
+    return model, contexts
+
+
+def batch(each_position=False):
+    history_BT = torch.tensor([[1, 2, 9], [7, 24, 24], [5, 6, 24]])
+    target_BQ = torch.tensor([[2, 9, 3], [8, -1, -1], [6, 4, -1]]) if each_position else torch.tensor([[3], [4], [10]])
+    return HistoryBatch(history_BT, target_BQ, each_position)
+
+
+@pytest.mark.parametrize("decoder", [TRANSFORMER, MLP], ids=["level", "path"])
+@pytest.mark.parametrize("each_position", [False, True])
+def test_generation_loss_is_equation_2_negated(decoder, each_position):
+    """Sum over levels of the code's cross-entropy, mean over the batch's targets that have codes."""
+    model, contexts = built(decoder=decoder, attention="causal")
+    asked = batch(each_position)
+    losses = model.losses(asked)
+    assert list(losses) == ["behavior", "text"]
+    encoded = model.encode(asked.history_BT)
+    for name, context in contexts.items():
+        module, trie = model.decoders[name], context.trie
+        outputs = module(encoded[name], asked.target_BQ, each_position=each_position)
+        total, count = 0.0, 0
+        for row, item in enumerate(outputs.target_N.tolist()):
+            if not context.ids.present_I[item]:
+                continue
+            count += 1
+            for level in range(trie.num_levels):
+                table = module.vocabulary.tables[level].weight.detach().double().numpy()
+                logits = table @ outputs.hidden_NLD[row, level].detach().double().numpy()
+                if decoder is TRANSFORMER:
+                    rivals, own = np.arange(trie.vocabulary_sizes[level]), int(context.ids.codes_IL[item, level])
+                else:
+                    parent = int(trie.nodes_IL[item, level - 1]) if level else 0
+                    rivals = np.arange(*trie.child_start[level][parent : parent + 2])
+                    own = int(trie.nodes_IL[item, level])
+                total -= logits[own] - np.log(np.exp(logits[rivals]).sum())
+        assert 0 < count < len(outputs.target_N)
+        assert losses[name].item() == pytest.approx(total / count, abs=1e-5)
+
+
+def test_all_positions_at_once_cost_what_each_prefix_costs():
+    model, _ = built(attention="causal")
+    together = model.losses(batch(each_position=True))
+    prefixes = [([1], 2), ([1, 2], 9), ([1, 2, 9], 3), ([7], 8), ([5], 6), ([5, 6], 4)]
+    history_BT = torch.full((6, 3), NUM_ITEMS)
+    for row, (items, _) in enumerate(prefixes):
+        history_BT[row, : len(items)] = torch.tensor(items)
+    target_BQ = torch.tensor([[target] for _, target in prefixes])
+    one_by_one = model.losses(HistoryBatch(history_BT, target_BQ, False))
+    for name in together:
+        torch.testing.assert_close(together[name], one_by_one[name])
+
+
+def test_a_batch_without_codes_costs_nothing_and_has_a_gradient():
+    model, _ = built()
+    losses = model.losses(HistoryBatch(torch.tensor([[1, 2]]), torch.tensor([[23]]), False))
+    assert [loss.item() for loss in losses.values()] == [0, 0]
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(not weight.grad.any() for weight in model.parameters() if weight.grad is not None)
+
+
+def test_padding_and_company_change_no_loss():
+    model, _ = built()
+    whole = [model.losses(HistoryBatch(batch().history_BT[[row]], batch().target_BQ[[row]], False)) for row in range(3)]
+    alone = model.losses(HistoryBatch(torch.tensor([[7]]), torch.tensor([[4]]), False))
+    torch.testing.assert_close(whole[1]["behavior"], alone["behavior"])
+
+
+def transfers(*sources, weight=1.0):
+    return [
+        SemanticTransfer(source=source, target="behavior", num_heads=2, dropout=0.0, weight=weight)
+        for source in sources
+    ]
+
+
+def test_tasks_of_a_kind_share_their_weight(monkeypatch):
+    """Eq. 6 with three streams: two transfers of weight 3 count 1.5 each, so a third stream does not double them."""
+    tasks = [*transfers("text", "visual", weight=3.0), GlobalContrastive(weight=2.0)]
+    model, _ = built(("behavior", "text", "visual"), tasks=tasks)
+    for task, value in zip(model.tasks, (10.0, 20.0, 7.0), strict=True):
+        monkeypatch.setattr(task, "forward", lambda outputs, value=value: torch.tensor(value))
+    losses = model.losses(batch())
+    assert list(losses) == ["behavior", "text", "visual", "semantic_transfer", "global_contrastive"]
+    assert losses["semantic_transfer"].item() == pytest.approx(3.0 * (10 + 20) / 2)
+    assert losses["global_contrastive"].item() == pytest.approx(2.0 * 7)
+
+
+def test_one_transfer_has_its_whole_weight():
+    losses = []
+    for weight in (1.0, 0.25):
+        model, _ = built(tasks=transfers("text", weight=weight))
+        torch.manual_seed(4)
+        losses.append(model.losses(batch())["semantic_transfer"].item())
+    assert losses[1] == pytest.approx(losses[0] / 4, rel=1e-5)
+    assert losses[0] > 0.1
+
+
+def test_all_parts_of_eager_train_together():
+    model, _ = built(
+        ("behavior", "text", "visual"), tasks=[*transfers("text", "visual"), GlobalContrastive(metric="cosine")]
+    )
+    sum(model.losses(batch()).values()).backward()
+    without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # A guide is one token: what decides where in it to look has nothing to decide.
+    dead = ("cross_norm.weight", "cross_norm.bias", "cross_attention.query.weight", "cross_attention.query.bias")
+    assert without == [f"tasks.{task}.layers.0.{name}" for task in (0, 1) for name in dead]
+
+
+NAMES = ("behavior", "text", "visual")
+
+
+@pytest.mark.parametrize(
+    ("share", "encoders", "tables"), [("all", 1, 1), ("items", 3, 1), ("none", 3, 3)], ids=["all", "items", "none"]
+)
+def test_what_streams_share(share, encoders, tables):
+    model, _ = built(NAMES, share=share)
+    modules = [model.history_encoder(name) for name in NAMES]
+    assert len({id(module) for module in modules}) == encoders
+    assert len({id(module.item_table) for module in modules}) == tables
+    assert len({id(module.positions.weight) for module in modules}) == encoders
+    assert len({id(module.layers[0].attention.query.weight) for module in modules}) == encoders
+    calls = []
+    for module in {id(module): module for module in modules}.values():
+        module.register_forward_hook(lambda *_: calls.append(1))
+    model.losses(batch())
+    assert len(calls) == encoders, "each history encoder reads a batch once"
+    if encoders == 3:
+        first, second = modules[0].layers[0].attention.query.weight, modules[1].layers[0].attention.query.weight
+        assert not torch.equal(first, second)
+    if tables == 3:
+        assert not torch.equal(modules[0].item_table.weight, modules[1].item_table.weight)
+
+
+@pytest.mark.parametrize("share", ["all", "items", "none"])
+def test_leaves_are_tied_to_the_table_of_their_own_history_encoder(share):
+    model, _ = built(NAMES, decoder=Mlp(hidden_dim=16, leaves="tied"), share=share)
+    for name, decoder in model.decoders.items():
+        assert decoder.vocabulary.item_table is model.history_encoder(name).item_table
+    model.losses(batch())["text"].backward()
+    assert bool(model.history_encoder("text").item_table.weight.grad.any())
+
+
+@pytest.mark.parametrize("share", ["all", "none"])
+def test_adding_a_stream_or_a_task_leaves_the_other_weights_alone(share):
+    small, _ = built(("behavior", "text"), share=share, tasks=transfers("text"))
+    large, _ = built(NAMES, share=share, tasks=[*transfers("text"), GlobalContrastive()])
+    wide = dict(large.named_parameters())
+    for name, weight in small.named_parameters():
+        assert torch.equal(weight, wide[name]), name
+
+
+def test_the_seed_decides_every_weight():
+    one, again, other = (dict(built(tasks=transfers("text"), seed=seed)[0].named_parameters()) for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    same = [name for name in one if torch.equal(one[name], other[name])]
+    constant = ("norm.weight", "norm.bias", ".bias")
+    assert all(name.endswith(constant) for name in same), same
+
+
+def test_building_leaves_the_global_generator_alone():
+    torch.manual_seed(6)
+    expected = torch.rand(3)
+    torch.manual_seed(6)
+    built(tasks=transfers("text"))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_streams_may_have_any_name():
+    names = ("items", "training", "all", "a-b_c")
+    model, _ = built(names, tasks=[GlobalContrastive()], share="none")
+    assert list(model.decoders) == list(names)
+    assert list(model.losses(batch())) == [*names, "global_contrastive"]
+
+
+@pytest.mark.parametrize(("attention", "is_causal"), [("causal", True), ("bidirectional", False)])
+def test_positions_are_trained_at_once_where_the_encoder_is_causal(attention, is_causal):
+    assert built(attention=attention)[0].is_causal is is_causal

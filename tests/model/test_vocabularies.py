@@ -1,0 +1,229 @@
+"""The two vocabularies: probabilities, gradients, and the sampling of other codes, on ragged tries."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genrec.errors import RecipeError
+from genrec.model import vocabularies
+from genrec.model.contracts import BuildContext, StreamContext
+from genrec.model.vocabularies import LevelVocabulary, PathVocabulary, build_vocabulary
+from genrec.search.trie import Trie
+from genrec.types import ABSENT, ItemVectors, SemanticIds
+
+SIZES = (5, 4, 3)
+DIM = 6
+
+
+def ragged_trie(seed=0, sizes=SIZES, num_items=25, absent=(2, 7)):
+    """Random distinct codes; some nodes have one child alone, some items none at all."""
+    generator = np.random.default_rng(seed)
+    space = int(np.prod(sizes))
+    codes_IL = np.stack(np.unravel_index(generator.choice(space, num_items, replace=False), sizes), 1).astype(np.int32)
+    codes_IL[list(absent)] = ABSENT
+    return Trie.of(SemanticIds(codes_IL, tuple(sizes)))
+
+
+def item_table(num_items=25):
+    return torch.nn.Embedding(num_items + 1, DIM, padding_idx=num_items)
+
+
+def vocabulary(kind, trie=None):
+    torch.manual_seed(1)
+    trie = trie or ragged_trie()
+    if kind == "level":
+        return LevelVocabulary(trie, DIM)
+    return PathVocabulary(trie, DIM, item_table(len(trie.nodes_IL)) if kind == "tied" else None)
+
+
+KINDS = ("level", "path", "tied")
+
+
+def nodes_at(trie, depth):
+    return torch.arange(trie.num_nodes(depth))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_children_have_probabilities(kind):
+    trie, words = ragged_trie(), vocabulary(kind)
+    for depth in range(trie.num_levels):
+        nodes_N = nodes_at(trie, depth)
+        log_probs_NC = words.child_log_probs(depth, torch.randn(len(nodes_N), DIM), nodes_N)
+        counts = np.diff(trie.child_start[depth])
+        assert log_probs_NC.shape == (len(nodes_N), counts.max())
+        exists = torch.arange(int(counts.max())) < torch.from_numpy(counts)[:, None]
+        assert torch.equal(torch.isfinite(log_probs_NC), exists)
+        sums_N = log_probs_NC.exp().sum(1)
+        if kind == "level":
+            assert bool((sums_N <= 1 + 1e-5).all())
+        else:
+            torch.testing.assert_close(sums_N, torch.ones(len(nodes_N)))
+    if kind == "level":
+        assert sums_N.min() < 0.9, "codes that a node does not have keep their share"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_log_probs_are_those_of_the_equation(kind):
+    """A softmax of state times vector: over the k codes of the level, or over the node's real children."""
+    trie, words = ragged_trie(), vocabulary(kind)
+    tables = [table.weight.detach().double().numpy() for table in words.tables]
+    if kind == "tied":
+        tables.append(words.item_table.weight.detach().double().numpy()[trie.item_of_leaf])
+    hidden_ND = torch.randn(3, DIM)
+    items = torch.tensor([0, 11, 24])
+    nodes_NL, _ = words.nodes_of(items)
+    for level in range(3):
+        got_N = words.target_log_probs(level, hidden_ND, nodes_NL)
+        for row in range(3):
+            node = int(trie.nodes_IL[items[row], level])
+            if kind == "level":
+                rivals, own = np.arange(SIZES[level]), int(trie.codes[level][node])
+            else:
+                parent = int(trie.nodes_IL[items[row], level - 1]) if level else 0
+                rivals = np.arange(trie.child_start[level][parent], trie.child_start[level][parent + 1])
+                own = node
+            logits = tables[level] @ hidden_ND[row].double().numpy()
+            expected = logits[own] - np.log(np.exp(logits[rivals]).sum())
+            assert got_N[row].item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_target_is_one_of_the_children(kind):
+    trie, words = ragged_trie(), vocabulary(kind)
+    present = torch.from_numpy(np.flatnonzero(trie.nodes_IL[:, 0] >= 0))
+    nodes_NL, _ = words.nodes_of(present)
+    for level in range(3):
+        hidden_ND = torch.randn(len(present), DIM)
+        parent_N = nodes_NL[:, level - 1] if level else torch.zeros_like(present)
+        children_NC = words.child_log_probs(level, hidden_ND, parent_N)
+        place_N = nodes_NL[:, level] - torch.from_numpy(trie.child_start[level])[parent_N]
+        torch.testing.assert_close(
+            words.target_log_probs(level, hidden_ND, nodes_NL), children_NC.gather(1, place_N[:, None])[:, 0]
+        )
+
+
+@pytest.mark.parametrize("kind", ["path", "tied"])
+def test_grouped_logits_equal_gathered_ones(kind, monkeypatch):
+    trie = ragged_trie()
+
+    def run(limit):
+        monkeypatch.setattr(vocabularies, "_GATHER_LIMIT", limit)
+        words = vocabulary(kind, trie)
+        torch.manual_seed(2)
+        nodes_NL, _ = words.nodes_of(torch.tensor([0, 11, 24, 11, 5, 3]))
+        hidden_NLD = torch.randn(6, 3, DIM, requires_grad=True)
+        log_probs = [words.target_log_probs(level, hidden_NLD[:, level], nodes_NL) for level in range(3)]
+        children = words.child_log_probs(2, hidden_NLD[:, 2], nodes_NL[:, 1])
+        torch.stack(log_probs).pow(2).sum().backward()
+        return [torch.stack(log_probs), children, hidden_NLD.grad, *(part.grad for part in words.parameters())]
+
+    calls = []
+    whole = PathVocabulary._grouped_logits
+    monkeypatch.setattr(PathVocabulary, "_grouped_logits", lambda *args: calls.append(1) or whole(*args))
+    gathered = run(10**9)
+    assert not calls
+    grouped = run(0)
+    assert calls
+    assert all(bool(part.isfinite().all()) for part in gathered[2:])
+    for one, other in zip(gathered, grouped, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_items_without_codes_are_told_apart(kind):
+    words = vocabulary(kind)
+    nodes_NL, present_N = words.nodes_of(torch.tensor([2, 3, 7]))
+    assert present_N.tolist() == [False, True, False]
+    assert nodes_NL[0].tolist() == [0, 0, 0]
+    hidden_ND = torch.randn(3, DIM)
+    assert all(torch.isfinite(words.target_log_probs(level, hidden_ND, nodes_NL)).all() for level in range(3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
+    share=st.floats(0.2, 1.0),
+)
+def test_others_are_all_the_alternatives_and_never_the_positive(kind, seed, sizes, share):
+    num_items = max(1, int(share * np.prod(sizes)))
+    trie = ragged_trie(seed, sizes, num_items, absent=())
+    words = vocabulary(kind, trie)
+    nodes_NL, _ = words.nodes_of(torch.arange(num_items))
+    torch.manual_seed(seed)
+    for level in range(len(sizes)):
+        others_NJ = words.sample_others(level, nodes_NL, 200)
+        can_N = words.has_others(level, nodes_NL)
+        for row in range(num_items):
+            own = int(words.entries(level, nodes_NL[row, level]))
+            if kind == "level":
+                alternatives = set(range(sizes[level])) - {own}
+            else:
+                parent = int(nodes_NL[row, level - 1]) if level else 0
+                start = trie.child_start[level]
+                alternatives = set(range(start[parent], start[parent + 1])) - {own}
+            assert bool(can_N[row]) == bool(alternatives)
+            assert set(others_NJ[row].tolist()) == (alternatives or {own})
+
+
+def test_others_survive_a_uniform_number_that_rounds_up(monkeypatch):
+    words = vocabulary("path")
+    nodes_NL, _ = words.nodes_of(torch.arange(25))
+    monkeypatch.setattr(torch, "rand", lambda shape, device=None: torch.full(shape, 1.0))
+    for level in range(3):
+        rows = words.has_others(level, nodes_NL)
+        assert bool(rows.any())
+        assert not (words.sample_others(level, nodes_NL, 1)[rows, 0] == nodes_NL[rows, level]).any()
+
+
+def test_tied_leaves_are_the_items_of_the_table():
+    trie, words = ragged_trie(), vocabulary("tied")
+    assert len(words.tables) == 2
+    nodes_NL, _ = words.nodes_of(torch.tensor([5, 9]))
+    torch.testing.assert_close(words.embed(2, nodes_NL[:, 2]), words.item_table.weight[[5, 9]])
+    words.child_log_probs(2, torch.randn(3, DIM), nodes_at(trie, 2)[:3])[:, 0].sum().backward()
+    assert not words.item_table.weight.grad[-1].any(), "padding is nobody's leaf"
+
+
+def test_level_codes_of_different_parents_share_a_vector():
+    words, trie = vocabulary("level"), ragged_trie()
+    nodes = nodes_at(trie, 3)
+    vectors = words.embed(2, words.entries(2, nodes))
+    codes = torch.from_numpy(trie.codes[2])
+    assert torch.equal(vectors, words.tables[2].weight[codes])
+    assert len(set(codes.tolist())) < len(nodes)
+
+
+def context(item_table):
+    trie = ragged_trie()
+    codes_IL = np.full((25, 3), ABSENT, dtype=np.int32)
+    present = trie.nodes_IL[:, 0] >= 0
+    for level in range(3):
+        codes_IL[present, level] = trie.codes[level][trie.nodes_IL[present, level]]
+    stream = StreamContext(
+        SemanticIds(codes_IL, SIZES), trie, ItemVectors(np.zeros((25, 2), np.float32), np.ones(25, bool))
+    )
+    return BuildContext(25, DIM, 4, {"text": stream}, stream="text", item_table=item_table)
+
+
+def test_build_vocabulary_knows_both_kinds():
+    table = item_table()
+    level = build_vocabulary(context(table), "level")
+    own = build_vocabulary(context(table), "path", "own")
+    tied = build_vocabulary(context(table), "path", "tied")
+    assert [part.num_embeddings for part in level.tables] == list(SIZES)
+    assert len(own.tables) == 3
+    assert own.item_table is None
+    assert tied.item_table is table
+
+
+def test_leaves_cannot_be_tied_to_nothing():
+    with pytest.raises(RecipeError) as caught:
+        build_vocabulary(context(None), "path", "tied")
+    assert str(caught.value) == (
+        "streams.text.decoder.leaves: found tied, expected own: the history encoder has no item embeddings to tie "
+        "leaves to"
+    )

@@ -1,0 +1,108 @@
+"""The folder of a run: whose it is, whether it is finished, and that files in it are whole."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genrec.errors import DataError
+from genrec.run_folder import RunFolder
+from genrec.testing import tiny_catalog
+
+RECIPE = Path("recipes/small.yaml")
+
+
+def test_a_new_run_marks_its_folder(tmp_path):
+    folder = RunFolder.create(tmp_path / "a" / "b", RECIPE)
+    assert (folder.path, folder.stages) == (tmp_path / "a" / "b", tmp_path / "a" / "b" / ".stages")
+    assert folder.read_json("run.json") == {"finished": False}
+    folder.finish({"model": "k"})
+    assert RunFolder.open(folder.path).read_json("run.json") == {"finished": True, "model": "k"}
+    again = RunFolder.create(folder.path, RECIPE)
+    assert again.read_json("run.json") == {"finished": False}, "a run's folder can be run again"
+
+
+def test_a_foreign_folder_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(DataError) as caught:
+        RunFolder.create(tmp_path, RECIPE)
+    assert str(caught.value) == f"{tmp_path}: is not empty and not the folder of a run; give --output another folder"
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(DataError) as caught:
+        RunFolder.create(tmp_path / "thesis.tex", RECIPE)
+    assert str(caught.value) == f"{tmp_path / 'thesis.tex'}: is a file, expected a folder for the run"
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    assert RunFolder.create(tmp_path, RECIPE).path == tmp_path
+
+
+def test_runs_of_one_second_do_not_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [RunFolder.create(None, RECIPE) for _ in range(3)]
+    assert len({folder.path for folder in folders}) == 3
+    for folder in folders:
+        assert folder.path.parent == Path("runs")
+        assert folder.path.name.startswith("small-")
+        assert folder.stages == Path("runs/.stages"), "stages are shared by all such runs"
+
+
+def test_what_is_no_finished_run_cannot_be_opened(tmp_path):
+    with pytest.raises(DataError) as caught:
+        RunFolder.open(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: not the folder of a run (no run.json); `genrec run RECIPE` makes one"
+    RunFolder.create(tmp_path, RECIPE)
+    with pytest.raises(DataError) as caught:
+        RunFolder.open(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: this run has not finished; run its recipe again, it goes on where it was"
+
+
+def test_missing_and_broken_files_are_said(tmp_path):
+    folder = RunFolder.create(tmp_path, RECIPE)
+    with pytest.raises(DataError) as caught:
+        folder.read_json("metrics.json")
+    assert str(caught.value) == f"{tmp_path / 'metrics.json'}: missing; the run is not complete"
+    (tmp_path / "metrics.json").write_text('{"a": 1,\n]')
+    with pytest.raises(DataError) as caught:
+        folder.read_json("metrics.json")
+    assert str(caught.value).startswith(f"{tmp_path / 'metrics.json'}:2: not valid JSON: ")
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path):
+    folder = RunFolder.create(tmp_path, RECIPE)
+    folder.write_text("report.md", "first")
+    with pytest.raises(UnicodeEncodeError):
+        folder.write_text("report.md", "half \ud800 a report")
+    assert (tmp_path / "report.md").read_text() == "first"
+
+
+def test_the_recipe_says_what_was_changed(tmp_path):
+    folder = RunFolder.create(tmp_path, RECIPE)
+    block = {"title": "Größe", "seed": 3, "streams": {"b": {}, "a": {}}}
+    folder.write_recipe(block, ["seed=3", "title=Größe"])
+    text = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# --set seed=3\n# --set title=Größe\n")
+    assert yaml.safe_load(text) == block
+    assert list(yaml.safe_load(text)["streams"]) == ["b", "a"]
+
+
+def test_the_catalog_maps_rows_to_the_sources_keys(tmp_path):
+    folder, catalog = RunFolder.create(tmp_path, RECIPE), tiny_catalog()
+    folder.write_catalog(catalog)
+    stored = json.loads((tmp_path / "items.json").read_text())
+    assert (tuple(stored["keys"]), tuple(stored["titles"])) == (catalog.keys, catalog.titles)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_stage_is_kept_with_the_run(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    folder = RunFolder.create(tmp_path / "run", RECIPE)
+    for content in ("first", "second"):
+        stage = tmp_path / content
+        stage.write_text(content)
+        folder.keep(stage, "streams/text/ids.safetensors")
+        stage.unlink()
+        assert (folder.path / "streams/text/ids.safetensors").read_text() == content
