@@ -302,7 +302,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = [f"data: {note}" for note in dataset.notes]
     for name, context in streams.items():
-        notes += [f"stream {name}: {note}" for note in context.vectors.notes]
+        notes += [f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes)]
         if absent := int((~context.ids.present_I).sum()):
             notes.append(
                 f"stream {name}: {absent:,} of {dataset.num_items:,} items have no code and are never proposed"

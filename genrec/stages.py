@@ -100,7 +100,8 @@ def save_ids(ids: SemanticIds, path: Path) -> None:
     """Semantic IDs and their codebook as safetensors."""
     tensors = {"codes_IL": np.ascontiguousarray(ids.codes_IL)}
     tensors |= {f"codebook/{name}": np.ascontiguousarray(part) for name, part in ids.codebook.items()}
-    plain = {"vocabulary_sizes": [int(size) for size in ids.vocabulary_sizes], "collisions": int(ids.collisions)}
+    sizes = [int(size) for size in ids.vocabulary_sizes]
+    plain = {"vocabulary_sizes": sizes, "collisions": int(ids.collisions), "notes": ids.notes}
     save_file(tensors, path, metadata={"ids": json.dumps(plain)})
 
 
@@ -110,4 +111,6 @@ def load_ids(path: Path) -> SemanticIds:
     with safe_open(path, "np") as file:
         plain = json.loads(file.metadata()["ids"])
     codebook = {name[9:]: part for name, part in tensors.items() if name.startswith("codebook/")}
-    return SemanticIds(tensors["codes_IL"], tuple(plain["vocabulary_sizes"]), codebook, plain["collisions"])
+    return SemanticIds(
+        tensors["codes_IL"], tuple(plain["vocabulary_sizes"]), codebook, plain["collisions"], tuple(plain["notes"])
+    )

@@ -236,6 +236,8 @@ class SemanticIds:
     """Plain tensors from which ``assign`` gives new items a code."""
     collisions: int = 0
     """Items whose codes were not their own before repair."""
+    notes: tuple[str, ...] = ()
+    """What the report must say, e.g. that a file of codes names unknown items."""
 
     def __post_init__(self) -> None:
         codes = self.codes_IL

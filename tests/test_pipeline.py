@@ -291,10 +291,11 @@ class Plugin(ItemEncoder):
 
 
 def test_an_edited_plugin_runs_anew(tmp_path, monkeypatch):
-    file = tmp_path / "plugin.py"
-
-    def with_plugin(number):
+    def with_plugin(number, which):
         name = f"edited_plugin_{number}"  # a process loads a plugin once; the next process loads what was edited
+        file = tmp_path / str(number) / "plugin.py"
+        file.parent.mkdir()
+        file.write_text(PLUGIN.format(which=which))
         spec = importlib.util.spec_from_file_location(name, file)
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)
@@ -304,11 +305,9 @@ def test_an_edited_plugin_runs_anew(tmp_path, monkeypatch):
         known = reused(tmp_path / "run")
         return known["vectors behavior"], known["vectors text"], known["model behavior+text"]
 
-    file.write_text(PLUGIN.format(which="text"))
-    assert with_plugin(1) == (False, False, False)
-    assert with_plugin(2) == (True, True, True)
-    file.write_text(PLUGIN.format(which="behavior"))
-    assert with_plugin(3) == (True, False, False)
+    assert with_plugin(1, "text") == (False, False, False)
+    assert with_plugin(2, "text") == (True, True, True)
+    assert with_plugin(3, "behavior") == (True, False, False)
 
 
 def test_equal_seeds_give_equal_numbers_and_others_do_not(tmp_path):

@@ -23,8 +23,12 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe: encode, tokenize, train, search, merge, and print a table that can be believed."""
+    import os
+
     from genrec.recipe import load_recipe
 
+    if data is not None:  # components that name files (weights, vectors, codes) look there too
+        os.environ["GENREC_DATA"] = str(data)
     changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
     checked = load_recipe(recipe, changes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.errors import DataError
-from genrec.item_encoders._files import locate
+from genrec.files import locate
 
 _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
 _SUBFOLDERS_LEFT_OUT = ("onnx/*", "openvino/*")

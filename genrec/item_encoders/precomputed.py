@@ -10,7 +10,7 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
-from genrec.item_encoders._files import fingerprint, locate
+from genrec.files import fingerprint, locate
 from genrec.item_encoders._rows import place
 from genrec.types import Catalog, Histories, ItemVectors
 

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
-from genrec.item_encoders._files import fingerprint
+from genrec.files import fingerprint
 from genrec.item_encoders._rows import place, unit_rows
 from genrec.item_encoders._weights import (
     RANDOM_WEIGHTS_KEY,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from genrec.errors import RecipeError
+from genrec.families import plain
 from genrec.recipe.blocks import Assembly
 from genrec.recipe.consistency import disagreements
 from genrec.recipe.overrides import apply
-from genrec.families import plain
 from genrec.recipe.problems import InvalidRecipeError, did_you_mean
 from genrec.recipe.schema import Recipe
 from genrec.recipe.source import Source, read, write

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from genrec.errors import DataError
-from genrec.types import ABSENT, Beams, Candidates, Histories
+from genrec.types import ABSENT, Beams, Candidates
 
 Score = Callable[[str, np.ndarray], np.ndarray]
 """A stream's name and items_BC (ABSENT: not asked) -> exact log-probabilities (B, C)."""
@@ -65,23 +65,6 @@ def unite(streams: Mapping[str, Beams], code_lengths: Mapping[str, int], *, scor
         ranks_BCS,
         np.stack([beams.entropy_B() for beams in lists], axis=1),
         np.array([code_lengths[name] for name in names], dtype=np.int32),
-    )
-
-
-def drop_seen(beams: Beams, histories: Histories) -> Beams:
-    """The same lists without the items of each user's history; what follows moves up, lists end earlier.
-
-    A search that must give full lists leaves seen items out itself (``excluded_BH`` of ``search_beam``).
-    """
-    size = 1 + max(int(histories.items.max(initial=0)), int(beams.items_BN.max(initial=0)))
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
-    keys_BN = np.arange(len(beams.items_BN))[:, None] * size + beams.items_BN
-    is_gone_BN = (beams.items_BN == ABSENT) | np.isin(keys_BN, rows * size + histories.items)
-    order_BN = np.argsort(is_gone_BN, axis=1, kind="stable")
-    is_gone_BN = np.take_along_axis(is_gone_BN, order_BN, axis=1)
-    return Beams(
-        np.where(is_gone_BN, ABSENT, np.take_along_axis(beams.items_BN, order_BN, axis=1)),
-        np.where(is_gone_BN, np.float32(-np.inf), np.take_along_axis(beams.log_probs_BN, order_BN, axis=1)),
     )
 
 

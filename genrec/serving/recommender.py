@@ -79,16 +79,15 @@ class Recommender:
         if len(rows) == 1:
             return rows[0]
         if rows:
-            raise DataError(f"{name!r}: {len(rows)} items have this title; use a key: {', '.join(map(self._key, rows))}")
+            raise DataError(
+                f"{name!r}: {len(rows)} items have this title; use a key: {', '.join(map(self._key, rows))}"
+            )
         near = get_close_matches(name.casefold(), self._rows_of_title, n=3, cutoff=0.5)
         near += [title for title in self._rows_of_title if name.casefold() in title and title not in near][:3]
         near += get_close_matches(name, self.keys, n=2, cutoff=0.8)
         shown = [self.titles[self._rows_of_title[text][0]] if text in self._rows_of_title else text for text in near]
         hint = f"; did you mean {' or '.join(map(repr, shown))}?" if shown else ""
         raise DataError(f"{name!r}: no item has this key or title, expected one of {len(self.keys):,} items{hint}")
-
-    def _key(self, row: int) -> str:
-        return self.keys[row]
 
     def recommend(self, histories: Sequence[Sequence[str]], *, top_n: int = 10) -> list[list[Recommendation]]:
         """Recommend for each history, under the run's own search, merge and rule about seen items.

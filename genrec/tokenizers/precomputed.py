@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.families import Tokenizer, tokenizers
-from genrec.progress import console
+from genrec.files import fingerprint, locate
 from genrec.tokenizers._collisions import add_suffix, count_collisions
 from genrec.tokenizers._present import for_all_items
 from genrec.types import ItemVectors, SemanticIds
@@ -37,7 +36,7 @@ class Precomputed(Tokenizer):
 
     def identity(self) -> dict[str, Any]:
         """Its block, source, and the content of the file."""
-        return {**super().identity(), "file": hashlib.blake2b(self._bytes(), digest_size=16).hexdigest()}
+        return {**super().identity(), "content": fingerprint(self._found())}
 
     def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
         """Look up every item's codes.
@@ -53,10 +52,9 @@ class Precomputed(Tokenizer):
                 f"{self.file}: none of its {len(known)} keys (the first: {next(iter(known), '')!r}) is an item of the "
                 f"catalog (the first: {keys[0]!r}); expected the data set's own item keys"
             )
+        notes = []
         if unknown := len(known) - len(rows_N):
-            console.print(f"{self.file.name}: {unknown} keys are not in the catalog and are left out")
-        if missing := len(keys) - len(rows_N):
-            console.print(f"{self.file.name}: {missing} items of the catalog have no codes and are absent")
+            notes.append(f"{self.file.name}: {unknown:,} keys are not in the catalog and are left out")
         codes_NL = _rectangle([known[keys[row]] for row in rows_N])
         sizes = tuple(int(size) + 1 for size in codes_NL.max(axis=0))
         collisions = count_collisions(codes_NL)
@@ -66,19 +64,19 @@ class Precomputed(Tokenizer):
                 f"e.g. {_shown(codes_NL, rows_N, keys)}; give every item its own, or use collisions: suffix"
             )
         codes_NL, sizes = add_suffix(codes_NL, sizes)
-        return SemanticIds(for_all_items(codes_NL, rows_N, len(keys)), sizes, {}, collisions)
+        return SemanticIds(for_all_items(codes_NL, rows_N, len(keys)), sizes, {}, collisions, tuple(notes))
 
-    def _bytes(self) -> bytes:
-        try:
-            return self.file.read_bytes()
-        except OSError as error:
+    def _found(self) -> Path:
+        found = locate(str(self.file))
+        if found is None or not found.is_file():
             raise DataError(
-                f"{self.file}: the codes cannot be read ({error.strerror}); expected a .json or .parquet file of codes "
-                "by item key, as a path from the working folder"
-            ) from error
+                f"{self.file}: there is no such file; expected a .json or .parquet file of codes by item key, as a "
+                "path from the working folder or from the data folder (--data, GENREC_DATA)"
+            )
+        return found
 
     def _read(self) -> dict[str, list[int]]:
-        content = self._bytes()
+        content = self._found().read_bytes()
         match self.file.suffix:
             case ".json":
                 raw = _from_json(content, self.file)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.errors import DataError
-from genrec.search.candidates import drop_seen, load_candidates, save_candidates, stack, unite
-from genrec.types import Beams, Histories
+from genrec.search.candidates import load_candidates, save_candidates, stack, unite
+from genrec.types import Beams
 
 NINF = -np.inf
 
@@ -82,22 +82,6 @@ def test_union_against_dictionaries(seed, num_streams, num_users, num_items):
                 np.testing.assert_equal(found.log_probs_BCS[row, c, s], np.float32(log_prob))
     if num_users:
         assert found.items_BC.shape[1] == (found.items_BC >= 0).sum(1).max()
-
-
-@given(st.integers(0, 10**6), st.integers(0, 5))
-def test_drop_seen_against_sets(seed, num_users):
-    rng = np.random.default_rng(seed)
-    beams = random_beams(rng, num_users, 12, 9)
-    histories = Histories.of([rng.integers(0, 15, size=int(rng.integers(0, 8))).tolist() for _ in range(num_users)])
-    found = drop_seen(beams, histories)
-    for row in range(num_users):
-        kept = [
-            (item, log_prob)
-            for item, log_prob in zip(beams.items_BN[row].tolist(), beams.log_probs_BN[row].tolist(), strict=True)
-            if item >= 0 and item not in set(histories[row].tolist())
-        ]
-        kept += [(-1, NINF)] * (9 - len(kept))
-        assert list(zip(found.items_BN[row].tolist(), found.log_probs_BN[row].tolist(), strict=True)) == kept
 
 
 def test_stack_pads_to_the_widest():
