@@ -23,7 +23,7 @@ class Writing:
     memory: list[tuple[Tensor, Tensor]]
     """Keys and values of the history for each layer, (B, heads, T, D / heads): shared by a user's beams."""
     memory_mask: Tensor
-    """(B, 1, 1, T)."""
+    """(B, 1 or heads, 1, T)."""
     past: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Keys and values of the written tokens for each layer, (B * K, heads, P, D / heads)."""
     beams: int = 1
@@ -32,6 +32,8 @@ class Writing:
 
 class TransformerDecoder(DecoderModule):
     """Input: [summary] start code_1 .. code_L [summary]; the state at a position predicts the code that follows."""
+
+    slopes_H: Tensor
 
     def __init__(self, settings: Transformer, context: BuildContext) -> None:
         super().__init__()
@@ -47,6 +49,8 @@ class TransformerDecoder(DecoderModule):
         )
         self.norm = nn.LayerNorm(dim)
         self.dropout = Dropout(settings.dropout)
+        self.recency_bias = settings.recency_bias
+        self.register_buffer("slopes_H", 4.0 ** -torch.arange(settings.num_heads), persistent=False)
         for token in (self.start, self.summary_token):
             if token is not None:
                 nn.init.normal_(token, std=0.02)
@@ -62,17 +66,13 @@ class TransformerDecoder(DecoderModule):
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
     ) -> Outputs:
-        B, Q = target_BQ.shape
+        B = len(target_BQ)
         L = self.vocabulary.num_levels
         nodes_NL, present_N = self.vocabulary.nodes_of(target_BQ.clamp_min(0).flatten())
         codes = [self._embed(level, nodes_NL[:, level]) for level in range(L if with_summary else L - 1)]
         tail = self.summary == "tail" and with_summary
         x_NSD = self._tokens(len(nodes_NL), [*self._opening(len(nodes_NL)), *codes], tail)
-        mask = encoded.mask_BT[:, None, None, :]
-        if each_position:
-            S, T = x_NSD.shape[1], encoded.mask_BT.shape[1]
-            may_see_QT = torch.ones(Q, T, dtype=torch.bool, device=x_NSD.device).tril()
-            mask = may_see_QT.repeat_interleave(S, 0)[None, None]  # padding comes after every item
+        mask = self._each_prefix(encoded, x_NSD.shape[1]) if each_position else self._whole_history(encoded)
         for layer in self.layers:
             memory = layer.cross_attention.keys_values(encoded.states_BTD)  # type: ignore[operator,union-attr]
             x_NSD, _ = layer(x_NSD, memory, mask, rows=B, is_causal=True)
@@ -84,6 +84,27 @@ class TransformerDecoder(DecoderModule):
         log_probs_NL = torch.stack(log_probs, 1).masked_fill(~present_N[:, None], 0.0)
         summary_ND = self._summarise(x_NSD) if with_summary else None
         return Outputs(log_probs_NL, hidden_NLD, summary_ND, present_N, target_N)
+
+    def _whole_history(self, encoded: Encoded) -> Tensor:
+        """What every token may read, and how readily: a mask of attention, (B, 1 or heads, 1, T)."""
+        mask_BT = encoded.mask_BT
+        place_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+        age_BT = mask_BT.sum(1, keepdim=True) - 1 - place_T
+        return self._mask(age_BT[:, None, None, :], mask_BT[:, None, None, :])
+
+    def _each_prefix(self, encoded: Encoded, tokens: int) -> Tensor:
+        """The same where query q reads the items up to its q-th, (1, 1 or heads, T * tokens, T).
+
+        Padding comes after every item, so it need not be masked apart.
+        """
+        place_T = torch.arange(encoded.mask_BT.shape[1], device=encoded.mask_BT.device)
+        age_QT = (place_T[:, None] - place_T).repeat_interleave(tokens, 0)
+        return self._mask(age_QT[None, None], age_QT[None, None] >= 0)
+
+    def _mask(self, age: Tensor, may_read: Tensor) -> Tensor:
+        if not self.recency_bias:
+            return may_read
+        return torch.where(may_read, -self.slopes_H[:, None, None] * age, -torch.inf)
 
     def _summarise(self, x_NSD: Tensor) -> Tensor:
         if self.summary == "head":
@@ -111,7 +132,7 @@ class TransformerDecoder(DecoderModule):
 
     def begin(self, encoded: Encoded) -> Writing:
         memory = [layer.cross_attention.keys_values(encoded.states_BTD) for layer in self.layers]  # type: ignore[operator,union-attr]
-        return Writing(memory, encoded.mask_BT[:, None, None, :])
+        return Writing(memory, self._whole_history(encoded))
 
     def expand(self, state: Writing, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
         B, K = nodes_BK.shape

@@ -30,6 +30,10 @@ class Transformer(Decoder):
     over a node's real children (the released code)."""
     leaves: Literal["own", "tied"] = "own"
     """For ``path``: leaves have vectors of their own, or the history encoder's item embeddings."""
+    recency_bias: bool = False
+    """Whether attention to an item falls with its distance from the last one, by a slope of 1, 1/4, 1/16 ... for each
+    head (ALiBi; Press et al. 2022). A causal history encoder counts positions from the oldest item, so that without
+    the bias a decoder cannot tell which item is the last. Not in the paper."""
     summary: Literal["tail", "head", "mean"] = "tail"
     """Where the summary token stands (EAGER, section 3.4 and Table 5): after the codes, before them, or no token but
     the mean of the codes' states."""
