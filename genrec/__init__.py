@@ -22,6 +22,7 @@ _HOMES = {
     "GenrecError": "genrec.errors",
     "PluginError": "genrec.errors",
     "RecipeError": "genrec.errors",
+    "TrainingError": "genrec.errors",
 }
 
 __all__ = ["__version__", *_HOMES]

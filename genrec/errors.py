@@ -16,5 +16,9 @@ class PluginError(GenrecError):
     """A plugin that cannot be found, cannot be loaded, or breaks its family's contract."""
 
 
+class TrainingError(GenrecError):
+    """A training that ran away: its loss or its validation is no longer a number."""
+
+
 class DataError(GenrecError):
     """Files that are missing or malformed, or weights that cannot be had."""

@@ -155,7 +155,10 @@ class Merge(Component):
     """Whether every stream must give its exact log-probability of every candidate."""
 
     def fit(self, candidates: Candidates, targets: np.ndarray) -> Merge:
-        """A merge fitted on validation candidates and their targets (B,); by default there is nothing to fit."""
+        """A merge fitted on validation candidates and their targets (B,); by default there is nothing to fit.
+
+        What is learned stands in plain fields of the merge that is returned, so that a run can keep it as JSON.
+        """
         return self
 
     @abstractmethod

@@ -5,6 +5,7 @@ Read :func:`run` first: files -> vectors -> codes -> model -> candidates -> rank
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg
 from genrec.evaluation.report import Epoch, Kind, Protocol, Report, evaluate, paired_tests
@@ -36,17 +38,19 @@ from genrec.training.checkpoint import load_tensors, load_weights, save_json, sa
 from genrec.training.trainer import TrainingLog, train
 from genrec.types import Candidates, Dataset, Ranking, Split
 
+_DECIDE_TRAINING = (Retriever, HistoryBatches, train, search_streams, Single, mean_ndcg)
+"""What a trained model depends on beside its components: their source is in its address."""
+
 _SELECTION = "best mean NDCG@10 of the streams alone on {users} random validation users, before any merge"
 
 
-def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None, device: str = "auto") -> Report:
+def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Report:
     """Run a recipe from its files to its report.
 
     Args:
         recipe: what to do.
         folder: where the run writes; an interrupted run goes on from what its stages hold.
         data: where data sets lie.
-        device: ``auto``, ``cpu``, ``cuda``, ...
 
     Raises:
         GenrecError: files, weights or components are not as they must be.
@@ -62,7 +66,7 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None, device: 
     keys: dict[str, str] = {}
     for name, stream in recipe.streams.items():
         streams[name], keys[name] = _stream(recipe, name, stream, dataset, stages, folder, seconds)
-    model = _untrained(recipe, streams, dataset.num_items).to(choose_device(device))
+    model = _untrained(recipe, streams, dataset.num_items).to(chosen_device())
     tries = {name: context.trie for name, context in streams.items()}
 
     def search(split: Split, title: str, **changes: Any) -> Candidates:
@@ -112,6 +116,7 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None, device: 
     merge = recipe.merge
     if type(merge).fit is not Merge.fit:
         merge = merge.fit(candidates(dataset.valid, "valid"), dataset.valid.targets)
+    folder.write_json("merge.json", merge.block())
     rankings = _rankings(recipe, merge, candidates(dataset.test, "test"), dataset, seconds)
     with _timed(seconds, "evaluation"):
         rows = evaluate(rankings, dataset.test, recipe.evaluation, recipe.seed)
@@ -146,13 +151,6 @@ def prepare(recipe: Recipe, folder: RunFolder, num_items: int) -> tuple[Retrieve
     return model.eval(), streams
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` is a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
 def _stream(
     recipe: Recipe,
     name: str,
@@ -166,7 +164,9 @@ def _stream(
     encoder, tokenizer = stream.item_encoder, stream.tokenizer
     encoder_seed = derive(recipe.seed, "item encoder", name)
     vectors_key = address(
-        component=encoder.identity(), data=dataset.fingerprint, seed=encoder_seed if encoder.is_random else None
+        component=encoder.identity(),
+        data=(recipe.dataset.identity(), dataset.fingerprint),
+        seed=encoder_seed if encoder.is_random else None,
     )
     with _timed(seconds, f"vectors of {name}"):
         vectors, path = stages.get(
@@ -223,7 +223,7 @@ def _train(
         history_encoder=recipe.history_encoder.identity(),
         tasks=[task.identity() for task in recipe.tasks],
         training=recipe.training.model_dump(),
-        source=source_hash(Path(__file__)),
+        source=source_hash(*(Path(inspect.getfile(part)) for part in _DECIDE_TRAINING)),
         validation=(recipe.search.model_dump(exclude={"list_length"}), recipe.evaluation.seen_items),
         seed=recipe.seed,
     )

@@ -10,8 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from genrec.errors import DataError
 from genrec.types import Catalog
 
@@ -51,6 +49,8 @@ class RunFolder:
         if path.is_dir() and any(path.iterdir()) and not (path / _MARK).is_file():
             raise DataError(f"{path}: is not empty and not the folder of a run; give --output another folder")
         path.mkdir(parents=True, exist_ok=True)
+        for part in ("streams", "candidates"):  # links of an earlier run in the same folder; the stages stay
+            shutil.rmtree(path / part, ignore_errors=True)
         folder = cls(path, stages)
         folder.write_json(_MARK, {"finished": False})
         return folder
@@ -96,10 +96,10 @@ class RunFolder:
         except json.JSONDecodeError as error:
             raise DataError(f"{self.path / name}:{error.lineno}: not valid JSON: {error.msg}") from None
 
-    def write_recipe(self, block: dict[str, Any], overrides: Sequence[str]) -> None:
-        """The complete recipe, every default written out, as it was run."""
-        header = "".join(f"# --set {override}\n" for override in overrides)
-        self.write_text("recipe.yaml", header + yaml.safe_dump(block, sort_keys=False, allow_unicode=True, width=120))
+    def write_recipe(self, text: str, overrides: Sequence[str]) -> None:
+        """The complete recipe as YAML, every default written out, as it was run; above it what ``--set`` changed."""
+        header = "".join(f"# --set {' '.join(override.splitlines())}\n" for override in overrides)
+        self.write_text("recipe.yaml", header + text)
 
     def write_catalog(self, catalog: Catalog) -> None:
         """Which item of the source each row of every matrix is."""

@@ -165,6 +165,8 @@ class Dataset:
     """Hash of the content that was read: two datasets with equal fingerprints are equal."""
     notes: tuple[str, ...] = ()
     """What a reader of the report should know of the data (order, repeats, missing parts)."""
+    order: str = "as the source has it, taken to be oldest first"
+    """What decided the order of a history's items; printed with every table."""
 
     def __post_init__(self) -> None:
         items = self.histories.items

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import torch
 
 from genrec.baselines.popularity import Popularity
 from genrec.decoders.mlp import Mlp
@@ -21,7 +20,7 @@ from genrec.merges.confidence import Confidence
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
 from genrec.model.retriever import Retriever
-from genrec.pipeline import choose_device, prepare, run
+from genrec.pipeline import prepare, run
 from genrec.recipe.schema import Recipe, Stream
 from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates
@@ -82,7 +81,7 @@ def recipe(**changes):
 
 
 def run_in(folder, asked=None):
-    return run(asked or recipe(), RunFolder.create(folder, Path("clockwork.yaml")), device="cpu")
+    return run(asked or recipe(), RunFolder.create(folder, Path("clockwork.yaml")))
 
 
 def longer(max_epochs):
@@ -251,7 +250,7 @@ def test_a_change_runs_anew_what_depends_on_it_and_nothing_else(change, stages, 
     parts, kept = CHANGES[change]
     known = set(stages.iterdir())
     folder = RunFolder(RunFolder.create(tmp_path / "run", Path("x.yaml")).path, stages)
-    run(recipe(**parts()), folder, device="cpu")
+    run(recipe(**parts()), folder)
     assert {name for name, was_there in reused(folder.path).items() if was_there} == kept
     for file in set(stages.iterdir()) - known:
         file.unlink()
@@ -260,7 +259,7 @@ def test_a_change_runs_anew_what_depends_on_it_and_nothing_else(change, stages, 
 def test_reused_stages_give_the_numbers_of_a_fresh_run(stages, tmp_path):
     changed = recipe(merge=LogProbSum())
     folder = RunFolder(RunFolder.create(tmp_path / "reused", Path("x.yaml")).path, stages)
-    run(changed, folder, device="cpu")
+    run(changed, folder)
     run_in(tmp_path / "fresh", changed)
     assert rows_of(folder.path) == rows_of(tmp_path / "fresh")
 
@@ -407,8 +406,3 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(dies_at_step
     for name in ("model.safetensors", "candidates/test.safetensors"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not list((tmp_path / "killed" / ".stages").glob("training-*"))
-
-
-def test_devices_go_by_their_names():
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

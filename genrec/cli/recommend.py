@@ -23,26 +23,30 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Recommend the next items, with each stream's share of the score."""
-    import json
     from dataclasses import asdict
 
+    from genrec.cli._output import print_json, print_table
+    from genrec.cli._plugins import find_plugins
+    from genrec.devices import choose_device
     from genrec.serving.recommender import Recommender
 
-    recommender = Recommender(run, device=device)
+    choose_device(device)
+    find_plugins()
+    recommender = Recommender(run)
     found = recommender.recommend([history], top_n=top)[0]
     if as_json:
-        typer.echo(json.dumps([asdict(item) for item in found], indent=1, ensure_ascii=False))
+        print_json([asdict(item) for item in found])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"after {', '.join(recommender.titles[recommender.row(name)] or name for name in history)}")
-    for heading in ("#", "key", "title", "score"):
-        table.add_column(heading, justify="right" if heading in ("#", "score") else "left")
-    for name in recommender.tries:
-        table.add_column(name, justify="right")
-    for place, item in enumerate(found, start=1):
-        votes = [f"{vote.share:.0%} (#{vote.rank or '-'})" for vote in item.streams.values()]
-        table.add_row(str(place), item.key, item.title, f"{item.score:.3f}", *votes)
-    Console(highlight=False).print(table)
-    typer.echo("Under each stream: its share of the item's probability, and the item's place in its own list.")
+    names = (recommender.titles[recommender.row(name)] or name for name in history)
+    rows = [
+        (
+            str(place),
+            item.key,
+            item.title,
+            f"{item.score:.3f}",
+            *(f"{vote.share:.0%} (#{vote.rank or '-'})" for vote in item.streams.values()),
+        )
+        for place, item in enumerate(found, start=1)
+    ]
+    print_table(f"after {', '.join(names)}", ("#", "key", "title", "score", *recommender.tries), rows)
+    print("Under each stream: its share of the item's probability, and the item's place in its own list.")

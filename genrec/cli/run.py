@@ -1,5 +1,6 @@
 """``genrec run``: from a recipe to its report."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -25,25 +26,41 @@ def command(
     """Run a recipe: encode, tokenize, train, search, merge, and print a table that can be believed."""
     import os
 
-    from genrec.recipe import load_recipe
+    from genrec.recipe import dump_recipe, load_recipe
 
     if data is not None:  # components that name files (weights, vectors, codes) look there too
         os.environ["GENREC_DATA"] = str(data)
     changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
     checked = load_recipe(recipe, changes)
 
+    from genrec.cli._output import results
+    from genrec.devices import choose_device
+    from genrec.errors import GenrecError
     from genrec.pipeline import run
     from genrec.progress import console
     from genrec.run_folder import RunFolder
 
+    choose_device(device)
     folder = RunFolder.create(output, recipe)
-    folder.write_recipe(checked.block(), changes)
-    console.print(f"{checked.title} -> {folder.path}")
-    report = run(checked, folder, data=data, device=device)
+    folder.write_recipe(dump_recipe(checked), changes)
+    console.print(f"{checked.title} -> {folder.path}", markup=False)
+    try:
+        report = run(checked, folder, data=data)
+    except GenrecError:
+        _discard_if_only_begun(folder.path)
+        raise
     if as_json:
         typer.echo((folder.path / "metrics.json").read_text(encoding="utf-8"), nl=False)
     else:
-        from rich.console import Console
+        report.print_report(results())
+        console.print(f"report: {folder.path / 'report.md'}", markup=False)
 
-        report.print_report(Console(highlight=False))
-        console.print(f"report: {folder.path / 'report.md'}")
+
+def _discard_if_only_begun(run: Path) -> None:
+    """Remove the folder of a run that failed before it had anything to keep, e.g. for want of data."""
+    begun = {"run.json", "recipe.yaml"}
+    if {file.name for file in run.iterdir()} == begun:
+        for name in begun:
+            (run / name).unlink()
+        with suppress(OSError):  # the working folder itself
+            run.rmdir()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000
 """Larger pictures are refused: a few kilobytes of file can unpack to gigabytes."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is opened; Pillow would read more, EPS among it, by starting another program."""
+
 
 class PictureFiles:
     """One file an item, where there is one."""
@@ -57,7 +60,7 @@ class PictureFiles:
             raise DataError(f"{self._folder}: item {item} has no picture")
         path = self._folder / name
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(
                         f"{path}: the picture has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; "

@@ -72,6 +72,7 @@ class MovieLens(DatasetSource):
             histories=histories,
             fingerprint=fingerprint.hexdigest(),
             notes=tuple(self._notes(ratings, histories, films)),
+            order="by time of rating; equal times by movieId",
         )
 
     def _ratings(self, path: Path) -> pl.DataFrame:

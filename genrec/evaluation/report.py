@@ -101,7 +101,6 @@ class Protocol:
         seed: int,
         *,
         selection: str,
-        order: str = "oldest first, as the source has it",
     ) -> Protocol:
         """The protocol of a dataset's test split."""
         return cls(
@@ -110,7 +109,7 @@ class Protocol:
             items=dataset.num_items,
             seen_targets=_seen_targets(dataset.test),
             seen_items=settings.seen_items,
-            order=order,
+            order=dataset.order,
             selection=selection,
             seed=seed,
             cutoffs=tuple(sorted(set(settings.cutoffs))),

@@ -57,6 +57,10 @@ class DinBatch:
     negatives_C: Tensor
     """Items drawn for the whole batch, shared by its rows."""
 
+    def __len__(self) -> int:
+        """B."""
+        return len(self.target_B)
+
     def to(self, device: torch.device) -> DinBatch:
         """The same on another device."""
         return DinBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))

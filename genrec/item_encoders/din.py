@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, unit_rows
@@ -75,7 +76,7 @@ class Din(ItemEncoder):
         from genrec.item_encoders._din_network import DinNetwork, DinSamples, sampled_softmax
         from genrec.training.trainer import train as fit
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = chosen_device()
         torch.manual_seed(derive(seed, "din", "weights"))
         network = DinNetwork(len(count_I), self.dim, self.attention_hidden, self.max_history, self.dropout).to(device)
         kept, prefixes, answers = held_out(train, self.training.validation_users, derive(seed, "din", "held out"))

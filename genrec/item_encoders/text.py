@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import PositiveInt
 
+from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.files import fingerprint
@@ -44,14 +45,11 @@ class Text(ItemEncoder):
     """Tokens that are read of a text; at most, and by default, what the model allows."""
     batch_size: PositiveInt = 64
     """Texts in a batch; texts of like length go together."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it runs; auto takes a GPU if there is one."""
 
     def identity(self) -> dict[str, Any]:
         """Adds the fingerprint of weights that lie on this machine; how fast it works is left out."""
         identity = super().identity()
-        speed = {"batch_size", "device"}
-        identity["block"] = {key: value for key, value in identity["block"].items() if key not in speed}
+        del identity["block"]["batch_size"]
         folder = find_folder(self.model)
         return identity if folder is None else {**identity, "weights": fingerprint(folder)}
 
@@ -77,7 +75,7 @@ class Text(ItemEncoder):
                 f"{self.type_name}: sentence-transformers cannot be imported ({error}); pip install 'genrec[text]'"
             ) from error
         options: dict[str, Any] = {
-            "device": None if self.device == "auto" else self.device,
+            "device": str(chosen_device()),
             "local_files_only": True,
             "trust_remote_code": False,
             "model_kwargs": {"use_safetensors": True},

@@ -1,14 +1,15 @@
-"""What no single block can know: names of streams, decoders without a tokenizer, lists shorter than a cutoff."""
+"""What no single block can know: names of streams, decoders without a tokenizer, heads that do not divide the width."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
 
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.families import Component, Decoder
+from genrec.families import Baseline, Component, Decoder, HistoryEncoder
 from genrec.recipe.problems import Path, Problem, did_you_mean, dotted, one_of
 from genrec.recipe.source import UNREADABLE, Source, holds
 from genrec.search.settings import SearchSettings
@@ -21,7 +22,8 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         source: the recipe as it is written.
         built: the objects that could be built, by path; a recipe with other mistakes lacks some.
     """
-    for path, text in [*_streams(source, built), *_names(source, built), *_lists(source, built)]:
+    checks = _streams(source, built), _names(source, built), _lists(source, built), _heads(built), _rows(built)
+    for path, text in chain.from_iterable(checks):
         yield Problem(source.place(path), dotted(path), text)
 
 
@@ -66,6 +68,32 @@ def _lists(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Pa
         )
     else:
         yield ("evaluation", "cutoffs"), f"found {cutoff}, expected at most {length}, the default of search.list_length"
+
+
+def _heads(built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Attention heads of decoders and tasks of the core share the width of the history encoder."""
+    encoder = built.get(("history_encoder",))
+    if not isinstance(encoder, HistoryEncoder):
+        return
+    for path, component in built.items():
+        num_heads = getattr(component, "num_heads", None)
+        if component is encoder or not num_heads or not type(component).__module__.startswith("genrec."):
+            continue
+        if encoder.dim % num_heads:
+            text = f"found {num_heads}, expected a number that divides history_encoder.dim, {encoder.dim}"
+            yield (*path, "num_heads"), text
+
+
+def _rows(built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """A report has one row for each baseline, by the name of its type."""
+    first: dict[str, Path] = {}
+    for path, component in built.items():
+        if not (isinstance(component, Baseline) and path[:1] == ("baselines",)):
+            continue
+        name = component.type_name
+        if name in first:
+            yield path, f"found {name!r} again, expected each baseline once (first as {dotted(first[name])})"
+        first.setdefault(name, path)
 
 
 def _written(data: Any, path: Path) -> Any:

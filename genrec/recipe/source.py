@@ -174,7 +174,7 @@ class _Builder:
                 key = ""
                 mark = self.at(event)
                 if isinstance(event, yaml.CollectionStartEvent):
-                    self.node(event, events, path)
+                    self.node(event, events, (*path, key))  # one deeper: keys of keys have a limit too
                 self.problems.append(Problem(mark, dotted(path), "found a key that is no name, expected plain text"))
             where, below = self.at(event), (*path, key)
             if key == "" or key == "<<" or key in entries:

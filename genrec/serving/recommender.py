@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from genrec.devices import chosen_device
 from genrec.errors import DataError
-from genrec.pipeline import choose_device, prepare
-from genrec.recipe import load_recipe
+from genrec.families import merges
+from genrec.pipeline import prepare
+from genrec.recipe import Recipe, parse_recipe
+from genrec.registry import add_plugin_folder
 from genrec.run_folder import RunFolder
 from genrec.search.streams import search_streams
 from genrec.types import ABSENT, Candidates, Histories
@@ -43,17 +46,19 @@ class Recommendation:
 class Recommender:
     """The model of a finished run.
 
+    Plugins come from ``plugins/`` of the working folder; nothing that lies in the run's folder is ever imported.
+
     Args:
         run: the run's folder.
-        device: ``auto``, ``cpu``, ``cuda``, ...
 
     Raises:
         DataError: the folder holds no finished run.
+        RecipeError: its recipe names a plugin that is not there.
     """
 
-    def __init__(self, run: Path, *, device: str = "auto") -> None:
+    def __init__(self, run: Path) -> None:
         folder = RunFolder.open(run)
-        self.recipe = load_recipe(folder.path / "recipe.yaml")
+        self.recipe = _recipe_of(folder)
         items = folder.read_json("items.json")
         self.keys: list[str] = items["keys"]
         self.titles: list[str] = items["titles"]
@@ -63,7 +68,7 @@ class Recommender:
             if title:
                 self._rows_of_title.setdefault(title.casefold(), []).append(row)
         model, streams = prepare(self.recipe, folder, len(self.keys))
-        self.model = model.to(choose_device(device))
+        self.model = model.to(chosen_device())
         self.tries = {name: context.trie for name, context in streams.items()}
 
     def row(self, name: str) -> int:
@@ -80,7 +85,7 @@ class Recommender:
             return rows[0]
         if rows:
             raise DataError(
-                f"{name!r}: {len(rows)} items have this title; use a key: {', '.join(map(self._key, rows))}"
+                f"{name!r}: {len(rows)} items have this title; use a key: {', '.join(self.keys[row] for row in rows)}"
             )
         near = get_close_matches(name.casefold(), self._rows_of_title, n=3, cutoff=0.5)
         near += [title for title in self._rows_of_title if name.casefold() in title and title not in near][:3]
@@ -137,3 +142,14 @@ class Recommender:
             )
             for s, name in enumerate(found.streams)
         }
+
+
+def _recipe_of(folder: RunFolder) -> Recipe:
+    """The recipe as it was run, with its merge as it was fitted."""
+    file = folder.path / "recipe.yaml"
+    if not file.is_file():
+        raise DataError(f"{file}: missing; the run is not complete")
+    add_plugin_folder(Path.cwd() / "plugins")
+    recipe = parse_recipe(file.read_text(encoding="utf-8"), name=str(file))
+    fitted = folder.read_json("merge.json")
+    return recipe.model_copy(update={"merge": merges.get(fitted.pop("type"))(**fitted)})

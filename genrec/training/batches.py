@@ -28,6 +28,10 @@ class HistoryBatch:
     each_position: bool
     """Whether query q is what follows history item q (Q = T); otherwise it follows the whole history (Q = 1)."""
 
+    def __len__(self) -> int:
+        """Number of targets."""
+        return int((self.target_BQ >= 0).sum())
+
 
 class HistoryBatches:
     """The batches of one epoch after another.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from genrec.errors import TrainingError
 from genrec.progress import Bar, console
 from genrec.seeds import derive
 from genrec.training.checkpoint import (
@@ -32,6 +33,8 @@ from genrec.training.optimizer import build_optimizer, learning_rate
 from genrec.training.settings import TrainingSettings
 
 Batch = TypeVar("Batch")
+
+_REMEDY = "try a lower learning rate, more warm-up steps or a smaller gradient_clip"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def train(
     Args:
         module: what is trained, on its device.
         batches: the batches of an epoch (numbered from 1); equal for equal numbers, and sized where the schedule is
-            ``cosine``.
+            ``cosine``. The length of a batch, where it has one, is the number of its samples.
         loss: a batch's loss by part; their sum is minimised.
         settings: optimisation and stopping.
         validate: called after each epoch with the module in eval mode; None keeps the last epoch's weights.
@@ -105,7 +108,7 @@ def train(
             interrupted ends with the same weights as one that was not.
 
     Raises:
-        FloatingPointError: the loss or the validation's score is not finite.
+        TrainingError: the loss or the validation's score is not finite.
     """
     keep_freed_memory()
     optimizer = build_optimizer(module, settings)
@@ -126,7 +129,7 @@ def train(
         if num_batches is None and settings.schedule == "cosine":
             raise ValueError("the cosine schedule needs to know how many batches an epoch has")
         sums: dict[str, Tensor] = {}
-        count = 0
+        count = samples = 0
         with Bar(f"{title}, epoch {epoch}", num_batches) as bar:
             for batch in epoch_batches:
                 rate = learning_rate(step, settings, num_batches or 1)
@@ -141,16 +144,17 @@ def train(
                     nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip, foreach=True)
                 optimizer.step()
                 step, count = step + 1, count + 1
+                samples += len(batch) if isinstance(batch, Sized) else 1
                 for name, part in parts.items():
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + part.detach()
-                bar.advance(note=_note(sums, count, time.monotonic() - began) if count % 10 == 0 else "")
+                bar.advance(note=_note(sums, count, samples / (time.monotonic() - began)) if count % 10 == 0 else "")
         losses = {name: float(value) / max(count, 1) for name, value in sums.items()}
         if not all(math.isfinite(value) for value in losses.values()):
-            raise FloatingPointError(f"{title}: the loss of epoch {epoch} is not finite: {losses}")
+            raise TrainingError(f"{title}: the loss of epoch {epoch} is not finite: {losses}; {_REMEDY}")
         module.eval()
         score = validate() if validate is not None else None
         if score is not None and not math.isfinite(score):
-            raise FloatingPointError(f"{title}: the validation after epoch {epoch} is not finite: {score}")
+            raise TrainingError(f"{title}: the validation after epoch {epoch} is not finite: {score}; {_REMEDY}")
         rate = optimizer.param_groups[0]["lr"]
         log.epochs.append(EpochRecord(epoch, losses, score, time.monotonic() - began, rate))
         if score is None or log.best_epoch == 0 or score > (log.epochs[log.best_epoch - 1].validation or 0.0):
@@ -208,9 +212,9 @@ def _resume(
     return log, content["step"], {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best/")}
 
 
-def _note(sums: Mapping[str, Tensor], count: int, seconds: float) -> str:
+def _note(sums: Mapping[str, Tensor], count: int, samples_per_second: float) -> str:
     parts = " ".join(f"{name} {float(value) / count:.3f}" for name, value in sums.items())
-    return f"{parts} | {count / seconds:.1f} batches/s"
+    return f"{parts} | {samples_per_second:,.0f} samples/s"
 
 
 def _line(title: str, log: TrainingLog) -> str:

@@ -104,3 +104,52 @@ def test_schema_knows_the_plugins_of_the_working_folder(folder: Path, capsys: py
     assert "borda" in schema["$defs"]["Merge"]["oneOf"][0]["enum"]
     assert told.err.startswith("left out: ")
     assert "broken.py:1: not valid Python" in told.err
+
+
+def test_validate_as_json_has_every_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    (folder / "bad.yaml").write_text(good.replace("1e-3", "fast"), encoding="utf-8")
+    assert main(["validate", "bad.yaml", "missing.yaml", "recipe.yaml", "--json"]) == 2
+    text = "found 'fast', expected a number"
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "recipe": "bad.yaml",
+            "problems": [{"source": "bad.yaml", "line": 9, "key": "training.learning_rate", "text": text}],
+        },
+        {
+            "recipe": "missing.yaml",
+            "problems": [
+                {"source": None, "line": None, "key": None, "text": "missing.yaml: no such file, expected a recipe"}
+            ],
+        },
+        {"recipe": "recipe.yaml", "problems": []},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            "streams.text.decoder={type: transformer, num_heads: 5}",
+            "streams.text.decoder.num_heads: found 5, expected a number that divides history_encoder.dim, 32",
+        ),
+        ("tasks.0.num_heads=3", "tasks.0.num_heads: found 3, expected a number that divides history_encoder.dim, 32"),
+        (
+            "baselines=[transition, {type: transition, next_items: 1}]",
+            "baselines.1: found 'transition' again, expected each baseline once (first as baselines.0)",
+        ),
+    ],
+)
+def test_what_no_block_can_know_is_said_before_any_work(
+    change: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", "recipe.yaml", "--set", change]) == 2
+    assert capsys.readouterr().err == f"--set {change}: {line}\n"
+
+
+def test_device_that_is_not_there_is_a_mistake_of_the_user(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "recipe.yaml", "--device", "gpu"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("--device gpu: cannot be used (")
+    assert told.endswith("expected auto, cpu, or a device that `genrec doctor` shows\n")
+    assert not (folder / "runs").exists()

@@ -65,3 +65,9 @@ def test_a_picture_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
         PictureFiles(tmp_path, ["a.png"]).open(0)
     monkeypatch.setattr(_picture_files, "MAX_PIXELS", 90_000)
     assert PictureFiles(tmp_path, ["a.png"]).open(0).size == (300, 300)
+
+
+def test_a_format_that_starts_another_program_is_refused(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.jpg", format="EPS")
+    with pytest.raises(DataError, match=r"a\.jpg: the picture cannot be read \(UnidentifiedImageError"):
+        PictureFiles(tmp_path, ["a.jpg"]).open(0)

@@ -20,6 +20,7 @@ DECODERS = {
     "transformer-head": Transformer(num_layers=2, num_heads=2, feedforward_dim=16, summary="head", vocabulary="path"),
     "transformer-mean": Transformer(num_layers=1, num_heads=2, feedforward_dim=16, summary="mean", vocabulary="path"),
     "transformer-tied": Transformer(num_layers=1, num_heads=2, feedforward_dim=16, vocabulary="path", leaves="tied"),
+    "transformer-recency": Transformer(num_layers=2, num_heads=2, feedforward_dim=16, recency_bias=True),
     "mlp-path": Mlp(hidden_dim=16),
     "mlp-tied": Mlp(hidden_dim=16, leaves="tied"),
     "mlp-level": Mlp(hidden_dim=16, vocabulary="level"),
@@ -252,3 +253,17 @@ def test_an_mlp_is_what_its_docstring_says(context):
     outputs = decoder(encoded, torch.tensor([[7]]), with_summary=True)
     np.testing.assert_allclose(outputs.log_probs_NL[0].detach(), expected, atol=1e-4)
     np.testing.assert_allclose(outputs.summary_ND[0].detach(), block(decoder.blocks[-1], state), atol=1e-4)
+
+
+def test_recency_bias_prefers_late_items():
+    """With equal keys, a head of slope 1 weighs the last item e times as much as the one before."""
+    one_level = SemanticIds(np.arange(3, dtype=np.int32)[:, None], (3,))
+    vectors = ItemVectors(np.zeros((3, 2), np.float32), one_level.present_I)
+    streams = {"one": StreamContext(one_level, Trie.of(one_level), vectors)}
+    decoder = Transformer(num_layers=1, num_heads=2, recency_bias=True).build(BuildContext(3, 8, 5, streams, "one"))
+    encoded = Encoded(torch.zeros(2, 4, 8), torch.tensor([[True] * 4, [True, True, False, False]]), is_causal=True)
+    weights_BHT = decoder.begin(encoded).memory_mask.softmax(-1)[:, :, 0]
+    expected_T = np.exp(-np.array([3.0, 2.0, 1.0, 0.0]))
+    np.testing.assert_allclose(weights_BHT[0, 0], expected_T / expected_T.sum(), rtol=1e-5)
+    np.testing.assert_allclose(weights_BHT[1, 0], [1 / (1 + np.e), np.e / (1 + np.e), 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(weights_BHT[1, 1, 1] / weights_BHT[1, 1, 0], np.exp(0.25), rtol=1e-5)

@@ -9,57 +9,20 @@ import pytest
 pytest.importorskip("sentence_transformers", reason="needs the extra genrec[text]")
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
+from sentence_t5_files import SPECIAL, word_tokenizer, write_sentence_t5
+from transformers import BertConfig, BertModel, T5EncoderModel
 
 from genrec.errors import DataError
 from genrec.item_encoders.sentence_t5 import SentenceT5
 from genrec.item_encoders.text import Text
 
-WORDS = ["<pad>", "</s>", "<unk>", *("red", "green", "blue", "lipstick", "shampoo", "hair", "dry", "cable", "a", "of")]
+WORDS = ["red", "green", "blue", "lipstick", "shampoo", "hair", "dry", "cable", "a", "of"]
 TEXTS = ["red lipstick", "", "dry hair shampoo of a red", "blue cable", "green"]
-
-
-def _tokenizer() -> PreTrainedTokenizerFast:
-    words = Tokenizer(models.WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=12, **special)
-
-
-def _write_modules(folder, kinds):
-    modules = [
-        {"idx": row, "name": str(row), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for row, (path, kind) in enumerate(kinds)
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
 
 
 @pytest.fixture
 def t5_folder(tmp_path):
-    """Sentence-T5's layout: T5 encoder, mean pooling, projection without bias, normalisation; random weights."""
-    folder = tmp_path / "small-sentence-t5"
-    torch.manual_seed(0)
-    config = T5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    T5EncoderModel(config).save_pretrained(folder, safe_serialization=True)
-    _tokenizer().save_pretrained(folder)
-    content = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**content, "genrec_random_weights": True}))
-    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Normalize", "Normalize")]
-    _write_modules(folder, kinds)
-    dense = {
-        "in_features": 16,
-        "out_features": 10,
-        "bias": False,
-        "activation_function": "torch.nn.modules.linear.Identity",
-    }
-    (folder / "2_Dense").mkdir()
-    (folder / "2_Dense" / "config.json").write_text(json.dumps(dense))
-    save_file({"linear.weight": torch.randn(10, 16)}, folder / "2_Dense" / "model.safetensors")
-    return folder
+    return write_sentence_t5(tmp_path / "small-sentence-t5", WORDS)
 
 
 @pytest.fixture
@@ -68,11 +31,11 @@ def bert_folder(tmp_path):
     folder = tmp_path / "small-bert"
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=12,
+        vocab_size=len(SPECIAL) + len(WORDS), max_position_embeddings=12,
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder, safe_serialization=True)
-    _tokenizer().save_pretrained(folder)
+    word_tokenizer(WORDS).save_pretrained(folder)
     return folder
 
 
@@ -80,7 +43,7 @@ def test_sentence_t5_is_mean_pooled_projected_and_normalised(t5_folder, catalog_
     vectors = SentenceT5(model=str(t5_folder), batch_size=2).encode(catalog_of(TEXTS), no_histories, seed=0)
     encoder = T5EncoderModel.from_pretrained(t5_folder).eval()
     projection = load_file(t5_folder / "2_Dense" / "model.safetensors")["linear.weight"]
-    tokenizer = _tokenizer()
+    tokenizer = word_tokenizer(WORDS)
     for item, text in enumerate(TEXTS):
         if text:
             with torch.no_grad():
@@ -93,7 +56,7 @@ def test_sentence_t5_is_mean_pooled_projected_and_normalised(t5_folder, catalog_
 
 
 def test_a_plain_folder_is_mean_pooled_and_cls_is_an_option(bert_folder, catalog_of, no_histories):
-    encoder, tokenizer = BertModel.from_pretrained(bert_folder).eval(), _tokenizer()
+    encoder, tokenizer = BertModel.from_pretrained(bert_folder).eval(), word_tokenizer(WORDS)
     with torch.no_grad():
         states = encoder(torch.tensor([tokenizer(TEXTS[2])["input_ids"]])).last_hidden_state[0].numpy()
     for pooling, expected in (("auto", states.mean(0)), ("mean", states.mean(0)), ("cls", states[0])):
@@ -113,7 +76,7 @@ def test_max_length_cuts_texts(bert_folder, catalog_of, no_histories):
 
 def test_identity_follows_the_weights_and_not_the_speed(t5_folder):
     before = SentenceT5(model=str(t5_folder)).identity()
-    assert SentenceT5(model=str(t5_folder), batch_size=3, device="cpu").identity() == before
+    assert SentenceT5(model=str(t5_folder), batch_size=3).identity() == before
     save_file({"linear.weight": torch.ones(10, 16)}, t5_folder / "2_Dense" / "model.safetensors")
     assert SentenceT5(model=str(t5_folder)).identity() != before
     assert "weights" not in SentenceT5(model="some-organisation/some-model").identity()

@@ -139,6 +139,8 @@ def test_broken_text_gives_one_clear_line(text: str, message: str) -> None:
 
 def test_deep_and_huge_text_are_refused() -> None:
     assert fatal("a: " + "[" * 5000) == "r.yaml:1: nested too deep, expected at most 40 levels"
+    for keys_of_keys in ("{" * 5000, "? " * 5000 + "a"):
+        assert fatal(keys_of_keys) == "r.yaml:1: nested too deep, expected at most 40 levels"
     assert fatal("a: 1\n" * 200_000) == "r.yaml: found 1000000 characters, expected a recipe of at most 500000"
 
 

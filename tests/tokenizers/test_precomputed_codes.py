@@ -42,12 +42,10 @@ def test_marked_codes(tmp_path):
     assert ids.codes_IL[:2].tolist() == [[5, 0], [1, 2]]
 
 
-def test_missing_items_are_absent_and_unknown_keys_left_out(tmp_path, capfd):
+def test_missing_items_are_absent_and_unknown_keys_left_out(tmp_path):
     ids = fit(written(tmp_path, {"a": [1], "x": [2], "c": [0], "y": [7]}))
     assert ids.codes_IL.tolist() == [[1], [ABSENT], [0], [ABSENT]]
-    said = capfd.readouterr().err
-    assert "codes.json: 2 keys are not in the catalog and are left out" in said
-    assert "codes.json: 2 items of the catalog have no codes and are absent" in said
+    assert ids.notes == ("codes.json: 2 keys are not in the catalog and are left out",)
 
 
 def test_a_short_code_is_nobody_elses_prefix(tmp_path):
@@ -100,8 +98,8 @@ def test_missing_file(tmp_path):
     with pytest.raises(DataError) as caught:
         fit(tmp_path / "none.json")
     assert str(caught.value) == (
-        f"{tmp_path / 'none.json'}: the codes cannot be read (No such file or directory); expected a .json or .parquet "
-        "file of codes by item key, as a path from the working folder"
+        f"{tmp_path / 'none.json'}: there is no such file; expected a .json or .parquet file of codes by item key, as "
+        "a path from the working folder or from the data folder (--data, GENREC_DATA)"
     )
 
 

@@ -77,7 +77,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path):
     assert not (killed / "model.safetensors").exists()
     assert json.loads((killed / "run.json").read_text()) == {"finished": False}
     for folder in (killed, tmp_path / "whole"):
-        run(load_recipe(recipe), RunFolder.create(folder, recipe), device="cpu")
+        run(load_recipe(recipe), RunFolder.create(folder, recipe))
     stages = json.loads((killed / "run.json").read_text())["stages"]
     assert {stage["kind"] for stage in stages if stage["reused"]} == {"vectors", "ids"}
     assert stored(killed) == stored(tmp_path / "whole")

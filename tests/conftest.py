@@ -1,0 +1,42 @@
+"""A finished run that tests of several folders look at, and this folder on the path for the helper modules in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from genrec import registry
+from genrec.cli import main
+
+SMALL_RECIPE = """\
+title: Three views of a small shop [showroom]
+dataset: {type: showroom, items: 60, users: 120}
+history_encoder: {type: item_ids, dim: 16, num_heads: 2, feedforward_dim: 32, max_history: 10, attention: causal}
+streams:
+  behavior: {item_encoder: cooccurrence, tokenizer: {type: kmeans_tree, branching: 8}, decoder: mlp}
+  text: {item_encoder: tfidf, tokenizer: {type: kmeans_tree, branching: 8}, decoder: mlp}
+  visual: {item_encoder: pixels, tokenizer: {type: kmeans_tree, branching: 8}, decoder: mlp}
+training: {learning_rate: 1e-2, warmup_steps: 1, batch_size: 32, max_epochs: 2, validation_users: 50}
+search: {beam_width: 20, list_length: 20}
+evaluation: {cutoffs: [5, 10], bootstrap_samples: 20}
+"""
+"""Runs in a second or two."""
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> str:
+    """The text of a recipe that runs in a second or two and needs no files."""
+    return SMALL_RECIPE
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of the small recipe; look, do not write."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.yaml").write_text(SMALL_RECIPE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_plugin_folders", [])
+        patch.chdir(folder)
+        assert main(["run", "small.yaml", "--output", "run", "--device", "cpu"]) == 0
+    return folder / "run"

@@ -1,0 +1,162 @@
+"""Recommendations of a finished run are those that its report measured, and say which stream they come from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrec.datasets.showroom import Showroom
+from genrec.errors import DataError
+from genrec.evaluation.metrics import target_ranks
+from genrec.evaluation.rank_file import RankFile
+from genrec.merges.confidence import Confidence
+from genrec.recipe import dump_recipe, load_recipe
+from genrec.search.candidates import load_candidates
+from genrec.serving.recommender import Recommender
+from genrec.types import ABSENT, Dataset, Histories
+
+
+@pytest.fixture(scope="module", name="shop")
+def _shop() -> Dataset:
+    """What the small run was run on."""
+    return Showroom(items=60, users=120).load()
+
+
+@pytest.fixture(scope="module", name="recommender")
+def _recommender(small_run: Path) -> Recommender:
+    return Recommender(small_run)
+
+
+def keys_of(dataset: Dataset, histories: Histories) -> list[list[str]]:
+    return [[dataset.catalog.keys[item] for item in histories[user]] for user in range(len(histories))]
+
+
+def copied(run: Path, folder: Path, *overrides: str, titles: list[str] | None = None) -> Path:
+    """A copy of a run, with changes of its recipe or other titles."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".stages"))
+    recipe = load_recipe(folder / "recipe.yaml", overrides)
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    (folder / "merge.json").write_text(json.dumps(recipe.merge.block()), encoding="utf-8")
+    if titles is not None:
+        items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+        (folder / "items.json").write_text(json.dumps({**items, "titles": titles}), encoding="utf-8")
+    return folder
+
+
+def message(recommender: Recommender, name: str) -> str:
+    with pytest.raises(DataError) as caught:
+        recommender.row(name)
+    return str(caught.value)
+
+
+def test_what_is_recommended_is_what_was_measured(recommender: Recommender, shop: Dataset, small_run: Path) -> None:
+    found = recommender.recommend(keys_of(shop, shop.test.histories), top_n=10)
+    ranking = Confidence().merge(load_candidates(small_run / "candidates" / "test.safetensors"), top_n=10)
+    rows = np.array([[recommender.row(item.key) for item in items] for items in found])
+    np.testing.assert_array_equal(rows, ranking.items_BN)
+    np.testing.assert_allclose([[item.score for item in items] for items in found], ranking.scores_BN, rtol=1e-5)
+    measured = RankFile.read(small_run).ranks["merge: confidence"]
+    np.testing.assert_array_equal(target_ranks(ranking, shop.test.targets), measured)
+
+
+def test_votes_are_the_streams_own_words(recommender: Recommender, shop: Dataset, small_run: Path) -> None:
+    stored = load_candidates(small_run / "candidates" / "test.safetensors")
+    found = recommender.recommend(keys_of(shop, shop.test.histories), top_n=10)
+    for user, items in enumerate(found):
+        for item in items:
+            column = stored.items_BC[user].tolist().index(recommender.row(item.key))
+            proposed = stored.ranks_BCS[user, column] != ABSENT
+            probabilities = np.where(proposed, np.exp(stored.log_probs_BCS[user, column].astype(np.float64)), 0.0)
+            for s, name in enumerate(stored.streams):
+                vote = item.streams[name]
+                assert vote.rank == (stored.ranks_BCS[user, column, s] + 1 if proposed[s] else None)
+                assert vote.share == pytest.approx(probabilities[s] / probabilities.sum(), rel=1e-4)
+                assert (vote.log_prob is None) == (not proposed[s])
+
+
+def test_a_merge_with_scores_hears_every_stream(small_run: Path, tmp_path: Path) -> None:
+    recommender = Recommender(copied(small_run, tmp_path / "run", "merge=log_prob_sum"))
+    for item in recommender.recommend([["item-1", "item-2"]])[0]:
+        known = [vote.log_prob for vote in item.streams.values() if vote.log_prob is not None]
+        assert len(known) >= 2, "all streams but one without a picture of it"
+        assert item.score == pytest.approx(sum(known) / len(known) * 3, rel=1e-4)
+
+
+def test_histories_are_answered_one_by_one_and_in_order(recommender: Recommender) -> None:
+    first, second = ["item-3", "item-9"], ["item-20"]
+    together = recommender.recommend([first, second, first], top_n=5)
+    alone = [recommender.recommend([history], top_n=5)[0] for history in (first, second)]
+    keys = [[item.key for item in items] for items in together]
+    assert keys == [[item.key for item in alone[place]] for place in (0, 1, 0)]
+    assert keys[0] != keys[1]
+
+
+def test_no_history_no_answer(recommender: Recommender) -> None:
+    assert recommender.recommend([]) == []
+    with pytest.raises(DataError) as caught:
+        recommender.recommend([["item-1"], []])
+    assert str(caught.value) == "history 2: found no item, expected at least one key or title"
+
+
+def test_lists_may_be_longer_than_the_recipes(recommender: Recommender) -> None:
+    assert recommender.recipe.search.list_length == 20
+    [items] = recommender.recommend([["item-3"]], top_n=30)
+    assert len({item.key for item in items}) == len(items)
+    assert 20 < len(items) <= 30
+
+
+@pytest.mark.parametrize("rule", ["keep", "filter"])
+def test_the_runs_rule_about_seen_items_holds(rule: str, small_run: Path, shop: Dataset, tmp_path: Path) -> None:
+    folder = copied(small_run, tmp_path / "run", f"evaluation.seen_items={rule}")
+    histories = keys_of(shop, shop.test.histories)
+    found = Recommender(folder).recommend(histories)
+    again = [{item.key for item in items} & set(history) for items, history in zip(found, histories, strict=True)]
+    assert any(again) == (rule == "keep")
+
+
+def test_a_title_of_several_items_asks_for_a_key(small_run: Path, tmp_path: Path) -> None:
+    titles = ["Tin box", "tin BOX", "Tin boxes", *(f"ware {row}" for row in range(57))]
+    recommender = Recommender(copied(small_run, tmp_path / "run", titles=titles))
+    assert message(recommender, "tin box") == "'tin box': 2 items have this title; use a key: item-1, item-2"
+    assert recommender.row("TIN BOXES") == 2
+    assert recommender.row("item-2") == 1
+
+
+def test_items_without_a_title_go_by_their_key(small_run: Path, tmp_path: Path) -> None:
+    recommender = Recommender(copied(small_run, tmp_path / "run", titles=[""] * 60))
+    assert recommender.row("item-60") == 59
+    assert message(recommender, "") == "'': no item has this key or title, expected one of 60 items"
+    assert "; did you mean 'item-" in message(recommender, "item-61")
+
+
+def test_near_misses_are_offered(recommender: Recommender) -> None:
+    title = recommender.titles[4]
+    name, rest = title.split(" ", 1)
+    assert f"did you mean {title!r}" in message(recommender, f"{name}s {rest}")
+    assert repr(title) in message(recommender, name), "part of a title"
+    assert "'item-5'" in message(recommender, "item_5")
+
+
+def test_the_merge_is_the_one_that_was_fitted(small_run: Path, tmp_path: Path) -> None:
+    run = copied(small_run, tmp_path / "run")
+    (run / "merge.json").write_text('{"type": "confidence", "length_normalized": true}', encoding="utf-8")
+    assert Recommender(run).recipe.merge == Confidence(length_normalized=True)
+
+
+def test_files_of_the_run_alone_are_read(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(small_run, tmp_path / "run", ignore=shutil.ignore_patterns(".stages", "candidates", "*.md"))
+    monkeypatch.setattr(Showroom, "load", lambda *_: pytest.fail("the data set was read"))
+    assert len(Recommender(tmp_path / "run").recommend([["item-3"]])[0]) == 10
+
+
+@pytest.mark.parametrize("file", ["items.json", "recipe.yaml", "merge.json"])
+def test_a_file_that_is_missing_is_named(file: str, small_run: Path, tmp_path: Path) -> None:
+    folder = copied(small_run, tmp_path / "run")
+    (folder / file).unlink()
+    with pytest.raises(DataError) as caught:
+        Recommender(folder)
+    assert str(caught.value) == f"{folder / file}: missing; the run is not complete"
