@@ -47,7 +47,7 @@ def test_recipe_survives_being_written_out(file: Path, tmp_path: Path) -> None:
 def test_recipe_says_what_it_is_first(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     comment = next(number for number, line in enumerate(lines) if not line.startswith("# "))
-    assert 2 <= comment <= 4
+    assert 2 <= comment <= 8
     assert lines[comment].startswith("title: ")
     assert len(lines) <= 40
 

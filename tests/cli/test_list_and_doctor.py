@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -113,9 +114,7 @@ def test_doctor_tells_versions_machine_data_and_plugins(
     found = as_json(["doctor", "--data", "data"], capsys)
     assert found["versions"]["genrec"] == __version__
     assert found["versions"]["python"] == platform.python_version()
-    import torch
-
-    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["torch"] == metadata.version("torch")
     assert found["data"] == [
         {"folder": "films", "path": str(Path("data/films")), "recipes": "a.yaml, b.yaml"},
         {"folder": "shop", "path": None, "recipes": "c.yaml"},
