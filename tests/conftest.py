@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from genrec import registry
 from genrec.cli import main
+from genrec.families import FAMILIES
 
 SMALL_RECIPE = """\
 title: Three views of a small shop [showroom]
@@ -40,3 +43,16 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert main(["run", "small.yaml", "--output", "run", "--device", "cpu"]) == 0
     return folder / "run"
+
+
+@pytest.fixture
+def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No plugin folders to begin with, and no plugin left behind."""
+    monkeypatch.setattr(registry, "_plugin_folders", [])
+    yield
+    for family in FAMILIES:
+        for name, cls in list(family._classes.items()):
+            if cls.__module__.startswith("genrec_plugin_"):
+                del family._classes[name]
+    for module in [name for name in sys.modules if name.startswith("genrec_plugin_")]:
+        del sys.modules[module]

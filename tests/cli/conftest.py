@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from genrec import registry
-from genrec.families import FAMILIES
 
 RECIPE = """\
 title: Two views of a showroom
@@ -26,17 +21,10 @@ evaluation: {cutoffs: [5, 10]}
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None) -> Path:
     """The working folder, with ``recipe.yaml``."""
-    monkeypatch.setattr(registry, "_plugin_folders", [])
     monkeypatch.delenv("GENREC_DATA", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    yield tmp_path
-    for family in FAMILIES:
-        for name, cls in list(family._classes.items()):
-            if cls.__module__.startswith("genrec_plugin_"):
-                del family._classes[name]
-    for module in [name for name in sys.modules if name.startswith("genrec_plugin_")]:
-        del sys.modules[module]
+    return tmp_path

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from genrec import registry
-from genrec.families import FAMILIES
 
 PARTS = '''
 """One tiny component of each family."""
@@ -156,20 +153,13 @@ baselines: [nothing]
 
 
 @pytest.fixture(autouse=True)
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None) -> Path:
     """The working folder, with ``plugins/parts.py`` and ``recipe.yaml``."""
-    monkeypatch.setattr(registry, "_plugin_folders", [])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "parts.py").write_text(PARTS, encoding="utf-8")
     (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    yield tmp_path
-    for family in FAMILIES:
-        for name, cls in list(family._classes.items()):
-            if cls.__module__.startswith("genrec_plugin_"):
-                del family._classes[name]
-    for module in [name for name in sys.modules if name.startswith("genrec_plugin_")]:
-        del sys.modules[module]
+    return tmp_path
 
 
 @pytest.fixture
