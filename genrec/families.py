@@ -95,6 +95,25 @@ class ItemEncoder(Component):
             DataError: weights or files are missing; the text says what to put where.
         """
 
+    def prepare(self) -> None:
+        """Look for what :meth:`encode` will need (weights, packages), before any stream's work begins.
+
+        Raises:
+            DataError: it is missing; the text says what to put where. By default nothing is needed.
+        """
+
+    def encode_resumable(self, catalog: Catalog, train: Histories, *, seed: int, folder: Path) -> ItemVectors:
+        """As :meth:`encode`, for work that takes long: what is finished is kept, and found again after an interruption.
+
+        Args:
+            catalog: as in :meth:`encode`.
+            train: as in :meth:`encode`.
+            seed: as in :meth:`encode`.
+            folder: of this very work (component, data, seed) and nobody else's; removed when the vectors are stored. It
+                need not exist. By default nothing is kept.
+        """
+        return self.encode(catalog, train, seed=seed)
+
 
 class Tokenizer(Component):
     """Item vectors -> semantic IDs."""

@@ -10,16 +10,19 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from genrec.absent_items import AbsentItems, like_nearest, with_own_branch
 from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg
 from genrec.evaluation.report import Epoch, Kind, Protocol, Report, evaluate, paired_tests
-from genrec.families import Merge
+from genrec.families import Merge, Tokenizer
 from genrec.merges.single import Single
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
@@ -36,7 +39,7 @@ from genrec.stages import Stages, address, load_ids, load_vectors, save_ids, sav
 from genrec.training.batches import HistoryBatches
 from genrec.training.checkpoint import load_tensors, load_weights, save_json, save_tensors, weights_of
 from genrec.training.trainer import TrainingLog, train
-from genrec.types import Candidates, Dataset, Ranking, Split
+from genrec.types import Candidates, Dataset, ItemVectors, Ranking, SemanticIds, Split
 
 _DECIDE_TRAINING = (Retriever, HistoryBatches, train, search_streams, Single, mean_ndcg)
 """What a trained model depends on beside its components: their source is in its address."""
@@ -62,10 +65,8 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
         if not len(dataset.valid):
             raise DataError(f"{dataset.name}: no user has three items or more, so nobody can be asked")
         folder.write_catalog(dataset.catalog)
-    streams: dict[str, StreamContext] = {}
-    keys: dict[str, str] = {}
-    for name, stream in recipe.streams.items():
-        streams[name], keys[name] = _stream(recipe, name, stream, dataset, stages, folder, seconds)
+    vectors, vectors_keys = _vectors(recipe, dataset, stages, folder, seconds)
+    streams, keys = _codes(recipe, dataset, vectors, vectors_keys, stages, folder, seconds)
     model = _untrained(recipe, streams, dataset.num_items).to(chosen_device())
     tries = {name: context.trie for name, context in streams.items()}
 
@@ -113,11 +114,15 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
         folder.keep(path, f"candidates/{name}.safetensors")
         return found
 
-    merge = recipe.merge
-    if type(merge).fit is not Merge.fit:
-        merge = merge.fit(candidates(dataset.valid, "valid"), dataset.valid.targets)
-    folder.write_json("merge.json", merge.block())
-    rankings = _rankings(recipe, merge, candidates(dataset.test, "test"), dataset, seconds)
+    @cache
+    def fitted(*names: str) -> Merge:
+        """The recipe's merge; if it has anything to fit, on what these streams found for the validation users."""
+        if type(recipe.merge).fit is Merge.fit:
+            return recipe.merge
+        return recipe.merge.fit(candidates(dataset.valid, "valid").of_streams(names), dataset.valid.targets)
+
+    folder.write_json("merge.json", fitted(*streams).block())
+    rankings = _rankings(recipe, fitted, candidates(dataset.test, "test"), dataset, seconds)
     with _timed(seconds, "evaluation"):
         rows = evaluate(rankings, dataset.test, recipe.evaluation, recipe.seed)
         tests = paired_tests(rows, recipe.evaluation, recipe.seed)
@@ -132,7 +137,7 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
         curve=[Epoch(e.epoch, e.losses, e.validation, e.seconds, e.learning_rate) for e in log.epochs],
         stage_seconds=seconds,
         parameters=_parameters(model),
-        notes=_notes(dataset, streams, log, model),
+        notes=_notes(recipe, dataset, vectors, streams, log, model),
     )
     report.write(folder.path)
     folder.finish({"model": model_key, "stages": stages.log, "seconds": round(sum(seconds.values()), 1)})
@@ -151,54 +156,80 @@ def prepare(recipe: Recipe, folder: RunFolder, num_items: int) -> tuple[Retrieve
     return model.eval(), streams
 
 
-def _stream(
+def _vectors(
+    recipe: Recipe, dataset: Dataset, stages: Stages, folder: RunFolder, seconds: dict[str, float]
+) -> tuple[dict[str, ItemVectors], dict[str, str]]:
+    """Item vectors of every stream, and the addresses that stand for them."""
+    seeds = {name: derive(recipe.seed, "item encoder", name) for name in recipe.streams}
+    keys = {
+        name: address(
+            component=stream.item_encoder.identity(),
+            data=(recipe.dataset.identity(), dataset.fingerprint),
+            seed=seeds[name] if stream.item_encoder.is_random else None,
+        )
+        for name, stream in recipe.streams.items()
+    }
+    for name, stream in recipe.streams.items():
+        if not stages.path("vectors", keys[name]).is_file():
+            stream.item_encoder.prepare()  # weights that are missing are said before another stream's work begins
+    vectors = {}
+    for name, stream in recipe.streams.items():
+        unfinished = stages.path("unfinished", keys[name])
+        work = partial(
+            stream.item_encoder.encode_resumable, dataset.catalog, dataset.train, seed=seeds[name], folder=unfinished
+        )
+        with _timed(seconds, f"vectors of {name}"):
+            vectors[name], path = stages.get(
+                "vectors", keys[name], name=name, work=work, save=save_vectors, load=load_vectors
+            )
+            shutil.rmtree(unfinished, ignore_errors=True)
+            folder.keep(path, f"streams/{name}/vectors.safetensors")
+    return vectors, keys
+
+
+def _codes(
     recipe: Recipe,
-    name: str,
-    stream: Stream,
     dataset: Dataset,
+    vectors: Mapping[str, ItemVectors],
+    vectors_keys: Mapping[str, str],
     stages: Stages,
     folder: RunFolder,
     seconds: dict[str, float],
-) -> tuple[StreamContext, str]:
-    """Vectors and codes of one stream, and the address that stands for both."""
-    encoder, tokenizer = stream.item_encoder, stream.tokenizer
-    encoder_seed = derive(recipe.seed, "item encoder", name)
-    vectors_key = address(
-        component=encoder.identity(),
-        data=(recipe.dataset.identity(), dataset.fingerprint),
-        seed=encoder_seed if encoder.is_random else None,
-    )
-    with _timed(seconds, f"vectors of {name}"):
-        vectors, path = stages.get(
-            "vectors",
-            vectors_key,
-            name=name,
-            work=lambda: encoder.encode(dataset.catalog, dataset.train, seed=encoder_seed),
-            save=save_vectors,
-            load=load_vectors,
-        )
-        folder.keep(path, f"streams/{name}/vectors.safetensors")
-    tokenizer_seed = derive(recipe.seed, "tokenizer", name)
-    with _timed(seconds, f"codes of {name}"):
-        ids_key = address(
-            component=tokenizer.identity() if tokenizer else None,
-            vectors=vectors_key,
-            seed=tokenizer_seed if tokenizer and tokenizer.is_random else None,
-        )
-        ids, path = stages.get(
-            "ids",
-            ids_key,
-            name=name,
-            work=lambda: (
-                tokenizer.fit(vectors, seed=tokenizer_seed, keys=dataset.catalog.keys)
-                if tokenizer
-                else item_numbers(vectors)
-            ),
-            save=save_ids,
-            load=load_ids,
-        )
-        folder.keep(path, f"streams/{name}/ids.safetensors")
-    return StreamContext(ids, Trie.of(ids), vectors), ids_key
+) -> tuple[dict[str, StreamContext], dict[str, str]]:
+    """Codes of every stream, those of its absent items included, and the addresses that stand for them."""
+    streams, keys = {}, {}
+    for name, stream in recipe.streams.items():
+        tokenizer, seed = stream.tokenizer, derive(recipe.seed, "tokenizer", name)
+        known = vectors[name]
+        if stream.nearest_in is not None:
+            known, _ = like_nearest(known, vectors[stream.nearest_in])
+
+        def work(tokenizer: Tokenizer | None, known: ItemVectors, seed: int, absent_items: AbsentItems) -> SemanticIds:
+            if tokenizer is None:
+                return item_numbers(known)
+            ids = tokenizer.fit(known, seed=seed, keys=dataset.catalog.keys)
+            return ids if absent_items == "leave_out" else with_own_branch(ids)
+
+        with _timed(seconds, f"codes of {name}"):
+            keys[name] = address(
+                component=tokenizer.identity() if tokenizer else None,
+                vectors=vectors_keys[name],
+                absent_items=stream.absent_items,
+                nearest_in=vectors_keys[stream.nearest_in] if stream.nearest_in else None,
+                source=source_hash(Path(inspect.getfile(like_nearest))),
+                seed=seed if tokenizer and tokenizer.is_random else None,
+            )
+            ids, path = stages.get(
+                "ids",
+                keys[name],
+                name=name,
+                work=partial(work, tokenizer, known, seed, stream.absent_items),
+                save=save_ids,
+                load=load_ids,
+            )
+            folder.keep(path, f"streams/{name}/ids.safetensors")
+        streams[name] = StreamContext(ids, Trie.of(ids), known)
+    return streams, keys
 
 
 def _untrained(recipe: Recipe, streams: Mapping[str, StreamContext], num_items: int) -> Retriever:
@@ -266,14 +297,20 @@ def _train(
 
 
 def _rankings(
-    recipe: Recipe, merge: Merge, found: Candidates, dataset: Dataset, seconds: dict[str, float]
+    recipe: Recipe, fitted: Callable[..., Merge], found: Candidates, dataset: Dataset, seconds: dict[str, float]
 ) -> dict[str, tuple[Kind, Ranking]]:
-    """The merge, each stream alone, each baseline: every method's lists for the test users."""
+    """Every method's lists for the test users: the merge, that of each pair of streams, each stream, each baseline."""
     top_n = max(recipe.evaluation.cutoffs)
     rankings: dict[str, tuple[Kind, Ranking]] = {}
     with _timed(seconds, "merge"):
         if len(found.streams) > 1:
-            rankings[f"merge: {merge.type_name}"] = "merge", merge.merge(found, top_n=top_n)
+            name = f"merge: {recipe.merge.type_name}"
+            rankings[name] = "merge", fitted(*found.streams).merge(found, top_n=top_n)
+        if len(found.streams) > 2:
+            for pair in combinations(found.streams, 2):
+                if set(recipe.merge.streams_used()) <= set(pair):
+                    ranking = fitted(*pair).merge(found.of_streams(pair), top_n=top_n)
+                    rankings[f"pair: {' + '.join(pair)}"] = "pair", ranking
         for name in found.streams:
             rankings[f"stream: {name}"] = "stream", Single(stream=name).merge(found, top_n=top_n)
     for baseline in recipe.baselines:
@@ -298,15 +335,17 @@ def _parameters(model: Retriever) -> dict[str, int]:
 
 
 def _notes(
-    dataset: Dataset, streams: Mapping[str, StreamContext], log: TrainingLog, model: Retriever
+    recipe: Recipe,
+    dataset: Dataset,
+    vectors: Mapping[str, ItemVectors],
+    streams: Mapping[str, StreamContext],
+    log: TrainingLog,
+    model: Retriever,
 ) -> tuple[str, ...]:
     notes = [f"data: {note}" for note in dataset.notes]
     for name, context in streams.items():
         notes += [f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes)]
-        if absent := int((~context.ids.present_I).sum()):
-            notes.append(
-                f"stream {name}: {absent:,} of {dataset.num_items:,} items have no code and are never proposed"
-            )
+        notes += [f"stream {name}: {note}" for note in _absent(recipe.streams[name], vectors[name], context)]
         if context.ids.collisions:
             notes.append(f"stream {name}: {context.ids.collisions:,} items shared a code before repair")
     device, threads = next(model.parameters()).device, torch.get_num_threads()
@@ -315,6 +354,20 @@ def _notes(
         f"{log.seconds / 60:.1f} minutes on {device} with {threads} thread{'s' if threads > 1 else ''}"
     )
     return tuple(notes)
+
+
+def _absent(stream: Stream, vectors: ItemVectors, context: StreamContext) -> Iterator[str]:
+    """How many items the encoder could not read, and what became of them."""
+    num_items, ids = len(vectors.present_I), context.ids
+    if near := int((context.vectors.present_I & ~vectors.present_I).sum()):
+        yield f"{near:,} of {num_items:,} items have nothing to encode and are coded as the nearest in {stream.nearest_in}"
+    if apart := int((~context.vectors.present_I & ids.present_I).sum()):
+        yield f"{apart:,} of {num_items:,} items have nothing to encode and have codes in a branch of their own"
+    if absent := int((~ids.present_I).sum()):
+        yield (
+            f"{absent:,} of {num_items:,} items have no code and are never proposed; a merge by confidence or rank "
+            "favours the rest"
+        )
 
 
 @contextmanager

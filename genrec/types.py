@@ -6,7 +6,7 @@ item vectors, K beam, N list length, C candidates, S streams, U users.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -26,12 +26,12 @@ class Pictures(Protocol):
     """The pictures of a catalog: files on disk, or drawn on demand."""
 
     @property
-    def present_I(self) -> np.ndarray:
-        """Whether item i has a picture, bool (I,)."""
+    def counts_I(self) -> np.ndarray:
+        """How many pictures item i has, int32 (I,)."""
         ...
 
-    def open(self, item: int) -> Image:
-        """The picture of an item that has one, as RGB.
+    def open(self, item: int, number: int = 0) -> Image:
+        """A picture of an item that has more than ``number`` of them, as RGB.
 
         Raises:
             DataError: the picture cannot be read; the text names the file.
@@ -167,6 +167,9 @@ class Dataset:
     """What a reader of the report should know of the data (order, repeats, missing parts)."""
     order: str = "as the source has it, taken to be oldest first"
     """What decided the order of a history's items; printed with every table."""
+    times: np.ndarray | None = None
+    """When each interaction of ``histories.items`` happened, Unix time in seconds, int64 (total,); None where the
+    source has no times."""
 
     def __post_init__(self) -> None:
         items = self.histories.items
@@ -174,6 +177,8 @@ class Dataset:
             raise DataError(f"{self.name}: a history holds an item that is not in the catalog")
         if len(self.user_keys) != len(self.histories):
             raise DataError(f"{self.name}: {len(self.user_keys)} user keys for {len(self.histories)} histories")
+        if self.times is not None and self.times.shape != items.shape:
+            raise DataError(f"{self.name}: {len(self.times)} times for {len(items)} interactions")
 
     @property
     def num_items(self) -> int:
@@ -327,6 +332,22 @@ class Candidates:
             self.ranks_BCS[rows],
             self.entropy_BS[rows],
             self.code_lengths_S,
+        )
+
+    def of_streams(self, names: Sequence[str]) -> Candidates:
+        """What some of the streams found, as if there had been no others."""
+        columns = [self.streams.index(name) for name in names]
+        is_found_BC = (self.ranks_BCS[:, :, columns] != ABSENT).any(axis=2)
+        order_BC = np.argsort(~is_found_BC, axis=1, kind="stable")[:, : int(is_found_BC.sum(axis=1).max(initial=0))]
+        rows_B1 = np.arange(len(self))[:, None]
+        is_found_BC = is_found_BC[rows_B1, order_BC]
+        return Candidates(
+            tuple(names),
+            np.where(is_found_BC, self.items_BC[rows_B1, order_BC], ABSENT),
+            np.where(is_found_BC[:, :, None], self.log_probs_BCS[rows_B1, order_BC][:, :, columns], np.nan),
+            np.where(is_found_BC[:, :, None], self.ranks_BCS[rows_B1, order_BC][:, :, columns], ABSENT),
+            self.entropy_BS[:, columns],
+            self.code_lengths_S[columns],
         )
 
 

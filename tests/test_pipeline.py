@@ -5,13 +5,11 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
+from clockwork_runs import NUM_ITEMS, World, curve_of, longer, recalls, recipe, reused, rows_of, run_in, stream
 
-from genrec.baselines.popularity import Popularity
-from genrec.decoders.mlp import Mlp
 from genrec.errors import DataError
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.families import DatasetSource, ItemEncoder, Merge
@@ -21,7 +19,6 @@ from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
 from genrec.model.retriever import Retriever
 from genrec.pipeline import prepare, run
-from genrec.recipe.schema import Recipe, Stream
 from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates
 from genrec.search.settings import SearchSettings
@@ -29,85 +26,7 @@ from genrec.search.streams import search_streams
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.tasks.semantic_transfer import SemanticTransfer
 from genrec.testing import clockwork
-from genrec.tokenizers.kmeans_tree import KMeansTree
-from genrec.training.settings import TrainingSettings
 from genrec.types import Dataset, Histories
-
-NUM_ITEMS = 40
-
-
-class World(DatasetSource):
-    """The clockwork, as a dataset."""
-
-    type_name: ClassVar[str] = "clockwork"
-    history_length: int = 8
-
-    def load(self, data):
-        return clockwork(NUM_ITEMS, self.history_length).dataset
-
-
-class Given(ItemEncoder):
-    """The clockwork's vectors of one stream."""
-
-    type_name: ClassVar[str] = "given"
-    which: str
-
-    def encode(self, catalog, train, *, seed):
-        return clockwork(NUM_ITEMS).vectors[self.which]
-
-
-def stream(which, branching=7, **decoder):
-    return Stream(
-        item_encoder=Given(which=which),
-        tokenizer=KMeansTree(branching=branching),
-        decoder=Mlp(**{"hidden_dim": 64, "dropout": 0.0} | decoder),
-    )
-
-
-def recipe(**changes):
-    """Trains for one epoch; :func:`trained` for as long as it takes."""
-    parts = {
-        "title": "clockwork",
-        "dataset": World(),
-        "history_encoder": ItemIds(dim=32, max_history=6, feedforward_dim=64, dropout=0.0, attention="causal"),
-        "streams": {"behavior": stream("behavior"), "text": stream("text")},
-        "training": TrainingSettings(learning_rate=0.01, warmup_steps=10, batch_size=8, max_epochs=1, patience=5),
-        "search": SearchSettings(beam_width=20, list_length=10),
-        "merge": Confidence(),
-        "evaluation": EvaluationSettings(cutoffs=(1, 5, 10), bootstrap_samples=20),
-        "baselines": (Popularity(),),
-    }
-    return Recipe(**parts | changes)
-
-
-def run_in(folder, asked=None):
-    return run(asked or recipe(), RunFolder.create(folder, Path("clockwork.yaml")))
-
-
-def longer(max_epochs):
-    return recipe().training.model_copy(update={"max_epochs": max_epochs})
-
-
-def recalls(report):
-    return {row.name: row.metrics["recall"][1].mean for row in report.rows}
-
-
-def reused(folder):
-    return {
-        f"{entry['kind']} {entry['name']}": entry["reused"]
-        for entry in json.loads((folder / "run.json").read_text())["stages"]
-    }
-
-
-def rows_of(folder):
-    """All numbers of a run but its times."""
-    content = json.loads((folder / "metrics.json").read_text())
-    return [content[key] for key in ("methods", "tests", "protocol", "parameters")]
-
-
-def curve_of(folder):
-    log = json.loads((folder / "training.json").read_text())
-    return [(epoch["losses"], epoch["validation"]) for epoch in log["epochs"]], log["best_epoch"]
 
 
 @pytest.fixture(scope="module", name="trained")
@@ -226,6 +145,12 @@ CHANGES = {
     "learning rate": (
         lambda: {"training": longer(1).model_copy(update={"learning_rate": 0.1})},
         {"vectors behavior", "ids behavior", "vectors text", "ids text"},
+    ),
+    "absent items": (
+        lambda: {
+            "streams": {"behavior": stream("behavior"), "text": stream("text", absent_items="leave_out")},
+        },
+        {"vectors behavior", "ids behavior", "vectors text"},
     ),
     "seed": (lambda: {"seed": 2}, {"vectors behavior", "vectors text"}),
     "dataset": (lambda: {"dataset": World(history_length=7)}, set()),

@@ -23,8 +23,9 @@ from genrec.evaluation.significance import Difference, bootstrap_interval, holm,
 from genrec.seeds import derive
 from genrec.types import ABSENT, Dataset, Ranking, Split
 
-Kind = Literal["merge", "stream", "baseline", "oracle"]
-"""``oracle`` is no method: it knows which stream is best for each user."""
+Kind = Literal["merge", "pair", "stream", "baseline", "oracle"]
+"""``pair``: the merge of two of three or more streams of the same model. ``oracle`` is no method: it knows which stream
+is best for each user."""
 
 LEVEL = 0.05
 """Corrected p-values from here on are called "not different"."""

@@ -22,7 +22,14 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         source: the recipe as it is written.
         built: the objects that could be built, by path; a recipe with other mistakes lacks some.
     """
-    checks = _streams(source, built), _names(source, built), _lists(source, built), _heads(built), _rows(built)
+    checks = (
+        _streams(source, built),
+        _absent_items(source),
+        _names(source, built),
+        _lists(source, built),
+        _heads(built),
+        _rows(built),
+    )
     for path, text in chain.from_iterable(checks):
         yield Problem(source.place(path), dotted(path), text)
 
@@ -38,6 +45,29 @@ def _streams(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
             yield tokenizer, f"{text} (see: genrec list tokenizers)"
         elif is_there and not decoder.writes_codes:
             yield tokenizer, f"found a tokenizer, expected none: the decoder {decoder.type_name!r} writes no codes"
+
+
+def _absent_items(source: Source) -> Iterator[tuple[Path, str]]:
+    """``nearest`` needs another stream to look in, ``own_branch`` codes to put a branch beside."""
+    streams = source.data.get("streams")
+    if not isinstance(streams, Mapping):
+        return
+    for name, stream in streams.items():
+        if not isinstance(stream, Mapping):
+            continue
+        path: Path = ("streams", name)
+        how, guide = stream.get("absent_items"), stream.get("nearest_in")
+        others = [other for other in streams if other != name]
+        if how == "own_branch" and stream.get("tokenizer") is None:
+            yield (*path, "absent_items"), "found own_branch, expected leave_out or nearest: this stream has no codes"
+        if how == "nearest" and guide is None:
+            text = f"missing, expected {one_of(others)}" if others else "missing, and there is no other stream"
+            yield (*path, "nearest_in"), f"{text}: absent_items: nearest asks which items are near"
+        elif how != "nearest" and guide is not None:
+            yield (*path, "nearest_in"), "found a stream, expected none: it is read under absent_items: nearest alone"
+        elif isinstance(guide, str) and guide not in others:
+            expected = one_of(others) if others else "another stream"
+            yield (*path, "nearest_in"), f"found {guide!r}, expected {expected}{did_you_mean(guide, others)}"
 
 
 def _names(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:

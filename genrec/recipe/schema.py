@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt
 
+from genrec.absent_items import AbsentItems
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.families import (
     Baseline,
@@ -42,6 +43,12 @@ class Stream(BaseModel):
     """Vectors -> semantic IDs; left out where the decoder writes no codes."""
     decoder: Decoder
     """Writes this stream's codes."""
+    absent_items: AbsentItems = "own_branch"
+    """Items that the encoder cannot read (no photo, no text). ``own_branch``: codes below one more code of the first
+    level. ``nearest``: coded as the item nearest to them in the vectors of the stream ``nearest_in``; those that it does
+    not know either in a branch of their own. ``leave_out``: no code, so that only other streams propose them."""
+    nearest_in: str | None = None
+    """For ``nearest``: the stream that says which items are near."""
 
 
 class Recipe(BaseModel):

@@ -34,8 +34,8 @@ class GlobalContrastiveLoss(TaskModule):
         for name in self.streams:
             vectors_IE = scaled_vectors(context.streams[name].vectors)
             self.register_buffer(f"vectors_{name}", torch.from_numpy(vectors_IE), persistent=False)
-            present = np.flatnonzero(context.streams[name].vectors.present_I)
-            self.register_buffer(f"present_{name}", torch.from_numpy(present), persistent=False)
+            present_I = context.streams[name].vectors.present_I
+            self.register_buffer(f"present_{name}", torch.from_numpy(present_I), persistent=False)
             self.projections[_key(name)] = nn.Linear(context.dim, vectors_IE.shape[1])
         # From zero, so that the loss starts at that of no information; a zero has no direction, and its gradient under
         # the other metrics is 1e8 and more.
@@ -46,19 +46,21 @@ class GlobalContrastiveLoss(TaskModule):
         for name in self.streams:
             output = outputs[name]
             assert output.summary_ND is not None
-            present = output.present_N
+            # An item may have codes without a vector: under somebody else's codes, or in the branch of absent items.
+            present = output.present_N & getattr(self, f"present_{name}")[output.target_N]
             guess_NE = self.projections[_key(name)](output.summary_ND[present])
             loss_N = self._metric(name, guess_NE, output.target_N[present])
             losses.append(loss_N.sum() / max(len(loss_N), 1))
         return torch.stack(losses).sum()
 
     def _metric(self, name: str, guess_NE: Tensor, target_N: Tensor) -> Tensor:
-        vectors_IE, present_P = getattr(self, f"vectors_{name}"), getattr(self, f"present_{name}")
+        vectors_IE = getattr(self, f"vectors_{name}")
         vector_NE = vectors_IE[target_N]
         if self.settings.metric == "smooth_l1":
             return functional.smooth_l1_loss(guess_NE, vector_NE, reduction="none").sum(1)
         if self.settings.metric == "cosine":
             return 1 - functional.cosine_similarity(guess_NE, vector_NE, dim=1)
+        present_P = getattr(self, f"present_{name}").nonzero()[:, 0]
         negative_J = present_P[torch.randint(len(present_P), (self.settings.num_negatives,), device=target_N.device)]
         guess_NE = functional.normalize(guess_NE, dim=1)
         positive_N = (guess_NE * functional.normalize(vector_NE, dim=1)).sum(1)

@@ -6,7 +6,7 @@ import pytest
 from genrec import families, registry
 from genrec.registry import load_plugin
 from genrec.testing import check, tiny_candidates, tiny_catalog, tiny_histories
-from genrec.types import Candidates, Catalog
+from genrec.types import Candidates, Catalog, Histories
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
@@ -21,6 +21,12 @@ def borda():
 def attribute_onehot():
     load_plugin(PLUGINS / "attribute_onehot.py")
     return families.item_encoders.get("attribute_onehot")
+
+
+@pytest.fixture
+def pure_svd():
+    load_plugin(PLUGINS / "pure_svd.py")
+    return families.item_encoders.get("pure_svd")
 
 
 def test_plugins_are_found_without_being_imported(monkeypatch):
@@ -88,3 +94,17 @@ def test_items_of_one_kind_are_neighbours(attribute_onehot):
     np.fill_diagonal(similarity, -1)
     present = [item for item in range(len(catalog)) if catalog.attributes[item]]
     assert all(set(catalog.attributes[i]) & set(catalog.attributes[similarity[i].argmax()]) for i in present)
+
+
+def test_pure_svd_keeps_the_contract(pure_svd):
+    check(pure_svd())
+    check(pure_svd(dim=2))
+
+
+def test_pure_svd_puts_items_of_the_same_users_together(pure_svd):
+    histories = Histories.of([[0, 1, 0], [1, 0], [0, 1], [2, 3], [3, 2], [2, 3]])
+    catalog = Catalog(tuple("abcde"), ("",) * 5, ("",) * 5, ((),) * 5)
+    vectors = pure_svd(dim=2).encode(catalog, histories, seed=0)
+    similar = vectors.vectors_IE @ vectors.vectors_IE.T
+    assert vectors.present_I.tolist() == [True, True, True, True, False]
+    np.testing.assert_allclose(similar[:4, :4], np.kron(np.eye(2), np.ones((2, 2))), atol=1e-5)

@@ -55,6 +55,8 @@ def test_block_is_complete_plain_and_reads_back_equal() -> None:
         },
         "tokenizer": {"type": "grid", "branching": 4, "shuffled": False},
         "decoder": {"type": "writer", "num_layers": 1},
+        "absent_items": "own_branch",
+        "nearest_in": None,
     }
     assert block["dataset"] == {"type": "shelf", "folder": "some-shelf", "file": "a/b.csv"}
     assert block["baselines"] == [{"type": "nothing"}]

@@ -131,3 +131,37 @@ def test_file_of_something_else(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(DataError, match=re.escape(f"{path}: not a file of candidates (")):
         load_candidates(path)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_some_of_the_streams_are_united_as_if_there_had_been_no_others(seed):
+    rng = np.random.default_rng(seed)
+    lists = {name: random_beams(rng, 4, 9, 5) for name in ("a", "b", "c")}
+    lengths = {"a": 2, "b": 3, "c": 1}
+
+    def scores(name, items_BC):
+        return np.where(items_BC < 0, np.nan, -100.0 - items_BC - len(name)).astype(np.float32)
+
+    for asked in (None, scores):
+        whole = unite(lists, lengths, scores=asked)
+        for names in (("a", "c"), ("b", "c"), ("c",)):
+            part = whole.of_streams(names)
+            alone = unite({name: lists[name] for name in names}, lengths, scores=asked)
+            assert part.streams == alone.streams
+            assert part.code_lengths_S.tolist() == alone.code_lengths_S.tolist()
+            np.testing.assert_array_equal(part.entropy_BS, alone.entropy_BS)
+            assert part.items_BC.shape == alone.items_BC.shape
+            for user in range(4):  # the same candidates; their order may be another
+                assert found(part, user) == found(alone, user)
+
+
+def found(candidates, user):
+    """Item -> ranks and scores, as text, so that NaN equals NaN."""
+    rows = zip(
+        candidates.items_BC[user].tolist(),
+        candidates.ranks_BCS[user].tolist(),
+        candidates.log_probs_BCS[user].tolist(),
+        strict=True,
+    )
+    return {item: repr((ranks, scores)) for item, ranks, scores in rows}

@@ -1,0 +1,117 @@
+"""Streams beside each other: absent items, pairs, weights that are missing, encoders that are interrupted."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from clockwork_runs import NUM_ITEMS, Given, World, recipe, run_in, stream
+
+from genrec.errors import DataError
+from genrec.evaluation.metrics import target_ranks
+from genrec.merges.log_prob_sum import LogProbSum
+from genrec.merges.reciprocal_rank import ReciprocalRank
+from genrec.pipeline import prepare
+from genrec.run_folder import RunFolder
+from genrec.search.candidates import load_candidates
+from genrec.stages import load_ids
+from genrec.tasks.global_contrastive import GlobalContrastive
+from genrec.testing import clockwork
+from genrec.types import ABSENT, ItemVectors
+
+
+class Patchy(Given):
+    """The same, but for every fifth item it has nothing to read."""
+
+    type_name: ClassVar[str] = "patchy"
+
+    def encode(self, catalog, train, *, seed):
+        whole = clockwork(NUM_ITEMS).vectors[self.which]
+        present_I = np.arange(NUM_ITEMS) % 5 > 0
+        return ItemVectors(np.where(present_I[:, None], whole.vectors_IE, 0), present_I)
+
+
+@pytest.mark.parametrize(
+    ("treatment", "coded", "note"),
+    [
+        (
+            {"absent_items": "leave_out"},
+            32,
+            "8 of 40 items have no code and are never proposed; a merge by confidence or rank favours the rest",
+        ),
+        (
+            {"absent_items": "nearest", "nearest_in": "behavior"},
+            40,
+            "8 of 40 items have nothing to encode and are coded as the nearest in behavior",
+        ),
+        (
+            {},
+            40,
+            "8 of 40 items have nothing to encode and have codes in a branch of their own",
+        ),
+    ],
+)
+def test_absent_items_are_treated_as_asked_and_told(treatment, coded, note, tmp_path):
+    patchy = stream("text", **treatment).model_copy(update={"item_encoder": Patchy(which="text")})
+    streams = {"behavior": stream("behavior"), "text": patchy}
+    report = run_in(tmp_path, recipe(streams=streams, tasks=(GlobalContrastive(),), merge=LogProbSum()))
+    codes_IL = load_ids(tmp_path / "streams" / "text" / "ids.safetensors").codes_IL
+    assert (codes_IL[:, 0] != ABSENT).sum() == coded
+    told = [told for told in report.notes if told.startswith("stream text")]
+    assert told == [f"stream text: {note}"]
+    assert all(np.isfinite(list(epoch.losses.values())).all() for epoch in report.curve)
+    model, _ = prepare(recipe(streams=streams, tasks=(GlobalContrastive(),)), RunFolder.open(tmp_path), NUM_ITEMS)
+    assert model.num_items == NUM_ITEMS
+
+
+def test_three_streams_give_a_row_for_each_pair_that_asks_these_two_alone(tmp_path):
+    streams = {"behavior": stream("behavior"), "text": stream("text"), "again": stream("text", branching=3)}
+    report = run_in(tmp_path, recipe(streams=streams, merge=ReciprocalRank()))
+    rows = {row.name: row for row in report.rows}
+    pairs = [row.name for row in report.rows if row.kind == "pair"]
+    assert pairs == ["pair: behavior + text", "pair: behavior + again", "pair: text + again"]
+    assert {test.other for test in report.tests} >= set(pairs)
+    found = load_candidates(tmp_path / "candidates" / "test.safetensors")
+    test = World().load(None).test
+    for name in pairs:
+        behavior, other = name.removeprefix("pair: ").split(" + ")
+        ranking = ReciprocalRank().merge(found.of_streams((behavior, other)), top_n=10)
+        assert target_ranks(ranking, test.targets).tolist() == rows[name].ranks_U.tolist()
+
+
+class Wanting(Given):
+    """Its weights are missing."""
+
+    type_name: ClassVar[str] = "wanting"
+
+    def prepare(self):
+        raise DataError("no weights")
+
+
+def test_missing_weights_are_said_before_any_stream_begins(tmp_path):
+    wanting = stream("text").model_copy(update={"item_encoder": Wanting(which="text")})
+    with pytest.raises(DataError, match=r"^no weights$"):
+        run_in(tmp_path, recipe(streams={"behavior": stream("behavior"), "text": wanting}))
+    assert not list((tmp_path / ".stages").glob("vectors-*"))
+
+
+class Slow(Given):
+    """Keeps a part, and is killed the first time."""
+
+    type_name: ClassVar[str] = "slow"
+
+    def encode_resumable(self, catalog, train, *, seed, folder):
+        if not (folder / "part").is_file():
+            folder.mkdir(parents=True)
+            (folder / "part").write_text("done")
+            raise KeyboardInterrupt
+        return self.encode(catalog, train, seed=seed)
+
+
+def test_an_interrupted_encoder_finds_its_parts_and_leaves_none(tmp_path):
+    slow = stream("text").model_copy(update={"item_encoder": Slow(which="text")})
+    asked = recipe(streams={"behavior": stream("behavior"), "text": slow})
+    with pytest.raises(KeyboardInterrupt):
+        run_in(tmp_path, asked)
+    assert len(list((tmp_path / ".stages").glob("unfinished-*/part"))) == 1
+    run_in(tmp_path, asked)
+    assert not list((tmp_path / ".stages").glob("unfinished-*"))
