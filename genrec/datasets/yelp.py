@@ -1,0 +1,273 @@
+"""The Yelp Open Dataset as Yelp ships it: reviews as histories, what is told of the businesses, and their photos."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import NonNegativeInt, PositiveInt, field_validator
+
+from genrec.datasets._descriptions import Entry, coverage, describe, title, words
+from genrec.datasets._fingerprint import Fingerprint
+from genrec.datasets._folder import RelativePath, find, require
+from genrec.datasets._interactions import Order, Ordered, order_histories
+from genrec.datasets._json_lines import BrokenLines, json_objects, read_json_lines, refuse
+from genrec.datasets._picture_files import PictureFiles
+from genrec.errors import DataError
+from genrec.families import DatasetSource, datasets
+from genrec.types import Catalog, Dataset
+
+PhotoLabel = Literal["food", "drink", "inside", "outside", "menu"]
+
+_PREFIX = "yelp_academic_dataset_"
+_PLACES = ("", "yelp_dataset", "yelp_photos", "Yelp JSON", "Yelp JSON/yelp_dataset", "Yelp Photos")
+"""Where the files lie after unpacking, depending on who unpacked what."""
+_PHOTO_FILES = ("photos.json", "photo.json", f"{_PREFIX}photo.json", f"{_PREFIX}photos.json")
+_SOURCE = (
+    "Yelp wants its terms accepted on business.yelp.com/data/resources/open-dataset (formerly yelp.com/dataset): "
+    "download the JSON archive there, unpack it"
+)
+_WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NOT_SAID = ("", "no", "none", "false", "null")
+
+
+@datasets.register("yelp")
+class Yelp(DatasetSource):
+    """Businesses reviewed by users: yelp_academic_dataset_review.json, .._business.json, photos.json, photos/.
+
+    Reviews are read as a stream: the 5 GB take seconds and little memory. Users and businesses keep Yelp's own ids. The
+    number of users for one year depends on Yelp's edition: the one of today has fewer for 2019 than the papers print.
+    """
+
+    folder: RelativePath = "yelp"
+    """Folder inside ``--data`` that holds the files."""
+    year: int | tuple[int, int] | None = 2019
+    """Reviews of this year, or from the first to the last of two, are interactions; null keeps all years."""
+    min_stars: float | None = None
+    """Reviews with fewer stars are no interaction; null keeps them all."""
+    core: NonNegativeInt = 5
+    """Users and businesses with fewer interactions are removed until none is left; 0 or 1 keeps all."""
+    order: Order = "time"
+    """Histories by the time of the reviews, or as they stand in the file."""
+    text_fields: tuple[str, ...] = ("title", "categories", "attributes", "city", "state")
+    """What the text of a business consists of, in this order: its name is ``title``; fields that it lacks are left
+    out."""
+    max_pictures: PositiveInt | None = None
+    """Photos of a business that are used, the first in photos.json; null for all of them."""
+    photo_labels: tuple[PhotoLabel, ...] | None = None
+    """Only photos with one of these labels; null for all of them."""
+    broken_lines: BrokenLines = "error"
+    """Whether a line that cannot be read is an error, or skipped and counted in the report."""
+
+    @field_validator("year")
+    @classmethod
+    def _years_in_order(cls, year: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        if isinstance(year, tuple) and year[0] > year[1]:
+            raise ValueError(f"the first year, {year[0]}, comes after the last, {year[1]}")
+        return year
+
+    def load(self, data: Path | None) -> Dataset:
+        """Read the files; see :meth:`DatasetSource.load`."""
+        folder = find(data, self.folder)
+        reviews_path = _require(folder, "review", "who reviewed which business when")
+        business_path = _require(folder, "business", "name, categories, attributes and city of each business")
+        ordered, review_notes = self._histories(reviews_path)
+        entries, business_notes = self._businesses(business_path, ordered.item_keys)
+        pictures, picture_notes = self._pictures(folder, ordered.item_keys)
+        catalog = Catalog(
+            keys=ordered.item_keys,
+            titles=tuple(map(title, entries)),
+            texts=tuple(describe(entry, self.text_fields) for entry in entries),
+            attributes=tuple(tuple(words(entry.get("categories"))) for entry in entries),
+            pictures=pictures,
+        )
+        return Dataset(
+            name=folder.resolve().name,
+            catalog=catalog,
+            user_keys=ordered.user_keys,
+            histories=ordered.histories,
+            fingerprint=self._fingerprint(ordered, catalog, pictures),
+            notes=(*ordered.notes, *review_notes, *business_notes, *picture_notes),
+            order=ordered.order,
+            times=ordered.times,
+        )
+
+    def _histories(self, path: Path) -> tuple[Ordered, list[str]]:
+        first, last = self.year if isinstance(self.year, tuple) else (self.year, self.year)
+        years: set[int] = set()
+
+        def keep(table: pl.DataFrame) -> pl.DataFrame:
+            year = table["date"].dt.year()
+            years.update(year.unique().to_list())
+            if first is not None and last is not None:
+                table = table.filter(year.is_between(first, last))
+            if self.min_stars is not None:
+                table = table.filter(pl.col("stars") >= self.min_stars)
+            return table.select(
+                pl.col("user_id").alias("user"),
+                pl.col("business_id").alias("item"),
+                pl.col("date").dt.epoch("s").alias("time"),
+            )
+
+        columns: dict[str, type[pl.DataType]] = {
+            "user_id": pl.Categorical,
+            "business_id": pl.Categorical,
+            "date": pl.Datetime,
+        }
+        if self.min_stars is not None:
+            columns["stars"] = pl.Float64
+        table, skipped = read_json_lines(
+            path, columns, title=f"reading {path.name}", keep=keep, broken_lines=self.broken_lines
+        )
+        if not len(table):
+            raise DataError(
+                f"{path}: no review is left with year {self.year} and min_stars {self.min_stars}; the file has reviews "
+                f"of {min(years)} to {max(years)}"
+            )
+        return order_histories(table, path=path, core=self.core, order=self.order), _skipped(path, skipped)
+
+    def _businesses(self, path: Path, keys: tuple[str, ...]) -> tuple[list[Entry], list[str]]:
+        """What is told of each business of the catalogue, in its order; empty where nothing is."""
+        wanted = set(keys)
+        told: dict[str, Entry] = {}
+        broken: list[DataError] = []
+        for number, entry in self._objects(path, ("business_id",), broken):
+            key = entry["business_id"]
+            if key in told:
+                self._tell(broken)(DataError(f"{path}:{number}: business {key!r} was on an earlier line"))
+            elif key in wanted:
+                told[key] = {
+                    **entry,
+                    "title": entry.get("name"),
+                    "categories": _categories(entry.get("categories")),
+                    "attributes": "; ".join(_said(entry.get("attributes"))),
+                }
+        entries = [told.get(key, {}) for key in keys]
+        notes = _skipped(path, len(broken))
+        if fields := coverage(entries, self.text_fields):
+            notes.append(f"businesses with each text field: {fields}")
+        if unknown := len(keys) - len(told):
+            notes.append(f"{unknown:,} reviewed businesses are not in {path.name}: they have no name and no text")
+        return entries, notes
+
+    def _pictures(self, folder: Path, keys: tuple[str, ...]) -> tuple[PictureFiles | None, list[str]]:
+        """The photos of each business, as far as they are on disk; None if there are none."""
+        path = next((path for name in _PHOTO_FILES if (path := _placed(folder, name)).is_file()), None)
+        photos = _placed(folder, "photos")
+        if path is None or not photos.is_dir():
+            missing = [name for name, here in (("photos.json", path), ("photos/", photos.is_dir())) if not here]
+            return None, [f"no photos: {' and '.join(missing)} not found in {folder.name}"]
+        inside = photos.relative_to(folder).as_posix()
+        names: dict[str, list[str]] = {key: [] for key in keys}
+        broken: list[DataError] = []
+        lost = 0
+        for _, entry in self._objects(path, ("photo_id", "business_id"), broken):
+            of_item = names.get(entry["business_id"])
+            if of_item is None or (self.photo_labels is not None and entry.get("label") not in self.photo_labels):
+                continue
+            if self.max_pictures is None or len(of_item) < self.max_pictures:
+                name = f"{inside}/{entry['photo_id']}.jpg"
+                if (folder / name).is_file():
+                    of_item.append(name)
+                else:
+                    lost += 1
+        pictures = PictureFiles(folder, list(names.values()))
+        notes = _skipped(path, len(broken))
+        if lost:
+            notes.append(f"{lost:,} photos that {path.name} names are not in photos/: they are left out")
+        if not pictures.counts_I.any():
+            labels = "" if self.photo_labels is None else f" with a label of {', '.join(self.photo_labels)}"
+            return None, [*notes, f"no photos: none of {path.name}{labels} shows a business of the catalogue"]
+        return pictures, notes
+
+    def _objects(
+        self, path: Path, ids: tuple[str, ...], broken: list[DataError]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The objects of a file, each with these ids; broken lines are told as the component says."""
+        tell = self._tell(broken)
+        for number, entry in json_objects(path, title=f"reading {path.name}", broken=tell):
+            missing = [name for name in ids if not isinstance(entry.get(name), str) or not entry[name]]
+            if missing:
+                found = ", ".join(entry) or "none"
+                tell(DataError(f"{path}:{number}: no text under the key {', '.join(missing)}; keys found: {found}"))
+            else:
+                yield number, entry
+
+    def _tell(self, broken: list[DataError]) -> Callable[[DataError], None]:
+        return broken.append if self.broken_lines == "skip" else refuse
+
+    def _fingerprint(self, ordered: Ordered, catalog: Catalog, pictures: PictureFiles | None) -> str:
+        """Hash of what came out of the files: hashing the 5 GB that went in would take as long as reading them."""
+        fingerprint = Fingerprint(self.block())
+        for name, texts in (("users", ordered.user_keys), ("items", catalog.keys)):
+            fingerprint.add(name, "\n".join(texts).encode())
+        for name, told in (("titles", catalog.titles), ("texts", catalog.texts), ("attributes", catalog.attributes)):
+            fingerprint.add(name, json.dumps(told).encode())
+        for name, numbers in (("histories", ordered.histories.items), ("offsets", ordered.histories.offsets)):
+            fingerprint.add(name, numbers.tobytes())
+        if ordered.times is not None:
+            fingerprint.add("times", ordered.times.tobytes())
+        if pictures is not None:
+            pictures.add_to(fingerprint)
+        return fingerprint.hexdigest()
+
+
+def _skipped(path: Path, count: int) -> list[str]:
+    return [f"{count:,} broken lines of {path.name} were skipped"] if count else []
+
+
+def _placed(folder: Path, name: str) -> Path:
+    """The file or folder of this name in one of the usual places; in the first of them if it is nowhere."""
+    places = [folder / place / name for place in _PLACES]
+    return next((path for path in places if path.exists()), places[0])
+
+
+def _require(folder: Path, name: str, what: str) -> Path:
+    for path in (_placed(folder, f"{_PREFIX}{name}.json"), _placed(folder, f"{name}.json")):
+        if path.is_file():
+            return path
+    return require(folder, f"{_PREFIX}{name}.json", what, _SOURCE)
+
+
+def _categories(value: Any) -> list[str]:
+    """Categories as a list: Yelp has them in one text, ``Bars, Food``; older editions as a list."""
+    return words(value.split(",") if isinstance(value, str) else value)
+
+
+def _said(attributes: Any) -> Iterator[str]:
+    """What the attributes of a business say of it, as ``bike parking`` or ``alcohol: full bar``.
+
+    Yelp writes values as Python would: ``"True"``, ``"u'free'"``, ``"{'garage': False, 'lot': True}"``. What is false,
+    none or null is left out, and so is a group of which nothing is true.
+    """
+    for key, value in attributes.items() if isinstance(attributes, dict) else ():
+        value = _plain(value) if isinstance(value, str) else value
+        name = _readable(str(key))
+        if isinstance(value, dict):
+            if said := ", ".join(_said(value)):
+                yield f"{name}: {said}"
+        elif value is True:
+            yield name
+        elif text := ", ".join(word for word in words(value) if word.lower() not in _NOT_SAID):
+            yield f"{name}: {text.replace('_', ' ')}"
+
+
+@lru_cache(maxsize=10_000)
+def _plain(text: str) -> Any:
+    """The value that a text stands for in Python; the text itself if it is none."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
+    return text if isinstance(value, set | bytes | complex) else value
+
+
+def _readable(key: str) -> str:
+    """``RestaurantsPriceRange2`` -> ``restaurants price range``."""
+    return _WORD_STARTS.sub(" ", key.replace("WiFi", "Wifi").rstrip("2")).replace("_", " ").lower()
