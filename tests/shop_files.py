@@ -32,7 +32,7 @@ def write_movielens(shop: Dataset, folder: Path) -> None:
     (folder / "images").mkdir(parents=True)
     entries = [_entry(shop, item) for item in range(shop.num_items)]
     assert shop.catalog.pictures is not None
-    for item in shop.catalog.pictures.present_I.nonzero()[0].tolist():
+    for item in shop.catalog.pictures.counts_I.nonzero()[0].tolist():
         entries[item]["image"] = f"images/{item + 1}.jpg"
         shop.catalog.pictures.open(item).save(folder / "images" / f"{item + 1}.jpg")
     _write_items(folder, entries)

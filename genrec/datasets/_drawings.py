@@ -42,16 +42,21 @@ class Drawings:
     """Whether item i has a picture, bool (I,)."""
     seed: int
 
-    def open(self, item: int) -> Image:
+    @property
+    def counts_I(self) -> np.ndarray:
+        """How many pictures item i has, one or none, int32 (I,)."""
+        return self.present_I.astype(np.int32)
+
+    def open(self, item: int, number: int = 0) -> Image:
         """Draw the picture of an item that has one, RGB, 64 x 64.
 
         Raises:
-            DataError: it has none.
+            DataError: it has no such picture.
         """
         from PIL import Image, ImageDraw
 
-        if not self.present_I[item]:
-            raise DataError(f"showroom: item {item} has no picture")
+        if number >= int(self.present_I[item]):
+            raise DataError(f"showroom: item {item} has no picture" + (f" {number}" if number else ""))
         random = np.random.default_rng(derive(self.seed, "picture", item))
         shape, palette = divmod(int(self.look_I[item]), len(_PALETTES))
         motif, ground = (_near(colour, random) for colour in _PALETTES[palette])

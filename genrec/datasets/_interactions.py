@@ -26,7 +26,7 @@ class Ordered:
     """Item i of ``histories`` is ``item_keys[i]``."""
     histories: Histories
     times: np.ndarray | None
-    """Unix time of each interaction, seconds, int64; None where the table has none."""
+    """Time of each interaction in the table's unit, int64; None where the table has none."""
     order: str
     """For :attr:`genrec.types.Dataset.order`."""
     notes: tuple[str, ...]
@@ -61,7 +61,9 @@ def order_histories(
     user_keys, user_N = _numbered(table["user"])
     item_keys, item_N = _numbered(table["item"])
     time_N = table["time"].to_numpy().astype(np.int64) if "time" in table.columns else None
-    place_N = np.lexsort((user_N,) if order == "file" else (time_N, user_N))  # stable: ties stay as they stand
+    rows = pl.DataFrame({"user": user_N} if time_N is None else {"user": user_N, "time": time_N})
+    keys = ["user"] if order == "file" else ["user", "time"]
+    place_N = rows.select(pl.arg_sort_by(keys, maintain_order=True)).to_series().to_numpy()  # ties stay as they stand
     offsets = np.concatenate([[0], np.cumsum(np.bincount(user_N, minlength=len(user_keys)))]).astype(np.int64)
     histories = Histories(item_N[place_N].astype(np.int32), offsets)
     times = None if time_N is None else time_N[place_N]
@@ -88,7 +90,7 @@ def _core(table: pl.DataFrame, core: int) -> pl.DataFrame:
 
 
 def _numbered(column: pl.Series) -> tuple[tuple[str, ...], np.ndarray]:
-    """The distinct keys, ordered, and each row's place among them (int64). Keys that are all digits order as numbers."""
+    """The distinct keys, ordered (as numbers if all are digits), and each row's place among them, int64."""
     distinct = column.unique()
     keys = [str(key) for key in distinct.to_list()]
     by_number = all(key.isascii() and key.isdigit() for key in keys)

@@ -16,21 +16,23 @@ def repeats(histories: Histories) -> list[str]:
         return []
     user = np.repeat(np.arange(len(histories), dtype=np.int64), histories.lengths)
     pairs = user * (int(histories.items.max()) + 1) + histories.items
-    again = len(pairs) - len(np.unique(pairs))
+    pairs.sort()
+    again = int((pairs[1:] == pairs[:-1]).sum())
     if not again:
         return []
     return [f"{again} interactions ({100 * again / len(pairs):.2g} %) repeat an item that the user already had"]
 
 
-def ties(ties_ratio: float) -> list[str]:
+def ties(ties_ratio: float, by: str) -> list[str]:
     """A warning where the order within histories is partly not known; empty if it mostly is.
 
     Args:
         ties_ratio: share of neighbours in the histories with one and the same timestamp.
+        by: what decides their order, e.g. ``movieId``.
     """
     if ties_ratio <= TIES_WORTH_A_NOTE:
         return []
     return [
-        f"{100 * ties_ratio:.0f} % of neighbours in the histories share a timestamp: there the 'next item' is the "
-        "order of the ids, not of the user's choices"
+        f"{100 * ties_ratio:.0f} % of neighbours in the histories share a timestamp: there {by} says what comes next, "
+        "not the user"
     ]

@@ -1,34 +1,31 @@
-"""MovieLens as GroupLens ships it: ``ratings.csv``, ``movies.csv``, ``tags.csv``; plots and posters if beside it."""
+"""MovieLens in every edition that GroupLens ships; plots and posters if they lie beside it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import polars as pl
 from pydantic import NonNegativeInt
 
-from genrec.datasets._csv import read_csv
 from genrec.datasets._descriptions import Entry, coverage, describe, read_entries, title, words
 from genrec.datasets._fingerprint import Fingerprint
 from genrec.datasets._folder import RelativePath, find, require
-from genrec.datasets._notes import repeats, ties
+from genrec.datasets._interactions import Ordered, order_histories
+from genrec.datasets._movielens_files import SOURCE, Edition, find_edition, read_ratings
+from genrec.datasets._movielens_tags import tags_by_film, without_held_out
 from genrec.datasets._picture_files import PictureFiles
-from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.types import Catalog, Dataset, Histories
-
-_SOURCE = "unpack ml-latest-small.zip or a larger one in this format (files.grouplens.org/datasets/movielens)"
-_NO_GENRES = "(no genres listed)"
+from genrec.types import Catalog, Dataset
 
 
 @datasets.register("movielens")
 class MovieLens(DatasetSource):
     """Films rated by users, oldest rating first; ratings of one moment are ordered by film id.
 
-    Titles and genres come from ``movies.csv``. If the folder has an ``items.jsonl`` (see ``sequences``), plot, cast and
-    the pictures' names come from it; pictures are also found as ``images/<movieId>.jpg``.
+    The edition is told by its files, in the folder or in the only ``ml-...`` folder in it: ``ratings.csv``,
+    ``movies.csv``, ``tags.csv`` (latest, 20M, 25M, 32M), ``ratings.dat``, ``movies.dat``, ``tags.dat`` (1M, 10M) or
+    ``u.data``, ``u.item``, ``u.genre`` (100K). If there is an ``items.jsonl`` (see ``sequences``), plot, cast and the
+    pictures' names come from it; pictures are also found as ``images/<movieId>.jpg``.
     """
 
     folder: RelativePath = "movielens-posters"
@@ -41,106 +38,83 @@ class MovieLens(DatasetSource):
     """What the text of a film consists of, in this order; fields that a film lacks are left out."""
     max_tags: NonNegativeInt = 10
     """Most frequent tags of a film that are read."""
+    held_out_tags: Literal["drop", "keep"] = "drop"
+    """What becomes of tags that a user gave to his own validation or test film, or at the time of the former or later:
+    what he wrote would tell a text encoder which films belong together."""
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
-        folder = find(data, self.folder)
+        folder, edition = find_edition(find(data, self.folder))
         fingerprint = Fingerprint(self.block())
-        ratings_path = require(folder, "ratings.csv", "who rated which film when", _SOURCE)
-        movies_path = require(folder, "movies.csv", "title and genres of each film", _SOURCE)
-        ratings = self._ratings(ratings_path)
+        ratings_path = folder / edition.ratings
+        films_path = require(folder, edition.films, "title and genres of each film", SOURCE)
+        # Rows of one moment keep their order: by film, which says nothing, rather than by the page that was rated.
+        ratings = read_ratings(ratings_path, edition, self.min_rating).sort("item", maintain_order=True)
         fingerprint.add_file(ratings_path)
-        ids = ratings["movieId"].unique().sort().to_numpy()
-        films = self._films(folder, movies_path, ids, fingerprint)
-        pictures = PictureFiles(folder, [_picture(item, film) for item, film in zip(ids.tolist(), films, strict=True)])
-        pictures.add_to(fingerprint)
-        catalog = Catalog(
-            keys=tuple(map(str, ids.tolist())),
-            titles=tuple(map(title, films)),
-            texts=tuple(describe(film, self.text_fields) for film in films),
-            attributes=tuple(tuple(film.get("genres", ())) for film in films),
-            pictures=pictures if pictures.present_I.any() else None,
-        )
-        users = ratings["userId"].to_numpy()
-        starts = np.flatnonzero(np.diff(users, prepend=users[0] - 1))
-        offsets = np.append(starts, len(users)).astype(np.int64)
-        histories = Histories(np.searchsorted(ids, ratings["movieId"].to_numpy()).astype(np.int32), offsets)
-        return Dataset(
-            name=folder.resolve().name,
-            catalog=catalog,
-            user_keys=tuple(map(str, users[starts].tolist())),
-            histories=histories,
-            fingerprint=fingerprint.hexdigest(),
-            notes=tuple(self._notes(ratings, histories, films)),
-            order="by time of rating; equal times by movieId",
-        )
-
-    def _ratings(self, path: Path) -> pl.DataFrame:
-        """Interactions that are kept, users one after the other, each oldest first."""
-        columns = {"userId": pl.Int64, "movieId": pl.Int64, "timestamp": pl.Int64}
-        if self.min_rating is None:
-            ratings = read_csv(path, columns)
-        else:
-            ratings = read_csv(path, {**columns, "rating": pl.Float64}).filter(pl.col("rating") >= self.min_rating)
-        ratings = _core(ratings, self.core)
-        if not len(ratings):
-            raise DataError(
-                f"{path}: no rating is left with min_rating {self.min_rating} and core {self.core}; lower one of them"
-            )
-        return ratings.sort("userId", "timestamp", "movieId")
-
-    def _films(self, folder: Path, movies_path: Path, ids: np.ndarray, fingerprint: Fingerprint) -> list[Entry]:
-        """What is told of each film of the catalogue, in its order; empty where nothing is."""
+        ordered = order_histories(ratings, path=ratings_path, core=self.core, ties_by="movieId")
         told: dict[int, dict[str, Any]] = {}
         if (path := folder / "items.jsonl").is_file():
             told = {item: dict(entry) for item, entry in read_entries(path, fingerprint.read(path)).items()}
-        fingerprint.add_file(movies_path)
-        movies = read_csv(movies_path, {"movieId": pl.Int64, "title": pl.String, "genres": pl.String})
-        for item, name, genres in movies.filter(pl.col("movieId").is_in(ids.tolist())).iter_rows():
-            film = told.setdefault(item, {})
-            film["title"] = name
-            film["genres"] = [] if genres == _NO_GENRES else words(genres.split("|"))
-        if (path := folder / "tags.csv").is_file():
+        fingerprint.add_file(films_path)
+        for item, name, genres in edition.read_films(films_path):
+            told.setdefault(item, {}).update(title=name, genres=words(genres))
+        nameless = sum("genres" not in told.get(int(key), {}) for key in ordered.item_keys)
+        notes = [*ordered.notes, *self._add_tags(told, folder, edition, ordered, fingerprint)]
+        films: list[Entry] = [told.get(int(key), {}) for key in ordered.item_keys]
+        notes.append(f"films with each text field: {coverage(films, self.text_fields)}")
+        if nameless:
+            notes.append(f"{nameless} rated films are not in {edition.films}: they have no title and no genres")
+        pictures = PictureFiles(
+            folder,
+            [
+                words(film.get("image")) or [f"images/{key}.jpg"]
+                for key, film in zip(ordered.item_keys, films, strict=True)
+            ],
+        )
+        pictures.add_to(fingerprint)
+        catalog = Catalog(
+            keys=ordered.item_keys,
+            titles=tuple(map(title, films)),
+            texts=tuple(describe(film, self.text_fields) for film in films),
+            attributes=tuple(tuple(film.get("genres", ())) for film in films),
+            pictures=pictures if pictures.counts_I.any() else None,
+        )
+        return Dataset(
+            name=folder.resolve().name,
+            catalog=catalog,
+            user_keys=ordered.user_keys,
+            histories=ordered.histories,
+            fingerprint=fingerprint.hexdigest(),
+            notes=tuple(notes),
+            order=ordered.order,
+            times=ordered.times,
+        )
+
+    def _add_tags(
+        self,
+        told: dict[int, dict[str, Any]],
+        folder: Path,
+        edition: Edition,
+        ordered: Ordered,
+        fingerprint: Fingerprint,
+    ) -> list[str]:
+        """Tags with their time where there are any, else those of ``items.jsonl``; at most ``max_tags`` a film."""
+        notes = []
+        is_read = "tags" in self.text_fields
+        if edition.tags and edition.read_tags and (path := folder / edition.tags).is_file():
             fingerprint.add_file(path)
-            for item, tags in _tags(path).items():
-                told.setdefault(item, {})["tags"] = tags
+            everything = tags = edition.read_tags(path)
+            if self.held_out_tags == "drop":
+                tags = without_held_out(tags, ordered)
+            for film in told.values():
+                film.pop("tags", None)
+            for item, of_film in tags_by_film(tags).items():
+                told.setdefault(item, {})["tags"] = of_film
+            if is_read and (left_out := len(everything) - len(tags)):
+                why = "their users gave them to films that are held out, or later"
+                notes.append(f"{left_out:,} of {len(everything):,} tags are left out: {why}")
+        elif is_read and any(told.get(int(key), {}).get("tags") for key in ordered.item_keys):
+            notes.append("tags of items.jsonl have neither user nor time: some may stem from what is to be found")
         for film in told.values():
             film["tags"] = words(film.get("tags"))[: self.max_tags]
-        return [told.get(item, {}) for item in ids.tolist()]
-
-    def _notes(self, ratings: pl.DataFrame, histories: Histories, films: list[Entry]) -> list[str]:
-        same = (ratings["userId"].diff() == 0) & (ratings["timestamp"].diff() == 0)
-        notes = ties(int(same.sum()) / max(len(ratings) - len(histories), 1)) + repeats(histories)
-        notes.append(f"films with each text field: {coverage(films, self.text_fields)}")
-        if nameless := sum(not film.get("title") for film in films):
-            notes.append(f"{nameless} rated films are not in movies.csv: they have no title and no genres")
         return notes
-
-
-def _core(ratings: pl.DataFrame, core: int) -> pl.DataFrame:
-    """Remove rare users and films until every one left has ``core`` interactions."""
-    while core > 1:
-        often = (pl.len().over("movieId") >= core) & (pl.len().over("userId") >= core)
-        kept = ratings.filter(often)
-        if len(kept) == len(ratings):
-            break
-        ratings = kept
-    return ratings
-
-
-def _tags(path: Path) -> dict[int, list[str]]:
-    """Tags of each film, most frequent first, then oldest in the file; upper and lower case count as one."""
-    tags = (
-        read_csv(path, {"movieId": pl.Int64, "tag": pl.String})
-        .with_columns(tag=pl.col("tag").str.strip_chars())
-        .group_by("movieId", pl.col("tag").str.to_lowercase().alias("folded"), maintain_order=True)
-        .agg(pl.col("tag").first(), pl.len().alias("uses"))
-        .sort("uses", descending=True, maintain_order=True)
-        .group_by("movieId", maintain_order=True)
-        .agg("tag")
-    )
-    return dict(tags.iter_rows())
-
-
-def _picture(item: int, film: Entry) -> str:
-    return next(iter(words(film.get("image"))), f"images/{item}.jpg")

@@ -38,7 +38,8 @@ class Sequences(DatasetSource):
     sequences_file: RelativePath = "sequences.txt"
     """A user a line: ``user item item ...``, oldest first; items are whole numbers, a user is any word."""
     items_file: RelativePath | None = "items.jsonl"
-    """A JSON object an item: ``item_id`` and any of title, brand, categories, image, ...; null where there is none."""
+    """A JSON object an item: ``item_id`` and any of title, brand, categories, image (a path
+    inside the folder, or a list of them), ...; null where there is none."""
     attributes_file: RelativePath = "item2attributes.json"
     """Attribute ids of each item, read only if it is there and no item has categories."""
     text_fields: tuple[str, ...] = (
@@ -74,14 +75,14 @@ class Sequences(DatasetSource):
         unused = sorted(set(entries).difference(seen.tolist()))
         ids = np.union1d(seen, np.array(unused, dtype=np.int64)) if self.unused_items == "keep" else seen
         told = [entries.get(item, {}) for item in ids.tolist()]
-        pictures = PictureFiles(folder, [_picture(entry) for entry in told])
+        pictures = PictureFiles(folder, [words(entry.get("image")) for entry in told])
         pictures.add_to(fingerprint)
         catalog = Catalog(
             keys=tuple(map(str, ids.tolist())),
             titles=tuple(map(title, told)),
             texts=tuple(describe(entry, self.text_fields) for entry in told),
             attributes=self._attributes(folder, ids, told, fingerprint),
-            pictures=pictures if pictures.present_I.any() else None,
+            pictures=pictures if pictures.counts_I.any() else None,
         )
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         histories = Histories(np.searchsorted(ids, sources).astype(np.int32), offsets)
@@ -111,13 +112,9 @@ class Sequences(DatasetSource):
         if unused:
             fate = "left out of" if self.unused_items == "drop" else "kept in"
             notes.append(f"{len(unused)} items of {self.items_file} are in no history: {fate} the catalogue")
-        if lost := sum(_picture(entry) is not None for entry in told) - int(pictures.present_I.sum()):
+        if lost := sum(len(words(entry.get("image"))) for entry in told) - int(pictures.counts_I.sum()):
             notes.append(f"{lost} pictures that {self.items_file} names are not there: these items have none")
         return notes
-
-
-def _picture(entry: Entry) -> str | None:
-    return next(iter(words(entry.get("image"))), None)
 
 
 def _read_sequences(path: Path, content: bytes) -> tuple[list[str], np.ndarray, list[int]]:

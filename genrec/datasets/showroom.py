@@ -17,7 +17,6 @@ from genrec.seeds import derive
 from genrec.types import Catalog, Dataset
 
 _ITEMS_PER_GROUP = 20
-_WITHOUT_PICTURE_RATIO = 0.02
 
 
 @datasets.register("showroom")
@@ -27,7 +26,7 @@ class Showroom(DatasetSource):
     A user's next item follows a recent one for one of three reasons: it belongs to the same kit, in a fixed order that
     nothing but the histories shows (behaviour); the texts tell the same material and use (text); the pictures show the
     same palette and shape (look). A tenth of the steps follow popularity alone. Popularity is long-tailed, one item in
-    twenty is a new arrival that training never sees, one in fifty has no picture.
+    twenty is a new arrival that training never sees.
     """
 
     items: int = Field(default=600, ge=40, le=20_000)
@@ -40,6 +39,8 @@ class Showroom(DatasetSource):
     """Weight of the second reason; at 0 the texts have no influence."""
     visual: NonNegativeFloat = 1.0
     """Weight of the third reason; at 0 the pictures have no influence."""
+    picture_ratio: float = Field(default=0.98, gt=0, le=1)
+    """Share of the items that have a picture."""
     data_seed: NonNegativeInt = 0
     """Another seed is another shop; it is not the seed of the training."""
 
@@ -50,7 +51,7 @@ class Showroom(DatasetSource):
         histories = draw_histories(latents, self.users, (self.behavior, self.text, self.visual), self.data_seed)
         wares = write_wares(latents.style_I, self.data_seed)
         random = np.random.default_rng(derive(self.data_seed, "pictures", "present"))
-        pictures = Drawings(latents.look_I, random.random(self.items) >= _WITHOUT_PICTURE_RATIO, self.data_seed)
+        pictures = Drawings(latents.look_I, random.random(self.items) >= 1 - self.picture_ratio, self.data_seed)
         catalog = Catalog(
             keys=tuple(f"item-{item + 1}" for item in range(self.items)),
             titles=tuple(ware.title for ware in wares),

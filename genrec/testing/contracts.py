@@ -75,9 +75,14 @@ def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> 
     demand(same, "loading twice gives the same items, users and histories in the same order")
     pictures = first.catalog.pictures
     if pictures is not None:
-        demand(pictures.present_I.shape == (len(first.catalog),), "present_I of the pictures has an entry an item")
-        for item in np.flatnonzero(pictures.present_I)[:3]:
-            demand(pictures.open(int(item)).mode == "RGB", "a picture is opened as RGB")
+        counts_I = pictures.counts_I
+        demand(counts_I.shape == (len(first.catalog),), "counts_I of the pictures has an entry an item")
+        demand(
+            counts_I.dtype == np.int32 and (counts_I >= 0).all(), "counts_I is int32, and no item has less than none"
+        )
+        for item in np.flatnonzero(counts_I)[:3].tolist():
+            for number in range(min(int(counts_I[item]), 3)):
+                demand(pictures.open(item, number).mode == "RGB", "a picture is opened as RGB")
 
 
 def _check_item_encoder(encoder: ItemEncoder, demand: Demand) -> None:

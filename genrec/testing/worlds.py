@@ -23,23 +23,28 @@ _WORDS = ("oak", "steel", "wool", "glass", "round", "tall", "blue", "red")
 
 
 class DrawnPictures:
-    """A square on a ground, its colour and size telling the item; the last item of the catalog has none."""
+    """A square on a ground, its colour and size telling the item.
+
+    Item 0 has two pictures, the last item of the catalog none, every other one.
+    """
 
     def __init__(self, num_items: int) -> None:
-        self.present_I = np.arange(num_items) < num_items - 1
+        self.counts_I = np.ones(num_items, dtype=np.int32)
+        self.counts_I[0], self.counts_I[num_items - 1] = 2, 0
+        """How many pictures item i has, int32 (I,)."""
 
-    def open(self, item: int) -> Image:
-        """The picture of an item, 32 x 32.
+    def open(self, item: int, number: int = 0) -> Image:
+        """A picture of an item, 32 x 32; the second one shows the square a little larger.
 
         Raises:
-            DataError: the item has none.
+            DataError: the item has no such picture.
         """
         from PIL import Image, ImageDraw
 
-        if not self.present_I[item]:
-            raise DataError(f"item {item} has no picture")
+        if number >= self.counts_I[item]:
+            raise DataError(f"item {item} has no picture {number}")
         picture = Image.new("RGB", (32, 32), (240, 240, 240))
-        edge = 4 + item % 10
+        edge = 4 + item % 10 - number
         colour = (37 * item % 256, 91 * item % 256, 151 * item % 256)
         ImageDraw.Draw(picture).rectangle((edge, edge, 31 - edge, 31 - edge), fill=colour)
         return picture

@@ -80,7 +80,7 @@ def test_pictures_are_those_that_exist(tmp_path):
     write(tmp_path, entries=entries)
     Image.new("RGB", (2, 2), "blue").save(tmp_path / "a.png")
     dataset = load(tmp_path)
-    assert dataset.catalog.pictures.present_I.tolist() == [True, False, False]
+    assert dataset.catalog.pictures.counts_I.tolist() == [1, 0, 0]
     assert dataset.catalog.pictures.open(0).getpixel((0, 0)) == (0, 0, 255)
     assert "1 pictures that items.jsonl names are not there: these items have none" in dataset.notes
 

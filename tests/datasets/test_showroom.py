@@ -101,7 +101,7 @@ def test_texts_tell_the_style_and_pictures_the_look(shop):
 
     latents = draw_latents(600, 30, 30, seed=0)
     pictures = shop.catalog.pictures
-    shown = np.flatnonzero(pictures.present_I)
+    shown = np.flatnonzero(pictures.counts_I)
     thumbnails = np.stack([np.asarray(pictures.open(i).resize((16, 16)), dtype=np.float32).ravel() for i in shown])
     seen = PCA(32, random_state=0).fit_transform(thumbnails)
     read = PCA(64, random_state=0).fit_transform(TfidfVectorizer().fit_transform(shop.catalog.texts).toarray())[shown]
@@ -137,7 +137,7 @@ def test_the_shop_is_as_documented(shop):
 
 def test_pictures_are_drawn_the_same_each_time_and_absent_ones_refused(shop):
     pictures = shop.catalog.pictures
-    present, absent = np.flatnonzero(pictures.present_I), np.flatnonzero(~pictures.present_I)
+    present, absent = np.flatnonzero(pictures.counts_I), np.flatnonzero(pictures.counts_I == 0)
     image = pictures.open(int(present[0]))
     assert (image.mode, image.size) == ("RGB", (64, 64))
     assert np.array_equal(np.asarray(image), np.asarray(pictures.open(int(present[0]))))

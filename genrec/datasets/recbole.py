@@ -1,0 +1,170 @@
+"""RecBole's atomic files: ``<name>.inter``, a line an interaction, and ``<name>.item``, a line an item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeInt
+
+from genrec.datasets._csv import Layout, require_columns
+from genrec.datasets._fingerprint import Fingerprint
+from genrec.datasets._folder import RelativePath, find
+from genrec.datasets._interaction_tables import InteractionColumns, read_interactions
+from genrec.datasets._interactions import Order, order_histories
+from genrec.datasets._item_tables import ItemColumns, catalog_of, read_items
+from genrec.datasets._table_files import TableFile
+from genrec.errors import DataError
+from genrec.families import DatasetSource, datasets
+from genrec.types import Dataset
+
+_LAYOUT = Layout("\t", quoted=False)
+_TITLES = ("title", "movie_title", "item_name", "product_title", "name")
+_LISTS = ("class", "genre", "genres", "category", "categories", "tags", "brand")
+_PICTURES = ("image", "picture", "images", "pictures", "image_path")
+_TEXT_TYPES = ("token", "token_seq")
+
+
+@datasets.register("recbole")
+class RecBole(DatasetSource):
+    """A data set in RecBole's atomic files, as RecSysDatasets publishes many.
+
+    A header ``user_id:token item_id:token rating:float timestamp:float``, tabs between the fields, no quotes. Times are
+    seconds since 1970, or milliseconds and finer if they are too large for that. Without ``.item`` items have no text.
+    """
+
+    folder: RelativePath = "recbole"
+    """Folder inside ``--data`` that holds the files."""
+    name: str | None = None
+    """What stands before ``.inter`` and ``.item``; null: there is one of them in the folder."""
+    user_field: str = "user_id"
+    """RecBole's ``USER_ID_FIELD``."""
+    item_field: str = "item_id"
+    """RecBole's ``ITEM_ID_FIELD``."""
+    time_field: str | None = "timestamp"
+    """RecBole's ``TIME_FIELD``; null where there is none (then say ``order: file``)."""
+    rating_field: str = "rating"
+    """RecBole's ``RATING_FIELD``, read only with ``min_rating``."""
+    min_rating: float | None = None
+    """Rows with a lower rating are no interaction; null keeps them all."""
+    core: NonNegativeInt = 5
+    """Users and items with fewer interactions are removed until none is left; 0 or 1 keeps all."""
+    order: Order = "time"
+    """Whether a user's items are ordered by time, equal times as they stand, or stand in order in the file."""
+    title_field: str | None = None
+    """Field of ``.item`` with the title; null: title, movie_title, item_name, product_title or name."""
+    text_fields: tuple[str, ...] | None = None
+    """Fields of ``.item`` of which a text consists, in this order; null: the title, then every ``token_seq`` and the
+    attributes, as the file has them."""
+    attribute_fields: tuple[str, ...] | None = None
+    """Fields that are lists of categories and the like; null: class, genre(s), category, categories, tags, brand."""
+    picture_field: str | None = None
+    """Field with the path of a picture inside the folder; null: image or picture, else ``images/<item>.jpg``."""
+    seq_separator: str | None = None
+    """What stands between the parts of a list; null: commas if the field has any, else blanks (RecBole's own)."""
+    broken_rows: Literal["error", "skip"] = "error"
+    """Whether a row that cannot be read, or repeats an item, is an error or is skipped and counted."""
+
+    def load(self, data: Path | None) -> Dataset:
+        """Read the files; see :meth:`DatasetSource.load`."""
+        path = self._interactions(find(data, self.folder))
+        fingerprint = Fingerprint(self.block())
+        skip = self.broken_rows == "skip"
+        file = TableFile(path, _LAYOUT)
+        column_of = _columns(file)
+        wanted = [self.user_field, self.item_field]
+        wanted += [self.rating_field] if self.min_rating is not None else []
+        require_columns(f"{path}:1", column_of, wanted)
+        if self.time_field is not None and self.time_field not in column_of:
+            raise DataError(
+                f"{path}:1: no column {self.time_field}; found {', '.join(column_of)}; name yours in "
+                "time_field:, or say time_field: null and order: file to take the lines as they stand"
+            )
+        interactions = read_interactions(
+            file,
+            InteractionColumns(
+                column_of[self.user_field],
+                column_of[self.item_field],
+                None if self.time_field is None else column_of[self.time_field],
+                column_of.get(self.rating_field),
+            ),
+            min_rating=self.min_rating,
+            skip=skip,
+        )
+        fingerprint.add_file(path)
+        ordered = order_histories(interactions.table, path=path, core=self.core, order=self.order)
+        notes = [*ordered.notes, *interactions.notes]
+        told, fields = {}, ItemColumns()
+        items_path = path.with_name(f"{path.name.removesuffix('.inter')}.item")
+        if items_path.is_file():
+            file = TableFile(items_path, _LAYOUT)
+            column_of = _columns(file)
+            fields = self._fields(column_of)
+            require_columns(f"{items_path}:1", column_of, [self.item_field, *fields.names])
+            lists = [name for name in (*fields.attributes, fields.picture) if name is not None]
+            told, num_skipped = read_items(
+                file,
+                column_of[self.item_field],
+                {name: column_of[name] for name in fields.names},
+                {name: self.seq_separator if column_of[name].endswith("_seq") else "\t" for name in lists},
+                ordered.item_keys,
+                skip=skip,
+            )
+            fingerprint.add_file(items_path)
+            notes += (
+                [f"{num_skipped:,} broken or repeated rows of {items_path.name} were skipped"] if num_skipped else []
+            )
+        catalog, missing = catalog_of(ordered.item_keys, told, fields, path.parent, fingerprint)
+        times = None if ordered.times is None else ordered.times // interactions.ticks_per_second
+        return Dataset(
+            name=path.name.removesuffix(".inter"),
+            catalog=catalog,
+            user_keys=ordered.user_keys,
+            histories=ordered.histories,
+            fingerprint=fingerprint.hexdigest(),
+            notes=(*notes, *missing),
+            order=ordered.order,
+            times=times,
+        )
+
+    def _interactions(self, folder: Path) -> Path:
+        """The path of ``.inter``."""
+        source = "RecSysDatasets publishes data sets in this format, or its scripts make them"
+        if self.name is not None:
+            path = folder / f"{self.name}.inter"
+            if not path.is_file():
+                raise DataError(f"{path}: missing file: who had which item when; {source}; put it there")
+            return path
+        found = sorted(folder.glob("*.inter"))
+        if not found:
+            raise DataError(f"{folder}: no file <name>.inter: who had which item when; {source}; put it there")
+        if len(found) > 1:
+            names = ", ".join(path.name.removesuffix(".inter") for path in found)
+            raise DataError(f"{folder}: there are several data sets; say name: one of {names}")
+        return found[0]
+
+    def _fields(self, column_of: dict[str, str]) -> ItemColumns:
+        """Which field of ``.item`` is what, where the recipe does not say."""
+        texts = [name for name, column in column_of.items() if column.rpartition(":")[2] in _TEXT_TYPES]
+        title = self.title_field or next((name for name in _TITLES if name in texts), None)
+        picture = self.picture_field or next((name for name in _PICTURES if name in texts), None)
+        attributes = self.attribute_fields
+        if attributes is None:
+            attributes = tuple(name for name in texts if name in _LISTS)
+        told = self.text_fields
+        if told is None:
+            rest = [name for name in texts if column_of[name].endswith(":token_seq") or name in attributes]
+            others = [name for name in rest if name not in (title, picture, self.item_field)]
+            told = tuple(others if title is None else [title, *others])
+        return ItemColumns(title, told, attributes, picture)
+
+
+def _columns(file: TableFile) -> dict[str, str]:
+    """The column of each field: the header line says ``field:type``."""
+    columns = {column.rpartition(":")[0]: column for column in file.columns}
+    if "" in columns:
+        raise DataError(
+            f"{file.path}:1: {columns['']!r} has no type; expected a header line of field:type with tabs between, such "
+            "as 'user_id:token<TAB>item_id:token'"
+        )
+    return columns

@@ -1,0 +1,139 @@
+"""A user's own tables, CSV, TSV or Parquet: interactions and, if there is one, a table of items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, NonNegativeInt, model_validator
+
+from genrec.datasets._csv import Layout
+from genrec.datasets._fingerprint import Fingerprint
+from genrec.datasets._folder import RelativePath, find, require
+from genrec.datasets._interaction_tables import InteractionColumns, read_interactions
+from genrec.datasets._interactions import Order, order_histories
+from genrec.datasets._item_tables import ItemColumns, catalog_of, read_items
+from genrec.datasets._table_files import TableFile
+from genrec.families import DatasetSource, datasets
+from genrec.types import Dataset
+
+_SEPARATORS = {".tsv": "\t", ".tab": "\t"}
+"""By ending; all others are taken to have commas."""
+_LISTS = "|"
+"""What stands between the parts of a list in a CSV or TSV file."""
+
+
+def _one_character(separator: str) -> str:
+    if len(set(separator)) != 1 or separator in ('"', "\n", "\r"):
+        raise ValueError(f"{separator!r} cannot stand between fields; expected one character, any number of times")
+    return separator
+
+
+@datasets.register("table")
+class Table(DatasetSource):
+    """Your own tables, with a map of their columns: a row an interaction, and a row an item.
+
+    Files are read as CSV, TSV (``.tsv``, ``.tab``) or Parquet (``.parquet``, ``.pq``) by their ending, and only the
+    columns that are named. Lists are Parquet lists, or texts with ``|`` between the parts.
+    """
+
+    folder: RelativePath = "my-shop"
+    """Folder inside ``--data`` that holds the files."""
+    interactions: RelativePath = "interactions.csv"
+    """The table with a row for each time that a user had an item."""
+    user: str = "user"
+    """Its column with the user's key, any text or whole number."""
+    item: str = "item"
+    """Its column with the item's key."""
+    time: str | None = "time"
+    """Its column with the time: seconds since 1970 (milliseconds, microseconds and nanoseconds are told by their size),
+    or ISO 8601, UTC where there is no zone; null where there is none (then say ``order: file``)."""
+    time_format: str | None = None
+    """How times are written where they are neither, in the signs of ``strftime``: ``%d.%m.%Y %H:%M``."""
+    rating: str | None = None
+    """Its column with the rating, read only with ``min_rating``."""
+    min_rating: float | None = None
+    """Rows with a lower rating are no interaction; null keeps them all."""
+    core: NonNegativeInt = 5
+    """Users and items with fewer interactions are removed until none is left; 0 or 1 keeps all."""
+    order: Order = "time"
+    """Whether a user's items are ordered by ``time``, equal times as they stand, or stand in order in the file."""
+    items: RelativePath | None = None
+    """The table with a row for each item; null where there is none."""
+    key: str | None = None
+    """Its column with the item's key; null: it is called as in the interactions."""
+    title: str | None = None
+    """Its column with a short name to show."""
+    text_fields: tuple[str, ...] | None = None
+    """Its columns of which an item's text consists, in this order; null: title and attributes."""
+    attributes: tuple[str, ...] = ()
+    """Its columns with categories, brand, tags; values may be lists."""
+    picture: str | None = None
+    """Its column with the path of a picture inside the folder, or a list of them; null: ``images/<key>.jpg``."""
+    separator: Annotated[str, AfterValidator(_one_character)] | None = None
+    """What stands between the fields of a row; null: a tab in TSV, a comma otherwise."""
+    broken_rows: Literal["error", "skip"] = "error"
+    """Whether a row that cannot be read, or repeats an item's key, is an error or is skipped and counted."""
+
+    @model_validator(mode="after")
+    def _columns_belong_to_a_table(self) -> Table:
+        told = [name for name in ("key", "title", "text_fields", "attributes", "picture") if getattr(self, name)]
+        if self.items is None and told:
+            raise ValueError(f"{told[0]} is a column of the table of items; say items: FILE")
+        if self.items is not None and told in ([], ["key"]):
+            raise ValueError(f"nothing of {self.items} is named; say title:, text_fields:, attributes: or picture:")
+        if self.min_rating is not None and self.rating is None:
+            raise ValueError("min_rating needs the column that has the rating; say rating: COLUMN")
+        if self.time is None and self.order == "time":
+            raise ValueError("without a time the file's order is all there is; say order: file")
+        return self
+
+    def load(self, data: Path | None) -> Dataset:
+        """Read the files; see :meth:`DatasetSource.load`."""
+        folder = find(data, self.folder)
+        fingerprint = Fingerprint(self.block())
+        skip = self.broken_rows == "skip"
+        what = f"a row an interaction, columns {', '.join(filter(None, (self.user, self.item, self.time)))}"
+        file = self._file(folder, self.interactions, what, "name yours in interactions:")
+        columns = InteractionColumns(self.user, self.item, self.time, self.rating)
+        interactions = read_interactions(
+            file, columns, min_rating=self.min_rating, time_format=self.time_format, skip=skip
+        )
+        fingerprint.add_file(file.path)
+        ordered = order_histories(interactions.table, path=file.path, core=self.core, order=self.order)
+        notes = [*ordered.notes, *interactions.notes]
+        told, fields = {}, ItemColumns()
+        if self.items is not None:
+            file = self._file(folder, self.items, "a row an item", "name yours in items:, or say items: null")
+            texts = self.text_fields
+            if texts is None:
+                texts = tuple(name for name in (self.title, *self.attributes) if name is not None)
+            fields = ItemColumns(self.title, texts, self.attributes, self.picture)
+            lists = [*self.attributes, *filter(None, [self.picture])]
+            told, num_skipped = read_items(
+                file,
+                self.key or self.item,
+                {name: name for name in fields.names},
+                dict.fromkeys(lists, _LISTS),
+                ordered.item_keys,
+                skip=skip,
+            )
+            fingerprint.add_file(file.path)
+            notes += [f"{num_skipped:,} broken or repeated rows of {self.items} were skipped"] if num_skipped else []
+        catalog, missing = catalog_of(ordered.item_keys, told, fields, folder, fingerprint)
+        times = None if ordered.times is None else ordered.times // interactions.ticks_per_second
+        return Dataset(
+            name=folder.resolve().name,
+            catalog=catalog,
+            user_keys=ordered.user_keys,
+            histories=ordered.histories,
+            fingerprint=fingerprint.hexdigest(),
+            notes=(*notes, *missing),
+            order=ordered.order,
+            times=times,
+        )
+
+    def _file(self, folder: Path, name: str, what: str, source: str) -> TableFile:
+        path = require(folder, name, what, source)
+        separator = self.separator or _SEPARATORS.get(path.suffix.lower(), ",")
+        return TableFile(path, Layout(separator, quoted=len(separator) == 1))

@@ -1,0 +1,266 @@
+"""One's own tables: three formats, columns by name, times however they are written, mistakes told by line or row."""
+
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+import table_files
+from PIL import Image
+from pydantic import ValidationError
+
+from genrec.datasets.table import Table
+from genrec.errors import DataError
+
+ROWS = [("b", "x", 7), ("a", "y", 9), ("a", "z", 9), ("a", "x", 2), ("b", "y", 8)]
+TOLD = {"title": "title", "attributes": ("tags",)}
+WRITERS = {
+    ".csv": table_files.write_table_csv,
+    ".tsv": table_files.write_table_tsv,
+    ".parquet": table_files.write_table_parquet,
+}
+
+
+def write(folder, text, name="interactions.csv"):
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+def load(data, **fields):
+    return Table(**{"core": 0, **fields}).load(data)
+
+
+def error_of(data, **fields):
+    with pytest.raises(DataError) as caught:
+        load(data, **fields)
+    return str(caught.value)
+
+
+def keys_of(dataset):
+    histories = [dataset.histories[user].tolist() for user in range(len(dataset.histories))]
+    return {
+        user: [dataset.catalog.keys[item] for item in items]
+        for user, items in zip(dataset.user_keys, histories, strict=True)
+    }
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_every_format_tells_the_same(tmp_path, ending):
+    rows = [(user, item, 1_500_000_000 + time) for user, item, time in ROWS]
+    WRITERS[ending](tmp_path, rows)
+    fields = {"interactions": f"interactions{ending}", "items": f"items{ending}", **TOLD}
+    dataset = load(tmp_path, **fields)
+    assert keys_of(dataset) == {"a": ["x", "y", "z"], "b": ["x", "y"]}
+    assert (dataset.times - 1_500_000_000).tolist() == [2, 9, 9, 7, 8]
+    assert [name.replace(",", "") for name in dataset.catalog.titles] == ["Thing x", "Thing y", "Thing z"]
+    assert dataset.catalog.texts[0] == f"{dataset.catalog.titles[0]}\nTags: a, b"
+    assert dataset.catalog.attributes == (("a", "b"),) * 3
+    assert keys_of(load(tmp_path, **fields, core=2)) == {"a": ["x", "y"], "b": ["x", "y"]}
+    assert keys_of(load(tmp_path, **fields, order="file")) == {"a": ["y", "z", "x"], "b": ["x", "y"]}
+    assert load(tmp_path, **fields).fingerprint == dataset.fingerprint
+    WRITERS[ending](tmp_path, rows[:-1])
+    assert load(tmp_path, **fields).fingerprint != dataset.fingerprint
+
+
+def test_columns_have_the_names_that_the_recipe_gives(tmp_path):
+    write(tmp_path, 'when;who;what;stars;note\n2;u;10;5;\n1;u;9;2;"a;b"\n3;u;2;4;\n')
+    write(tmp_path, "id;name;brand;kind\n10;Desk;Holm;Oak|Office\n2;Lamp;;\n", "goods.csv")
+    fields = {"user": "who", "item": "what", "time": "when", "separator": ";", "items": "goods.csv", "key": "id"}
+    dataset = load(tmp_path, **fields, title="name", attributes=("brand", "kind"), rating="stars", min_rating=3)
+    assert keys_of(dataset) == {"u": ["10", "2"]}
+    assert dataset.catalog.keys == ("2", "10")
+    assert dataset.catalog.titles == ("Lamp", "Desk")
+    assert dataset.catalog.texts == ("Lamp", "Desk\nBrand: Holm\nKind: Oak, Office")
+    assert dataset.catalog.attributes == ((), ("Holm", "Oak", "Office"))
+    assert load(tmp_path, **fields, text_fields=("kind", "name")).catalog.texts[-1] == "Kind: Oak|Office\nName: Desk"
+    assert load(tmp_path, **fields, title="name").notes[-1] == "nothing is told of 1 of 3 items: their text is empty"
+    assert error_of(tmp_path, **fields, title="name", rating="stars", min_rating=6) == (
+        f"{tmp_path / 'interactions.csv'}: no stars is 6.0 or more; lower min_rating"
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "fields"),
+    [
+        (("1577836800", "1577836801"), {}),
+        (("1577836800000", "1577836801000"), {}),
+        (("2020-01-01", "2020-01-01T00:00:01"), {}),
+        (("2020-01-01 00:00:00.000", "2020-01-01 01:00:01+01:00"), {}),
+        (("01.01.2020 00:00:00", "01.01.2020 00:00:01"), {"time_format": "%d.%m.%Y %H:%M:%S"}),
+    ],
+)
+def test_times_are_read_however_they_are_written(tmp_path, times, fields):
+    first, second = times
+    dataset = load(write(tmp_path, f"user,item,time\nu,y,{second}\nu,x,{first}\n"), **fields)
+    assert (keys_of(dataset), dataset.times.tolist()) == ({"u": ["x", "y"]}, [1577836800, 1577836801])
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [datetime(2020, 1, 2, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)],
+        [datetime(2020, 1, 2), datetime(2020, 1, 1)],
+        [date(2020, 1, 2), date(2020, 1, 1)],
+        [1577923200.0, 1577836800.0],
+        [1577923200000, 1577836800000],
+        ["2020-01-02", "2020-01-01"],
+    ],
+)
+def test_parquet_has_times_and_keys_of_every_type(tmp_path, times):
+    table = pl.DataFrame({"user": ["u", "u"], "item": [10, 9], "time": times})
+    for item, user in ((pl.Int32, pl.String), (pl.Float64, pl.Categorical), (pl.String, pl.Categorical)):
+        table.with_columns(pl.col("item").cast(item), pl.col("user").cast(user)).write_parquet(tmp_path / "a.pq")
+        dataset = load(tmp_path, interactions="a.pq")
+        assert (keys_of(dataset), dataset.times.tolist()) == ({"u": ["9", "10"]}, [1577836800, 1577923200])
+
+
+def test_pictures_are_named_several_an_item_or_lie_in_images(tmp_path):
+    write(tmp_path, "user,item,time\nu,x,1\nu,y,2\n")
+    write(tmp_path, "item,photo\nx,a.png|gone.png|b.png\ny,\n", "items.csv")
+    (tmp_path / "images").mkdir()
+    for name, colour in (("a.png", "red"), ("b.png", "blue"), ("images/y.jpg", "red")):
+        Image.new("RGB", (2, 2), colour).save(tmp_path / name)
+    dataset = load(tmp_path, items="items.csv", picture="photo")
+    assert dataset.catalog.pictures.counts_I.tolist() == [2, 0]
+    assert dataset.catalog.pictures.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
+    assert dataset.notes == ("1 of 3 pictures that are named are not there",)
+    pl.DataFrame({"item": ["x"], "photo": [["b.png", "a.png"]]}).write_parquet(tmp_path / "items.parquet")
+    dataset = load(tmp_path, items="items.parquet", picture="photo")
+    assert dataset.catalog.pictures.open(0).getpixel((0, 0)) == (0, 0, 255)
+    assert load(tmp_path).catalog.pictures.counts_I.tolist() == [0, 1]
+    write(tmp_path, "item,photo\nx,../a.png\n", "items.csv")
+    assert error_of(tmp_path, items="items.csv", picture="photo") == (
+        f"{tmp_path}: picture '../a.png' lies outside; expected a path inside this folder"
+    )
+
+
+def test_broken_rows_are_skipped_and_counted(tmp_path):
+    rows = ["u,x,1", ",x,2", "u,y,soon", "u,y", "", "u,y,3,4", '"u",y,5', '"",y,5']
+    write(tmp_path, "user,item,time\n" + "\n".join(rows) + "\n")
+    write(tmp_path, "item,title\nx,One\nx,Two\n", "items.csv")
+    dataset = load(tmp_path, broken_rows="skip", items="items.csv", title="title")
+    assert keys_of(dataset) == {"u": ["x", "y"]}
+    assert dataset.catalog.titles == ("One", "")
+    assert dataset.notes == (
+        "5 broken rows of interactions.csv were skipped",
+        "1 broken or repeated rows of items.csv were skipped",
+        "items with each text field: title 50 %",
+        "nothing is told of 1 of 2 items: their text is empty",
+    )
+
+
+def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"user": ["u", None, "u"], "item": ["x", "y", ""], "time": [1, 2, 3]}).write_parquet(path)
+    fields = {"interactions": path.name}
+    assert error_of(tmp_path, **fields) == f"{path}: row 2: user is empty or of the wrong kind"
+    dataset = load(tmp_path, **fields, broken_rows="skip")
+    assert keys_of(dataset) == {"u": ["x"]}
+    assert dataset.notes[0] == "2 broken rows of a.parquet were skipped"
+    pl.DataFrame({"user": ["u", "v"], "item": ["x", "y"], "time": ["2020-01-01", "later"]}).write_parquet(path)
+    assert error_of(tmp_path, **fields).startswith(f"{path}: row 2: time is 'later', expected a Unix time or an ISO")
+    pl.DataFrame({"user": [1.5], "item": ["x"], "time": [1]}).write_parquet(path)
+    assert error_of(tmp_path, **fields) == f"{path}: user is of type Float64, expected text or whole numbers"
+    pl.DataFrame({"user": [1], "item": ["x"]}).write_parquet(path)
+    assert error_of(tmp_path, **fields) == f"{path}: no column time; found user, item"
+    pl.DataFrame({"user": [], "item": [], "time": []}).write_parquet(path)
+    assert error_of(tmp_path, **fields) == f"{path}: there are no rows"
+    path.write_bytes(b"user,item,time\n")
+    assert error_of(tmp_path, **fields).startswith(f"{path}: not a Parquet file that can be read (")
+    write(tmp_path, "user,item,time\nu,x,1\n")
+    pl.DataFrame({"item": ["x", "x"]}).write_parquet(tmp_path / "items.parquet")
+    assert error_of(tmp_path, items="items.parquet", text_fields=("item",)) == (
+        f"{tmp_path / 'items.parquet'}: row 2: item 'x' was on an earlier row; every item has one row"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "1: the file is empty; expected a header line"),
+        ("user,item,time\n", "2: there is nothing below the header line"),
+        ("user_id,Item,time\n1,2,3\n", "1: no column user, item; found user_id, Item, time; did you mean "
+         "user_id, Item?"),
+        ("user;item;time\n1;2;3\n", "1: no column user, item, time; found user;item;time"),
+        ("user,item,time\nu,x,1\n\n,y,2\n", "4: user is empty"),
+        ('user,item,time\nu,"x\ny",1\nu,"",2\n', "4: item is empty"),
+        ("user,item,time\nu,x,1\nu,y\n", "3: 2 fields, the header line has 3"),
+        ("user,item,time\nu,x,1\nu,y,2,3\n", "3: 4 fields, the header line has 3"),
+        ("user,item,time\nu,x,1\nu,y,soon\n", "3: time is 'soon', expected a Unix time or an ISO 8601 time such as "
+         "2024-05-31T18:30:00Z"),
+        ("user,item,time\nu,x,2020-01-01\nu,y,2020-13-01\n", "3: time is '2020-13-01', expected a Unix time or an ISO "
+         "8601 time such as 2024-05-31T18:30:00Z"),
+        ('user,item,time\nu,x,1\n"u,y,2\nu,z,3\n', "3: 1 fields, the header line has 3"),
+        (b"user,item,time\nu,x,1\nu,\xe9,2\n", "3: not UTF-8: byte 0xe9; save the file as UTF-8 and run again"),
+        (b"us\xe9r,item,time\nu,x,1\n", "1: not UTF-8: byte 0xe9; save the file as UTF-8 and run again"),
+    ],
+)  # fmt: skip
+def test_broken_interactions_are_told_by_line(tmp_path, text, message):
+    assert error_of(write(tmp_path, text)) == f"{tmp_path / 'interactions.csv'}:{message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("item,title\nx,One\n\nx,Two\n", "4: item 'x' was on an earlier row; every item has one row"),
+        ("item,title\nx\n", "2: 1 fields, the header line has 2"),
+        ("item,titel\nx,One\n", "1: no column title; found item, titel; did you mean titel?"),
+        ("item,title\n,One\n", "2: item is empty"),
+    ],
+)
+def test_broken_items_are_told_by_line(tmp_path, text, message):
+    write(write(tmp_path, "user,item,time\nu,x,1\n"), text, "items.csv")
+    assert error_of(tmp_path, items="items.csv", title="title") == f"{tmp_path / 'items.csv'}:{message}"
+
+
+def test_missing_files_say_what_to_put_there(tmp_path):
+    end = "and put it there (or point --data elsewhere)"
+    assert error_of(tmp_path) == (
+        f"{tmp_path / 'interactions.csv'}: missing file: a row an interaction, columns user, item, time; name yours in "
+        f"interactions:, {end}"
+    )
+    write(tmp_path, "user,item,time\nu,x,1\n")
+    assert error_of(tmp_path, items="items.csv", title="title") == (
+        f"{tmp_path / 'items.csv'}: missing file: a row an item; name yours in items:, or say items: null, {end}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"title": "title"}, "title is a column of the table of items; say items: FILE"),
+        ({"items": "items.csv"}, "nothing of items.csv is named; say title:, text_fields:, attributes: or picture:"),
+        ({"min_rating": 3}, "min_rating needs the column that has the rating; say rating: COLUMN"),
+        ({"time": None}, "without a time the file's order is all there is; say order: file"),
+        ({"separator": ", "}, "', ' cannot stand between fields; expected one character, any number of times"),
+        ({"interactions": "../a.csv"}, "'../a.csv' is absolute or contains '..'"),
+    ],
+)
+def test_a_block_that_cannot_be_meant_is_refused(fields, message):
+    with pytest.raises(ValidationError) as caught:
+        Table(**fields)
+    assert message in str(caught.value)
+
+
+def test_a_time_format_that_fits_nothing_is_told(tmp_path):
+    write(tmp_path, "user,item,time\nu,x,01.02.2020\n")
+    assert error_of(tmp_path, time_format="%Y/%m/%d") == (
+        f"{tmp_path / 'interactions.csv'}:2: time is '01.02.2020', expected %Y/%m/%d"
+    )
+
+
+def test_without_times_the_file_decides(tmp_path):
+    dataset = load(write(tmp_path, "user,item\nu,y\nu,x\n"), time=None, order="file")
+    assert (keys_of(dataset), dataset.times) == ({"u": ["y", "x"]}, None)
+    assert dataset.order == "as the source has it"
+
+
+def test_byte_order_mark_windows_lines_and_repeated_names_do_no_harm(tmp_path):
+    dataset = load(write(tmp_path, b'\xef\xbb\xbfuser,item,time,x,x\r\nu,y,2,,\r\n\r\nu,"x",1,,7\r\n'))
+    assert keys_of(dataset) == {"u": ["x", "y"]}
+
+
+@pytest.mark.parametrize("separator", ["::", "|"])
+def test_separators_are_the_users_own(tmp_path, separator):
+    lines = ["user,item,time", "u,y,2", "u,x,1"]
+    write(tmp_path, "".join(f"{line.replace(',', separator)}\n" for line in lines))
+    assert keys_of(load(tmp_path, separator=separator)) == {"u": ["x", "y"]}
