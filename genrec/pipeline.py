@@ -20,6 +20,7 @@ import torch
 from genrec.absent_items import AbsentItems, like_nearest, with_own_branch
 from genrec.devices import chosen_device
 from genrec.errors import DataError
+from genrec.evaluation.audit import Audit, audit
 from genrec.evaluation.metrics import mean_ndcg
 from genrec.evaluation.report import Epoch, Kind, Protocol, Report, evaluate, paired_tests
 from genrec.families import Merge, Tokenizer
@@ -65,6 +66,8 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
         if not len(dataset.valid):
             raise DataError(f"{dataset.name}: no user has three items or more, so nobody can be asked")
         folder.write_catalog(dataset.catalog)
+        audited = audit(dataset)
+        folder.write_json("audit.json", audited.to_dict())
     vectors, vectors_keys = _vectors(recipe, dataset, stages, folder, seconds)
     streams, keys = _codes(recipe, dataset, vectors, vectors_keys, stages, folder, seconds)
     model = _untrained(recipe, streams, dataset.num_items).to(chosen_device())
@@ -137,7 +140,7 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
         curve=[Epoch(e.epoch, e.losses, e.validation, e.seconds, e.learning_rate) for e in log.epochs],
         stage_seconds=seconds,
         parameters=_parameters(model),
-        notes=_notes(recipe, dataset, vectors, streams, log, model),
+        notes=_notes(recipe, audited, vectors, streams, log, model),
     )
     report.write(folder.path)
     folder.finish({"model": model_key, "stages": stages.log, "seconds": round(sum(seconds.values()), 1)})
@@ -315,10 +318,10 @@ def _rankings(
             rankings[f"stream: {name}"] = "stream", Single(stream=name).merge(found, top_n=top_n)
     for baseline in recipe.baselines:
         with _timed(seconds, f"baseline {baseline.type_name}"):
-            fitted = baseline.fit(
+            yardstick = baseline.fit(
                 dataset.catalog, dataset.train, seed=derive(recipe.seed, "baseline", baseline.type_name)
             )
-            ranking = fitted.rank(
+            ranking = yardstick.rank(
                 dataset.test.histories, top_n=top_n, exclude_seen=recipe.evaluation.seen_items == "filter"
             )
         rankings[baseline.type_name] = "baseline", ranking
@@ -336,13 +339,14 @@ def _parameters(model: Retriever) -> dict[str, int]:
 
 def _notes(
     recipe: Recipe,
-    dataset: Dataset,
+    audited: Audit,
     vectors: Mapping[str, ItemVectors],
     streams: Mapping[str, StreamContext],
     log: TrainingLog,
     model: Retriever,
 ) -> tuple[str, ...]:
-    notes = [f"data: {note}" for note in dataset.notes]
+    notes = [f"data: {note}" for note in audited.notes]
+    notes += [f"audit: {line}" for line in audited.lines()]
     for name, context in streams.items():
         notes += [f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes)]
         notes += [f"stream {name}: {note}" for note in _absent(recipe.streams[name], vectors[name], context)]
@@ -360,7 +364,8 @@ def _absent(stream: Stream, vectors: ItemVectors, context: StreamContext) -> Ite
     """How many items the encoder could not read, and what became of them."""
     num_items, ids = len(vectors.present_I), context.ids
     if near := int((context.vectors.present_I & ~vectors.present_I).sum()):
-        yield f"{near:,} of {num_items:,} items have nothing to encode and are coded as the nearest in {stream.nearest_in}"
+        guide = stream.nearest_in
+        yield f"{near:,} of {num_items:,} items have nothing to encode and are coded as the nearest in {guide}"
     if apart := int((~context.vectors.present_I & ids.present_I).sum()):
         yield f"{apart:,} of {num_items:,} items have nothing to encode and have codes in a branch of their own"
     if absent := int((~ids.present_I).sum()):

@@ -1,0 +1,257 @@
+"""``genrec data``: which published data sets there are, how to get one, and whether results on it will be true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genrec.cli._options import AsJson, Data, Overrides
+
+if TYPE_CHECKING:
+    from genrec.datasets._sources import Source
+    from genrec.evaluation.audit import Audit
+    from genrec.families import DatasetSource
+
+app = typer.Typer(no_args_is_help=True, help="Find, fetch and audit data sets.")
+
+_Named = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME_OR_RECIPE",
+        help="A name of 'data list', a recipe, or a folder under --data.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("list")
+def list_sources(
+    word: Annotated[
+        str | None, typer.Argument(help="Only names with this in them, e.g. ml- or 2018.", show_default=False)
+    ] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the published data sets that genrec reads: size, licence, and whether they are found under --data."""
+    from genrec.cli._output import print_json, print_table
+    from genrec.datasets._sources import sources
+
+    found = [source for source in sources().values() if word is None or word in source.name]
+    if as_json:
+        print_json([_as_dict(source, data) for source in found])
+        return
+    rows = [
+        (
+            source.name,
+            source.what,
+            *(f"{count:,}" if count else "?" for count in (source.users, source.items, source.interactions)),
+            source.block["type"],
+            _size(source.size),
+            _where(source, data),
+        )
+        for source in found
+    ]
+    columns = ("name", "what", "users", "items", "interactions", "format", "size", "found")
+    print_table("published data sets", columns, rows)
+    print_table("licences", ("of", "licence"), _grouped([(source.name, source.terms) for source in found]))
+    if notes := [(source.name, source.note) for source in found if source.note]:
+        print_table("to know", ("of", "what"), _grouped(notes))
+
+
+@app.command("fetch")
+def fetch_source(
+    name: Annotated[str, typer.Argument(help="A name of 'data list'.", show_default=False)],
+    data: Data = None,
+    is_agreed: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
+) -> None:
+    """Download a data set, check and unpack it; a download that broke off goes on where it was."""
+    from genrec.datasets._download import fetch, remote_size
+    from genrec.datasets._sources import sources
+    from genrec.errors import DataError
+    from genrec.recipe.problems import did_you_mean
+
+    source = sources().get(name)
+    if source is None:
+        raise DataError(
+            f"no published data set is called {name!r}{did_you_mean(name, list(sources()))}; "
+            "'genrec data list' shows their names"
+        )
+    data = _required(data)
+    folder = data / source.folder
+    if source.is_found(data) and not any((folder / file.name).is_file() for file in source.missing(data)):
+        print(f"{folder}: already there; to fetch it anew, move it away")
+        return
+    downloads = [
+        (file, remote_size(source, file, data))
+        for file in source.missing(data)
+        if file.url and not (folder / file.name).is_file()
+    ]
+    print(f"{source.name}: {source.what}\nlicence: {source.terms}\nsee:     {source.page}")
+    for file, size in downloads:
+        print(f"from:    {file.url} ({_size(size)}, {file.checksum or 'no checksum published'})")
+    print(f"to:      {folder}")
+    if source.note:
+        print(f"note:    {source.note}")
+    if downloads and not is_agreed:
+        typer.confirm("Download it under these terms?", abort=True)
+    for line in fetch(source, data):
+        print(line)
+    print(f"{folder}: ready; next: genrec data audit {source.name} --data {data}")
+
+
+@app.command("audit")
+def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say what is in a data set, and what in it would make results untrue: order, ties, repeats, leaks, duplicates."""
+    from genrec.cli._output import print_json
+    from genrec.evaluation.audit import audit
+
+    dataset, data = _resolved(name, data, overrides)
+    found = audit(dataset.load(data))
+    if as_json:
+        print_json({"block": dataset.block(), **found.to_dict()})
+    else:
+        _print_audit(found)
+
+
+@app.command("pictures")
+def list_pictures(name: _Named, data: Data = None, overrides: Overrides = None) -> None:
+    """Print the addresses of the items' pictures, a line 'key<TAB>url' each, for a downloader of your choice."""
+    from genrec.errors import DataError
+
+    dataset, data = _resolved(name, data, overrides)
+    addresses = getattr(dataset, "picture_urls", None)
+    if addresses is None:
+        raise DataError(
+            f"{name}: the data set {dataset.type_name!r} knows no addresses of pictures, only files beside the data; "
+            "expected one whose metadata has them, such as amazon_reviews"
+        )
+    for key, url in addresses(data):
+        print(f"{key}\t{url}")
+
+
+def _resolved(name: str, data: Path | None, overrides: list[str] | None) -> tuple[DatasetSource, Path | None]:
+    """The dataset that a name, a recipe or a folder stands for, and the folder of all data."""
+    from genrec.cli._plugins import find_plugins
+    from genrec.datasets._sources import recognize, sources
+    from genrec.errors import DataError
+    from genrec.recipe import load_recipe
+    from genrec.recipe.problems import did_you_mean
+
+    path = Path(name)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return load_recipe(path, overrides or ()).dataset, data
+    find_plugins()
+    source = sources().get(name)
+    if source is not None and data is not None and not source.is_found(data):
+        raise DataError(
+            f"{data / source.folder}: {name} is not there; get it with 'genrec data fetch {name} --data {data}'"
+        )
+    inside = path if path.is_dir() and (data is None or not (data / name).is_dir()) else _required(data) / name
+    found = recognize(inside)
+    if source is not None:
+        without_items = {"items_file": None} if found and "items_file" in found else {}
+        return _built(name, {**source.block, **without_items}, overrides), data
+    if found is not None:
+        return _built(name, {**found, "folder": inside.name}, overrides), inside.parent
+    known = [*sources(), *(place.name for place in inside.parent.glob("*") if place.is_dir())]
+    if not inside.is_dir():
+        raise DataError(
+            f"{name!r} is no name of 'genrec data list', no recipe and no folder under {inside.parent}"
+            f"{did_you_mean(name, known)}"
+        )
+    raise DataError(
+        f"{inside}: no format is recognized by its files; expected sequences.txt, ratings.csv with movies.csv (or "
+        "ratings.dat, u.data), yelp_academic_dataset_review.json, <name>.inter or meta_<category>.json.gz; for a table "
+        "write a recipe and audit that"
+    )
+
+
+def _built(name: str, block: dict[str, Any], overrides: list[str] | None) -> DatasetSource:
+    """A block that no recipe holds, changed by ``--set dataset.key=value`` as if one did."""
+    from genrec.families import DatasetSource
+    from genrec.recipe import InvalidRecipeError
+    from genrec.recipe.blocks import Assembly
+    from genrec.recipe.overrides import apply
+    from genrec.recipe.source import Source
+
+    source = Source(name, {"dataset": block})
+    apply(source, overrides or ())
+    assembly = Assembly(source)
+    dataset = assembly.build(DatasetSource, source.data["dataset"], ("dataset",))
+    if problems := [*source.problems, *assembly.problems]:
+        raise InvalidRecipeError(problems)
+    return dataset
+
+
+def _required(data: Path | None) -> Path:
+    from genrec.errors import DataError
+
+    if data is None:
+        raise DataError("nobody said where data lies; pass --data DIR or set GENREC_DATA=DIR")
+    return data
+
+
+def _as_dict(source: Source, data: Path | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(source), "size": source.size, "found": None if data is None else source.is_found(data)}
+
+
+def _where(source: Source, data: Path | None) -> str:
+    if data is None:
+        return "no --data"
+    return "yes" if source.is_found(data) else "no"
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "not known"
+    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
+def _grouped(named: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Names of which the same is said, in one line."""
+    rows = []
+    for text in dict.fromkeys(text for _, text in named):
+        names = [name for name, said in named if said == text]
+        rows.append((", ".join(names) if len(names) < 5 else f"{names[0]} ... {names[-1]} ({len(names)})", text))
+    return rows
+
+
+def _print_audit(found: Audit) -> None:
+    from genrec.cli._output import print_table
+
+    print_table(found.dataset, ("figure", "value"), _figures(found))
+    rows = [(finding.severity, finding.check, finding.text, finding.advice) for finding in found.findings]
+    print_table("findings", ("severity", "check", "found", "what to do"), rows)
+    if found.notes:
+        print_table("notes of its reader", ("note",), [(note,) for note in found.notes])
+    for line in found.lines():
+        print(line)
+
+
+def _figures(found: Audit) -> list[tuple[str, str]]:
+    figures = found.figures
+    return [
+        ("users", f"{figures.users:,}"),
+        ("of them asked (three items or more)", f"{figures.asked:,}"),
+        ("items", f"{figures.items:,}"),
+        ("interactions", f"{figures.interactions:,}"),
+        ("density", f"{100 * figures.density:.3g} %"),
+        (
+            "length of a history: least, median, mean, most",
+            f"{figures.shortest:,}, {figures.median:g}, {figures.mean:.1f}, {figures.longest:,}",
+        ),
+        ("items with a title", f"{figures.titled:.1%}"),
+        ("items with a text", f"{figures.described:.1%}"),
+        ("items with a picture", f"{figures.pictured:.1%} ({figures.pictures:,} pictures)"),
+        ("items in no training history", f"{figures.untrained_items:,}"),
+        ("validation targets in no training history", f"{figures.untrained_valid:.2%}"),
+        ("test targets in no training history", f"{figures.untrained_test:.2%}"),
+        ("repeated interactions", f"{figures.repeats:,}"),
+        ("test targets in their own history", f"{figures.repeated_test:.1%}"),
+        ("interactions with the most popular 1 % of items", f"{figures.top_percent:.1%}"),
+        ("order of a history", found.order),
+    ]
