@@ -13,7 +13,7 @@ from genrec.files import locate
 _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
 _SUBFOLDERS_LEFT_OUT = ("onnx/*", "openvino/*")
 RANDOM_WEIGHTS_KEY = "genrec_random_weights"
-"""A ``config.json`` in which this is true says that the weights beside it are random."""
+"""A ``config.json`` (or ``open_clip_config.json``) in which this is true says that the weights beside it are random."""
 
 
 def find_folder(model: str) -> Path | None:
@@ -43,15 +43,25 @@ def find_folder(model: str) -> Path | None:
     return None
 
 
-def _in_package(name: str) -> Path:
+def package_folders(name: str) -> list[Path]:
+    """The folders of an installed Python package that carries weights; it is not imported.
+
+    Raises:
+        DataError: it is not installed.
+    """
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     roots = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     if not roots:
         raise DataError(
             f"package:{name}: no Python package of this name is installed; pip install {name.replace('_', '-')}"
         )
+    return roots
+
+
+def _in_package(name: str) -> Path:
+    roots = package_folders(name)
     configs = sorted(config for root in roots for config in root.rglob("config.json"))
-    models = [config.parent for config in configs if "model_type" in _read_json(config)]
+    models = [config.parent for config in configs if "model_type" in read_json(config)]
     if not models:
         raise DataError(f"package:{name}: no folder of {roots[0]} holds a model (a config.json with a model_type)")
     folder = min(models, key=lambda place: (len(place.parts), place.as_posix()))
@@ -91,7 +101,7 @@ def inspect(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: weights are missing or pickled, or the folder wants code of its own.
     """
-    modules = _read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     for module in modules:
         if not str(module.get("type", "")).startswith("sentence_transformers."):
             raise DataError(
@@ -101,7 +111,7 @@ def inspect(folder: Path) -> dict[str, Any]:
     transformer = transformer_folder(folder)
     if not (transformer / "config.json").is_file():
         raise DataError(f"{transformer}: config.json is missing; copy the whole model folder")
-    config = _read_json(transformer / "config.json")
+    config = read_json(transformer / "config.json")
     if "auto_map" in config:
         raise DataError(f"{transformer / 'config.json'}: auto_map asks for code of its own; genrec does not run it")
     _demand_safetensors(transformer)
@@ -139,7 +149,7 @@ def transformer_folder(folder: Path) -> Path:
     """Where in a model's folder its transformer is."""
     if not (folder / "modules.json").is_file():
         return folder
-    return folder / _read_json(folder / "modules.json")[0].get("path", "")
+    return folder / read_json(folder / "modules.json")[0].get("path", "")
 
 
 def _demand_safetensors(folder: Path) -> None:
@@ -156,7 +166,12 @@ def _demand_safetensors(folder: Path) -> None:
     raise DataError(f"{folder}: the weights are missing; expected model.safetensors (pickled .bin files are not used)")
 
 
-def _read_json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: it cannot be read as such.
+    """
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

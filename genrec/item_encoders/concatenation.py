@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,15 +29,31 @@ class Concatenation(ItemEncoder):
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), "encoders": [encoder.identity() for encoder in self.encoders]}
 
+    def prepare(self) -> None:
+        for encoder in self.encoders:
+            encoder.prepare()
+
     def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
         """Encode every item; it is present where one of the parts knows it, and a part that does not stays zero.
 
         Zero is a part's mean after centring, so a missing part pulls an item nowhere.
         """
-        parts = [
+        return self._side_by_side(
             encoder.encode(catalog, train, seed=derive(seed, "concatenation", position))
             for position, encoder in enumerate(self.encoders)
-        ]
+        )
+
+    def encode_resumable(self, catalog: Catalog, train: Histories, *, seed: int, folder: Path) -> ItemVectors:
+        """As :meth:`encode`; each part keeps what it has finished in a folder of its own."""
+        return self._side_by_side(
+            encoder.encode_resumable(
+                catalog, train, seed=derive(seed, "concatenation", position), folder=folder / f"part-{position}"
+            )
+            for position, encoder in enumerate(self.encoders)
+        )
+
+    def _side_by_side(self, encoded: Iterable[ItemVectors]) -> ItemVectors:
+        parts = list(encoded)
         vectors_IE = np.concatenate([_standardised(part) for part in parts], axis=1)
         present_I = np.any([part.present_I for part in parts], axis=0)
         notes = tuple(

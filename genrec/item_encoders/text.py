@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,6 +55,10 @@ class Text(ItemEncoder):
         folder = find_folder(self.model)
         return identity if folder is None else {**identity, "weights": fingerprint(folder)}
 
+    def prepare(self) -> None:
+        """Find the weights, fetching them where they are not here, and look whether they may be loaded."""
+        inspect(find_folder(self.model) or download(self.model, self.revision))
+
     def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
         present_I = np.array([bool(text.strip()) for text in catalog.texts], dtype=bool)
         if not present_I.any():
@@ -81,7 +87,8 @@ class Text(ItemEncoder):
             "model_kwargs": {"use_safetensors": True},
         }
         try:
-            encoder = SentenceTransformer(str(folder), **options)
+            with _no_bars():
+                encoder = SentenceTransformer(str(folder), **options)
             transformer: Any = encoder[0]
             demand_loaded(transformer_folder(folder), list(transformer.auto_model.state_dict()))
             if self.pooling != "auto":
@@ -105,6 +112,21 @@ class Text(ItemEncoder):
         vectors_NE = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         vectors_NE[order] = np.concatenate(parts)
         return vectors_NE
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for every file that it loads."""
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _pooled(encoder: SentenceTransformer, mode: str) -> list[Any]:

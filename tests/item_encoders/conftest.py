@@ -12,20 +12,18 @@ from genrec.errors import DataError
 from genrec.types import Catalog, Histories, Pictures
 
 CatalogOf = Callable[..., Catalog]
+Colour = tuple[int, int, int] | str
 
 
 class Swatches:
-    """Pictures of one colour each; None is no picture, a text is why it cannot be read."""
+    """Pictures of one colour each; None is no picture, a list is several, a text is why one cannot be read."""
 
-    def __init__(self, colours: list[tuple[int, int, int] | str | None]) -> None:
-        self.colours = colours
+    def __init__(self, colours: list[Colour | list[Colour] | None]) -> None:
+        self.colours = [[] if of is None else of if isinstance(of, list) else [of] for of in colours]
+        self.counts_I = np.array([len(of_item) for of_item in self.colours], dtype=np.int32)
 
-    @property
-    def present_I(self) -> np.ndarray:
-        return np.array([colour is not None for colour in self.colours])
-
-    def open(self, item: int) -> Image.Image:
-        colour = self.colours[item]
+    def open(self, item: int, number: int = 0) -> Image.Image:
+        colour = self.colours[item][number]
         if isinstance(colour, str):
             raise DataError(colour)
         return Image.new("RGB", (20, 30), colour)

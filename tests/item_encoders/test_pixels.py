@@ -1,4 +1,4 @@
-"""Thumbnails: like pictures are close, missing ones absent, unreadable ones counted."""
+"""Thumbnails: like pictures are close, missing ones absent, several averaged, unreadable ones counted."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def test_like_pictures_are_close(catalog_of, swatches, no_histories):
     catalog = catalog_of([""] * 6, swatches(COLOURS))
     vectors = Pixels().encode(catalog, no_histories, seed=0)
     assert vectors.present_I.tolist() == [True, True, True, False, False, True]
-    assert vectors.notes == ("1 pictures could not be read, e.g. p4.jpg: not a picture",)
+    assert vectors.notes == ("1 of 5 pictures could not be read (1 unreadable): p4.jpg: not a picture",)
     distance = np.linalg.norm(vectors.vectors_IE[:, None] - vectors.vectors_IE[None], axis=2)
     assert distance[0, 1] < distance[0, 2] / 3
     assert distance[2, 5] < distance[0, 5] / 3
@@ -26,8 +26,18 @@ def test_distances_are_those_of_the_thumbnails(catalog_of, swatches, no_historie
     assert np.linalg.norm(vectors[0] - vectors[2]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_pictures_of_an_item_are_averaged(catalog_of, swatches, no_histories):
+    colours = [[(200, 0, 0), (0, 100, 0)], (100, 50, 0), (0, 0, 90), [(30, 30, 30), "broken"], (30, 30, 30)]
+    vectors = Pixels().encode(catalog_of([""] * 5, swatches(colours)), no_histories, seed=0).vectors_IE
+    assert np.allclose(vectors[0], vectors[1], atol=1e-6)
+    assert np.allclose(vectors[3], vectors[4], atol=1e-6)
+    assert np.linalg.norm(vectors[0] - vectors[2]) > 1
+
+
 def test_no_picture_at_all_is_an_error(catalog_of, swatches, no_histories):
-    with pytest.raises(DataError, match=r"^pixels: no item of this dataset has a picture"):
+    with pytest.raises(DataError, match=r"^pixels: no item of this dataset has a picture; choose an item encoder"):
         Pixels().encode(catalog_of(["a", "b"]), no_histories, seed=0)
-    with pytest.raises(DataError, match=r"^pixels: none of 2 pictures can be read, e.g. broken$"):
+    with pytest.raises(
+        DataError, match=r"^pixels: none of 2 pictures can be read \(2 unreadable\), e\.g\. broken; look at the file$"
+    ):
         Pixels().encode(catalog_of(["a", "b"], swatches(["broken", "broken"])), no_histories, seed=0)

@@ -1,0 +1,77 @@
+"""What all encoders of pictures by a pretrained network share: their settings, and how vectors become items'."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from genrec.families import ItemEncoder
+from genrec.item_encoders._pictures import PictureList
+from genrec.types import Catalog, Histories, ItemVectors
+
+if TYPE_CHECKING:
+    from genrec.item_encoders._picture_tower import Tower
+
+
+class PictureEncoder(ItemEncoder):
+    """An encoder that runs every picture through a pretrained network."""
+
+    model: str
+    """The network."""
+    normalize: bool = True
+    """Scale vectors to length 1; of several pictures of an item, each before the mean is taken, and the mean."""
+    batch_size: PositiveInt = 64
+    """Pictures in a batch; no number depends on it."""
+    num_workers: NonNegativeInt | None = None
+    """Processes that read pictures; 0 is none beside the main one, null as many as fit the machine, at most 4."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """What a GPU computes in, auto is bf16 where it can and fp16 elsewhere; a CPU always computes in fp32."""
+
+    def identity(self) -> dict[str, Any]:
+        """Leaves out what decides nothing but speed."""
+        identity = super().identity()
+        del identity["block"]["batch_size"], identity["block"]["num_workers"]
+        return identity
+
+    @abstractmethod
+    def tower(self) -> Tower:
+        """The network with its weights.
+
+        Raises:
+            DataError: a package or the weights are missing, or are not those of the model; the text says what to do.
+        """
+
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say of the weights."""
+
+    def prepare(self) -> None:
+        """Load the network once, so that whatever is missing is said before any work; costs a second or two."""
+        self.tower()
+
+    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+        return self._encode(catalog, None)
+
+    def encode_resumable(self, catalog: Catalog, train: Histories, *, seed: int, folder: Path) -> ItemVectors:
+        return self._encode(catalog, folder)
+
+    def _encode(self, catalog: Catalog, folder: Path | None) -> ItemVectors:
+        pictures = PictureList.of(catalog, self.type_name)
+        tower = self.tower()
+        from genrec.item_encoders._picture_tower import encode_pictures
+
+        vectors_NE, read_N, unreadable = encode_pictures(
+            pictures,
+            tower,
+            title=self.type_name,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            precision=self.precision,
+            folder=folder,
+        )
+        pictures.demand_some(unreadable, self.type_name)
+        mean = pictures.mean_vectors(vectors_NE, read_N, unreadable, normalize=self.normalize)
+        return ItemVectors(mean.vectors_IE, mean.present_I, (*self.notes(), *mean.notes))

@@ -1,0 +1,122 @@
+"""Weights of picture encoders on this machine: which file, and its tensors, read without running code from it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genrec.errors import DataError
+from genrec.files import locate
+from genrec.item_encoders._weights import RANDOM_WEIGHTS_KEY, package_folders, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+"""Endings of weights files, the best first."""
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_PREFIXES = ("_orig_mod.", "module.")
+
+
+def find_weights(name: str, first: str = "model.safetensors") -> Path:
+    """The one weights file that a name stands for.
+
+    Args:
+        name: a file, a folder that holds one, or ``package:<module>`` for a Python package that carries one.
+        first: the file that is taken where a folder holds several.
+
+    Raises:
+        DataError: there is none, or it is not clear which.
+    """
+    if name.startswith("package:"):
+        roots = package_folders(name.removeprefix("package:"))
+        return _the_only(name, [file for root in roots for file in root.rglob("*")], first)
+    found = locate(name)
+    if found is None:
+        raise DataError(
+            f"{name}: no such file or folder; expected weights ({', '.join(SUFFIXES)}), a folder that holds them, or "
+            "package:<module> for a Python package that carries them"
+        )
+    if found.is_dir():
+        return _the_only(str(found), found.iterdir(), first)
+    if found.suffix not in SUFFIXES:
+        raise DataError(f"{found}: not known as weights; expected a file that ends in {', '.join(SUFFIXES)}")
+    return found
+
+
+def _the_only(name: str, files: Iterable[Path], first: str) -> Path:
+    """The file named ``first``, else the only weights file; those of the best ending alone count."""
+    files = sorted(file for file in files if file.is_file())
+    for suffix in SUFFIXES:
+        fitting = [file for file in files if file.suffix == suffix]
+        named = [file for file in fitting if file.name == first]
+        if len(fitting) == 1 or len(named) == 1:
+            return (named or fitting)[0]
+        if fitting:
+            names = ", ".join(file.name for file in fitting[:5])
+            raise DataError(f"{name}: holds {len(fitting)} weights files ({names}); name one of them by its path")
+    raise DataError(f"{name}: holds no weights; expected a file that ends in {', '.join(SUFFIXES)}")
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by name, those of a training's checkpoint too.
+
+    Raises:
+        DataError: the file is damaged, or would have to run code to be read.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file}: the weights cannot be read ({_first_line(error)}); copy the file again") from error
+    except Exception as error:  # weights_only: whatever a pickle wants that is not a tensor
+        raise DataError(
+            f"{file}: the weights cannot be read ({_first_line(error)}). A pickle that holds more than tensors is not "
+            "loaded, since it can run any code: take the model's .safetensors file instead"
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not all(isinstance(part, torch.Tensor) for part in content.values()):
+        raise DataError(f"{file}: holds no weights; expected tensors by name (a state_dict)")
+    return {_without_prefix(str(name)): tensor for name, tensor in content.items()}
+
+
+def _without_prefix(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def mismatch(file: Path, tensors: Mapping[str, Tensor], model: str, wanted: Mapping[str, Tensor]) -> DataError:
+    """The error that says how far the tensors of a file are from those that a model wants."""
+    missing = [name for name in wanted if name not in tensors]
+    unexpected = [name for name in tensors if name not in wanted]
+    shapes = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
+    told = [
+        f"{len(names)} {what} (e.g. {names[0]})"
+        for names, what in ((missing, "are missing"), (unexpected, "are unknown to it"), (shapes, "have another shape"))
+        if names
+    ]
+    return DataError(
+        f"{file}: these are not the weights of {model!r}: of its {len(wanted)} tensors and the file's {len(tensors)}, "
+        f"{', '.join(told) or 'none fits'}; name the model that the file was made for"
+    )
+
+
+def are_random(file: Path) -> bool:
+    """Whether a configuration beside a weights file says that the weights are random."""
+    configs = [file.with_name("config.json"), file.with_name("open_clip_config.json")]
+    return any(config.is_file() and bool(read_json(config).get(RANDOM_WEIGHTS_KEY)) for config in configs)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

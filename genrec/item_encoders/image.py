@@ -1,0 +1,141 @@
+"""Item pictures through any timm model: its pooled features before the classifier."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PositiveInt
+
+from genrec.errors import DataError
+from genrec.families import item_encoders
+from genrec.files import fingerprint
+from genrec.item_encoders._efficientnet_names import is_foreign, with_timm_names
+from genrec.item_encoders._picture_encoder import PictureEncoder
+from genrec.item_encoders._picture_weights import are_random, find_weights, mismatch, read_tensors
+from genrec.item_encoders._weights import read_json
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from genrec.item_encoders._picture_tower import Tower
+
+_PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+
+
+@item_encoders.register("image")
+class Image(PictureEncoder):
+    """Vectors of the items' pictures from a pretrained timm model."""
+
+    model: str = "vit_base_patch16_224.augreg_in21k"
+    """A model of timm, its pretraining behind the dot, or ``hf-hub:<name>``."""
+    weights: str | None = None
+    """A weights file, a folder that holds one, or ``package:<module>`` for a Python package that carries one; by
+    default what timm fetches from the Hugging Face Hub. They must fit the model to the last tensor."""
+    size: PositiveInt | None = None
+    """Side of the square that the model sees, in pixels; by default that of its training."""
+
+    def identity(self) -> dict[str, Any]:
+        """Adds the fingerprint of weights that lie on this machine."""
+        identity = super().identity()
+        return identity if self.weights is None else {**identity, "weights": fingerprint(find_weights(self.weights))}
+
+    def notes(self) -> tuple[str, ...]:
+        if self.weights is not None and are_random(find_weights(self.weights)):
+            return (f"the weights of {self.weights} are random",)
+        return ()
+
+    def tower(self) -> Tower:
+        file = None if self.weights is None else find_weights(self.weights)
+        try:
+            import timm
+            from timm.data import create_transform, resolve_model_data_config  # type: ignore[attr-defined]
+        except Exception as error:  # torchvision of another build raises RuntimeError when timm imports it
+            raise DataError(f"image: timm cannot be imported ({error}); pip install 'genrec[vision]'") from error
+        from genrec.item_encoders._picture_tower import Tower
+
+        self._demand_known(timm)
+        module: Any = self._fetched(timm) if file is None else self._from_file(timm, file)
+        module.reset_classifier(0)
+        preprocessing = resolve_model_data_config(module)
+        if self.size is not None:
+            if hasattr(module, "set_input_size"):
+                module.set_input_size(img_size=(self.size, self.size))
+            preprocessing["input_size"] = (3, self.size, self.size)
+        return Tower.of(module, create_transform(**preprocessing, is_training=False))
+
+    def _demand_known(self, timm: Any) -> None:
+        name = self.model.partition(".")[0]
+        if ":" in self.model or timm.is_model(name):
+            return
+        close = get_close_matches(name, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() names them"
+        raise DataError(f"image: timm {timm.__version__} has no model {name!r}; {hint}")
+
+    def _fetched(self, timm: Any) -> Module:
+        """The model with the weights that timm knows for it, from the hub's cache or the network."""
+        hub = self.model.partition(":")[2] if ":" in self.model else self._hub_name(timm)
+        try:
+            return timm.create_model(self.model, pretrained=True)
+        except Exception as error:  # network, cache, damaged files: each with a class of its own
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+            raise DataError(
+                f"image: the weights of {self.model!r} cannot be fetched from the Hugging Face Hub ({reason}). Where "
+                f"there is a network, run `hf download {hub} model.safetensors config.json --local-dir "
+                f"{hub.rpartition('/')[2]}`, copy that folder here and give its path as `weights`"
+            ) from error
+
+    def _hub_name(self, timm: Any) -> str:
+        """Where on the hub timm finds the weights of one of its own models.
+
+        Raises:
+            DataError: it knows no such pretraining, or none at all.
+        """
+        name, _, tag = self.model.partition(".")
+        pretrained = timm.list_models(f"{name}.*", pretrained=True)
+        if tag and self.model not in pretrained:
+            raise DataError(
+                f"image: timm {timm.__version__} knows no pretraining {tag!r} of {name}; expected "
+                f"{', '.join(pretrained) or 'a weights file as `weights`'}"
+            )
+        hub = timm.get_pretrained_cfg(self.model).hf_hub_id if pretrained else None
+        if not hub:
+            raise DataError(f"image: timm fetches no weights of {self.model!r}; give a weights file as `weights`")
+        return hub
+
+    def _from_file(self, timm: Any, file: Path) -> Module:
+        """The model with the tensors of a file, loaded strictly by timm, which also knows older names of them."""
+        tensors = read_tensors(file)
+        try:
+            plain = timm.create_model(self.model, pretrained=False)
+            if is_foreign(tensors):
+                tensors = with_timm_names(tensors, plain.state_dict())
+            classifier = plain.pretrained_cfg.get("classifier")
+            heads = [classifier] if isinstance(classifier, str) else list(classifier or ())
+            sizes = [len(tensors[f"{head}.weight"]) for head in heads if f"{head}.weight" in tensors]
+            num_classes = sizes[0] if sizes else 0
+            overlay = {
+                **_preprocessing_beside(file),
+                "state_dict": tensors,
+                "num_classes": num_classes,
+                "label_offset": 0,
+            }
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(f"image: {self.model!r} cannot be built: {error}") from error
+        try:
+            return timm.create_model(
+                self.model, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay
+            )
+        except Exception as error:  # each model's own renaming of tensors stumbles in its own way
+            wanted = timm.create_model(self.model, pretrained=False, num_classes=num_classes).state_dict()
+            raise mismatch(file, tensors, self.model, wanted) from error
+
+
+def _preprocessing_beside(file: Path) -> dict[str, Any]:
+    """What a timm ``config.json`` beside the weights says of the preprocessing."""
+    config = file.with_name("config.json")
+    told = read_json(config).get("pretrained_cfg", {}) if config.is_file() else {}
+    return {name: told[name] for name in _PREPROCESSING if name in told}
