@@ -48,10 +48,16 @@ ARGUMENTS: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
 }
 
 ELSEWHERE = {
+    ("datasets", "amazon_reviews"): "reads files; see tests/datasets",
     ("datasets", "movielens"): "reads files; see tests/datasets",
+    ("datasets", "recbole"): "reads files; see tests/datasets",
     ("datasets", "sequences"): "reads files; see tests/datasets",
+    ("datasets", "table"): "reads files; see tests/datasets",
+    ("datasets", "yelp"): "reads files; see tests/datasets",
+    ("item_encoders", "image"): "needs weights; see tests/item_encoders",
     ("item_encoders", "sentence_t5"): "needs weights; see tests/item_encoders",
     ("item_encoders", "text"): "needs weights; see tests/item_encoders",
+    ("item_encoders", "vit"): "needs weights; see tests/item_encoders",
 }
 
 

@@ -13,6 +13,8 @@ from genrec.recipe.json_schema import recipe_schema
 from genrec.recipe.source import read
 from genrec.registry import add_plugin_folder
 
+ROOT = Path(__file__).parents[2]
+
 jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
 
 
@@ -80,8 +82,8 @@ def test_plugin_that_fails_is_left_out_and_named(workshop: Path) -> None:
     assert "bad" not in str(schema["$defs"]["Merge"])
 
 
-@pytest.mark.parametrize(
-    "file", sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")), ids=lambda file: file.stem
-)
-def test_recipes_of_the_project_agree_with_it(schema: dict[str, Any], file: Path) -> None:
+@pytest.mark.parametrize("file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda file: file.stem)
+def test_recipes_of_the_project_agree_with_it(clean_registry: None, file: Path) -> None:
+    add_plugin_folder(ROOT / "plugins")
+    schema, _ = recipe_schema()
     assert complaints(schema, read(file.read_text(encoding="utf-8"), file.name).data) == []
