@@ -6,7 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genrec.types import Catalog
+
+if TYPE_CHECKING:
+    from genrec.datasets._interactions import Ordered
+    from genrec.datasets._picture_files import PictureFiles
 
 
 class Fingerprint:
@@ -37,3 +45,24 @@ class Fingerprint:
     def hexdigest(self) -> str:
         """The hash of all that was added, 32 hexadecimal digits."""
         return self._hash.hexdigest()
+
+
+def content_fingerprint(
+    block: Mapping[str, Any], ordered: Ordered, catalog: Catalog, pictures: PictureFiles | None
+) -> str:
+    """Hash of what came out of files that are too large to be read twice.
+
+    Args:
+        block: the settings that they were read with.
+        ordered: the histories.
+        catalog: the items.
+        pictures: by name and size; None where there are none.
+    """
+    fingerprint = Fingerprint(block)
+    told = (ordered.user_keys, catalog.keys, catalog.titles, catalog.texts, catalog.attributes)
+    fingerprint.add("told", json.dumps(told).encode())
+    for array in (ordered.histories.items, ordered.histories.offsets, ordered.times):
+        fingerprint.add("numbers", b"" if array is None else np.ascontiguousarray(array).tobytes())
+    if pictures is not None:
+        pictures.add_to(fingerprint)
+    return fingerprint.hexdigest()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import polars as pl
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, StringConstraints
 
@@ -16,7 +14,7 @@ from genrec.datasets._amazon_items import FIELDS, read_items
 from genrec.datasets._amazon_pictures import PictureFolder
 from genrec.datasets._csv import read_csv, read_csv_skipping
 from genrec.datasets._descriptions import Entry, coverage, describe, leaf_categories, title, words
-from genrec.datasets._fingerprint import Fingerprint
+from genrec.datasets._fingerprint import content_fingerprint
 from genrec.datasets._folder import RelativePath, find
 from genrec.datasets._interactions import Order, Ordered, order_histories
 from genrec.datasets._json_lines import BrokenLines, read_json_lines
@@ -111,7 +109,7 @@ class AmazonReviews(DatasetSource):
             catalog=catalog,
             user_keys=ordered.user_keys,
             histories=ordered.histories,
-            fingerprint=_fingerprint(self.block(), ordered, catalog, pictures),
+            fingerprint=content_fingerprint(self.block(), ordered, catalog, pictures),
             notes=tuple(notes),
             order=ordered.order,
             times=None if ordered.times is None else ordered.times // files.edition.ticks,
@@ -194,14 +192,3 @@ class AmazonReviews(DatasetSource):
                 f"{self.pictures}{advice}"
             )
         return notes
-
-
-def _fingerprint(block: dict[str, Any], ordered: Ordered, catalog: Catalog, pictures: PictureFiles) -> str:
-    """Hash of what came out of the files, which are too large to be read twice."""
-    fingerprint = Fingerprint(block)
-    told = (ordered.user_keys, catalog.keys, catalog.titles, catalog.texts, catalog.attributes)
-    fingerprint.add("told", json.dumps(told).encode())
-    for array in (ordered.histories.items, ordered.histories.offsets, ordered.times):
-        fingerprint.add("numbers", np.asarray(array).tobytes())
-    pictures.add_to(fingerprint)
-    return fingerprint.hexdigest()

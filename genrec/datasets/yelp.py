@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -14,7 +13,7 @@ import polars as pl
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from genrec.datasets._descriptions import Entry, coverage, describe, title, words
-from genrec.datasets._fingerprint import Fingerprint
+from genrec.datasets._fingerprint import content_fingerprint
 from genrec.datasets._folder import RelativePath, find, require
 from genrec.datasets._interactions import Order, Ordered, order_histories
 from genrec.datasets._json_lines import BrokenLines, json_objects, read_json_lines, refuse
@@ -92,7 +91,7 @@ class Yelp(DatasetSource):
             catalog=catalog,
             user_keys=ordered.user_keys,
             histories=ordered.histories,
-            fingerprint=self._fingerprint(ordered, catalog, pictures),
+            fingerprint=content_fingerprint(self.block(), ordered, catalog, pictures),
             notes=(*ordered.notes, *review_notes, *business_notes, *picture_notes),
             order=ordered.order,
             times=ordered.times,
@@ -201,21 +200,6 @@ class Yelp(DatasetSource):
 
     def _tell(self, broken: list[DataError]) -> Callable[[DataError], None]:
         return broken.append if self.broken_lines == "skip" else refuse
-
-    def _fingerprint(self, ordered: Ordered, catalog: Catalog, pictures: PictureFiles | None) -> str:
-        """Hash of what came out of the files: hashing the 5 GB that went in would take as long as reading them."""
-        fingerprint = Fingerprint(self.block())
-        for name, texts in (("users", ordered.user_keys), ("items", catalog.keys)):
-            fingerprint.add(name, "\n".join(texts).encode())
-        for name, told in (("titles", catalog.titles), ("texts", catalog.texts), ("attributes", catalog.attributes)):
-            fingerprint.add(name, json.dumps(told).encode())
-        for name, numbers in (("histories", ordered.histories.items), ("offsets", ordered.histories.offsets)):
-            fingerprint.add(name, numbers.tobytes())
-        if ordered.times is not None:
-            fingerprint.add("times", ordered.times.tobytes())
-        if pictures is not None:
-            pictures.add_to(fingerprint)
-        return fingerprint.hexdigest()
 
 
 def _skipped(path: Path, count: int) -> list[str]:
