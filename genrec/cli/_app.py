@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from genrec import __version__
+from genrec.cli._output import printable
 from genrec.errors import GenrecError
 
 _FIRST = ("run", "validate", "show", "list", "schema", "doctor")
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except GenrecError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 2
     except _UsageError as error:
         error.show()  # type: ignore[attr-defined]

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey: names of files and keys of items may hold anything."""
+    return text.translate(_CONTROLS)
+
+
 def print_json(data: Any) -> None:
     """Plain data as indented JSON."""
     json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
@@ -34,5 +42,5 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     results().print(table)

@@ -118,6 +118,7 @@ def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, 
 @app.command("pictures")
 def list_pictures(name: _Named, data: Data = None, overrides: Overrides = None) -> None:
     """Print the addresses of the items' pictures, a line 'key<TAB>url' each, for a downloader of your choice."""
+    from genrec.cli._output import printable
     from genrec.errors import DataError
 
     dataset, data = _resolved(name, data, overrides)
@@ -128,7 +129,7 @@ def list_pictures(name: _Named, data: Data = None, overrides: Overrides = None) 
             "expected one whose metadata has them, such as amazon_reviews"
         )
     for key, url in addresses(data):
-        print(f"{key}\t{url}")
+        print(printable(f"{key}\t{url}"))
 
 
 def _resolved(name: str, data: Path | None, overrides: list[str] | None) -> tuple[DatasetSource, Path | None]:
@@ -221,7 +222,7 @@ def _grouped(named: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _print_audit(found: Audit) -> None:
-    from genrec.cli._output import print_table
+    from genrec.cli._output import print_table, printable
 
     print_table(found.dataset, ("figure", "value"), _figures(found))
     rows = [(finding.severity, finding.check, finding.text, finding.advice) for finding in found.findings]
@@ -229,7 +230,7 @@ def _print_audit(found: Audit) -> None:
     if found.notes:
         print_table("notes of its reader", ("note",), [(note,) for note in found.notes])
     for line in found.lines():
-        print(line)
+        print(printable(line))
 
 
 def _figures(found: Audit) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ MAX_LITERAL = 1_000_000
 FIELDS = ("title", "brand", "categories", "description", "features", "main_category", "price")
 """What an entry may have, beside ``pictures``."""
 
+_NO_PICTURE = "/no-img-"
+"""In the addresses of the icon that the shop shows where a product has no picture."""
 _BY = re.compile(r"\s*by\s*\n\s*")
 _PRICE = re.compile(r"(?:from )?\$?\d[\d,]*(?:\.\d+)?(?: ?- ?\$?\d[\d,]*(?:\.\d+)?)?")
 
@@ -166,4 +168,4 @@ def _urls(line: Entry) -> list[str]:
         ]
     else:
         found = line.get("imageURLHighRes") or line.get("imageURL") or line.get("imUrl")
-    return [url for url in words(found) if url.startswith(("http://", "https://"))]
+    return [url for url in words(found) if url.startswith(("http://", "https://")) and _NO_PICTURE not in url]

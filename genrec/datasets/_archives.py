@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -24,6 +25,7 @@ MAX_GROWTH = 50
 _FREE_BYTES = 64 * 2**20
 """Content of this size is always allowed: small archives of text can be packed tightly."""
 _BLOCK = 2**20
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, RuntimeError)
 _MB = 10**6
 
 
@@ -130,6 +132,8 @@ def _members(archive: Path) -> Iterator[_Member]:
                     return opened
 
                 yield _Member(info.name, info.size, info.isdir(), info.isreg() or info.isdir(), content)
+            while tar.fileobj and tar.fileobj.read(_BLOCK):
+                pass  # to the very end, where gzip and xz have the checksum
     else:
         raise DataError(f"{archive}: neither a zip nor a tar file; was a web page saved in its place? get it again")
 
@@ -143,7 +147,7 @@ def _is_litter(name: str) -> bool:
 def _damage_told(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, RuntimeError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{archive}: the archive is damaged ({error}); remove it and get it again") from error
-    except FileExistsError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         raise DataError(f"{archive}: two of its files have one name: {error.filename}; unpack it by hand") from error

@@ -132,6 +132,7 @@ def _read(
         table = (
             pl.scan_csv(
                 path,
+                glob=False,  # shop[1]/a.csv is a path and not a pattern
                 schema=pl.Schema({**schema, **{place_of[name]: kind for name, kind in columns.items()}}),
                 has_header=False,
                 skip_rows=0 if layout.names else 1,

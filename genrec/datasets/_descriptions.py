@@ -14,6 +14,8 @@ Entry = Mapping[str, Any]
 """One item's fields, as JSON has them."""
 
 _EXAMPLE = '{"item_id": 1, "title": "..."}'
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
+"""No text has any use for them, and a terminal that shows a title would obey them."""
 _BARE_FIELDS = ("title", "description")
 
 
@@ -51,7 +53,9 @@ def _item_id(entry: Entry, where: str) -> int:
 
 
 def words(value: Any) -> list[str]:
-    """A field's value as plain strings: nested lists flattened, blanks collapsed, empty ones and repeats left out."""
+    """A field's value as plain strings: nested lists flattened, blanks and control characters made one blank, empty
+    strings and repeats left out.
+    """
     return list(dict.fromkeys(_flat(value)))
 
 
@@ -62,7 +66,7 @@ def _flat(value: Any) -> Iterator[str]:
         for part in value:
             yield from _flat(part)
     elif value is not None:
-        text = " ".join(str(value).split())
+        text = " ".join(str(value).translate(_CONTROLS).split())
         if not text.isascii():
             # A lone surrogate is legal JSON but no text; encoders and files would choke on it much later.
             text = text.encode("utf-8", "replace").decode()

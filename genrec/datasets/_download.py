@@ -138,11 +138,11 @@ def _receive(url: str, part: Path) -> None:
     with _open(url, headers=headers) as response:
         if done and not (response.status == 206 and _starts_at(response.headers, done)):
             done = 0
-        _note_validator(response.headers, validator)
         length = response.headers.get("Content-Length")
         total = done + int(length) if length and length.isdigit() else None
         title = f"{url.rpartition('/')[2]} (MB)"
         with part.open("ab" if done else "wb") as out, Bar(title, total and -(-total // _MB)) as bar:
+            _note_validator(response.headers, validator)  # now that nothing of another version is left in the part
             bar.advance(done // _MB)
             while block := response.read(_BLOCK):
                 out.write(block)

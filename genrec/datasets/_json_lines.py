@@ -72,7 +72,9 @@ def read_json_lines(
         parts = [table] if table is not None else _sound_parts(path, first, chunk, columns, broken_lines, broken)
         if not tables and not parts and broken:
             raise DataError(f"{path}: not one of the first {len(broken):,} lines can be read; {broken[0]}")
-        tables += [part if keep is None else keep(part) for part in parts]
+        if parts:
+            table = pl.concat(parts)
+            tables.append(table if keep is None else keep(table))
     return pl.concat(tables, rechunk=True), len(broken)
 
 
@@ -99,7 +101,7 @@ def json_objects(
             try:
                 found = _object(path, number, line)
             except DataError as error:
-                (broken or refuse)(error)
+                (broken or refuse)(DataError(str(error)))  # the one that was raised would keep its line alive
             else:
                 yield number, found
 
@@ -234,7 +236,7 @@ def _sound_parts(
             except DataError as error:
                 if broken_lines == "error":
                     refuse(error)
-                broken.append(error)
+                broken.append(DataError(str(error)))  # the one that was raised would keep its whole chunk alive
     return parts
 
 

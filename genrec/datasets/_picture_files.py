@@ -27,6 +27,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What is opened; Pillow would read more, EPS among it, by starting another program."""
 
 
+_SAMPLE_BYTES = 4096
+
+
 class PictureError(DataError):
     """A picture file that gives no picture."""
 
@@ -56,7 +59,7 @@ class PictureFiles:
             if leaves_folder(name):
                 raise DataError(f"{folder}: picture {name!r} lies outside; expected a path inside this folder")
         self._folder = folder
-        self._names = [[name for name in of_item if (folder / name).is_file()] for of_item in names]
+        self._names = [[name for name in of_item if is_there(folder, name)] for of_item in names]
         self.counts_I = np.array([len(of_item) for of_item in self._names], dtype=np.int32)
         """How many pictures item i has, int32 (I,)."""
 
@@ -75,11 +78,29 @@ class PictureFiles:
             return _read(path)
 
     def add_to(self, fingerprint: Fingerprint) -> None:
-        """Add names and sizes of the files, not their bytes: thousands of pictures would take longer than the rest."""
-        sizes = [
-            " ".join(f"{name}:{(self._folder / name).stat().st_size}" for name in of_item) for of_item in self._names
-        ]
-        fingerprint.add("pictures", "\n".join(sizes).encode())
+        """Add name, size and the middle of each file: all bytes of thousands of pictures would take too long."""
+        for item, of_item in enumerate(self._names):
+            for name in of_item:
+                fingerprint.add(f"{item}:{name}", _sample(self._folder / name))
+
+
+def is_there(folder: Path, name: str) -> bool:
+    """Whether there is a file of that name; no file can have some names, such as a long address."""
+    try:
+        return (folder / name).is_file()
+    except OSError:
+        return False
+
+
+def _sample(path: Path) -> bytes:
+    """Size and some bytes from the middle, where the content is: another picture of the same size differs there."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            file.seek(max(size - _SAMPLE_BYTES, 0) // 2)
+            return f"{size}:".encode() + file.read(_SAMPLE_BYTES)
+    except OSError:  # that it cannot be read is told when it is opened
+        return f"{size}:".encode()
 
 
 def _read(path: Path) -> Image:

@@ -69,7 +69,7 @@ class TableFile:
         """Where the n-th row with this value in this column is: the file with its line, or its row in Parquet."""
         if not self.is_parquet:
             return f"{self.path}:{line_of(self.path, self.layout, name, value, occurrence=occurrence)}"
-        column = pl.scan_parquet(self.path).select(pl.col(name).cast(pl.String)).collect().to_series()
+        column = pl.scan_parquet(self.path, glob=False).select(pl.col(name).cast(pl.String)).collect().to_series()
         return f"{self.path}: row {int((column == value).arg_true()[occurrence - 1]) + 1}"
 
     @cached_property
@@ -86,7 +86,7 @@ class TableFile:
         self.require(list(columns))
         wanted = [pl.col(name).cast(kind, strict=False) if kind else pl.col(name) for name, kind in columns.items()]
         try:
-            table = pl.scan_parquet(self.path).select(wanted).collect(engine="streaming")
+            table = pl.scan_parquet(self.path, glob=False).select(wanted).collect(engine="streaming")
         except pl.exceptions.PolarsError as error:
             problem = str(error).strip().partition("\n")[0]
             raise DataError(f"{self.path}: not a Parquet file that can be read ({problem})") from None

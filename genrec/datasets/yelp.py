@@ -17,7 +17,7 @@ from genrec.datasets._fingerprint import content_fingerprint
 from genrec.datasets._folder import RelativePath, find, require
 from genrec.datasets._interactions import Order, Ordered, order_histories
 from genrec.datasets._json_lines import BrokenLines, json_objects, read_json_lines, refuse
-from genrec.datasets._picture_files import PictureFiles
+from genrec.datasets._picture_files import PictureFiles, is_there
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
 from genrec.types import Catalog, Dataset
@@ -33,6 +33,9 @@ _SOURCE = (
     "download the JSON archive there, unpack it"
 )
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_LONGEST_VALUE = 10_000
+"""Signs; parsing takes some hundred times as much memory."""
+_OF_BEHAVIOUR = frozenset({"stars", "review_count"})
 _NOT_SAID = ("", "no", "none", "false", "null")
 
 
@@ -63,6 +66,14 @@ class Yelp(DatasetSource):
     """Only photos with one of these labels; null for all of them."""
     broken_lines: BrokenLines = "error"
     """Whether a line that cannot be read is an error, or skipped and counted in the report."""
+
+    @field_validator("text_fields")
+    @classmethod
+    def _told_by_the_business(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        for field in fields:
+            if field in _OF_BEHAVIOUR:
+                raise ValueError(f"{field!r} would leak: it is made from all reviews, the test interactions among them")
+        return fields
 
     @field_validator("year")
     @classmethod
@@ -172,7 +183,7 @@ class Yelp(DatasetSource):
                 continue
             if self.max_pictures is None or len(of_item) < self.max_pictures:
                 name = f"{inside}/{entry['photo_id']}.jpg"
-                if (folder / name).is_file():
+                if is_there(folder, name):
                     of_item.append(name)
                 else:
                     lost += 1
@@ -245,9 +256,11 @@ def _said(attributes: Any) -> Iterator[str]:
 @lru_cache(maxsize=10_000)
 def _plain(text: str) -> Any:
     """The value that a text stands for in Python; the text itself if it is none."""
+    if len(text) > _LONGEST_VALUE:
+        return text
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return text
     return text if isinstance(value, set | bytes | complex) else value
 

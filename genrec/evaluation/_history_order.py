@@ -27,9 +27,10 @@ _BY_TIME = "sort each history by time (order: time), and never by the place in t
 
 def order_finding(dataset: Dataset) -> Finding:
     """Whether histories are in the order of time, as far as can be seen."""
-    if dataset.times is not None:
-        return _against_times(dataset.histories, dataset.times)
-    return _without_times(dataset.histories)
+    histories, times = dataset.histories, dataset.times
+    if times is not None and np.diff(times)[_within(histories, 1)].any():
+        return _against_times(histories, times)
+    return _without_times(histories)  # or with times that are all the same within a history, which order nothing
 
 
 def _against_times(histories: Histories, times: np.ndarray) -> Finding:

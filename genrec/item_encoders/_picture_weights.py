@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec.errors import DataError
-from genrec.files import locate
+from genrec.files import fingerprint, locate
 from genrec.item_encoders._weights import RANDOM_WEIGHTS_KEY, package_folders, read_json
 
 if TYPE_CHECKING:
@@ -112,10 +112,31 @@ def mismatch(file: Path, tensors: Mapping[str, Tensor], model: str, wanted: Mapp
     )
 
 
+def weights_identity(file: Path) -> list[str]:
+    """Fingerprints of a weights file and of the configurations beside it: they say how pictures are prepared."""
+    return [fingerprint(part) for part in (file, *_configs(file))]
+
+
 def are_random(file: Path) -> bool:
     """Whether a configuration beside a weights file says that the weights are random."""
-    configs = [file.with_name("config.json"), file.with_name("open_clip_config.json")]
-    return any(config.is_file() and bool(read_json(config).get(RANDOM_WEIGHTS_KEY)) for config in configs)
+    return any(bool(read_config(config).get(RANDOM_WEIGHTS_KEY)) for config in _configs(file))
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A configuration that lies beside weights.
+
+    Raises:
+        DataError: it is not one JSON object.
+    """
+    found = read_json(file)
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: found a {type(found).__name__}, expected one JSON object")
+    return found
+
+
+def _configs(file: Path) -> list[Path]:
+    beside = (file.with_name(name) for name in ("config.json", "open_clip_config.json"))
+    return [config for config in beside if config.is_file()]
 
 
 def _first_line(error: Exception) -> str:

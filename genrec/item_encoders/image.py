@@ -10,17 +10,23 @@ from pydantic import PositiveInt
 
 from genrec.errors import DataError
 from genrec.families import item_encoders
-from genrec.files import fingerprint
 from genrec.item_encoders._efficientnet_names import is_foreign, with_timm_names
 from genrec.item_encoders._picture_encoder import PictureEncoder
-from genrec.item_encoders._picture_weights import are_random, find_weights, mismatch, read_tensors
-from genrec.item_encoders._weights import read_json
+from genrec.item_encoders._picture_weights import (
+    are_random,
+    find_weights,
+    mismatch,
+    read_config,
+    read_tensors,
+    weights_identity,
+)
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
     from genrec.item_encoders._picture_tower import Tower
 
+_HUB = "hf-hub:"
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
@@ -37,9 +43,11 @@ class Image(PictureEncoder):
     """Side of the square that the model sees, in pixels; by default that of its training."""
 
     def identity(self) -> dict[str, Any]:
-        """Adds the fingerprint of weights that lie on this machine."""
+        """Adds the fingerprints of weights that lie on this machine, and of the configuration beside them."""
         identity = super().identity()
-        return identity if self.weights is None else {**identity, "weights": fingerprint(find_weights(self.weights))}
+        if self.weights is None:
+            return identity
+        return {**identity, "weights": weights_identity(find_weights(self.weights))}
 
     def notes(self) -> tuple[str, ...]:
         if self.weights is not None and are_random(find_weights(self.weights)):
@@ -67,7 +75,7 @@ class Image(PictureEncoder):
 
     def _demand_known(self, timm: Any) -> None:
         name = self.model.partition(".")[0]
-        if ":" in self.model or timm.is_model(name):
+        if self.model.startswith(_HUB) or timm.is_model(name):
             return
         close = get_close_matches(name, timm.list_models(), n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() names them"
@@ -75,7 +83,7 @@ class Image(PictureEncoder):
 
     def _fetched(self, timm: Any) -> Module:
         """The model with the weights that timm knows for it, from the hub's cache or the network."""
-        hub = self.model.partition(":")[2] if ":" in self.model else self._hub_name(timm)
+        hub = self.model.removeprefix(_HUB) if self.model.startswith(_HUB) else self._hub_name(timm)
         try:
             return timm.create_model(self.model, pretrained=True)
         except Exception as error:  # network, cache, damaged files: each with a class of its own
@@ -137,5 +145,5 @@ class Image(PictureEncoder):
 def _preprocessing_beside(file: Path) -> dict[str, Any]:
     """What a timm ``config.json`` beside the weights says of the preprocessing."""
     config = file.with_name("config.json")
-    told = read_json(config).get("pretrained_cfg", {}) if config.is_file() else {}
+    told = read_config(config).get("pretrained_cfg", {}) if config.is_file() else {}
     return {name: told[name] for name in _PREPROCESSING if name in told}

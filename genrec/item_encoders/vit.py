@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from genrec.errors import DataError
 from genrec.families import item_encoders
-from genrec.files import fingerprint, locate
+from genrec.files import locate
 from genrec.item_encoders._picture_encoder import PictureEncoder
-from genrec.item_encoders._picture_weights import SUFFIXES, are_random, find_weights
-from genrec.item_encoders._weights import package_folders, read_json
+from genrec.item_encoders._picture_weights import SUFFIXES, are_random, find_weights, read_config, weights_identity
+from genrec.item_encoders._weights import package_folders
 
 if TYPE_CHECKING:
     from genrec.item_encoders._picture_tower import Tower
@@ -35,9 +35,9 @@ class Vit(PictureEncoder):
     weights. OpenAI's own file belongs to the models whose name ends in ``-quickgelu``."""
 
     def identity(self) -> dict[str, Any]:
-        """Adds the fingerprint of weights that lie on this machine."""
+        """Adds the fingerprints of weights that lie on this machine, and of the configuration beside them."""
         file = self._file()
-        return super().identity() if file is None else {**super().identity(), "weights": fingerprint(file)}
+        return super().identity() if file is None else {**super().identity(), "weights": weights_identity(file)}
 
     def notes(self) -> tuple[str, ...]:
         file, folder = self._file(), self._folder()
@@ -155,7 +155,7 @@ class Vit(PictureEncoder):
 
 
 def _demand_model(config: Path) -> None:
-    if "model_cfg" not in read_json(config):
+    if "model_cfg" not in read_config(config):
         raise DataError(f"{config}: model_cfg is missing; expected the configuration of an open_clip model")
 
 

@@ -14,7 +14,9 @@ import typer
 
 from genrec.cli import data as verb
 from genrec.cli import main
+from genrec.cli._output import print_table
 from genrec.datasets import _download, _sources
+from genrec.datasets._descriptions import words
 from genrec.datasets._sources import RemoteFile, Source
 
 RATINGS = "userId,movieId,rating,timestamp\n" + "".join(
@@ -224,3 +226,9 @@ def test_audit_needs_no_torch(data: Path) -> None:
     code = f"import sys; from genrec.cli import main; status = main({words!r}); print(status, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "0 False"
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("t", ("a", "b"), [("x\x1b[2Jy", "z\x9b\x07")])
+    assert not {"\x1b", "\x9b", "\x07"} & set(capsys.readouterr().out)
+    assert words(["Oil\x1b]0;owned\x07 of\x85Olay"]) == ["Oil ]0;owned of Olay"]

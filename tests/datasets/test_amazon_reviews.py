@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 
 import pytest
 from amazon_files import write_2014, write_2018, write_2023, write_2023_ratings
@@ -253,6 +254,12 @@ def test_addresses_of_pictures(tmp_path, year):
     assert list(AmazonReviews(core=0).picture_urls(tmp_path)) == expected
 
 
+def test_the_icon_of_a_product_without_a_picture_is_none(tmp_path):
+    icon = "http://images.example/G/01/x-site/icons/no-img-sm._CB192198896_.gif"
+    WRITERS[2014](tmp_path, REVIEWS, {"B01": {"title": "Bare", "pictures": [icon]}})
+    assert list(AmazonReviews(core=0).picture_urls(tmp_path)) == []
+
+
 def test_an_address_cannot_name_a_file_outside(tmp_path):
     picture(tmp_path / "secret.jpg")
     urls = ["http://images.example/I/..%2Fsecret.jpg", f"http://images.example/{tmp_path}%2Fsecret.jpg"]
@@ -347,7 +354,15 @@ def test_broken_reviews_are_told_by_line_or_counted(tmp_path, year):
         ("&lt;b&gt;bold&lt;/b&gt;", "bold"),
         ("a<style type='x'>p {color: red}</style>b <script>never closed", "a b"),
         ("<!-- note -->seen", "seen"),
+        ("seen<!-- never closed", "seen"),
     ],
 )
 def test_html_becomes_plain_text(markup, text):
     assert plain_text(markup) == text
+
+
+@pytest.mark.parametrize("markup", ["<!--", "<script ", "<style>", "<a ", "</script ", "&"])
+def test_html_that_never_ends_takes_no_longer(markup):
+    began = time.process_time()
+    plain_text(markup * 50_000)
+    assert time.process_time() - began < 5  # a minute and more where each of them is looked after to the end

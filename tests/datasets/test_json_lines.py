@@ -137,6 +137,25 @@ def test_many_broken_lines_are_all_counted(tmp_path, monkeypatch):
     assert table["count"].to_list() == [number for number in range(300) if number % 3 != 1]
 
 
+def test_broken_lines_do_not_keep_their_chunk_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(_json_lines, "CHUNK_BYTES", 200_000)
+    rows = [b"{" if number % 40 == 1 else line(count=number, text="x" * 5000) for number in range(800)]
+    path = write(tmp_path, *rows)
+    tracemalloc.start()
+    try:
+        _, skipped = read(path, broken_lines="skip", keep=lambda table: table.head(1))
+        table_peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        told = []
+        assert sum(1 for _ in json_objects(path, title="test", broken=told.append)) == 780
+        objects_peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert skipped == len(told) == 20
+    assert path.stat().st_size > 3_900_000
+    assert max(table_peak, objects_peak) < 2_000_000
+
+
 def test_a_text_may_start_with_a_bracket(tmp_path):
     path = write(tmp_path, line(note="[new] {"), line(user="{u", stars=1))
     assert read(path)[0].select("user", "note", "stars").rows() == [("u1", "[new] {", 4.5), ("{u", "é", 1.0)]

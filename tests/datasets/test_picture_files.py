@@ -36,7 +36,8 @@ def noise(width=64, height=64):
 def test_any_number_of_pictures_an_item_and_only_files_that_exist(tmp_path):
     for name, colour in (("a.png", "red"), ("c.png", "lime")):
         Image.new("RGB", (4, 3), colour).save(tmp_path / name)
-    pictures = PictureFiles(tmp_path, [["a.png", "gone.png", "c.png"], [], ["b.png"]])
+    impossible = [f"https://shop.example/{'x' * 300}.jpg", "a\0.png"]
+    pictures = PictureFiles(tmp_path, [["a.png", "gone.png", "c.png"], impossible, ["b.png"]])
     assert pictures.counts_I.tolist() == [2, 0, 0]
     assert pictures.counts_I.dtype == np.int32
     assert [pictures.open(0, number).getpixel((0, 0)) for number in (0, 1)] == [(255, 0, 0), (0, 255, 0)]
@@ -244,7 +245,7 @@ def test_large_photos_are_decoded_at_a_fraction(tmp_path, size, expected):
     assert np.abs(difference).max() < 4
 
 
-def test_the_fingerprint_follows_names_and_sizes(tmp_path):
+def test_the_fingerprint_follows_names_sizes_and_content(tmp_path):
     from genrec.datasets._fingerprint import Fingerprint
 
     def fingerprint(names):
@@ -260,3 +261,7 @@ def test_the_fingerprint_follows_names_and_sizes(tmp_path):
     assert fingerprint([["a.png", "b.png"], []]) != before
     noise(9, 9).save(tmp_path / "b.png")
     assert fingerprint([["a.png"], ["b.png"]]) != before
+    Image.new("RGB", (50, 50), "red").save(tmp_path / "c.bmp")
+    before = fingerprint([["c.bmp"]])
+    Image.new("RGB", (50, 50), "blue").save(tmp_path / "c.bmp")  # of the same size
+    assert fingerprint([["c.bmp"]]) != before

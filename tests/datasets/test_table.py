@@ -264,3 +264,11 @@ def test_separators_are_the_users_own(tmp_path, separator):
     lines = ["user,item,time", "u,y,2", "u,x,1"]
     write(tmp_path, "".join(f"{line.replace(',', separator)}\n" for line in lines))
     assert keys_of(load(tmp_path, separator=separator)) == {"u": ["x", "y"]}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_path_is_no_pattern(tmp_path, ending):
+    for name, rows in ((f"a{ending}", ROWS), (f"[a]{ending}", ROWS[:3])):
+        table = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+        (table.write_csv if ending == ".csv" else table.write_parquet)(tmp_path / name)
+    assert len(load(tmp_path, interactions=f"[a]{ending}").histories.items) == 3

@@ -280,3 +280,24 @@ def test_movielens_with_posters_comes_back(tmp_path):
     assert (len(yelp.user_keys), yelp.num_items, len(yelp.histories.items)) == (610, 3650, 90274)
     assert int(yelp.catalog.pictures.counts_I.sum()) == 3159
     assert "16 % of neighbours in the histories share a timestamp" in yelp.notes[0]
+
+
+@pytest.mark.parametrize("text", ["{[1]: 2}", "{{}}", "-" * 20_000 + "1", "[" * 500])
+def test_a_value_that_is_no_python_is_taken_as_it_stands(tmp_path, text):
+    write(tmp_path, businesses=[{**BUSINESSES[0], "attributes": {"Music": text}}, *BUSINESSES[1:]])
+    texts = load(tmp_path, text_fields=["attributes"]).catalog.texts
+    assert f"Attributes: music: {text}" in texts
+
+
+@pytest.mark.parametrize("field", ["stars", "review_count"])
+def test_what_reviewers_did_is_refused_as_text(field):
+    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is made from all reviews"):
+        Yelp(text_fields=("title", field))
+
+
+def test_photos_with_impossible_names_are_lost(tmp_path):
+    write(tmp_path, photos=PHOTOS)
+    before = load(tmp_path).catalog.pictures.counts_I.tolist()
+    with (tmp_path / "photos.json").open("a") as file:
+        file.write(lines([{"photo_id": "x" * 300, "business_id": "cafe"}]))
+    assert load(tmp_path).catalog.pictures.counts_I.tolist() == before

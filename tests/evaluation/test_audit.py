@@ -174,6 +174,12 @@ def test_order_against_times() -> None:
     assert finding(audit(few), "order").severity == "mind"
 
 
+def test_times_that_are_all_the_same_order_nothing(shop: Dataset) -> None:
+    grouped = reordered(shop, np.random.default_rng(1).permutation(200))
+    dataset = dataclasses.replace(grouped, times=np.zeros(len(grouped.histories.items), dtype=np.int64))
+    assert finding(audit(dataset), "order").severity == "untrue"
+
+
 def test_ties_and_how_they_are_broken() -> None:
     hit = finding(
         audit(made([[0, 1, 2], [2, 1, 0]], times=[1, 2, 2, 1, 1, 2], order="by time; equal times by x")), "ties"

@@ -167,6 +167,8 @@ def test_models_that_cannot_be_had(monkeypatch, colours, no_histories):
     assert _message(Image(model="vit_bas_patch16_224"), colours, no_histories).startswith(
         f"image: timm {timm.__version__} has no model 'vit_bas_patch16_224'; did you mean vit_base_patch16_224"
     )
+    for other in ("local-dir:/somewhere", "local-dir:test_vit"):  # its weights would have no fingerprint
+        assert f"has no model {other!r}" in _message(Image(model=other), colours, no_histories)
     assert _message(Image(model="test_vit.nothing"), colours, no_histories) == (
         f"image: timm {timm.__version__} knows no pretraining 'nothing' of test_vit; expected test_vit.r160_in1k"
     )
@@ -183,6 +185,12 @@ def test_identity_follows_the_weights_and_not_the_speed(tmp_path, weights):
     assert Image(**{**dict(encoder), "batch_size": 3, "num_workers": 2}).identity() == before
     save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors")
     assert encoder.identity() != before
+    before = encoder.identity()
+    (tmp_path / "config.json").write_text('{"pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}')
+    assert encoder.identity() != before
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(DataError, match="found a list, expected one JSON object"):
+        encoder.notes()
     assert "weights" not in Image().identity()
 
 

@@ -162,6 +162,10 @@ def test_identity_follows_the_weights_and_not_the_speed(tmp_path):
     assert Vit(model=str(folder), precision="fp32").identity() != before
     save_file(small_clip(seed=1).state_dict(), folder / "open_clip_model.safetensors")
     assert Vit(model=str(folder)).identity() != before
+    before = Vit(model=str(folder)).identity()
+    config = folder / "open_clip_config.json"
+    config.write_text(config.read_text().replace("0.4", "0.45"))
+    assert Vit(model=str(folder)).identity() != before
     assert "weights" not in Vit().identity()
 
 
