@@ -3,6 +3,8 @@
 The command line prints these without a traceback and exits with 2.
 """
 
+from pathlib import Path
+
 
 class GenrecError(Exception):
     """A mistake that the user can mend; its text says where, what was found and what was expected."""
@@ -22,3 +24,14 @@ class TrainingError(GenrecError):
 
 class DataError(GenrecError):
     """Files that are missing or malformed, or weights that cannot be had."""
+
+
+class PictureError(DataError):
+    """A picture file that gives no picture."""
+
+    def __init__(self, path: Path, kind: str, problem: str, advice: str) -> None:
+        super().__init__(f"{path}: {problem}; {advice}")
+        self.name = path.name
+        """The file's name."""
+        self.kind = kind
+        """What is wrong in a word or two: missing, empty, truncated, too large, not a picture, damaged."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from genrec.datasets._fingerprint import Fingerprint
 from genrec.datasets._folder import leaves_folder
-from genrec.errors import DataError
+from genrec.errors import DataError, PictureError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,17 +28,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 _SAMPLE_BYTES = 4096
-
-
-class PictureError(DataError):
-    """A picture file that gives no picture."""
-
-    def __init__(self, path: Path, kind: str, problem: str, advice: str) -> None:
-        super().__init__(f"{path}: {problem}; {advice}")
-        self.name = path.name
-        """The file's name."""
-        self.kind = kind
-        """What is wrong in a word or two: missing, empty, truncated, too large, not a picture, damaged."""
 
 
 class PictureFiles:

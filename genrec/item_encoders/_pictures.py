@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec.errors import DataError
+from genrec.errors import DataError, PictureError
 from genrec.item_encoders._rows import place, unit_rows
 from genrec.types import Catalog, ItemVectors, Pictures
 
@@ -63,8 +63,10 @@ class PictureList:
         """Picture ``row`` as RGB, or what is wrong with it."""
         try:
             return self.pictures.open(int(self.item_N[row]), int(self.number_N[row])).convert("RGB")
-        except DataError as error:
-            return Unreadable(getattr(error, "name", str(error)), getattr(error, "kind", "unreadable"))
+        except PictureError as error:
+            return Unreadable(error.name, error.kind)
+        except DataError as error:  # pictures that are no files
+            return Unreadable(str(error), "unreadable")
 
     def mean_vectors(
         self, vectors_NE: np.ndarray, read_N: np.ndarray, unreadable: Sequence[Unreadable], *, normalize: bool

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from genrec.datasets import _picture_files
-from genrec.datasets._picture_files import PictureError, PictureFiles
-from genrec.errors import DataError
+from genrec.datasets._picture_files import PictureFiles
+from genrec.errors import DataError, PictureError
 
 
 def opened(path):
