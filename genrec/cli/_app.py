@@ -19,6 +19,9 @@ from genrec.errors import GenrecError
 _FIRST = ("run", "validate", "show", "list", "schema", "doctor")
 """Verbs that help names first, in this order; the others follow by name."""
 
+_INTERRUPTED = 130
+"""The exit status of whatever the user broke off."""
+
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """Wrong options and arguments; typer exports no other name for it."""
 
@@ -69,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = build_app()(words, prog_name="genrec", standalone_mode=False)
         sys.stdout.flush()
+        if status == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except GenrecError as error:
         print(printable(str(error)), file=sys.stderr)
@@ -77,8 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()  # type: ignore[attr-defined]
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
+        goes_on = "; finished parts are kept, and the same command goes on from there" if words[:1] == ["run"] else ""
+        print(f"interrupted{goes_on}", file=sys.stderr)
+        return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `genrec list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

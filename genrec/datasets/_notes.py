@@ -20,7 +20,7 @@ def repeats(histories: Histories) -> list[str]:
     again = int((pairs[1:] == pairs[:-1]).sum())
     if not again:
         return []
-    return [f"{again} interactions ({100 * again / len(pairs):.2g} %) repeat an item that the user already had"]
+    return [f"{again:,} interactions ({100 * again / len(pairs):.2g} %) repeat an item that the user already had"]
 
 
 def ties(ties_ratio: float, by: str) -> list[str]:

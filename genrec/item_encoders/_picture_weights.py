@@ -60,6 +60,22 @@ def _the_only(name: str, files: Iterable[Path], first: str) -> Path:
     raise DataError(f"{name}: holds no weights; expected a file that ends in {', '.join(SUFFIXES)}")
 
 
+def demand_reachable(repository: str) -> None:
+    """Ask the Hugging Face Hub once for a repository that its cache lacks: loaders try a dead network for a minute.
+
+    Raises:
+        Exception: it cannot be asked, or has no such repository; each version of its client has classes of its own.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    name, _, revision = repository.partition("@")
+    try:
+        snapshot_download(name, revision=revision or None, local_files_only=True)
+    except LocalEntryNotFoundError:
+        HfApi().model_info(name, revision=revision or None, timeout=10)
+
+
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """The tensors of a weights file by name, those of a training's checkpoint too.
 

@@ -14,6 +14,7 @@ from genrec.item_encoders._efficientnet_names import is_foreign, with_timm_names
 from genrec.item_encoders._picture_encoder import PictureEncoder
 from genrec.item_encoders._picture_weights import (
     are_random,
+    demand_reachable,
     find_weights,
     mismatch,
     read_config,
@@ -85,6 +86,7 @@ class Image(PictureEncoder):
         """The model with the weights that timm knows for it, from the hub's cache or the network."""
         hub = self.model.removeprefix(_HUB) if self.model.startswith(_HUB) else self._hub_name(timm)
         try:
+            demand_reachable(hub)
             return timm.create_model(self.model, pretrained=True)
         except Exception as error:  # network, cache, damaged files: each with a class of its own
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]

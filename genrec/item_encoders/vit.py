@@ -13,7 +13,14 @@ from genrec.errors import DataError
 from genrec.families import item_encoders
 from genrec.files import locate
 from genrec.item_encoders._picture_encoder import PictureEncoder
-from genrec.item_encoders._picture_weights import SUFFIXES, are_random, find_weights, read_config, weights_identity
+from genrec.item_encoders._picture_weights import (
+    SUFFIXES,
+    are_random,
+    demand_reachable,
+    find_weights,
+    read_config,
+    weights_identity,
+)
 from genrec.item_encoders._weights import package_folders
 
 if TYPE_CHECKING:
@@ -104,6 +111,8 @@ class Vit(PictureEncoder):
             name, options = self.model, self._pretraining(open_clip, file)
         try:
             with _silence():
+                if file is None and (hub := self._hub_name(open_clip)):
+                    demand_reachable(hub)
                 clip: Any = open_clip.create_model(name, **options, require_pretrained=True, weights_only=True)
         except Exception as error:  # network, cache, strict loading, a damaged file: each with a class of its own
             raise self._not_loaded(open_clip, file, error) from error
@@ -131,6 +140,13 @@ class Vit(PictureEncoder):
         # open_clip only warns where weights were trained with another activation than the model's configuration names
         return {"pretrained": self.pretrained, "force_quick_gelu": bool(known.get("quick_gelu", False))}
 
+    def _hub_name(self, open_clip: Any) -> str:
+        """Where on the hub open_clip finds weights that are not on this machine; "" if it finds them elsewhere."""
+        if self.model.startswith(_HUB):
+            return self.model.removeprefix(_HUB)
+        known = open_clip.get_pretrained_cfg(self.model, self.pretrained)
+        return "/".join(str(known.get("hf_hub", "")).split("/")[:2])  # a file may follow
+
     def _not_loaded(self, open_clip: Any, file: Path | None, error: Exception) -> DataError:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         if file is not None:
@@ -138,10 +154,7 @@ class Vit(PictureEncoder):
                 f"{file}: the weights cannot be loaded into {self.model}: {' '.join(str(error).split())[:300]}; "
                 "expected the tensors of the whole CLIP model, as safetensors or a plain state_dict"
             )
-        hub = self.model.removeprefix(_HUB)
-        if not self.model.startswith(_HUB):
-            known = open_clip.get_pretrained_cfg(self.model, self.pretrained)
-            hub = str(known.get("hf_hub", "")).strip("/")
+        hub = self._hub_name(open_clip)
         advice = (
             f"run `hf download {hub} {_CONFIG} open_clip_model.safetensors --local-dir {hub.rpartition('/')[2]}`, copy "
             "that folder here and give its path as `model`"

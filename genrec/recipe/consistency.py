@@ -63,7 +63,7 @@ def _absent_items(source: Source) -> Iterator[tuple[Path, str]]:
         if how == "nearest" and guide is None:
             text = f"missing, expected {one_of(others)}" if others else "missing, and there is no other stream"
             yield (*path, "nearest_in"), f"{text}: absent_items: nearest asks which items are near"
-        elif how != "nearest" and guide is not None:
+        elif how in (None, "own_branch", "leave_out") and guide is not None:
             yield (*path, "nearest_in"), "found a stream, expected none: it is read under absent_items: nearest alone"
         elif isinstance(guide, str) and guide not in others:
             expected = one_of(others) if others else "another stream"

@@ -71,12 +71,12 @@ def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str
     assert "Traceback" not in told.err
 
 
-def with_verb(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def with_verb(monkeypatch: pytest.MonkeyPatch, error: BaseException, name: str = "work") -> None:
     def command() -> NoReturn:
         raise error
 
-    monkeypatch.setattr(cli, "verbs", lambda: ["work", "rest"])
-    monkeypatch.setitem(sys.modules, "genrec.cli.work", SimpleNamespace(command=command))  # type: ignore[arg-type]
+    monkeypatch.setattr(cli, "verbs", lambda: [name, "rest"])
+    monkeypatch.setitem(sys.modules, f"genrec.cli.{name}", SimpleNamespace(command=command))  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "genrec.cli.rest", SimpleNamespace(command=lambda: None))  # type: ignore[arg-type]
 
 
@@ -123,7 +123,17 @@ def test_verb_may_have_verbs_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with_verb(monkeypatch, KeyboardInterrupt())
     assert cli.main(["work"]) == 130
-    assert "Traceback" not in capsys.readouterr().err
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_interrupted_run_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_verb(monkeypatch, KeyboardInterrupt(), name="run")
+    assert cli.main(["run"]) == 130
+    assert capsys.readouterr().err.strip() == (
+        "interrupted; finished parts are kept, and the same command goes on from there"
+    )
 
 
 def test_reader_that_goes_away_is_no_bug(folder: Path) -> None:

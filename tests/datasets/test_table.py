@@ -180,7 +180,9 @@ def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
         ("user,item,time\n", "2: there is nothing below the header line"),
         ("user_id,Item,time\n1,2,3\n", "1: no column user, item; found user_id, Item, time; did you mean "
          "user_id, Item?"),
-        ("user;item;time\n1;2;3\n", "1: no column user, item, time; found user;item;time"),
+        ("user;item;time\n1;2;3\n", "1: no column user, item, time; found user;item;time; is ';' "
+         "what stands between the fields?"),
+        ("user,item,time,time\n1,2,3,4\n", "1: 2 columns are called time; rename all but one"),
         ("user,item,time\nu,x,1\n\n,y,2\n", "4: user is empty"),
         ('user,item,time\nu,"x\ny",1\nu,"",2\n', "4: item is empty"),
         ("user,item,time\nu,x,1\nu,y\n", "3: 2 fields, the header line has 3"),

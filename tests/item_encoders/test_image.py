@@ -158,7 +158,8 @@ def test_models_that_cannot_be_had(monkeypatch, colours, no_histories):
     def unreachable(*_, **__):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", unreachable)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("tries a dead network for a minute"))
     assert _message(Image(model="test_vit"), colours, no_histories) == (
         "image: the weights of 'test_vit' cannot be fetched from the Hugging Face Hub (no route to host). Where there "
         "is a network, run `hf download timm/test_vit.r160_in1k model.safetensors config.json --local-dir "

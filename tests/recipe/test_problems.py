@@ -76,6 +76,7 @@ def problems(text: str) -> list[str]:
         ("decoder: writer}", "decoder: writer, absent_items: nearest}", "5: streams.left.nearest_in: missing, expected right: absent_items: nearest asks which items are near"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: left}", "5: streams.left.nearest_in: found 'left', expected right"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: rigth}", "5: streams.left.nearest_in: found 'rigth', expected right; did you mean 'right'?"),
+        ("decoder: writer}", "decoder: writer, absent_items: nearst, nearest_in: right}", "5: streams.left.absent_items: found 'nearst', expected 'own_branch', 'nearest' or 'leave_out'; did you mean 'nearest'?"),
         ("decoder: writer}", "decoder: writer, nearest_in: right}", "5: streams.left.nearest_in: found a stream, expected none: it is read under absent_items: nearest alone"),
         ("decoder: writer}", "decoder: writer, absent_items: drop}", "5: streams.left.absent_items: found 'drop', expected 'own_branch', 'nearest' or 'leave_out'"),
         ("tokenizer: grid, decoder: writer}", "decoder: codeless, absent_items: own_branch}", "5: streams.left.absent_items: found own_branch, expected leave_out or nearest: this stream has no codes"),
