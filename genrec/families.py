@@ -95,8 +95,8 @@ class ItemEncoder(Component):
             DataError: weights or files are missing; the text says what to put where.
         """
 
-    def prepare(self) -> None:
-        """Look for what :meth:`encode` will need (weights, packages), before any stream's work begins.
+    def prepare(self, catalog: Catalog) -> None:
+        """Look for what :meth:`encode` will need (weights, packages, pictures), before any stream's work begins.
 
         Raises:
             DataError: it is missing; the text says what to put where. By default nothing is needed.

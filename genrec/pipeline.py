@@ -174,7 +174,7 @@ def _vectors(
     }
     for name, stream in recipe.streams.items():
         if not stages.path("vectors", keys[name]).is_file():
-            stream.item_encoder.prepare()  # weights that are missing are said before another stream's work begins
+            stream.item_encoder.prepare(dataset.catalog)  # what is missing is said before another stream's work
     vectors = {}
     for name, stream in recipe.streams.items():
         unfinished = stages.path("unfinished", keys[name])

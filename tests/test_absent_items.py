@@ -53,9 +53,7 @@ def test_nearest_is_what_a_plain_loop_finds_across_blocks() -> None:
         assert np.array_equal(filled.vectors_IE[item], own.vectors_IE[nearest])
 
 
-@given(
-    present=st.integers(1, 12), absent=st.integers(0, 40), levels=st.integers(1, 4)
-)
+@given(present=st.integers(1, 12), absent=st.integers(0, 40), levels=st.integers(1, 4))
 def test_an_own_branch_keeps_all_codes_and_adds_distinct_ones_below_one_new_code(
     present: int, absent: int, levels: int
 ) -> None:

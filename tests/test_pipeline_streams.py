@@ -83,7 +83,7 @@ class Wanting(Given):
 
     type_name: ClassVar[str] = "wanting"
 
-    def prepare(self):
+    def prepare(self, catalog):
         raise DataError("no weights")
 
 

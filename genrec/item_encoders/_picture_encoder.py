@@ -48,8 +48,9 @@ class PictureEncoder(ItemEncoder):
     def notes(self) -> tuple[str, ...]:
         """What the report must say of the weights."""
 
-    def prepare(self) -> None:
-        """Load the network once, so that whatever is missing is said before any work; costs a second or two."""
+    def prepare(self, catalog: Catalog) -> None:
+        """Look for pictures and load the network once: what is missing is said before any work."""
+        PictureList.of(catalog, self.type_name)
         self.tower()
 
     def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:

@@ -29,9 +29,9 @@ class Concatenation(ItemEncoder):
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), "encoders": [encoder.identity() for encoder in self.encoders]}
 
-    def prepare(self) -> None:
+    def prepare(self, catalog: Catalog) -> None:
         for encoder in self.encoders:
-            encoder.prepare()
+            encoder.prepare(catalog)
 
     def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
         """Encode every item; it is present where one of the parts knows it, and a part that does not stays zero.

@@ -21,6 +21,10 @@ class Pixels(ItemEncoder):
     dim: PositiveInt = 64
     """Width of the vectors; smaller where there are fewer pictures or pixels."""
 
+    def prepare(self, catalog: Catalog) -> None:
+        """Look for pictures."""
+        PictureList.of(catalog, self.type_name)
+
     def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
         from sklearn.decomposition import PCA
 

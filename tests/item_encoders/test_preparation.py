@@ -19,19 +19,22 @@ def folder(tmp_path):
     return write_sentence_t5(tmp_path / "small-sentence-t5", WORDS)
 
 
-def test_text_weights_are_looked_for_and_inspected(folder, monkeypatch):
-    SentenceT5(model=str(folder)).prepare()
+def test_text_weights_are_looked_for_and_inspected(folder, catalog_of, monkeypatch):
+    catalog = catalog_of(["red lipstick", ""])
+    SentenceT5(model=str(folder)).prepare(catalog)
+    with pytest.raises(DataError, match=r"^sentence_t5: no item of this dataset has a text"):
+        SentenceT5(model=str(folder)).prepare(catalog_of(["", ""]))
 
     def unreachable(*_, **__):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     with pytest.raises(DataError, match=r"cannot be fetched from the Hugging Face Hub \(no route to host\)"):
-        SentenceT5().prepare()
+        SentenceT5().prepare(catalog)
     (folder / "model.safetensors").unlink()
     for encoder in (SentenceT5(model=str(folder)), Concatenation(encoders=(Tfidf(), SentenceT5(model=str(folder))))):
         with pytest.raises(DataError, match=r"the weights are missing; expected model\.safetensors"):
-            encoder.prepare()
+            encoder.prepare(catalog)
 
 
 def test_loading_a_text_encoder_draws_no_bar(folder, catalog_of, no_histories, capfd):

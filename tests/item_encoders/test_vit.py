@@ -33,7 +33,7 @@ def _message(encoder, catalog, histories):
     with pytest.raises(DataError) as caught:
         encoder.encode(catalog, histories, seed=0)
     with pytest.raises(DataError) as before:
-        encoder.prepare()
+        encoder.prepare(catalog)
     assert str(before.value) == str(caught.value)
     return str(caught.value)
 
