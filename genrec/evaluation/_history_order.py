@@ -9,6 +9,8 @@ from genrec.types import Dataset, Histories
 
 RISING = 0.9
 """Share of steps to a higher item number (or of steps to a lower one) from which an order is that of the items."""
+LEANING = 0.65
+"""The same share from which it must be said: part of the histories may be in the order of the items."""
 AGREEING = 0.97
 """How often two users must have two items in the same order for all users to follow one order of the items."""
 ENOUGH = 200
@@ -66,6 +68,10 @@ def _without_times(histories: Histories) -> Finding:
             "and not of time, so the last item is not what came next",
             f"{_BY_TIME}; unless items can only be used in one order (episodes, lessons)",
         )
+    if steps >= ENOUGH and max(rises, 1 - rises) >= LEANING:
+        text = f"{percent(rises)} of {steps:,} steps between known items go to a higher item number (by chance: half)"
+        advice = f"see whether part of the histories is in the order of the items; {_BY_TIME}"
+        return Finding("order", "mind", text, advice)
     if steps < ENOUGH and pairs < ENOUGH:
         return Finding("order", "mind", "no times, and too few histories to see whether they are in the order of items")
     seen = [f"{percent(rises)} of {steps:,} steps between known items go to a higher item number"] * (steps >= ENOUGH)

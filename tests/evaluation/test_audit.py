@@ -139,6 +139,15 @@ def test_file_that_is_grouped_by_item_is_flagged(shop: Dataset, numbering: str, 
     assert "sort each history by time" in hit.advice
 
 
+def test_histories_of_which_half_are_in_the_order_of_the_items_are_said(shop: Dataset) -> None:
+    whole = reordered(shop, np.arange(shop.num_items)).histories
+    half = [(whole if user % 2 else shop.histories)[user] for user in range(len(whole))]
+    hit = finding(audit(dataclasses.replace(shop, histories=Histories.of(half), times=None)), "order")
+    assert hit.severity == "mind"
+    assert "steps between known items go to a higher item number (by chance: half)" in hit.text
+    assert "part of the histories is in the order of the items" in hit.advice
+
+
 def test_order_is_seen_without_any_two_users_with_two_items_in_common() -> None:
     sorted_up = [[user, 400 + user, 800 + user] for user in range(400)]
     popular = [[0 + user % 2, *history, 2000 + user % 2] for user, history in enumerate([*sorted_up, *sorted_up])]
