@@ -17,20 +17,17 @@ _BLOCK = 1024
 """Absent items that are compared at a time."""
 
 
-def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> tuple[ItemVectors, int]:
+def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> ItemVectors:
     """Give each absent item the vector of the present item that is nearest to it (cosine) in another stream.
 
     Args:
         vectors: with absent items.
-        guide: vectors of the same items from the stream that knows both.
-
-    Returns:
-        The vectors, and how many items were given one; those that the guide does not know either stay absent.
+        guide: vectors of the same items from the stream that knows both; what it does not know either stays absent.
     """
     known_P = np.flatnonzero(vectors.present_I & guide.present_I)
     absent_A = np.flatnonzero(~vectors.present_I & guide.present_I)
     if not len(known_P) or not len(absent_A):
-        return vectors, 0
+        return vectors
     direction_IE = guide.vectors_IE / np.maximum(np.linalg.norm(guide.vectors_IE, axis=1, keepdims=True), 1e-12)
     filled_IE, present_I = vectors.vectors_IE.copy(), vectors.present_I.copy()
     for start in range(0, len(absent_A), _BLOCK):
@@ -38,7 +35,7 @@ def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> tuple[ItemVectors,
         nearest = (direction_IE[rows] @ direction_IE[known_P].T).argmax(axis=1)
         filled_IE[rows] = vectors.vectors_IE[known_P[nearest]]
     present_I[absent_A] = True
-    return ItemVectors(filled_IE, present_I, vectors.notes), len(absent_A)
+    return ItemVectors(filled_IE, present_I, vectors.notes)
 
 
 def with_own_branch(ids: SemanticIds) -> SemanticIds:

@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from genrec.absent_items import AbsentItems, like_nearest, with_own_branch
+from genrec.absent_items import like_nearest, with_own_branch
 from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.audit import Audit, audit
 from genrec.evaluation.metrics import mean_ndcg
 from genrec.evaluation.report import Epoch, Kind, Protocol, Report, evaluate, paired_tests
-from genrec.families import Merge, Tokenizer
+from genrec.families import Merge
 from genrec.merges.single import Single
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
@@ -205,14 +205,7 @@ def _codes(
         tokenizer, seed = stream.tokenizer, derive(recipe.seed, "tokenizer", name)
         known = vectors[name]
         if stream.nearest_in is not None:
-            known, _ = like_nearest(known, vectors[stream.nearest_in])
-
-        def work(tokenizer: Tokenizer | None, known: ItemVectors, seed: int, absent_items: AbsentItems) -> SemanticIds:
-            if tokenizer is None:
-                return item_numbers(known)
-            ids = tokenizer.fit(known, seed=seed, keys=dataset.catalog.keys)
-            return ids if absent_items == "leave_out" else with_own_branch(ids)
-
+            known = like_nearest(known, vectors[stream.nearest_in])
         with _timed(seconds, f"codes of {name}"):
             keys[name] = address(
                 component=tokenizer.identity() if tokenizer else None,
@@ -226,13 +219,20 @@ def _codes(
                 "ids",
                 keys[name],
                 name=name,
-                work=partial(work, tokenizer, known, seed, stream.absent_items),
+                work=partial(_fit_codes, stream, known, seed, dataset.catalog.keys),
                 save=save_ids,
                 load=load_ids,
             )
             folder.keep(path, f"streams/{name}/ids.safetensors")
         streams[name] = StreamContext(ids, Trie.of(ids), known)
     return streams, keys
+
+
+def _fit_codes(stream: Stream, vectors: ItemVectors, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    if stream.tokenizer is None:
+        return item_numbers(vectors)
+    ids = stream.tokenizer.fit(vectors, seed=seed, keys=keys)
+    return ids if stream.absent_items == "leave_out" else with_own_branch(ids)
 
 
 def _untrained(recipe: Recipe, streams: Mapping[str, StreamContext], num_items: int) -> Retriever:

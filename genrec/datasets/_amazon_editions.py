@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,30 +35,25 @@ class Edition:
     """What decides between reviews of one time."""
 
 
+_EDITION_2014 = Edition(
+    year=2014,
+    core_names=tuple("reviews_{}_5" + ending for ending in _PACKED),
+    all_names=tuple("reviews_{}" + ending for ending in _PACKED),
+    about_names=tuple("meta_{}" + ending for ending in _PACKED),
+    user="reviewerID",
+    item="asin",
+    rating="overall",
+    time="unixReviewTime",
+    ticks=1,
+    ties_by=_GROUPED,
+)
 EDITIONS = (
-    Edition(
-        year=2014,
-        core_names=tuple("reviews_{}_5" + ending for ending in _PACKED),
-        all_names=tuple("reviews_{}" + ending for ending in _PACKED),
-        about_names=tuple("meta_{}" + ending for ending in _PACKED),
-        user="reviewerID",
-        item="asin",
-        rating="overall",
-        time="unixReviewTime",
-        ticks=1,
-        ties_by=_GROUPED,
-    ),
-    Edition(
+    _EDITION_2014,
+    replace(
+        _EDITION_2014,
         year=2018,
         core_names=tuple("{}_5" + ending for ending in _PACKED),
         all_names=tuple("{}" + ending for ending in _PACKED),
-        about_names=tuple("meta_{}" + ending for ending in _PACKED),
-        user="reviewerID",
-        item="asin",
-        rating="overall",
-        time="unixReviewTime",
-        ticks=1,
-        ties_by=_GROUPED,
     ),
     Edition(
         year=2023,

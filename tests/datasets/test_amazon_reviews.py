@@ -8,6 +8,7 @@ import time
 
 import pytest
 from amazon_files import write_2014, write_2018, write_2023, write_2023_ratings
+from datasets_read import keys_of
 from PIL import Image
 from pydantic import ValidationError
 
@@ -44,14 +45,6 @@ META_NAME = {2014: "meta_Beauty.json.gz", 2018: "meta_Beauty.json.gz", 2023: "me
 
 def load(folder, **fields):
     return AmazonReviews(**{"core": 0, **fields}).load(folder)
-
-
-def keys_of(dataset):
-    histories = [dataset.histories[user].tolist() for user in range(len(dataset.histories))]
-    return {
-        user: [dataset.catalog.keys[item] for item in items]
-        for user, items in zip(dataset.user_keys, histories, strict=True)
-    }
 
 
 def add_line(path, line):

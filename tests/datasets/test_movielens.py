@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import table_files
+from datasets_read import error_of, keys_of
 from PIL import Image
 
 from genrec.datasets.movielens import MovieLens
-from genrec.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 RATINGS = "userId,movieId,rating,timestamp\n2,30,5.0,7\n1,20,4.0,9\n1,10,3.5,9\n1,30,1.0,2\n2,20,4.0,8\n"
@@ -35,18 +35,8 @@ def load(data, **fields):
     return MovieLens(**{"core": 0, **fields}).load(data)
 
 
-def error_of(data, **fields):
-    with pytest.raises(DataError) as caught:
-        load(data, **fields)
-    return str(caught.value)
-
-
-def keys_of(dataset):
-    histories = [dataset.histories[user].tolist() for user in range(len(dataset.histories))]
-    return {
-        user: [dataset.catalog.keys[item] for item in items]
-        for user, items in zip(dataset.user_keys, histories, strict=True)
-    }
+def error(data, **fields):
+    return error_of(MovieLens(**{"core": 0, **fields}), data)
 
 
 def test_histories_go_by_time_and_ties_by_film(tmp_path):
@@ -87,7 +77,7 @@ def test_low_ratings_are_left_out(tmp_path, edition):
         content = content.replace(f"30{sign}", f"30{sign}".replace("4", "2").replace("3.5", "2.5"))
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert keys_of(load(tmp_path, min_rating=3)) == {"1": ["10", "20"], "2": ["20"]}
-    assert error_of(tmp_path, min_rating=6) == f"{tmp_path / name}: no rating is 6.0 or more; lower min_rating"
+    assert error(tmp_path, min_rating=6) == f"{tmp_path / name}: no rating is 6.0 or more; lower min_rating"
 
 
 def test_the_usual_folder_inside_is_found(tmp_path):
@@ -95,7 +85,7 @@ def test_the_usual_folder_inside_is_found(tmp_path):
     assert load(tmp_path).name == "ml-1m"
     table_files.write_movielens_100k(tmp_path / "ml-100k", ROWS)
     assert load(tmp_path, folder="ml-100k").name == "ml-100k"
-    assert error_of(tmp_path) == (f"{tmp_path}: there are several MovieLens in it; say folder: one of ml-100k, ml-1m")
+    assert error(tmp_path) == (f"{tmp_path}: there are several MovieLens in it; say folder: one of ml-100k, ml-1m")
 
 
 def test_the_core_is_taken_again_until_all_have_enough(tmp_path):
@@ -104,7 +94,7 @@ def test_the_core_is_taken_again_until_all_have_enough(tmp_path):
     dataset = load(write(tmp_path, ratings), core=2)
     assert keys_of(dataset) == {"1": ["10", "20"], "2": ["10", "20"]}
     assert dataset.notes[0] == "2 of 6 interactions fell to core 2"
-    assert error_of(tmp_path, core=3) == (
+    assert error(tmp_path, core=3) == (
         f"{tmp_path / 'ratings.csv'}: none of 6 interactions is left with core 3; lower it"
     )
 
@@ -183,7 +173,7 @@ def test_plot_cast_and_posters_lie_beside_it(tmp_path):
 def test_broken_files_are_told_by_line(tmp_path, name, content, message):
     write(tmp_path)
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert error_of(tmp_path) == f"{tmp_path / name}:{message}"
+    assert error(tmp_path) == f"{tmp_path / name}:{message}"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +198,7 @@ def test_broken_files_are_told_by_line(tmp_path, name, content, message):
 def test_broken_files_of_older_editions_are_told_by_line(tmp_path, writer, name, content, message):
     getattr(table_files, writer)(tmp_path, ROWS)
     (tmp_path / name).write_text(content, encoding="utf-8")
-    assert error_of(tmp_path) == f"{tmp_path / name}:{message}"
+    assert error(tmp_path) == f"{tmp_path / name}:{message}"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +214,7 @@ def test_broken_files_of_older_editions_are_told_by_line(tmp_path, writer, name,
 def test_missing_files_say_where_to_get_them(tmp_path, writer, name, what):
     getattr(table_files, writer)(tmp_path, ROWS)
     (tmp_path / name).unlink()
-    assert error_of(tmp_path) == (
+    assert error(tmp_path) == (
         f"{tmp_path / name}: missing file: {what}; unpack ml-latest-small.zip or another MovieLens "
         "(files.grouplens.org/datasets/movielens), and put it there (or point --data elsewhere)"
     )

@@ -2,6 +2,7 @@
 
 import pytest
 import table_files
+from datasets_read import error_of, keys_of
 from PIL import Image
 
 from genrec.datasets.recbole import RecBole
@@ -26,18 +27,8 @@ def load(data, **fields):
     return RecBole(**{"core": 0, **fields}).load(data)
 
 
-def error_of(data, **fields):
-    with pytest.raises(DataError) as caught:
-        load(data, **fields)
-    return str(caught.value)
-
-
-def keys_of(dataset):
-    histories = [dataset.histories[user].tolist() for user in range(len(dataset.histories))]
-    return {
-        user: [dataset.catalog.keys[item] for item in items]
-        for user, items in zip(dataset.user_keys, histories, strict=True)
-    }
+def error(data, **fields):
+    return error_of(RecBole(**{"core": 0, **fields}), data)
 
 
 def test_histories_go_by_time_and_ties_by_place(tmp_path):
@@ -166,17 +157,16 @@ def test_broken_rows_are_skipped_and_counted(tmp_path):
     ],
 )  # fmt: skip
 def test_broken_interactions_are_told_by_line(tmp_path, inter, message):
-    assert error_of(write(tmp_path, inter=inter)) == f"{tmp_path / 'shop.inter'}:{message}"
+    assert error(write(tmp_path, inter=inter)) == f"{tmp_path / 'shop.inter'}:{message}"
 
 
 def test_ratings_must_be_numbers_where_they_are_asked_for(tmp_path):
     write(tmp_path, inter=INTER + "a\tx\tgood\t2\n")
     assert keys_of(load(tmp_path)) == {"a": ["x"]}
-    assert error_of(tmp_path, min_rating=1) == f"{tmp_path / 'shop.inter'}:2: rating:float is 'good', expected a number"
+    assert error(tmp_path, min_rating=1) == f"{tmp_path / 'shop.inter'}:2: rating:float is 'good', expected a number"
     write(tmp_path, inter=INTER + "a\tx\t2\t2\n")
     assert (
-        error_of(tmp_path, min_rating=3)
-        == f"{tmp_path / 'shop.inter'}: no rating:float is 3.0 or more; lower min_rating"
+        error(tmp_path, min_rating=3) == f"{tmp_path / 'shop.inter'}: no rating:float is 3.0 or more; lower min_rating"
     )
 
 
@@ -191,16 +181,16 @@ def test_ratings_must_be_numbers_where_they_are_asked_for(tmp_path):
     ],
 )  # fmt: skip
 def test_broken_items_are_told_by_line(tmp_path, item, message):
-    assert error_of(write(tmp_path, item=item)) == f"{tmp_path / 'shop.item'}:{message}"
+    assert error(write(tmp_path, item=item)) == f"{tmp_path / 'shop.item'}:{message}"
 
 
 def test_which_data_set_is_said_or_the_only_one(tmp_path):
     source = "RecSysDatasets publishes data sets in this format, or its scripts make them; put it there"
     what = "who had which item when"
-    assert error_of(tmp_path) == f"{tmp_path}: no file <name>.inter: {what}; {source}"
-    assert error_of(tmp_path, name="a") == f"{tmp_path / 'a.inter'}: missing file: {what}; {source}"
+    assert error(tmp_path) == f"{tmp_path}: no file <name>.inter: {what}; {source}"
+    assert error(tmp_path, name="a") == f"{tmp_path / 'a.inter'}: missing file: {what}; {source}"
     write(write(tmp_path, name="ml-1m"), name="ml-100k")
-    assert error_of(tmp_path) == f"{tmp_path}: there are several data sets; say name: one of ml-100k, ml-1m"
+    assert error(tmp_path) == f"{tmp_path}: there are several data sets; say name: one of ml-100k, ml-1m"
     assert load(tmp_path, name="ml-1m").name == "ml-1m"
 
 
@@ -208,7 +198,7 @@ def test_without_times_the_file_decides_if_the_recipe_says_so(tmp_path):
     write(tmp_path, inter="user_id:token\titem_id:token\na\ty\na\tx\n")
     dataset = load(tmp_path, time_field=None, order="file")
     assert (keys_of(dataset), dataset.times) == ({"a": ["y", "x"]}, None)
-    assert error_of(tmp_path, time_field=None) == (
+    assert error(tmp_path, time_field=None) == (
         f"{tmp_path / 'shop.inter'}: there is no time to order the histories by; say order: file to take them as they "
         "stand"
     )

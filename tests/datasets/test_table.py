@@ -5,11 +5,11 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 import table_files
+from datasets_read import error_of, keys_of
 from PIL import Image
 from pydantic import ValidationError
 
 from genrec.datasets.table import Table
-from genrec.errors import DataError
 
 ROWS = [("b", "x", 7), ("a", "y", 9), ("a", "z", 9), ("a", "x", 2), ("b", "y", 8)]
 TOLD = {"title": "title", "attributes": ("tags",)}
@@ -29,18 +29,8 @@ def load(data, **fields):
     return Table(**{"core": 0, **fields}).load(data)
 
 
-def error_of(data, **fields):
-    with pytest.raises(DataError) as caught:
-        load(data, **fields)
-    return str(caught.value)
-
-
-def keys_of(dataset):
-    histories = [dataset.histories[user].tolist() for user in range(len(dataset.histories))]
-    return {
-        user: [dataset.catalog.keys[item] for item in items]
-        for user, items in zip(dataset.user_keys, histories, strict=True)
-    }
+def error(data, **fields):
+    return error_of(Table(**{"core": 0, **fields}), data)
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -73,7 +63,7 @@ def test_columns_have_the_names_that_the_recipe_gives(tmp_path):
     assert dataset.catalog.attributes == ((), ("Holm", "Oak", "Office"))
     assert load(tmp_path, **fields, text_fields=("kind", "name")).catalog.texts[-1] == "Kind: Oak|Office\nName: Desk"
     assert load(tmp_path, **fields, title="name").notes[-1] == "nothing is told of 1 of 3 items: their text is empty"
-    assert error_of(tmp_path, **fields, title="name", rating="stars", min_rating=6) == (
+    assert error(tmp_path, **fields, title="name", rating="stars", min_rating=6) == (
         f"{tmp_path / 'interactions.csv'}: no stars is 6.0 or more; lower min_rating"
     )
 
@@ -128,7 +118,7 @@ def test_pictures_are_named_several_an_item_or_lie_in_images(tmp_path):
     assert dataset.catalog.pictures.open(0).getpixel((0, 0)) == (0, 0, 255)
     assert load(tmp_path).catalog.pictures.counts_I.tolist() == [0, 1]
     write(tmp_path, "item,photo\nx,../a.png\n", "items.csv")
-    assert error_of(tmp_path, items="items.csv", picture="photo") == (
+    assert error(tmp_path, items="items.csv", picture="photo") == (
         f"{tmp_path}: picture '../a.png' lies outside; expected a path inside this folder"
     )
 
@@ -152,23 +142,23 @@ def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
     path = tmp_path / "a.parquet"
     pl.DataFrame({"user": ["u", None, "u"], "item": ["x", "y", ""], "time": [1, 2, 3]}).write_parquet(path)
     fields = {"interactions": path.name}
-    assert error_of(tmp_path, **fields) == f"{path}: row 2: user is empty or of the wrong kind"
+    assert error(tmp_path, **fields) == f"{path}: row 2: user is empty or of the wrong kind"
     dataset = load(tmp_path, **fields, broken_rows="skip")
     assert keys_of(dataset) == {"u": ["x"]}
     assert dataset.notes[0] == "2 broken rows of a.parquet were skipped"
     pl.DataFrame({"user": ["u", "v"], "item": ["x", "y"], "time": ["2020-01-01", "later"]}).write_parquet(path)
-    assert error_of(tmp_path, **fields).startswith(f"{path}: row 2: time is 'later', expected a Unix time or an ISO")
+    assert error(tmp_path, **fields).startswith(f"{path}: row 2: time is 'later', expected a Unix time or an ISO")
     pl.DataFrame({"user": [1.5], "item": ["x"], "time": [1]}).write_parquet(path)
-    assert error_of(tmp_path, **fields) == f"{path}: user is of type Float64, expected text or whole numbers"
+    assert error(tmp_path, **fields) == f"{path}: user is of type Float64, expected text or whole numbers"
     pl.DataFrame({"user": [1], "item": ["x"]}).write_parquet(path)
-    assert error_of(tmp_path, **fields) == f"{path}: no column time; found user, item"
+    assert error(tmp_path, **fields) == f"{path}: no column time; found user, item"
     pl.DataFrame({"user": [], "item": [], "time": []}).write_parquet(path)
-    assert error_of(tmp_path, **fields) == f"{path}: there are no rows"
+    assert error(tmp_path, **fields) == f"{path}: there are no rows"
     path.write_bytes(b"user,item,time\n")
-    assert error_of(tmp_path, **fields).startswith(f"{path}: not a Parquet file that can be read (")
+    assert error(tmp_path, **fields).startswith(f"{path}: not a Parquet file that can be read (")
     write(tmp_path, "user,item,time\nu,x,1\n")
     pl.DataFrame({"item": ["x", "x"]}).write_parquet(tmp_path / "items.parquet")
-    assert error_of(tmp_path, items="items.parquet", text_fields=("item",)) == (
+    assert error(tmp_path, items="items.parquet", text_fields=("item",)) == (
         f"{tmp_path / 'items.parquet'}: row 2: item 'x' was on an earlier row; every item has one row"
     )
 
@@ -197,7 +187,7 @@ def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
     ],
 )  # fmt: skip
 def test_broken_interactions_are_told_by_line(tmp_path, text, message):
-    assert error_of(write(tmp_path, text)) == f"{tmp_path / 'interactions.csv'}:{message}"
+    assert error(write(tmp_path, text)) == f"{tmp_path / 'interactions.csv'}:{message}"
 
 
 @pytest.mark.parametrize(
@@ -211,17 +201,17 @@ def test_broken_interactions_are_told_by_line(tmp_path, text, message):
 )
 def test_broken_items_are_told_by_line(tmp_path, text, message):
     write(write(tmp_path, "user,item,time\nu,x,1\n"), text, "items.csv")
-    assert error_of(tmp_path, items="items.csv", title="title") == f"{tmp_path / 'items.csv'}:{message}"
+    assert error(tmp_path, items="items.csv", title="title") == f"{tmp_path / 'items.csv'}:{message}"
 
 
 def test_missing_files_say_what_to_put_there(tmp_path):
     end = "and put it there (or point --data elsewhere)"
-    assert error_of(tmp_path) == (
+    assert error(tmp_path) == (
         f"{tmp_path / 'interactions.csv'}: missing file: a row an interaction, columns user, item, time; name yours in "
         f"interactions:, {end}"
     )
     write(tmp_path, "user,item,time\nu,x,1\n")
-    assert error_of(tmp_path, items="items.csv", title="title") == (
+    assert error(tmp_path, items="items.csv", title="title") == (
         f"{tmp_path / 'items.csv'}: missing file: a row an item; name yours in items:, or say items: null, {end}"
     )
 
@@ -245,7 +235,7 @@ def test_a_block_that_cannot_be_meant_is_refused(fields, message):
 
 def test_a_time_format_that_fits_nothing_is_told(tmp_path):
     write(tmp_path, "user,item,time\nu,x,01.02.2020\n")
-    assert error_of(tmp_path, time_format="%Y/%m/%d") == (
+    assert error(tmp_path, time_format="%Y/%m/%d") == (
         f"{tmp_path / 'interactions.csv'}:2: time is '01.02.2020', expected %Y/%m/%d"
     )
 

