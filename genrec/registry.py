@@ -37,6 +37,11 @@ def add_plugin_folder(folder: Path) -> None:
         _plugin_folders.append(folder)
 
 
+def plugin_folders() -> list[Path]:
+    """The folders in which plugins are looked for."""
+    return list(_plugin_folders)
+
+
 def plugin_files() -> list[Path]:
     """Every plugin file that the registries look at, in a fixed order."""
     return [file for folder in _plugin_folders for file in sorted(folder.glob("*.py"))]

@@ -27,32 +27,39 @@ class RunFolder:
     def __init__(self, path: Path, stages: Path) -> None:
         self.path, self.stages = path, stages
 
+    @staticmethod
+    def stages_of(output: Path | None) -> Path:
+        """Where a run keeps its stages: ``--output`` keeps its own, all other runs share theirs."""
+        return Path("runs") / ".stages" if output is None else output / ".stages"
+
     @classmethod
-    def create(cls, output: Path | None, recipe_file: Path) -> RunFolder:
+    def create(cls, output: Path | None, recipe_file: Path, *, verb: str = "run") -> RunFolder:
         """The folder of a new run.
 
         Args:
             output: ``--output``: the run writes there and nowhere else (its stages in ``.stages``). None:
                 ``runs/<recipe>-<time>``, with stages that all such runs share in ``runs/.stages``.
             recipe_file: gives the name.
+            verb: the command whose folder it is.
 
         Raises:
             DataError: the folder has something in it that no run has written.
         """
         if output is None:
             path = _unused(Path("runs") / f"{recipe_file.stem}-{datetime.now():%Y%m%d-%H%M%S}")
-            stages = Path("runs") / ".stages"
         else:
-            path, stages = output, output / ".stages"
+            path = output
         if path.exists() and not path.is_dir():
             raise DataError(f"{path}: is a file, expected a folder for the run")
         if path.is_dir() and any(path.iterdir()) and not (path / _MARK).is_file():
             raise DataError(f"{path}: is not empty and not the folder of a run; give --output another folder")
+        if (path / _MARK).is_file() and (made_by := cls(path, path).read_json(_MARK).get("verb", "run")) != verb:
+            raise DataError(f"{path}: the folder of a `genrec {made_by}`; give --output another folder")
         path.mkdir(parents=True, exist_ok=True)
         for part in ("streams", "candidates"):  # links of an earlier run in the same folder; the stages stay
             shutil.rmtree(path / part, ignore_errors=True)
-        folder = cls(path, stages)
-        folder.write_json(_MARK, {"finished": False})
+        folder = cls(path, cls.stages_of(output))
+        folder.write_json(_MARK, {"verb": verb, "finished": False})
         return folder
 
     @classmethod
@@ -65,13 +72,16 @@ class RunFolder:
         if not (path / _MARK).is_file():
             raise DataError(f"{path}: not the folder of a run (no {_MARK}); `genrec run RECIPE` makes one")
         folder = cls(path, path / ".stages")
-        if not folder.read_json(_MARK).get("finished"):
+        mark = folder.read_json(_MARK)
+        if (verb := mark.get("verb", "run")) != "run":
+            raise DataError(f"{path}: the folder of a `genrec {verb}`, which has no model; expected that of a run")
+        if not mark.get("finished"):
             raise DataError(f"{path}: this run has not finished; run its recipe again, it goes on where it was")
         return folder
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Mark the run as finished."""
-        self.write_json(_MARK, {"finished": True, **facts})
+        self.write_json(_MARK, {**self.read_json(_MARK), "finished": True, **facts})
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file whole or not at all."""

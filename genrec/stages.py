@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from genrec import __version__
+from genrec.peak_memory import PeakMemory
 from genrec.progress import console
 from genrec.types import ItemVectors, SemanticIds
 
@@ -54,8 +56,11 @@ class Stages:
         work: Callable[[], T],
         save: Callable[[T, Path], None],
         load: Callable[[Path], T],
+        like: Sequence[str] = (),
     ) -> tuple[T, Path]:
         """The content of a stage: loaded if it was finished before, else worked out and stored whole or not at all.
+
+        What it took stands beside it in ``made-<kind>-<key>.json``: seconds and the most memory.
 
         Args:
             kind: what it is, e.g. ``vectors``.
@@ -64,6 +69,7 @@ class Stages:
             work: makes the content.
             save: writes it to a file.
             load: reads that file.
+            like: what its time depends on, so that stages still to be made can be estimated.
 
         Returns:
             The content and the file that holds it.
@@ -74,12 +80,35 @@ class Stages:
         if reused:
             console.print(f"{kind} of {name}: finished before, reused ({path.name})", style="dim")
             return load(path), path
-        content = work()
+        began = time.monotonic()
+        with PeakMemory() as peak:
+            content = work()
         self.root.mkdir(parents=True, exist_ok=True)
+        facts = {"like": list(like), "seconds": time.monotonic() - began, "peak_bytes": peak.bytes}
+        self._facts(kind, key).write_text(json.dumps(facts) + "\n", encoding="utf-8")
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may be at the same stage
         save(content, partial)
         partial.replace(path)
         return content, path
+
+    def made(self, kind: str, key: str) -> dict[str, Any]:
+        """What a finished stage took: ``like``, ``seconds`` and ``peak_bytes``; empty where nobody has kept it."""
+        return _read_facts(self._facts(kind, key))
+
+    def all_made(self, kind: str) -> list[dict[str, Any]]:
+        """What every finished stage of a kind took."""
+        return [facts for file in sorted(self.root.glob(f"made-{kind}-*.json")) if (facts := _read_facts(file))]
+
+    def _facts(self, kind: str, key: str) -> Path:
+        return self.root / f"made-{kind}-{key}.json"
+
+
+def _read_facts(file: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) and "seconds" in facts else {}
 
 
 def save_vectors(vectors: ItemVectors, path: Path) -> None:

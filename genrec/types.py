@@ -7,7 +7,7 @@ item vectors, K beam, N list length, C candidates, S streams, U users.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -333,6 +333,11 @@ class Candidates:
             self.entropy_BS[rows],
             self.code_lengths_S,
         )
+
+    def without_scores(self) -> Candidates:
+        """The same as a search without every stream's scores gives: NaN where a stream did not propose the item."""
+        own_BCS = np.where(self.ranks_BCS != ABSENT, self.log_probs_BCS, np.float32(np.nan))
+        return replace(self, log_probs_BCS=own_BCS)
 
     def of_streams(self, names: Sequence[str]) -> Candidates:
         """What some of the streams found, as if there had been no others."""

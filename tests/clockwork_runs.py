@@ -7,6 +7,7 @@ from typing import ClassVar
 from genrec.baselines.popularity import Popularity
 from genrec.decoders.mlp import Mlp
 from genrec.evaluation.protocol import EvaluationSettings
+from genrec.experiment import load_model, load_streams
 from genrec.families import DatasetSource, ItemEncoder
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.confidence import Confidence
@@ -95,3 +96,10 @@ def rows_of(folder):
 def curve_of(folder):
     log = json.loads((folder / "training.json").read_text())
     return [(epoch["losses"], epoch["validation"]) for epoch in log["epochs"]], log["best_epoch"]
+
+
+def opened(of, path):
+    """The trained model of a finished run and its streams."""
+    folder = RunFolder.open(path)
+    streams = load_streams(of, folder)
+    return load_model(of, folder, streams, NUM_ITEMS), streams

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clockwork_runs import NUM_ITEMS, World, curve_of, longer, recalls, recipe, reused, rows_of, run_in, stream
+from clockwork_runs import NUM_ITEMS, World, curve_of, longer, opened, recalls, recipe, reused, rows_of, run_in, stream
 
 from genrec.errors import DataError
 from genrec.evaluation.protocol import EvaluationSettings
@@ -18,7 +18,7 @@ from genrec.merges.confidence import Confidence
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
 from genrec.model.retriever import Retriever
-from genrec.pipeline import prepare, run
+from genrec.pipeline import run
 from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates
 from genrec.search.settings import SearchSettings
@@ -50,7 +50,7 @@ def test_what_is_certain_is_learned(trained):
 
 def test_a_wide_beam_finds_what_exact_scoring_finds(trained):
     folder, _, _ = trained
-    model, streams = prepare(recipe(), RunFolder.open(folder), NUM_ITEMS)
+    model, streams = opened(recipe(), folder)
     dataset = World().load(None)
 
     def search(**settings):
@@ -75,7 +75,7 @@ def test_a_wide_beam_finds_what_exact_scoring_finds(trained):
 def test_a_finished_run_can_be_opened_again(trained):
     """The stored model finds, for the test users, the stored candidates."""
     folder, _, _ = trained
-    model, streams = prepare(recipe(), RunFolder.open(folder), NUM_ITEMS)
+    model, streams = opened(recipe(), folder)
     assert not model.training
     again = search_streams(
         model,
@@ -322,7 +322,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(dies_at_step
     monkeypatch.setattr(Retriever, "losses", dies)
     with pytest.raises(KeyboardInterrupt):
         run_in(tmp_path / "killed", asked)
-    assert json.loads((tmp_path / "killed" / "run.json").read_text()) == {"finished": False}
+    assert json.loads((tmp_path / "killed" / "run.json").read_text()) == {"verb": "run", "finished": False}
     before = len(calls)
     run_in(tmp_path / "killed", asked)
     assert len(calls) - before == 25 - (dies_at_step - 1) // 5 * 5, "finished epochs are not trained again"

@@ -4,14 +4,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from clockwork_runs import NUM_ITEMS, Given, World, recipe, run_in, stream
+from clockwork_runs import NUM_ITEMS, Given, World, opened, recipe, run_in, stream
 
 from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
-from genrec.pipeline import prepare
-from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates
 from genrec.stages import load_ids
 from genrec.tasks.global_contrastive import GlobalContrastive
@@ -59,7 +57,7 @@ def test_absent_items_are_treated_as_asked_and_told(treatment, coded, note, tmp_
     told = [told for told in report.notes if told.startswith("stream text")]
     assert told == [f"stream text: {note}"]
     assert all(np.isfinite(list(epoch.losses.values())).all() for epoch in report.curve)
-    model, _ = prepare(recipe(streams=streams, tasks=(GlobalContrastive(),)), RunFolder.open(tmp_path), NUM_ITEMS)
+    model, _ = opened(recipe(streams=streams, tasks=(GlobalContrastive(),)), tmp_path)
     assert model.num_items == NUM_ITEMS
 
 

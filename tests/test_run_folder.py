@@ -16,11 +16,11 @@ RECIPE = Path("recipes/small.yaml")
 def test_a_new_run_marks_its_folder(tmp_path):
     folder = RunFolder.create(tmp_path / "a" / "b", RECIPE)
     assert (folder.path, folder.stages) == (tmp_path / "a" / "b", tmp_path / "a" / "b" / ".stages")
-    assert folder.read_json("run.json") == {"finished": False}
+    assert folder.read_json("run.json") == {"verb": "run", "finished": False}
     folder.finish({"model": "k"})
-    assert RunFolder.open(folder.path).read_json("run.json") == {"finished": True, "model": "k"}
+    assert RunFolder.open(folder.path).read_json("run.json") == {"verb": "run", "finished": True, "model": "k"}
     again = RunFolder.create(folder.path, RECIPE)
-    assert again.read_json("run.json") == {"finished": False}, "a run's folder can be run again"
+    assert again.read_json("run.json") == {"verb": "run", "finished": False}, "a run's folder can be run again"
 
 
 def test_a_foreign_folder_is_refused(tmp_path):
@@ -32,6 +32,19 @@ def test_a_foreign_folder_is_refused(tmp_path):
     with pytest.raises(DataError) as caught:
         RunFolder.create(tmp_path / "thesis.tex", RECIPE)
     assert str(caught.value) == f"{tmp_path / 'thesis.tex'}: is a file, expected a folder for the run"
+
+
+def test_a_comparison_and_a_run_keep_to_their_own_folders(tmp_path):
+    folder = RunFolder.create(tmp_path / "compared", RECIPE, verb="compare")
+    folder.finish({})
+    with pytest.raises(DataError) as caught:
+        RunFolder.create(folder.path, RECIPE)
+    assert str(caught.value) == f"{folder.path}: the folder of a `genrec compare`; give --output another folder"
+    with pytest.raises(DataError) as caught:
+        RunFolder.open(folder.path)
+    assert str(caught.value) == (
+        f"{folder.path}: the folder of a `genrec compare`, which has no model; expected that of a run"
+    )
 
 
 def test_an_empty_folder_is_taken(tmp_path):

@@ -54,7 +54,7 @@ def test_two_runs_at_one_stage_do_not_write_to_one_file(tmp_path, monkeypatch):
 
     stages = Stages(tmp_path)
     assert ask(stages, save=save)[0] == "content"
-    assert [file.name for file in tmp_path.iterdir()] == ["codes-k"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["codes-k", "made-codes-k.json"]
 
 
 def test_nothing_is_made_before_there_is_something_to_store(tmp_path):
@@ -101,3 +101,15 @@ def test_ids_survive_their_file(tmp_path):
     for name, part in ids.codebook.items():
         np.testing.assert_array_equal(loaded.codebook[name], part)
         assert loaded.codebook[name].dtype == part.dtype
+
+
+def test_what_a_stage_took_is_kept_beside_it(tmp_path):
+    stages = Stages(tmp_path)
+    ask(stages)
+    made = stages.made("codes", "k")
+    assert made["seconds"] >= 0
+    assert made["peak_bytes"] is None or made["peak_bytes"] > 1_000_000
+    assert stages.all_made("codes") == [made]
+    assert stages.made("codes", "another") == {}
+    (tmp_path / "made-codes-k.json").write_text("broken")
+    assert stages.made("codes", "k") == {}

@@ -27,6 +27,13 @@ def target_ranks(ranking: Ranking, targets: np.ndarray) -> np.ndarray:
     return np.where(hit_UN.any(axis=1), hit_UN.argmax(axis=1), ABSENT).astype(np.int32)
 
 
+def best_ranks(ranks_SU: np.ndarray) -> np.ndarray:
+    """The best place that some list gives each user's target, int32 (U,); ABSENT where none has it."""
+    last = np.iinfo(np.int32).max
+    best_U = np.where(ranks_SU == ABSENT, last, ranks_SU).min(axis=0)
+    return np.where(best_U == last, ABSENT, best_U).astype(np.int32)
+
+
 def recall(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
     """Recall@K of each user, float64 (U,): 1 if the target is among the first K, else 0 (the same as hit rate)."""
     return ((ranks_U != ABSENT) & (ranks_U < cutoff)).astype(np.float64)

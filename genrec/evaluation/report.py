@@ -16,7 +16,7 @@ from genrec.errors import DataError, PluginError, RecipeError
 from genrec.evaluation._curves import curves_svg
 from genrec.evaluation._markdown import markdown
 from genrec.evaluation._terminal import print_tables
-from genrec.evaluation.metrics import METRICS, target_ranks
+from genrec.evaluation.metrics import METRICS, best_ranks, target_ranks
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.significance import Difference, bootstrap_interval, holm, paired_difference
@@ -102,13 +102,15 @@ class Protocol:
         seed: int,
         *,
         selection: str,
+        split: Split | None = None,
     ) -> Protocol:
-        """The protocol of a dataset's test split."""
+        """The protocol of a dataset's split, by default its test split."""
+        asked = dataset.test if split is None else split
         return cls(
             dataset=dataset.name,
-            users=len(dataset.test),
+            users=len(asked),
             items=dataset.num_items,
-            seen_targets=_seen_targets(dataset.test),
+            seen_targets=_seen_targets(asked),
             seen_items=settings.seen_items,
             order=dataset.order,
             selection=selection,
@@ -253,9 +255,7 @@ def evaluate(
     if len(streams) > 1:
         if "oracle" in rankings:
             raise RecipeError("'oracle' is the report's row for the best stream of each user; rename that method")
-        ranks_SU = np.stack([rows[place].ranks_U for place in streams])
-        best_U = np.where(ranks_SU == ABSENT, np.iinfo(np.int32).max, ranks_SU).min(axis=0)
-        best_U = np.where(best_U == np.iinfo(np.int32).max, ABSENT, best_U).astype(np.int32)
+        best_U = best_ranks(np.stack([rows[place].ranks_U for place in streams]))
         rows.insert(streams[-1] + 1, _row("oracle", "oracle", best_U, settings, seed))
     return rows
 

@@ -12,7 +12,7 @@ import numpy as np
 from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.families import merges
-from genrec.pipeline import prepare
+from genrec.experiment import load_model, load_streams
 from genrec.recipe import Recipe, parse_recipe
 from genrec.registry import add_plugin_folder
 from genrec.run_folder import RunFolder
@@ -67,8 +67,8 @@ class Recommender:
         for row, title in enumerate(self.titles):
             if title:
                 self._rows_of_title.setdefault(title.casefold(), []).append(row)
-        model, streams = prepare(self.recipe, folder, len(self.keys))
-        self.model = model.to(chosen_device())
+        streams = load_streams(self.recipe, folder)
+        self.model = load_model(self.recipe, folder, streams, len(self.keys)).to(chosen_device())
         self.tries = {name: context.trie for name, context in streams.items()}
 
     def row(self, name: str) -> int:
