@@ -20,6 +20,7 @@ from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg
 from genrec.merges.single import Single
+from genrec.files import fingerprint
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.progress import console
@@ -379,7 +380,9 @@ class FinishedExperiment(Experiment):
 
     @cached_property
     def model_key(self) -> str:
-        return str(self._folder.read_json("run.json")["model"])
+        """As the run has it; a run that kept none is known by its weights."""
+        known = self._folder.read_json("run.json").get("model")
+        return known or address(weights=fingerprint(self._folder.path / "model.safetensors"))
 
     @cached_property
     def streams(self) -> dict[str, StreamContext]:

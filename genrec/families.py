@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
+from genrec.new_items import with_new_items
 from genrec.registry import Registry
 from genrec.sources import source_hash
 from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
@@ -127,6 +128,40 @@ class Tokenizer(Component):
             seed: for tokenizers with ``is_random``.
             keys: the source's key of each item, for tokenizers that read codes from a file.
         """
+
+    def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
+        """Codes for items that came after :meth:`fit`, without fitting anew, so that a trained model can read them.
+
+        By default a new item goes below the path of the nearest known item (squared Euclidean distance) that has a free
+        last code, and takes the lowest.
+
+        Args:
+            ids: what :meth:`fit` gave for I items, a branch for absent items added or not.
+            vectors: what :meth:`fit` was given.
+            new: vectors of J new items, of the same width; absent ones get no code.
+
+        Returns:
+            The codes of I + J items: the known ones first and unchanged, then the new ones, no two alike; vocabulary
+            sizes and codebook as they were.
+
+        Raises:
+            DataError: the widths differ, or no code is free below any path that is known.
+        """
+        return with_new_items(ids, vectors, new, tokenizer=self.type_name)
+
+    def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray | None:
+        """The vectors that codes stand for: what a stream still knows of its items.
+
+        Args:
+            ids: what :meth:`fit` gave, a branch for absent items added or not.
+            levels: read this many codes of each item, from the first; by default all. Codes that only tell items apart
+                (a suffix, a tree's leaves) say nothing.
+
+        Returns:
+            float32 (I, E) in the space that was quantised (vectors of length 1 where ``ids.codebook["normalized"]``),
+            NaN in the rows of items that the codebook does not know. By default None: the codes stand for no vectors.
+        """
+        return None
 
 
 class HistoryEncoder(Component):

@@ -141,5 +141,5 @@ def load_ids(path: Path) -> SemanticIds:
         plain = json.loads(file.metadata()["ids"])
     codebook = {name[9:]: part for name, part in tensors.items() if name.startswith("codebook/")}
     return SemanticIds(
-        tensors["codes_IL"], tuple(plain["vocabulary_sizes"]), codebook, plain["collisions"], tuple(plain["notes"])
+        tensors["codes_IL"], tuple(plain["vocabulary_sizes"]), codebook, plain["collisions"], tuple(plain.get("notes", ()))
     )

@@ -25,7 +25,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from (oracle_text(), "")
     if report.tests:
         yield from ("## Is the merge better?", "", tests_text(report), "")
-        yield from _table(
+        yield from table(
             ("against", "metric", "difference", "p", "p (Holm)", "p (Wilcoxon)", "verdict"), _tests(report)
         )
         yield ""
@@ -36,10 +36,10 @@ def _lines(report: Report) -> Iterator[str]:
     if report.parameters:
         rows = [(name, f"{count:,}") for name, count in report.parameters.items()]
         total = ("**total**", f"**{sum(report.parameters.values()):,}**")
-        yield from ("## Parameters", "", *_table(("part", "trainable numbers"), [*rows, total]), "")
+        yield from ("## Parameters", "", *table(("part", "trainable numbers"), [*rows, total]), "")
     if report.stage_seconds:
         rows = [(name, seconds_text(seconds)) for name, seconds in report.stage_seconds.items()]
-        yield from ("## Time", "", *_table(("stage", "wall clock"), rows), "")
+        yield from ("## Time", "", *table(("stage", "wall clock"), rows), "")
 
 
 def columns(report: Report) -> list[tuple[str, int]]:
@@ -147,7 +147,7 @@ def _results(report: Report) -> Iterator[str]:
         )
         for row in report.rows
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _tests(report: Report) -> Iterator[tuple[str, ...]]:
@@ -183,10 +183,11 @@ def _training(curve: Sequence[Epoch]) -> Iterator[str]:
         )
         for epoch in curve
     ]
-    yield from _table(("epoch", *parts, "validation NDCG@10", "learning rate", "time"), rows)
+    yield from table(("epoch", *parts, "validation NDCG@10", "learning rate", "time"), rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table; a bar in a cell is escaped."""
     yield _line(head)
     yield _line(["---"] * len(head))
     for row in rows:

@@ -13,8 +13,13 @@ from scipy import stats
 
 SAMPLES = 10_000
 """Resamples of a test: p-values are steps of 1/10,001."""
+MAX_SAMPLES = 1_000_000
+"""However many tests there are: minutes of work."""
+_SAMPLES_PER_TEST = 100
 _CELLS_AT_ONCE = 4_000_000
 """Weights in memory together: 32 MB."""
+_ROUNDING = 1e-12
+"""Sums of the same values in another order differ in their last bits; without the margin equal would be "less"."""
 
 
 def bootstrap_means(values_U: np.ndarray, samples: int, seed: int) -> np.ndarray:
@@ -34,6 +39,40 @@ def bootstrap_means(values_U: np.ndarray, samples: int, seed: int) -> np.ndarray
     return np.concatenate(means)
 
 
+def bootstrap_means_together(values_UV: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Means of several methods over the same resamples of the users, float64 (samples, V).
+
+    Args:
+        values_UV: a metric of each user under each method.
+        samples: resamples of the users with replacement.
+        seed: of the resamples.
+    """
+    return np.concatenate(list(_resampled_means(values_UV, samples, seed, _CELLS_AT_ONCE)))
+
+
+def _resampled_means(values_UV: np.ndarray, samples: int, seed: int, largest: int) -> Iterator[np.ndarray]:
+    """Parts (N, V) of the means, N at most ``largest``.
+
+    Users for whom every method has 0 (most, where targets are rarely found) add nothing to any sum: of them it only
+    matters how many are drawn, which is binomial.
+    """
+    num_users = len(values_UV)
+    if num_users == 0:
+        raise ValueError("there is no user to resample")
+    told_DV = values_UV[np.any(values_UV != 0, axis=1)]
+    num_told = len(told_DV)
+    rng = np.random.default_rng(seed)
+    drawn_N = rng.binomial(num_users, num_told / num_users, size=samples)
+    start = 0
+    for size in _sizes(samples, max(1, min(largest, _CELLS_AT_ONCE // max(1, num_told)))):
+        counts_ND = np.zeros((size, num_told))
+        for counts_D, drawn in zip(counts_ND, drawn_N[start : start + size], strict=True):
+            if drawn:
+                counts_D[:] = np.bincount(rng.integers(num_told, size=drawn), minlength=num_told)
+        yield counts_ND @ told_DV / num_users
+        start += size
+
+
 def _sizes(total: int, largest: int) -> Iterator[int]:
     for start in range(0, total, largest):
         yield min(largest, total - start)
@@ -48,8 +87,13 @@ def bootstrap_interval(values_U: np.ndarray, *, samples: int, confidence: float,
         confidence: coverage, between 0 and 1.
         seed: of the resamples.
     """
+    return percentile_interval(bootstrap_means(values_U, samples, seed), confidence)
+
+
+def percentile_interval(means: np.ndarray, confidence: float) -> tuple[float, float]:
+    """What the middle of the resampled means spans."""
     tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(bootstrap_means(values_U, samples, seed), [tail, 1.0 - tail])
+    low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)
 
 
@@ -86,12 +130,56 @@ def paired_difference(
     difference_U = first_U - second_U
     observed = float(difference_U.mean())
     means = bootstrap_means(difference_U, samples, seed)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    # Sums of the same values in another order differ in their last bits; without the margin equal would be "less".
-    as_far = np.abs(means - observed) >= abs(observed) - 1e-12
-    p = (1 + np.count_nonzero(as_far)) / (samples + 1)
-    return Difference(observed, float(low), float(high), float(p), wilcoxon_p(difference_U))
+    low, high = percentile_interval(means, confidence)
+    p = (1 + np.count_nonzero(_departs(means, observed))) / (samples + 1)
+    return Difference(observed, low, high, float(p), wilcoxon_p(difference_U))
+
+
+def paired_differences(
+    values_UV: np.ndarray, pairs: Sequence[tuple[int, int]], *, confidence: float, seed: int, samples: int = SAMPLES
+) -> list[Difference]:
+    """:func:`paired_difference` of many pairs of methods, all over the same resamples of the users.
+
+    Args:
+        values_UV: a metric of each user under each method.
+        pairs: columns of it; the first less the second.
+        confidence: coverage of the intervals, which are those of the first ``SAMPLES`` resamples.
+        seed: of the resamples.
+        samples: resamples of the users; see :func:`samples_for`.
+    """
+    first_P, second_P = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    mean_V = values_UV.mean(axis=0)
+    observed_P = mean_V[first_P] - mean_V[second_P]
+    departing_P = np.zeros(len(pairs), dtype=np.int64)
+    kept, num_kept = [], 0
+    for means_NV in _resampled_means(values_UV, samples, seed, max(1, _CELLS_AT_ONCE // max(1, len(pairs)))):
+        departing_P += np.count_nonzero(_departs(means_NV[:, first_P] - means_NV[:, second_P], observed_P), axis=0)
+        if num_kept < SAMPLES:
+            kept.append(means_NV[: SAMPLES - num_kept])
+            num_kept += len(kept[-1])
+    means_NV = np.concatenate(kept)
+    found = []
+    for place, (first, second) in enumerate(pairs):
+        low, high = percentile_interval(means_NV[:, first] - means_NV[:, second], confidence)
+        p = float(1 + departing_P[place]) / (samples + 1)
+        # Means over seeds differ in their last bits where they are equal, and Wilcoxon asks which are 0 and which tie.
+        difference_U = np.round(values_UV[:, first] - values_UV[:, second], 12)
+        found.append(Difference(float(observed_P[place]), low, high, p, wilcoxon_p(difference_U)))
+    return found
+
+
+def samples_for(num_tests: int) -> int:
+    """Resamples with which Holm's correction for so many tests can still reject.
+
+    No p-value is below 1 / (resamples + 1), and Holm multiplies the smallest by the number of tests: with 100 resamples
+    a test the product can fall to 0.01.
+    """
+    return min(max(SAMPLES, _SAMPLES_PER_TEST * num_tests), MAX_SAMPLES)
+
+
+def _departs(means: np.ndarray, observed: float | np.ndarray) -> np.ndarray:
+    """Whether a resampled mean lies at least as far from the observed one as that lies from 0."""
+    return np.abs(means - observed) >= np.abs(observed) - _ROUNDING
 
 
 def wilcoxon_p(difference_U: np.ndarray) -> float:

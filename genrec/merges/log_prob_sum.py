@@ -4,10 +4,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrec.errors import DataError
 from genrec.families import Merge, merges
+from genrec.merges._exact_scores import exact_log_probs
 from genrec.merges._ranking import rank
-from genrec.types import ABSENT, Candidates, Ranking
+from genrec.types import Candidates, Ranking
 
 
 @merges.register("log_prob_sum")
@@ -27,13 +27,7 @@ class LogProbSum(Merge):
         Raises:
             DataError: the candidates were searched without every stream's scores.
         """
-        log_probs_BCS = candidates.log_probs_BCS.astype(np.float64)
-        is_item_BC = candidates.items_BC != ABSENT
-        if np.isnan(log_probs_BCS[is_item_BC]).any():
-            raise DataError(
-                "merge log_prob_sum: some candidates lack the log-probability of a stream that did not propose them; "
-                "expected every stream's score of every candidate: search again with a merge that needs scores"
-            )
+        log_probs_BCS = exact_log_probs(candidates, self.type_name)
         has_code_BCS = np.isfinite(log_probs_BCS)
         sums_BC = np.where(has_code_BCS, log_probs_BCS, 0.0).sum(axis=2)
         counts_BC = has_code_BCS.sum(axis=2)

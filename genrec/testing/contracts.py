@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.errors import GenrecError
+from genrec.errors import DataError, GenrecError
 from genrec.families import (
     Baseline,
     Component,
@@ -121,6 +121,7 @@ def _check_tokenizer(tokenizer: Tokenizer, demand: Demand) -> None:
     shifted = np.where(vectors.present_I[:, None], vectors.vectors_IE, np.float32(1e6))
     other = tokenizer.fit(ItemVectors(shifted, vectors.present_I), seed=1, keys=keys)
     demand(_same_ids(ids, other), "the rows of absent items are never used")
+    _check_assign(tokenizer, ids, vectors, ItemVectors(shifted, vectors.present_I), demand)
     alike = ItemVectors(np.where(vectors.present_I[:, None], np.float32(1), np.float32(0)), vectors.present_I)
     alike = ItemVectors(np.ascontiguousarray(np.broadcast_to(alike.vectors_IE, (NUM_ITEMS, 8))), vectors.present_I)
     _check_ids(tokenizer.fit(alike, seed=1, keys=keys), alike, demand)
@@ -142,6 +143,45 @@ def _check_ids(ids: SemanticIds, vectors: ItemVectors, demand: Demand) -> None:
             children = np.arange(trie.child_start[depth][node], trie.child_start[depth][node + 1])
             node = int(children[trie.codes[depth][children] == code][0])
         demand(trie.item_of_leaf[node] == item, "every item is found at the end of its own codes")
+
+
+def _check_assign(
+    tokenizer: Tokenizer, ids: SemanticIds, vectors: ItemVectors, shifted: ItemVectors, demand: Demand
+) -> None:
+    """Six new items beside the known ones; ``shifted`` are the known ones with other rows where items are absent."""
+    new = tiny_vectors(6, absent=(2,), seed=9)
+    codes, codebook = ids.codes_IL.copy(), {name: part.copy() for name, part in ids.codebook.items()}
+    known, came = vectors.vectors_IE.copy(), new.vectors_IE.copy()
+    try:
+        wider = tokenizer.assign(ids, vectors, new)
+    except DataError:
+        taken_NL = np.pad(ids.codes_IL[ids.present_I], ((0, 0), (1, 0)))
+        room = len(np.unique(taken_NL[:, :-1], axis=0)) * ids.vocabulary_sizes[-1] - len(taken_NL)
+        demand(room < new.present_I.sum(), "assign() finds the codes that are free below the paths of known items")
+        return
+    demand(unchanged(ids.codes_IL, codes), "assign() leaves the codes at hand alone")
+    demand(
+        unchanged(vectors.vectors_IE, known) and unchanged(new.vectors_IE, came), "assign() leaves the vectors alone"
+    )
+    demand(len(wider.codes_IL) == NUM_ITEMS + 6, "assign() gives the rows of known items, then those of new ones")
+    demand(np.array_equal(wider.codes_IL[:NUM_ITEMS], codes), "known items keep their codes")
+    demand(wider.vocabulary_sizes == ids.vocabulary_sizes, "vocabularies stay as they are: a trained model reads them")
+    demand(
+        wider.codebook.keys() == codebook.keys()
+        and all(unchanged(wider.codebook[name], part) for name, part in codebook.items()),
+        "the codebook stays as it is",
+    )
+    demand(np.array_equal(wider.present_I[NUM_ITEMS:], new.present_I), "new items get codes, absent ones get none")
+    demand(_same_ids(wider, tokenizer.assign(ids, vectors, new)), "the same items get the same codes every time")
+    demand(_same_ids(wider, tokenizer.assign(ids, shifted, new)), "absent items are nobody's neighbours")
+    nobody = ItemVectors(new.vectors_IE[:0], new.present_I[:0])
+    demand(_same_ids(tokenizer.assign(ids, vectors, nobody), ids), "without new items the codes stay as they are")
+    narrow = ItemVectors(np.ascontiguousarray(new.vectors_IE[:, :3]), new.present_I)
+    try:
+        tokenizer.assign(ids, vectors, narrow)
+    except DataError:
+        return
+    demand(False, "assign() refuses vectors of another width, with a DataError")
 
 
 def _same_ids(first: SemanticIds, second: SemanticIds) -> bool:

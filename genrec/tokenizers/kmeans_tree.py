@@ -1,20 +1,25 @@
-"""Balanced hierarchical k-means (EAGER, section 3.3): every cluster is divided evenly until a child holds one item."""
+"""Hierarchical k-means (EAGER, section 3.3): every cluster is divided, evenly or not, until a child holds one item."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
+from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
+from genrec.new_items import Prefix, check_same_width, with_new_items
 from genrec.progress import Bar
+from genrec.search.trie import Trie
 from genrec.seeds import derive
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._child_order import matched_codes, principal_codes, random_codes
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
+from genrec.tokenizers._reconstruction import node_centres
 from genrec.types import ItemVectors, SemanticIds
 
 
@@ -22,8 +27,9 @@ from genrec.types import ItemVectors, SemanticIds
 class KMeansTree(Tokenizer):
     """Divide the items evenly into ``branching`` clusters, and each cluster again, until one item is left.
 
-    The sizes of a node's children differ by at most one; a cluster of no more than ``branching`` items makes one child
-    an item. All codes have the same length: a branch that ends early goes on with only children of code 0.
+    The sizes of a node's children differ by at most one, unless ``balanced`` is off; a cluster of no more than
+    ``branching`` items makes one child an item. All codes have the same length: a branch that ends early goes on with
+    only children of code 0.
 
     Differs from the paper: it does not say how a node's children are numbered, which matters where all nodes of a
     level share one vocabulary. See ``child_order``.
@@ -33,6 +39,9 @@ class KMeansTree(Tokenizer):
 
     branching: Annotated[int, Field(ge=2)] = 256
     """Children of a node, k."""
+    balanced: bool = True
+    """Off: plain k-means at each node. Clusters then are as large as the data have them, and codes as long as the
+    deepest branch needs."""
     iterations: PositiveInt = 15
     """Lloyd iterations at a node, at most."""
     child_order: Literal["matched", "principal", "random"] = "matched"
@@ -79,17 +88,73 @@ class KMeansTree(Tokenizer):
         codebook["normalized"] = np.array([self.normalize])
         return SemanticIds(codes_IL, sizes, codebook)
 
+    def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
+        """Descend from the root to the child of the nearest centre; last, take the free code of the best direction.
+
+        Where codes have no directions (``child_order`` is not ``matched``), the lowest free code; where the node that
+        was reached has no free code, the path of the nearest known item. See :meth:`Tokenizer.assign`.
+        """
+        check_same_width(vectors, new, self.type_name)
+        if self.normalize:
+            vectors, new = (replace(part, vectors_IE=unit_rows(part.vectors_IE)) for part in (vectors, new))
+        prefix_JP, node_of = self._descend(ids, new.vectors_IE)
+        directions_VE = ids.codebook.get(f"directions_{ids.num_levels}")
+        if directions_VE is None:
+            return with_new_items(ids, vectors, new, tokenizer=self.type_name, prefix_JP=prefix_JP)
+        units_VE = unit_rows(directions_VE)
+        centres_ME = ids.codebook[f"centres_{ids.num_levels - 1}"]
+
+        def last_cost(item: int, prefix: Prefix) -> np.ndarray:
+            return -units_VE @ (new.vectors_IE[item] - centres_ME[node_of[prefix]])
+
+        return with_new_items(ids, vectors, new, tokenizer=self.type_name, prefix_JP=prefix_JP, last_cost=last_cost)
+
+    def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray | None:
+        """The centre of the deepest inner node that the codes name; None for a tree of one level."""
+        return node_centres(ids, ids.codebook, levels)
+
+    def _descend(self, ids: SemanticIds, points_JE: np.ndarray) -> tuple[np.ndarray, dict[Prefix, int]]:
+        """The codes of the last inner node of each point's way, (J, L - 1), and the number of each such node."""
+        trie = Trie.of(ids)
+        node_J = np.zeros(len(points_JE), dtype=np.int64)
+        prefix_JP = np.zeros((len(points_JE), ids.num_levels - 1), dtype=np.int64)
+        for depth in range(ids.num_levels - 1):
+            centres_ME = ids.codebook[f"centres_{depth + 1}"]
+            child_J = np.zeros_like(node_J)
+            nodes, group_J = np.unique(node_J, return_inverse=True)
+            for node, members in zip(nodes, _groups(group_J), strict=True):
+                # An own branch of absent items stands last and has no centres.
+                first, end = trie.child_start[depth][node], min(trie.child_start[depth][node + 1], len(centres_ME))
+                offsets_CE = centres_ME[first:end] - centres_ME[first]
+                points_GE = points_JE[members] - centres_ME[first]
+                distance_GC = np.einsum("ce,ce->c", offsets_CE, offsets_CE) - 2 * (points_GE @ offsets_CE.T)
+                child_J[members] = first + distance_GC.argmin(axis=1)
+            prefix_JP[:, depth] = trie.codes[depth][child_J]
+            node_J = child_J
+        paths = np.unique(ids.codes_IL[ids.present_I, :-1], axis=0) if ids.num_levels > 1 else prefix_JP[:1]
+        return prefix_JP, {tuple(path): node for node, path in enumerate(paths.tolist())}
+
     def _divide(self, points_NE: np.ndarray, path_N: np.ndarray, seed: int) -> np.ndarray:
         """The child of each item within its node, 0, 1, ..., not yet in the order of codes."""
         child_N = np.zeros(len(path_N), dtype=np.int64)
         for node, members in enumerate(_groups(path_N)):
             if len(members) <= self.branching:
                 child_N[members] = np.arange(len(members))
-            else:
+            elif self.balanced:
                 child_N[members] = balanced_kmeans(
                     points_NE[members], self.branching, iterations=self.iterations, seed=derive(seed, node)
                 )
+            else:
+                child_N[members] = self._plain_kmeans(points_NE[members], derive(seed, node))
         return child_N
+
+    def _plain_kmeans(self, points_NE: np.ndarray, seed: int) -> np.ndarray:
+        """The cluster of each point, every cluster used; points that k-means cannot tell apart are divided evenly."""
+        num_clusters = min(self.branching, len(np.unique(points_NE, axis=0)))
+        settings: dict[str, Any] = {"n_init": 1, "max_iter": self.iterations, "random_state": seed % 2**32}
+        labels_N = np.asarray(KMeans(num_clusters, **settings).fit(points_NE).labels_)
+        used, cluster_N = np.unique(labels_N, return_inverse=True)
+        return cluster_N if len(used) > 1 else np.arange(len(points_NE)) % self.branching
 
     def _number(
         self,
@@ -133,4 +198,5 @@ class KMeansTree(Tokenizer):
 def _groups(label_N: np.ndarray) -> list[np.ndarray]:
     """The positions of each label 0, 1, ..., each in ascending order."""
     order = np.argsort(label_N, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(label_N))[:-1])
+    counts = np.bincount(label_N)
+    return np.split(order, np.cumsum(counts)[:-1])[: len(counts)]

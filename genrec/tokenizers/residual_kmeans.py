@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -9,10 +10,13 @@ from pydantic import PositiveInt
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from genrec.families import Tokenizer, tokenizers
+from genrec.new_items import check_same_width
 from genrec.progress import track
 from genrec.seeds import derive
-from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
+from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
+from genrec.tokenizers._reconstruction import sum_of_centres
+from genrec.tokenizers._residual import assign, tell_apart
 from genrec.types import ItemVectors, SemanticIds
 
 _MINI_BATCH_FROM = 100_000
@@ -34,6 +38,9 @@ class ResidualKMeans(Tokenizer):
     """Codes of each level."""
     iterations: PositiveInt = 50
     """k-means iterations of each level, at most."""
+    balanced: bool = False
+    """Have every code of a level used by as many items as any other, or one more (QARM; OneRec, Deng et al. 2025).
+    An item's code then is not always the nearest: the error is larger, and the time many times that of k-means."""
     collisions: Literal["suffix", "nearest_free"] = "suffix"
     """What tells items of one code apart: a further level that numbers them (``suffix``, as in TIGER; left out where
     no two items collide), or the nearest free last code (``nearest_free``)."""
@@ -61,21 +68,49 @@ class ResidualKMeans(Tokenizer):
             codes_NL[:, level], centres_VE = self._quantize(residual_NE, derive(seed, level))
             centres_LVE[level, : len(centres_VE)] = centres_VE
             residual_NE = residual_NE - centres_LVE[level, codes_NL[:, level]]
-        sizes = (self.codes,) * self.levels
-        collisions = count_collisions(codes_NL)
-        if self.collisions == "suffix":
-            codes_NL, sizes = add_suffix(codes_NL, sizes)
-        elif collisions:
-            last_VE = centres_LVE[-1]
-            cost_NV = np.einsum("ve,ve->v", last_VE, last_VE) - 2 * (before_last_NE @ last_VE.T)
-            codes_NL = move_to_nearest_free(codes_NL, cost_NV, self.type_name)
+        codes_NL, sizes, collisions = tell_apart(
+            codes_NL,
+            self.codes,
+            before_last_NE,
+            centres_LVE[-1],
+            collisions=self.collisions,
+            tokenizer=self.type_name,
+        )
         codes_IL = for_all_items(codes_NL, rows_N, len(vectors.present_I))
         return SemanticIds(
             codes_IL, sizes, {"centres": centres_LVE, "normalized": np.array([self.normalize])}, collisions
         )
 
+    def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
+        """Quantise the new vectors with the codebook, each level by its nearest code, ``balanced`` or not.
+
+        Last comes the lowest free suffix, or the nearest free last code; see :meth:`Tokenizer.assign`.
+        """
+        check_same_width(vectors, new, self.type_name)
+        if self.normalize:
+            vectors, new = (replace(part, vectors_IE=unit_rows(part.vectors_IE)) for part in (vectors, new))
+        return assign(
+            ids,
+            vectors,
+            new,
+            points_JE=new.vectors_IE,
+            centres_LVE=ids.codebook["centres"],
+            tokenizer=self.type_name,
+        )
+
+    def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray:
+        """The sum of the centres of the codes that are read."""
+        return sum_of_centres(ids, ids.codebook["centres"], levels)
+
     def _quantize(self, points_NE: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """The cluster of each point and the centres; no more clusters than there are different points."""
+        """The cluster of each point and the centres; no more clusters than there are different points.
+
+        Where clusters are balanced, equal points may stand in different ones.
+        """
+        if self.balanced:
+            num_clusters = min(self.codes, len(points_NE))
+            cluster_N = balanced_kmeans(points_NE, num_clusters, iterations=self.iterations, seed=seed)
+            return cluster_N, cluster_means(points_NE, cluster_N, num_clusters)
         num_clusters = min(self.codes, len(np.unique(points_NE, axis=0)))
         algorithm = KMeans if len(points_NE) < _MINI_BATCH_FROM else MiniBatchKMeans
         settings: dict[str, Any] = {"n_init": 1, "max_iter": self.iterations, "random_state": seed % 2**32}

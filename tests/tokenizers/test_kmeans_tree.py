@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
+from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
 from genrec.search.trie import Trie
 from genrec.tokenizers._balanced import assign_evenly, balanced_kmeans, cluster_means, exchange
@@ -234,3 +235,137 @@ def test_beauty_sized_tree_is_quick():
     assert time.process_time() - started < 20
     assert ids.vocabulary_sizes == (256, 256)
     assert sorted(set(np.bincount(ids.codes_IL[:, 0]).tolist())) == [47, 48]
+
+
+def skewed(num_points: int, width: int, seed: int = 0) -> np.ndarray:
+    """One crowded place and a few points far from it and from each other."""
+    generator = np.random.default_rng(seed)
+    scale = np.where(np.arange(num_points) < 0.8 * num_points, 0.01, 10.0)[:, None]
+    return (generator.normal(size=(num_points, width)) * scale).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    num_items=st.integers(1, 90),
+    branching=st.integers(2, 12),
+    distinct=st.integers(1, 90),
+    child_order=st.sampled_from(["matched", "principal", "random"]),
+    seed=st.integers(0, 2**63 - 1),
+)
+@pytest.mark.filterwarnings("error")
+def test_unbalanced_trees_reach_every_item(num_items, branching, distinct, child_order, seed):
+    generator = np.random.default_rng(seed)
+    points = generator.normal(size=(distinct, 2))[generator.integers(distinct, size=num_items)]
+    tree = KMeansTree(branching=branching, iterations=4, child_order=child_order, balanced=False)
+    ids = fit(tree, points, seed)
+    assert sorted(Trie.of(ids).item_of_leaf.tolist()) == list(range(num_items))
+    assert max(ids.vocabulary_sizes) <= branching
+    assert np.array_equal(fit(tree, points, seed).codes_IL, ids.codes_IL)
+
+
+def test_without_balance_clusters_are_as_large_as_the_data_have_them():
+    points = skewed(300, 3)
+    even, free = (fit(KMeansTree(branching=8, balanced=balanced), points) for balanced in (True, False))
+    assert set(np.bincount(even.codes_IL[:, 0]).tolist()) == {37, 38}
+    sizes = np.bincount(free.codes_IL[:, 0])
+    assert sizes.max() > 200
+    assert free.num_levels > even.num_levels
+    assert inertia(points, free.codes_IL[:, 0]) < 0.8 * inertia(points, even.codes_IL[:, 0])
+
+
+def test_the_root_of_an_unbalanced_tree_is_plain_kmeans():
+    points = blobs(600, 6, 12, spread=0.8)
+    ids = fit(KMeansTree(branching=12, balanced=False, iterations=100), points)
+    centres = ids.codebook["centres_1"]
+    nearest = ((points[:, None] - centres) ** 2).sum(-1).argmin(1)
+    assert (nearest == ids.codes_IL[:, 0]).mean() > 0.99
+    best = min(KMeans(12, n_init=1, random_state=seed).fit(points).inertia_ for seed in range(5))
+    assert inertia(points, ids.codes_IL[:, 0]) < 1.2 * best
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_vectors_of_an_unbalanced_tree_are_divided_evenly():
+    alike = fit(KMeansTree(branching=4, balanced=False), np.ones((50, 3)))
+    assert_balanced(alike.codes_IL, 4)
+    two = np.repeat([[0.0, 0.0], [5.0, 5.0]], [60, 3], axis=0)
+    ids = fit(KMeansTree(branching=4, balanced=False), two)
+    assert sorted(np.bincount(ids.codes_IL[:, 0]).tolist()) == [3, 60]
+    assert ids.num_levels == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_points_that_floats_can_hardly_tell_apart_do_not_hang_it():
+    steps = np.arange(40, dtype=np.float32)[:, None] * np.float32(1e-7)
+    ids = fit(KMeansTree(branching=3, balanced=False), 1 + steps)
+    assert len(np.unique(ids.codes_IL, axis=0)) == 40
+
+
+def of_codes(ids) -> dict[tuple[int, ...], int]:
+    return {tuple(code): item for item, code in enumerate(ids.codes_IL.tolist()) if code[0] != ABSENT}
+
+
+@pytest.mark.parametrize(("balanced", "normalize"), [(True, False), (True, True), (False, False)])
+def test_new_items_descend_to_the_nearest_centres(balanced, normalize):
+    points = blobs(400, 5, 30, spread=0.2)
+    tree = KMeansTree(branching=6, balanced=balanced, normalize=normalize)
+    ids = fit(tree, points)
+    new = blobs(420, 5, 30, spread=0.2)[400:]
+    if normalize:
+        points, new = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (points, new))
+    wider = tree.assign(ids, vectors_of(points), vectors_of(new))
+    assert wider.num_levels == ids.num_levels >= 3
+    paths = {depth: np.unique(ids.codes_IL[:, :depth], axis=0) for depth in range(1, ids.num_levels)}
+    last_prefixes = [tuple(code[:-1]) for code in ids.codes_IL.tolist()]
+    descended = 0
+    for item, codes in enumerate(wider.codes_IL[400:].tolist()):
+        way: tuple[int, ...] = ()
+        for depth in range(1, ids.num_levels):
+            at = np.flatnonzero((paths[depth][:, :-1] == way).all(axis=1))
+            nearest = at[((ids.codebook[f"centres_{depth}"][at] - new[item]) ** 2).sum(axis=1).argmin()]
+            way = tuple(paths[depth][nearest].tolist())
+        is_full = (
+            last_prefixes.count(way)
+            + sum(tuple(other[:-1]) == way for other in wider.codes_IL[400 : 400 + item].tolist())
+            >= ids.vocabulary_sizes[-1]
+        )
+        if not is_full:
+            descended += 1
+            assert tuple(codes[:-1]) == way
+    assert descended > 5
+
+
+def test_new_items_take_the_free_code_of_their_direction():
+    points = family_world()
+    seen = np.arange(60) % 6 != 5
+    tree = KMeansTree(branching=10)
+    whole = fit(tree, points)
+    ids = fit(tree, points[seen])
+    new = points[~seen]
+    wider = tree.assign(ids, vectors_of(points[seen]), vectors_of(new))
+    assert ids.vocabulary_sizes == (10, 10)
+    assert whole.num_levels == ids.num_levels == 2
+    directions = ids.codebook["directions_2"]
+    units = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    for item, (first, last) in enumerate(wider.codes_IL[50:].tolist()):
+        taken = [code[1] for code in ids.codes_IL.tolist() if code[0] == first]
+        free = [code for code in range(10) if code not in taken]
+        offset = new[item] - ids.codebook["centres_1"][first]
+        assert last == max(free, key=lambda code: float(units[code] @ offset))
+        assert ((ids.codebook["centres_1"] - new[item]) ** 2).sum(axis=1).argmin() == first
+
+
+def test_new_items_beside_a_branch_of_absent_ones():
+    points = blobs(100, 4, 9)
+    vectors = vectors_of(points, absent=(3, 4, 5))
+    tree = KMeansTree(branching=6)
+    own = with_own_branch(tree.fit(vectors, seed=1, keys=()))
+    wider = tree.assign(own, vectors, vectors_of(points[[3, 4, 5]]))
+    assert (own.codes_IL[[3, 4, 5], 0] == 6).all()
+    assert (wider.codes_IL[100:, 0] < 6).all()
+    assert len(of_codes(wider)) == 103
+
+
+def test_a_tree_of_one_level_has_no_room():
+    points = blobs(10, 4, 3)
+    with pytest.raises(DataError, match="1 of 1 new items get no code"):
+        KMeansTree().assign(fit(KMeansTree(), points), vectors_of(points), vectors_of(points[:1]))

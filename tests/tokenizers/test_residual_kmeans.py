@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
+from genrec.tokenizers._residual import quantize
 from genrec.tokenizers.residual_kmeans import ResidualKMeans
 from genrec.types import ItemVectors
 
@@ -115,3 +118,124 @@ def test_nearest_free_takes_the_nearest():
     codes_NL = np.array([[0, 0], [0, 0], [0, 2]])
     cost_NV = np.array([[0.0, 5, 1, 2], [0.1, 3, 1, 2], [9, 9, 0, 9]])
     assert move_to_nearest_free(codes_NL, cost_NV, "test").tolist() == [[0, 0], [0, 3], [0, 2]]
+
+
+def mixed(num_points: int, width: int, seed: int = 0) -> np.ndarray:
+    """Points whose dimensions depend on each other and lie away from zero."""
+    generator = np.random.default_rng(seed)
+    mix = generator.normal(size=(width, width)) * np.linspace(2.0, 0.1, width)[:, None]
+    return (generator.normal(size=(num_points, width)) @ mix + 5.0).astype(np.float32)
+
+
+def error(points: np.ndarray, said: np.ndarray) -> float:
+    """Squared error as a share of the variance."""
+    return float(((points - said) ** 2).sum() / ((points - points.mean(axis=0)) ** 2).sum())
+
+
+def faiss_quantizer(width: int) -> faiss.ResidualQuantizer:
+    quantizer = faiss.ResidualQuantizer(width, 3, 5)
+    quantizer.max_beam_size = 1
+    quantizer.train_type = faiss.ResidualQuantizer.Train_default
+    return quantizer
+
+
+def test_the_error_is_that_of_faiss():
+    points = mixed(3000, 16)
+    tokenizer = ResidualKMeans(levels=3, codes=32)
+    theirs = faiss_quantizer(16)
+    theirs.train(points)
+    said = theirs.decode(theirs.compute_codes(points))
+    assert error(points, tokenizer.reconstruct(fit(tokenizer, points))) == pytest.approx(error(points, said), rel=0.05)
+
+
+def test_faiss_reads_the_same_codes_from_the_codebook():
+    points = mixed(2000, 16)
+    tokenizer = ResidualKMeans(levels=3, codes=32, iterations=300)
+    ids = fit(tokenizer, points)
+    theirs = faiss_quantizer(16)
+    theirs.train(points)
+    faiss.copy_array_to_vector(ids.codebook["centres"].ravel(), theirs.codebooks)
+    theirs.compute_codebook_tables()
+    packed = theirs.compute_codes(points)
+    codes_NL, _ = quantize(points, ids.codebook["centres"])
+    assert (faiss.unpack_bitstrings(packed, 3, 5) == codes_NL).mean() > 0.999
+    assert (codes_NL == ids.codes_IL[:, :3]).mean() > 0.98
+    same = (codes_NL == ids.codes_IL[:, :3]).all(axis=1)
+    np.testing.assert_allclose(tokenizer.reconstruct(ids)[same], theirs.decode(packed)[same], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("num_points", "codes"), [(400, 16), (403, 16), (10, 16)])
+def test_balanced_codes_are_used_alike(num_points, codes):
+    points = mixed(num_points, 6)
+    points[: num_points // 2] = points[0]
+    ids = fit(ResidualKMeans(levels=2, codes=codes, balanced=True), points)
+    for level in range(2):
+        counts = np.bincount(ids.codes_IL[:, level])
+        assert len(counts) == min(codes, num_points)
+        assert counts.max() - counts.min() <= 1
+    assert ids.collisions <= num_points // 2
+
+
+def test_balance_helps_where_outliers_take_the_codes():
+    points = np.concatenate([mixed(500, 8), 1000 + 500 * np.random.default_rng(1).normal(size=(12, 8))])
+    plain, balanced = (fit(ResidualKMeans(levels=1, codes=16, balanced=on), points) for on in (False, True))
+    assert balanced.collisions >= plain.collisions
+    assert np.bincount(plain.codes_IL[:, 0]).max() > 100
+    assert np.bincount(balanced.codes_IL[:, 0]).max() == 32
+
+
+def test_balanced_levels_explain_more_and_more():
+    points = mixed(600, 8)
+    tokenizer = ResidualKMeans(levels=3, codes=16, balanced=True)
+    ids = fit(tokenizer, points)
+    errors = [error(points, tokenizer.reconstruct(ids, levels=levels)) for levels in (1, 2, 3)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[2] < 0.3
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000))
+def test_quantizing_is_the_definition(seed):
+    generator = np.random.default_rng(seed)
+    points, centres = generator.normal(size=(30, 4)) + 50, generator.normal(size=(3, 7, 4))
+    centres[0] += 50
+    is_open = generator.random((3, 7)) < 0.6
+    is_open[:, 0] = True
+    codes_NL, before_last_NE = quantize(points.astype(np.float32), centres.astype(np.float32), is_open)
+    for point, codes, before_last in zip(points, codes_NL, before_last_NE, strict=True):
+        left = point
+        for level, code in enumerate(codes):
+            if level == 2:
+                np.testing.assert_allclose(before_last, left, atol=1e-4)
+            distance = np.where(is_open[level], ((centres[level] - left) ** 2).sum(1), np.inf)
+            assert distance[code] <= distance.min() + 1e-3
+            left = left - centres[level, code]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("collisions", ["suffix", "nearest_free"])
+def test_a_new_item_goes_to_its_nearest_codes(balanced, collisions):
+    points = mixed(150, 5)
+    points[10:14] = points[10]
+    tokenizer = ResidualKMeans(levels=2, codes=32, balanced=balanced, collisions=collisions, normalize=True)
+    vectors = ItemVectors(points, np.arange(150) != 3)
+    ids = with_own_branch(tokenizer.fit(vectors, seed=1, keys=()))
+    new = ItemVectors(mixed(40, 5, seed=7), np.arange(40) != 2)
+    wider = tokenizer.assign(ids, vectors, new)
+    assert np.array_equal(wider.codes_IL[:150], ids.codes_IL)
+    assert (wider.codes_IL[152] == -1).all()
+    units = new.vectors_IE / np.linalg.norm(new.vectors_IE, axis=1, keepdims=True)
+    first = ((units[:, None] - ids.codebook["centres"][0]) ** 2).sum(-1).argmin(1)
+    assert (wider.codes_IL[150:, 0] == first)[new.present_I].all()
+    assert error(units[new.present_I], tokenizer.reconstruct(wider)[150:][new.present_I]) < 0.5
+
+
+def test_new_items_pass_over_centres_that_stand_for_nothing():
+    points = np.array([[5.0, 5], [5, 6], [9, 1], [9, 1]], dtype=np.float32)
+    tokenizer = ResidualKMeans(levels=2, codes=8)
+    ids = fit(tokenizer, points)
+    assert len(np.unique(ids.codes_IL[:, 0])) == 3  # the other five centres are zeros
+    new = ItemVectors(np.zeros((3, 2), np.float32), np.ones(3, dtype=bool))
+    wider = tokenizer.assign(ids, ItemVectors(points, np.ones(4, dtype=bool)), new)
+    for level in range(2):
+        assert set(wider.codes_IL[4:, level]) <= set(ids.codes_IL[:4, level])

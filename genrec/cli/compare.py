@@ -1,0 +1,164 @@
+"""``genrec compare``: recipes, runs and axes -> one table with its uncertainty, and a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genrec.cli._options import AsJson, Data, Device, Overrides
+
+if TYPE_CHECKING:
+    from genrec.comparison.plan import Plan, PlannedStage
+
+
+def command(
+    recipes: Annotated[
+        list[Path],
+        typer.Argument(metavar="RECIPE...", help="Recipes, and folders of finished runs.", show_default=False),
+    ],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="KEY=V1,V2",
+            help="An axis: merge=confidence,learned; 'streams.*.tokenizer=rqvae,{type: kmeans_tree, branching: 64}'; "
+            "streams=text,behavior+text. Several axes: all combinations.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="1,2,3", help="Seeds of each; default: the recipe's.", show_default=False),
+    ] = None,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls", help="Beside the streams: each several times, and one on all vectors."
+        ),
+    ] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Ask the test users, not those of validation: once, at the end.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, what is shared and how long it takes; then stop.")
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="Stop in time (90s, 30m, 2h) and report what is finished.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Models at a time; default: one a processor, at most 4, and one on a GPU.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            help="The comparison's folder; default: runs/compare-<recipe>-<time>.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Data = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Compare recipes, tokenizers, merges, streams and seeds: what they share is done once."""
+    import os
+    import time
+
+    from genrec.comparison.axes import parse_budget, parse_seeds, variants
+
+    if data is not None:  # components that name files (weights, vectors, codes) look there too
+        os.environ["GENREC_DATA"] = str(data)
+    seconds = None if budget is None else parse_budget(budget)
+    wanted_seeds = () if seeds is None else parse_seeds(seeds)
+    compared = variants(recipes, vary or (), overrides=overrides or (), controls=controls)
+
+    from genrec.cli._output import results
+    from genrec.comparison.comparing import compare
+    from genrec.comparison.plan import make_plan
+    from genrec.comparison.tables import print_comparison, write
+    from genrec.comparison.work import Workshop, default_jobs
+    from genrec.devices import choose_device
+    from genrec.progress import console
+    from genrec.run_folder import RunFolder
+    from genrec.stages import Stages
+
+    choose_device(device)
+    begun = time.monotonic()
+    split = "test" if test else "valid"
+    stages = Stages(RunFolder.stages_of(output))
+    plan = make_plan(compared, wanted_seeds, stages, split=split, data=data)
+    if dry_run:
+        _print_plan(plan, jobs or default_jobs())
+        return
+    folder = RunFolder.create(output, Path(f"compare-{recipes[0].resolve().stem}"), verb="compare")
+    console.print(f"{len(plan.trials)} trials of {len(compared)} variants -> {folder.path}", markup=False)
+    workshop = Workshop(
+        logs=folder.path / "logs",
+        at_once=jobs or default_jobs(),
+        device=device,
+        data=data,
+        deadline=None if seconds is None else begun + seconds,
+    )
+    title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
+    comparison = compare(plan, workshop, title=title, split=split)
+    write(comparison, getattr(plan.dataset, split), folder.path)
+    folder.finish({"split": comparison.split, "stages": comparison.stages, "seconds": round(comparison.seconds, 1)})
+    if as_json:
+        typer.echo((folder.path / "comparison.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        print_comparison(comparison, results())
+        for kind in ("md", "csv", "html"):
+            console.print(f"{folder.path / f'comparison.{kind}'}", markup=False)
+
+
+def _print_plan(plan: Plan, jobs: int) -> None:
+    """What would be made, what is shared, and an estimate of the time."""
+    from genrec.cli._output import print_table, results
+
+    groups: dict[tuple[str, str], list[PlannedStage]] = {}
+    for stage in plan.planned():
+        groups.setdefault((stage.address.kind, ", ".join(stage.like)), []).append(stage)
+    lines = []
+    for (kind, like), stages in groups.items():
+        left = [stage for stage in stages if not stage.finished]
+        known = [stage.seconds for stage in left if stage.seconds is not None]
+        estimate = "" if not left else _duration(sum(known)) if len(known) == len(left) else "not known yet"
+        uses = sum(stage.trials for stage in stages)
+        lines.append([kind, like, str(uses), str(len(stages)), str(len(stages) - len(left)), str(len(left)), estimate])
+    title = f"{len(plan.trials)} trials on {plan.dataset.name}: nothing has been done yet"
+    print_table(title, ["stage", "of", "wanted", "distinct", "finished", "to make", "estimate, one process"], lines)
+    results().print(_whole_estimate(plan, jobs), markup=False)
+
+
+def _whole_estimate(plan: Plan, jobs: int) -> str:
+    left = [stage for stage in plan.planned() if not stage.finished]
+    seconds = sum(
+        (stage.seconds or 0.0) / (jobs if stage.address.kind in ("model", "candidates") else 1) for stage in left
+    )
+    unknown = sum(stage.seconds is None for stage in left)
+    told = f"about {_duration(seconds)} with {jobs} at a time"
+    if unknown:
+        return f"{told}, and {unknown} stages of which nothing like them has been made here: their time is not known"
+    return f"{told}; merges, baselines and tests come on top: seconds to minutes"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,144 @@
+"""``genrec tokenize``: a recipe's codes, and how good they are; no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed
+
+if TYPE_CHECKING:
+    from genrec.comparison.axes import Variant
+    from genrec.experiment import Experiment
+    from genrec.run_folder import RunFolder
+
+
+def command(
+    recipe: RecipeFile,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="KEY=V1,V2",
+            help="Several choices in one table: 'streams.*.tokenizer=kmeans_tree,{type: rqvae, levels: 4}'.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            help="Where to write; the folder of a finished run keeps what it has. "
+            "Default: runs/tokenize-<recipe>-<time>.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Data = None,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Give the items of every stream their codes, and say how good these are."""
+    import os
+
+    from genrec.comparison.axes import variants
+    from genrec.recipe import dump_recipe
+
+    if data is not None:  # components that name files (weights, vectors, codes) look there too
+        os.environ["GENREC_DATA"] = str(data)
+    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
+    chosen = variants([recipe], vary or (), overrides=changes)
+
+    from genrec.cli._output import print_json, print_table, results
+    from genrec.devices import choose_device
+    from genrec.evaluation._code_tables import codes_table, legend, markdown, pairs_table
+    from genrec.experiment import Experiment
+    from genrec.progress import console
+    from genrec.run_folder import RunFolder
+    from genrec.stages import Stages
+
+    choose_device(device)
+    stages = Stages(RunFolder.stages_of(output))
+    dataset = Experiment(chosen[0].recipe, stages, data=data).dataset
+    folder, is_run = _folder(output, recipe)
+    title = chosen[0].recipe.title
+    console.print(f"{title} -> {folder.path}", markup=False)
+    if not is_run:
+        folder.write_catalog(dataset.catalog)
+        if len(chosen) == 1:
+            folder.write_recipe(dump_recipe(chosen[0].recipe), changes)
+    keeps = {"keep": folder.keep} if len(chosen) == 1 and not is_run else {}
+    measured = [
+        _measured(variant, Experiment(variant.recipe, stages, data=data, dataset=dataset, **keeps))
+        for variant in chosen
+    ]
+    notes = list(dict.fromkeys(note for variant in measured for note in variant.pop("notes")))
+    page = {"title": title, "dataset": dataset.name, "variants": measured, "notes": notes}
+    folder.write_json("quality.json", page)
+    folder.write_text("quality.md", markdown(title, measured, notes))
+    if not is_run:
+        folder.finish({"stages": stages.log})
+    if as_json:
+        print_json(page)
+        return
+    print_table(title, *codes_table(measured))
+    pairs = pairs_table(measured)
+    if pairs[1]:
+        print_table("between streams", *pairs)
+    for line in [*legend(measured), *(f"Note: {note}" for note in notes)]:
+        results().print(line, markup=False)
+    console.print(f"{folder.path / 'quality.md'}", markup=False)
+
+
+def _folder(output: Path | None, recipe: Path) -> tuple[RunFolder, bool]:
+    """Where to write, and whether that is a finished run, whose own files stay as they are."""
+    from genrec.errors import DataError
+    from genrec.run_folder import RunFolder
+
+    if output is not None:
+        try:
+            return RunFolder.open(output), True
+        except DataError:
+            pass
+    return RunFolder.create(output, Path(f"tokenize-{recipe.name}"), verb="tokenize"), False
+
+
+def _measured(variant: Variant, experiment: Experiment) -> dict[str, Any]:
+    """What is to be said of one variant, plain data."""
+    from genrec.evaluation.code_quality import measure_agreement, measure_codes
+
+    streams, notes = {}, list(variant.notes)
+    for name, stream in experiment.recipe.streams.items():
+        context, tokenizer, key = experiment.streams[name], stream.tokenizer, experiment.ids_keys[name]
+        streams[name] = {
+            "tokenizer": "none" if tokenizer is None else tokenizer.type_name,
+            "block": None if tokenizer is None else tokenizer.block(),
+            "address": key,
+            "seconds": experiment.stages.made("ids", key).get("seconds"),
+            **measure_codes(
+                context.ids,
+                context.vectors,
+                experiment.dataset.catalog,
+                tokenizer=tokenizer,
+                seed=experiment.recipe.seed,
+            ),
+        }
+        notes += [f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes)]
+        if unread := streams[name]["unread"]:
+            notes.append(f"stream {name}: {unread:,} items could not be read and have codes in a branch of their own")
+    ids = {name: context.ids for name, context in experiment.streams.items()}
+    vectors = {name: context.vectors for name, context in experiment.streams.items()}
+    pairs = measure_agreement(ids, vectors, seed=experiment.recipe.seed)
+    return {
+        "name": variant.name,
+        "setting": dict(variant.setting),
+        "overrides": list(variant.overrides),
+        "seed": experiment.recipe.seed,
+        "streams": streams,
+        "pairs": pairs,
+        "notes": notes,
+    }

@@ -1,0 +1,1 @@
+"""Comparisons: recipes and axes -> one table with its uncertainty, and a page."""

@@ -1,0 +1,90 @@
+"""The whole comparison on one page: a plan in, rows, statistics and a folder out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from genrec.comparison.plan import Plan, PlannedStage, Trial
+from genrec.comparison.ranking import make_rows
+from genrec.comparison.results import Comparison
+from genrec.comparison.statistics import statistics_of
+from genrec.comparison.work import Workshop
+from genrec.errors import GenrecError
+from genrec.evaluation.report import Protocol
+from genrec.experiment import SplitName
+from genrec.pipeline import selection
+
+
+def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> Comparison:
+    """Work a plan off and compare what it gives.
+
+    Args:
+        plan: trials and the stages that they share.
+        workshop: how to work.
+        title: of the comparison.
+        split: whose users are asked.
+
+    Raises:
+        GenrecError: no trial has a result; the text says why each failed.
+    """
+    began = time.monotonic()
+    planned = plan.planned()
+    workshop.do(plan)
+    settings = plan.trials[0].experiment.recipe.evaluation
+    rows = make_rows(plan, split, top_n=max(settings.cutoffs))
+    if not any(len(row.seeds) for row in rows if row.kind == "variant"):
+        reasons = dict.fromkeys(f"- {trial.variant.name}, seed {trial.seed}: {trial.failure}" for trial in plan.trials)
+        raise GenrecError("nothing to compare, no variant has a result:\n" + "\n".join(reasons))
+    users = getattr(plan.dataset, split)
+    protocol = Protocol.of(
+        plan.dataset,
+        settings,
+        plan.trials[0].seed,
+        selection=selection(plan.trials[0].experiment),
+        split=users,
+    )
+    return Comparison(
+        title=title,
+        split="validation" if split == "valid" else "test",
+        protocol=protocol,
+        axes=_axes(plan.trials),
+        seeds=tuple(sorted({trial.seed for trial in plan.trials})),
+        rows=rows,
+        **statistics_of(rows, users, plan.dataset, settings),
+        stages=_stages(plan, planned),
+        seconds=time.monotonic() - began,
+        notes=tuple(_notes(plan, split)),
+    )
+
+
+def _axes(trials: Sequence[Trial]) -> dict[str, tuple[str, ...]]:
+    values: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        for axis, value in trial.variant.setting.items():
+            values.setdefault(axis, {})[value] = None
+    return {axis: tuple(found) for axis, found in values.items()}
+
+
+def _stages(plan: Plan, before: Sequence[PlannedStage]) -> Mapping[str, Mapping[str, int]]:
+    """Of each kind, how many stages were made and how many were found finished."""
+    counts: dict[str, dict[str, int]] = {}
+    now = {stage.address for stage in plan.planned() if stage.finished}
+    for stage in before:
+        kind = counts.setdefault(stage.address.kind, {"made": 0, "reused": 0, "missing": 0, "wanted": 0})
+        state = "reused" if stage.finished else "made" if stage.address in now else "missing"
+        kind[state] += 1
+        kind["wanted"] += stage.trials
+    return counts
+
+
+def _notes(plan: Plan, split: SplitName) -> Iterator[str]:
+    yield from (f"data: {note}" for note in plan.dataset.notes)
+    if split == "valid":
+        yield (
+            "validation users: checkpoints were chosen by a sample of them, and merges that are fitted are "
+            "cross-fitted over them; --test asks the test users, once"
+        )
+    failed = [trial for trial in plan.trials if trial.failure]
+    if failed:
+        yield f"{len(failed)} of {len(plan.trials)} trials have no result"

@@ -1,0 +1,201 @@
+"""From the candidates of a plan's models to rows: every trial's merge, every stream alone, oracles, baselines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from genrec.comparison.axes import Variant
+from genrec.comparison.plan import ModelJob, Plan, Trial, block_without_merge, shared_setting
+from genrec.comparison.results import Kind, Row, Trained
+from genrec.errors import GenrecError
+from genrec.evaluation.cross_fitting import cross_fitted
+from genrec.evaluation.metrics import best_ranks, target_ranks
+from genrec.experiment import SplitName
+from genrec.families import Baseline, Merge
+from genrec.merges.single import Single
+from genrec.pipeline import curve
+from genrec.progress import Bar
+from genrec.seeds import derive
+from genrec.training.trainer import TrainingLog
+from genrec.types import Candidates, Ranking, Split
+
+
+@dataclass
+class _Gathering:
+    """A row while its seeds come in."""
+
+    kind: Kind
+    variants: list[Variant] = field(default_factory=list)
+    setting: dict[str, str] = field(default_factory=dict)
+    ranks: dict[int, np.ndarray] = field(default_factory=dict)
+    models: dict[int, Trained] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+
+    def row(self, name: str) -> Row:
+        seeds = tuple(sorted(self.ranks))
+        ranks = [self.ranks[seed] for seed in seeds]
+        first = self.variants[0] if self.variants else None
+        return Row(
+            name=name,
+            kind=self.kind,
+            setting=self.setting,
+            seeds=seeds,
+            ranks_SU=np.stack(ranks) if ranks else np.zeros((0, 0), np.int32),
+            models=tuple(self.models[seed] for seed in seeds if seed in self.models),
+            failures=self.failures,
+            notes=first.notes if first and self.kind == "variant" else (),
+            command=first.command if first and self.kind == "variant" else "",
+        )
+
+
+def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[Row]:
+    """Rank every user of a split by every trial that has its candidates.
+
+    A merge that has something to fit is fitted on the validation users; where these are the users asked, it is
+    cross-fitted: nobody is ranked by a merge that has seen his target.
+
+    Args:
+        plan: worked off; jobs that failed say why.
+        split: whose users are asked.
+        top_n: length of the lists.
+
+    Returns:
+        Variants in the order given, then the streams and the oracle of each model, then the baselines.
+    """
+    ranker = _Ranker(plan, split, top_n)
+    with Bar("ranking", len(plan.jobs)) as bar:
+        for job in plan.jobs:
+            if not job.failure:
+                ranker.rank(job)
+            bar.advance(note=job.name)
+    return [*ranker.rows(), *_baseline_rows(plan, ranker.asked, top_n)]
+
+
+class _Ranker:
+    """Fills the rows of variants and of their models' streams, job by job."""
+
+    def __init__(self, plan: Plan, split: SplitName, top_n: int) -> None:
+        self._plan, self._split, self._top_n = plan, split, top_n
+        self.asked: Split = getattr(plan.dataset, split)
+        self._model_names = _model_names(plan)
+        self._variants: dict[str, _Gathering] = {}
+        self._models: dict[str, _Gathering] = {}
+        for trial in plan.trials:
+            row = _Gathering("variant", setting=dict(trial.variant.setting))
+            self._variants.setdefault(trial.variant.name, row).variants.append(trial.variant)
+
+    def rank(self, job: ModelJob) -> None:
+        """Rank by every merge that wants this model, and by each of its streams."""
+        scores = any(scores for _, scores in job.wanted)
+        found = {split: job.experiment.candidates(split, scores=scores) for split, _ in job.wanted}
+        trained = trained_model(job, self._plan, self._split, scores)
+        for trial in job.trials:
+            try:
+                ranking = self._merged(trial, found)
+            except GenrecError as error:
+                trial.failure = " ".join(str(error).split())
+            else:
+                self._note(self._variants[trial.variant.name], ranking, trained)
+        if len(streams := found[self._split].streams) > 1:
+            name = self._model_names[block_without_merge(job.trials[0].variant)]
+            for stream in streams:
+                ranking = Single(stream=stream).merge(found[self._split], top_n=self._top_n)
+                self._note(self._row_of_model(job, f"{name}: {stream} alone", "stream"), ranking, trained)
+            ranks = [self._models[f"{name}: {stream} alone"].ranks[trained.seed] for stream in streams]
+            best = self._row_of_model(job, f"{name}: oracle", "oracle")
+            best.ranks[trained.seed], best.models[trained.seed] = best_ranks(np.stack(ranks)), trained
+
+    def _merged(self, trial: Trial, found: dict[SplitName, Candidates]) -> Ranking:
+        merge, targets = trial.experiment.recipe.merge, self._plan.dataset.valid.targets
+
+        def seen(split: SplitName) -> Candidates:
+            return found[split] if merge.needs_scores else found[split].without_scores()
+
+        if type(merge).fit is Merge.fit:
+            return merge.merge(seen(self._split), top_n=self._top_n)
+        if self._split == "valid":
+            seed = derive(trial.seed, "cross-fitting")
+            return cross_fitted(merge, seen("valid"), targets, top_n=self._top_n, seed=seed)
+        return merge.fit(seen("valid"), targets).merge(seen("test"), top_n=self._top_n)
+
+    def _row_of_model(self, job: ModelJob, name: str, kind: Kind) -> _Gathering:
+        setting = shared_setting([trial.variant for trial in job.trials])
+        return self._models.setdefault(name, _Gathering(kind, setting=setting))
+
+    def _note(self, row: _Gathering, ranking: Ranking, trained: Trained) -> None:
+        row.ranks[trained.seed] = target_ranks(ranking, self.asked.targets)
+        row.models[trained.seed] = trained
+
+    def rows(self) -> Iterator[Row]:
+        """Variants, then streams and oracles."""
+        for trial in self._plan.trials:
+            if trial.failure:
+                self._variants[trial.variant.name].failures[trial.seed] = trial.failure
+        for gathered in (self._variants, self._models):
+            yield from (row.row(name) for name, row in gathered.items())
+
+
+def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool) -> Trained:
+    """What is known of a job's model."""
+    experiment, stages = job.experiment, plan.stages
+    summary: dict[str, Any] = json.loads(stages.path("summary", job.summary_key).read_text(encoding="utf-8"))
+    searched = stages.made("candidates", experiment.candidates_key(split_name, scores=scores))
+    made = stages.made("model", experiment.model_key)
+    peaks = [peak for facts in (made, searched) if (peak := facts.get("peak_bytes"))]
+    return Trained(
+        seed=experiment.recipe.seed,
+        address=experiment.model_key,
+        parameters=summary["parameters"],
+        training_seconds=summary["training_seconds"],
+        search_seconds=searched.get("seconds"),
+        peak_bytes=max(peaks, default=None),
+        curve=tuple(curve(TrainingLog.from_json(summary["log"]))),
+        codes=summary["codes"],
+    )
+
+
+def _model_names(plan: Plan) -> dict[str, str]:
+    """Of each model, up to its seed: what its trials have in common."""
+    groups: dict[str, list[Variant]] = {}
+    for trial in plan.trials:
+        groups.setdefault(block_without_merge(trial.variant), []).append(trial.variant)
+    names = {block: ", ".join(shared_setting(group).values()) or "model" for block, group in groups.items()}
+    if len(set(names.values())) < len(names):
+        names = {block: group[0].name for block, group in groups.items()}
+    return names
+
+
+def _baseline_rows(plan: Plan, split: Split, top_n: int) -> Iterator[Row]:
+    """Every baseline that some variant names, once; a random one under every seed."""
+    wanted: dict[str, tuple[Baseline, set[int]]] = {}
+    for trial in plan.trials:
+        for baseline in trial.experiment.recipe.baselines:
+            _, seeds = wanted.setdefault(json.dumps(baseline.block()), (baseline, set()))
+            seeds.add(trial.seed)
+    taken: set[str] = {trial.variant.name for trial in plan.trials}
+    filtered = plan.trials[0].experiment.recipe.evaluation.seen_items == "filter"
+    for baseline, wanted_seeds in wanted.values():
+        seeds = sorted(wanted_seeds) if baseline.is_random else sorted(wanted_seeds)[:1]
+        ranks = []
+        for seed in seeds:
+            fitted = baseline.fit(
+                plan.dataset.catalog, plan.dataset.train, seed=derive(seed, "baseline", baseline.type_name)
+            )
+            ranking = fitted.rank(split.histories, top_n=top_n, exclude_seen=filtered)
+            ranks.append(target_ranks(ranking, split.targets))
+        name = _free_name(baseline.type_name, taken)
+        taken.add(name)
+        yield Row(name, "baseline", {}, tuple(seeds), np.stack(ranks))
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    return free

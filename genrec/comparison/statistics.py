@@ -1,0 +1,258 @@
+"""The statistics of a comparison: cells, tests between all methods, letters, slices.
+
+Users are resampled together for all rows, each user's seeds averaged first.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, product
+from typing import Literal, TypedDict
+
+import numpy as np
+
+from genrec.comparison.results import Cell, Pair, Row, Slice
+from genrec.evaluation.metrics import METRICS
+from genrec.evaluation.protocol import EvaluationSettings
+from genrec.evaluation.significance import (
+    bootstrap_means_together,
+    holm,
+    paired_differences,
+    percentile_interval,
+    samples_for,
+)
+from genrec.evaluation.slices import Group, groups_by_length, groups_by_popularity, target_popularity
+from genrec.seeds import derive
+from genrec.types import Dataset, Split
+
+_LETTERS = string.ascii_letters + "αβγδεζηθικλμνξοπρστυφχψω"
+_MANY_MORE = 0x4E00
+"""Where some thousand letters stand in a row."""
+
+
+class Statistics(TypedDict):
+    """The fields of a :class:`Comparison` that are worked out from its rows."""
+
+    cells: Mapping[str, Mapping[str, Mapping[int, Cell]]]
+    pairs: Sequence[Pair]
+    letters: Mapping[str, Mapping[str, str]]
+    slices: Sequence[Slice]
+    cutoff: int
+    target_popularity_U: np.ndarray
+
+
+def statistics_of(rows: Sequence[Row], split: Split, dataset: Dataset, settings: EvaluationSettings) -> Statistics:
+    """Everything that is said of some rows.
+
+    Args:
+        rows: of one comparison; those without a finished seed are passed over.
+        split: the users asked, in the order of the rows' ranks.
+        dataset: whose split it is.
+        settings: cutoffs, resamples and coverage of the intervals.
+    """
+    cutoff = main_cutoff(settings.cutoffs)
+    found = cells(rows, settings)
+    tested = pairs(rows, cutoff, confidence=settings.confidence)
+    return Statistics(
+        cells=found,
+        pairs=tested,
+        letters={metric: letters(_means(rows, found, metric, cutoff), _of(tested, metric)) for metric in METRICS},
+        slices=slices(rows, split, dataset, cutoff, settings),
+        cutoff=cutoff,
+        target_popularity_U=target_popularity(split, dataset.train),
+    )
+
+
+def main_cutoff(cutoffs: Sequence[int]) -> int:
+    """The K of tests, letters and slices: 10 if it is there, else the middle one."""
+    ordered = sorted(set(cutoffs))
+    return 10 if 10 in ordered else ordered[len(ordered) // 2]
+
+
+def methods_of(rows: Sequence[Row]) -> list[Row]:
+    """The rows that are held against each other: variants and baselines.
+
+    Streams alone would multiply the tests, and the oracle is no method.
+    """
+    return [row for row in rows if row.seeds and row.kind in ("variant", "baseline")]
+
+
+def cells(
+    rows: Sequence[Row],
+    settings: EvaluationSettings,
+    *,
+    cutoffs: Sequence[int] | None = None,
+    users: np.ndarray | None = None,
+) -> dict[str, dict[str, dict[int, Cell]]]:
+    """Row name -> metric -> cutoff -> its cell.
+
+    Args:
+        rows: those without a finished seed are passed over.
+        settings: cutoffs, resamples and coverage of the intervals.
+        cutoffs: instead of those of ``settings``.
+        users: the users who count, rows of the split; by default all.
+    """
+    finished = [row for row in rows if row.seeds]
+    found: dict[str, dict[str, dict[int, Cell]]] = {row.name: {metric: {} for metric in METRICS} for row in finished}
+    asked = slice(None) if users is None else users
+    for metric, cutoff in product(METRICS, sorted(set(cutoffs or settings.cutoffs))) if finished else ():
+        values = [row.values_SU(metric, cutoff)[:, asked] for row in finished]
+        values_UV = np.stack([values_SU.mean(axis=0) for values_SU in values], axis=1)
+        seed = derive(0, "comparison", "intervals")
+        means_NV = bootstrap_means_together(values_UV, settings.bootstrap_samples, seed)
+        for row, values_SU, means_N in zip(finished, values, means_NV.T, strict=True):
+            mean_S = values_SU.mean(axis=1)
+            std = float(mean_S.std(ddof=1)) if len(mean_S) > 1 else None
+            low, high = percentile_interval(means_N, settings.confidence)
+            found[row.name][metric][cutoff] = Cell(float(mean_S.mean()), std, low, high)
+    return found
+
+
+def pairs(rows: Sequence[Row], cutoff: int, *, confidence: float, samples: int | None = None) -> list[Pair]:
+    """Every variant and baseline against every other, metric by metric, Holm-corrected for all of them together.
+
+    Args:
+        rows: in the order of the table; the first of a pair stands above the second.
+        cutoff: the K.
+        confidence: coverage of the intervals.
+        samples: resamples of the users; by default :func:`samples_for` the number of tests.
+    """
+    methods = methods_of(rows)
+    if len(methods) < 2:
+        return []
+    columns = [(row, metric) for metric in METRICS for row in methods]
+    values_UV = np.stack([row.values_SU(metric, cutoff).mean(axis=0) for row, metric in columns], axis=1)
+    tests = [
+        (first, second)
+        for start in range(0, len(columns), len(methods))
+        for first, second in combinations(range(start, start + len(methods)), 2)
+    ]
+    differences = paired_differences(
+        values_UV,
+        tests,
+        confidence=confidence,
+        seed=derive(0, "comparison", "tests"),
+        samples=samples or samples_for(len(tests)),
+    )
+    corrected = holm([difference.p for difference in differences])
+    wilcoxon_corrected = holm([difference.wilcoxon_p for difference in differences])
+    found = []
+    for place, (test, difference) in enumerate(zip(tests, differences, strict=True)):
+        (first, metric), (second, _) = columns[test[0]], columns[test[1]]
+        agree, shared = _agreement(first, second, metric, cutoff, difference.mean)
+        found.append(
+            Pair(
+                first=first.name,
+                second=second.name,
+                metric=metric,
+                cutoff=cutoff,
+                difference=difference.mean,
+                low=difference.low,
+                high=difference.high,
+                p=difference.p,
+                p_holm=corrected[place],
+                wilcoxon_p=difference.wilcoxon_p,
+                wilcoxon_p_holm=wilcoxon_corrected[place],
+                seeds_agree=agree,
+                seeds_shared=shared,
+            )
+        )
+    return found
+
+
+def _agreement(first: Row, second: Row, metric: str, cutoff: int, difference: float) -> tuple[int | None, int]:
+    """Of how many common seeds the difference has the same sign, and how many there are.
+
+    A baseline without randomness has one seed and would have the same ranks under any other.
+    """
+    one, two = _seed_means(first, metric, cutoff), _seed_means(second, metric, cutoff)
+    if first.kind == "baseline" and len(one) == 1:
+        one = dict.fromkeys(two, *one.values())
+    if second.kind == "baseline" and len(two) == 1:
+        two = dict.fromkeys(one, *two.values())
+    shared = [seed for seed in one if seed in two]
+    if not shared:
+        return None, 0
+    return int(sum(np.sign(one[seed] - two[seed]) == np.sign(difference) for seed in shared)), len(shared)
+
+
+def _seed_means(row: Row, metric: str, cutoff: int) -> dict[int, float]:
+    return dict(zip(row.seeds, row.values_SU(metric, cutoff).mean(axis=1).tolist(), strict=True))
+
+
+def letters(means: Mapping[str, float], tests: Sequence[Pair]) -> dict[str, str]:
+    """Compact letter display: two rows share a letter if and only if they are not different.
+
+    Each letter stands for a group without a difference inside. Groups are grown around pairs that no group has yet,
+    best rows first, so that there are never more of them than pairs, and the best row has the letter ``a``. The display
+    is that of Piepho 2004 (doi:10.1198/1061860043515), whose algorithm splits groups where this one grows them.
+
+    Args:
+        means: of the rows, by name.
+        tests: of one metric, every pair of these rows.
+    """
+    order = sorted(means, key=lambda name: -means[name])
+    place = {name: number for number, name in enumerate(order)}
+    alike_RR = np.eye(len(order), dtype=bool)
+    for test in tests:
+        first, second = place[test.first], place[test.second]
+        alike_RR[first, second] = alike_RR[second, first] = test.verdict == "not different"
+    is_shared_RR = np.zeros_like(alike_RR)
+    groups: list[list[int]] = []
+    for first, second in zip(*np.nonzero(np.triu(alike_RR)), strict=True):
+        # A row stands beside itself: one that is different from all others has a letter of its own.
+        if is_shared_RR[first, second] or (first == second and alike_RR[first].sum() > 1):
+            continue
+        group = [int(first), int(second)]
+        for row in range(len(order)):
+            if alike_RR[row, group].all():
+                group.append(row)
+        groups.append(sorted(set(group)))
+        is_shared_RR[np.ix_(group, group)] = True
+    groups.sort()
+    return {
+        name: "".join(_letter(number) for number, group in enumerate(groups) if place[name] in group) for name in means
+    }
+
+
+def _letter(number: int) -> str:
+    return _LETTERS[number] if number < len(_LETTERS) else chr(_MANY_MORE + number - len(_LETTERS))
+
+
+def _means(
+    rows: Sequence[Row], found: Mapping[str, Mapping[str, Mapping[int, Cell]]], metric: str, cutoff: int
+) -> dict[str, float]:
+    return {row.name: found[row.name][metric][cutoff].mean for row in methods_of(rows)}
+
+
+def _of(tests: Sequence[Pair], metric: str) -> list[Pair]:
+    return [test for test in tests if test.metric == metric]
+
+
+def slices(
+    rows: Sequence[Row], split: Split, dataset: Dataset, cutoff: int, settings: EvaluationSettings
+) -> list[Slice]:
+    """Every row among users of like history length, and among users whose target was bought about as often.
+
+    Args:
+        rows: those without a finished seed are passed over.
+        split: the users asked, in the order of the rows' ranks.
+        dataset: whose split it is.
+        cutoff: the K.
+        settings: resamples and coverage of the intervals.
+    """
+
+    def of_axis(axis: Literal["history length", "target popularity"], groups: Sequence[Group]) -> Iterator[Slice]:
+        for group in groups:
+            inside = cells(rows, settings, cutoffs=[cutoff], users=group.rows)
+            by_row = {
+                name: {metric: by_cutoff[cutoff] for metric, by_cutoff in by_metric.items()}
+                for name, by_metric in inside.items()
+            }
+            yield Slice(axis, group.label, len(group.rows), by_row)
+
+    return [
+        *of_axis("history length", groups_by_length(split)),
+        *of_axis("target popularity", groups_by_popularity(split, dataset.train)),
+    ]

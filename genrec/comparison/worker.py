@@ -1,0 +1,116 @@
+"""The process behind one model of a comparison: it trains it, searches it and says what it is like.
+
+``python -m genrec.comparison.worker`` reads one line of JSON, a :class:`Request`, and works until that is done or its
+standard input is closed, which is how it learns that nobody waits any more. What it says goes to standard error.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from genrec.errors import GenrecError
+from genrec.experiment import Experiment, FinishedExperiment, SplitName
+
+
+class Request(BaseModel):
+    """One model's work."""
+
+    recipe: dict[str, Any]
+    """With every default written out."""
+    run: Path | None = None
+    """Folder of a finished run, whose model it is."""
+    stages: Path
+    data: Path | None = None
+    plugin_folders: list[Path] = []
+    device: str = "auto"
+    wanted: list[tuple[SplitName, bool]]
+    """Splits to be searched, each with or without every stream's scores."""
+    summary_key: str
+    """Address of the summary."""
+
+
+def work(request: Request) -> None:
+    """Train the model if need be, search it and store a summary of it.
+
+    Raises:
+        GenrecError: whatever a run of the recipe raises.
+    """
+    from genrec.devices import choose_device
+    from genrec.recipe import recipe_of
+    from genrec.registry import add_plugin_folder
+    from genrec.run_folder import RunFolder
+    from genrec.stages import Stages
+    from genrec.training.checkpoint import save_json
+
+    for folder in request.plugin_folders:
+        add_plugin_folder(folder)
+    choose_device(request.device)
+    recipe, stages = recipe_of(request.recipe), Stages(request.stages)
+    if request.run is None:
+        experiment = Experiment(recipe, stages, data=request.data)
+    else:
+        experiment = FinishedExperiment(RunFolder.open(request.run), recipe, stages, data=request.data)
+    for split, scores in request.wanted:
+        experiment.candidates(split, scores=scores)
+    stages.get(
+        "summary",
+        request.summary_key,
+        name=recipe.title,
+        work=lambda: summary(experiment),
+        save=save_json,
+        load=lambda path: json.loads(path.read_text(encoding="utf-8")),
+    )
+
+
+def summary(experiment: Experiment) -> dict[str, Any]:
+    """Parameters, training curve and the codes' quality of a model: plain data."""
+    from genrec.evaluation.code_quality import measure_codes
+
+    log = experiment.training_log
+    codes = {}
+    for name, stream in experiment.recipe.streams.items():
+        if stream.tokenizer is not None:
+            context = experiment.streams[name]
+            codes[name] = measure_codes(
+                context.ids,
+                context.vectors,
+                experiment.dataset.catalog,
+                tokenizer=stream.tokenizer,
+            )
+    return {
+        "parameters": sum(parameter.numel() for parameter in experiment.model.parameters()),
+        "training_seconds": log.seconds,
+        "log": log.as_json(),
+        "codes": codes,
+    }
+
+
+def main() -> int:
+    """Do the work that standard input asks for; the exit status is that of ``genrec run``."""
+    line = sys.stdin.readline()
+
+    def stop_when_alone() -> None:
+        sys.stdin.read()
+        _thread.interrupt_main()
+
+    threading.Thread(target=stop_when_alone, daemon=True).start()
+    try:
+        work(Request.model_validate_json(line))
+    except GenrecError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)  # one line: the comparison reads the last
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

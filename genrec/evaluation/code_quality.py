@@ -1,0 +1,287 @@
+"""How good semantic IDs are, stream by stream and between streams: plain numbers for a report.
+
+What each measure means, and what it does not, is in ``docs/tokenizers/README.md``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from genrec.evaluation._neighbours import asked_rows, nearest_rows
+from genrec.families import Tokenizer
+from genrec.tokenizers._collisions import count_collisions
+from genrec.tokenizers._present import unit_rows
+from genrec.types import Catalog, ItemVectors, SemanticIds
+
+_COUNTS = 512
+"""Numbers at most in a level's ``counts``."""
+_DEPTHS = 2
+"""Prefixes of 1 and 2 codes are held against categories and other streams."""
+_AGREEMENT_ITEMS = 20_000
+"""Items at most by which a mutual information is measured: its correction for chance costs their product."""
+_ITEMS_A_LABEL = 2
+"""Items that a prefix has on average, at least, for it to be a grouping of items."""
+_ITEMS_A_VALUE = 5
+"""Items that a value of an attribute has on average, at least."""
+_ATTRIBUTES = 4
+"""Attributes of an item that are looked at, from the first."""
+
+
+def measure_codes(
+    ids: SemanticIds,
+    vectors: ItemVectors,
+    catalog: Catalog | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
+    neighbours: int = 10,
+    sample: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The quality of one stream's codes.
+
+    Args:
+        ids: the codes.
+        vectors: the vectors that the codes were made of.
+        catalog: with it, codes are held against the items' attributes.
+        tokenizer: the one that made the codes; with it, what they say of the vectors is measured.
+        neighbours: items in a neighbourhood.
+        sample: items whose neighbourhoods are looked at.
+        seed: of the samples.
+
+    Returns:
+        Plain data, None where there is nothing to measure:
+
+        - ``items``, ``absent``: how many have codes, how many have none; ``unread``: those with codes but no vector.
+        - ``collisions``, ``collision_ratio``: items whose codes were not their own before repair;
+          ``collisions_after_repair``: now, 0.
+        - ``levels``: by level its ``vocabulary``, codes ``used`` and ``dead``, ``entropy`` of their use in bits,
+          ``balance``: its ratio to the most there could be, ``perplexity``: 2 to the entropy, the number of codes that
+          are used in effect, and ``counts``: how often each code is used, from the most used, at evenly spaced places
+          where there are more than 512.
+        - ``prefixes``: by depth how many different prefixes there are (``nodes``), items of the ``largest`` and of the
+          ``mean`` one; of the nearest items (cosine), the share that have the item's prefix (``neighbours_sharing``),
+          the share of all other items (``expected_sharing``), and their ratio (``lift``); ``reconstruction_error``:
+          mean squared distance of a vector to what its codes so far stand for, as a share of the vectors' variance.
+        - ``reconstruction_error``: of all codes. ``neighbours``, ``neighbourhoods``: how many of how many items.
+        - ``categories``: by attribute (1 for the first that an item has) its number of ``values``, the most frequent
+          ones (``examples``), the ``items`` by which it was measured, and ``ami``: adjusted mutual information of the
+          prefixes of depth 1 and 2 with it.
+    """
+    rows_N = np.flatnonzero(ids.present_I & vectors.present_I)
+    num_items = int(ids.present_I.sum())
+    prefixes = _prefixes(ids, vectors, rows_N, neighbours, sample, seed)
+    errors = _reconstruction_errors(ids, vectors, rows_N, tokenizer)
+    for prefix, error in zip(prefixes, errors, strict=True):
+        prefix["reconstruction_error"] = error
+    return {
+        "items": num_items,
+        "absent": len(ids.codes_IL) - num_items,
+        "unread": num_items - len(rows_N),
+        "collisions": ids.collisions,
+        "collision_ratio": ids.collisions / num_items,
+        "collisions_after_repair": count_collisions(ids.codes_IL[ids.present_I]),
+        "levels": [_level(ids.codes_IL[ids.present_I, level], size) for level, size in enumerate(ids.vocabulary_sizes)],
+        "prefixes": prefixes,
+        "reconstruction_error": errors[-1],
+        "neighbours": min(neighbours, len(rows_N) - 1),
+        "neighbourhoods": min(sample, len(rows_N)),
+        "categories": None if catalog is None else _categories(ids, catalog, rows_N, seed),
+    }
+
+
+def measure_agreement(
+    ids: Mapping[str, SemanticIds],
+    vectors: Mapping[str, ItemVectors],
+    *,
+    neighbours: int = 10,
+    sample: int = 2000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """How much each two streams say the same of the items that both have read.
+
+    Args:
+        ids: the codes of each stream.
+        vectors: their vectors.
+        neighbours: items in a neighbourhood.
+        sample: items whose neighbourhoods are compared.
+        seed: of the samples.
+
+    Returns:
+        For each pair of streams (``first``, ``second``) the ``items`` that both have read; ``ami``: adjusted mutual
+        information of their prefixes of depth 1 and 2, by ``ami_items`` of them; of an item's nearest items (cosine)
+        the share that the two streams have in common (``neighbours_in_common``), by chance (``expected_in_common``),
+        and their ratio (``lift``). None where there is nothing to measure.
+    """
+    found = []
+    for first, second in combinations(ids, 2):
+        pair = (first, second)
+        rows_N = np.flatnonzero(np.all([ids[name].present_I & vectors[name].present_I for name in pair], axis=0))
+        some_M = rows_N[asked_rows(len(rows_N), _AGREEMENT_ITEMS, seed)]
+        nodes = [_first_nodes(ids[name].codes_IL[some_M]) for name in pair]
+        common = _in_common([vectors[name].vectors_IE[rows_N] for name in pair], neighbours, sample, seed)
+        expected = min(neighbours / (len(rows_N) - 1), 1.0) if len(rows_N) > 1 else None
+        found.append(
+            {
+                "first": first,
+                "second": second,
+                "items": len(rows_N),
+                "ami_items": len(some_M),
+                "ami": [_agreement(*(of_stream[depth] for of_stream in nodes)) for depth in range(_DEPTHS)],
+                "neighbours_in_common": common,
+                "expected_in_common": expected,
+                "lift": common / expected if common is not None and expected else None,
+            }
+        )
+    return found
+
+
+def _level(code_N: np.ndarray, vocabulary_size: int) -> dict[str, Any]:
+    counts = np.sort(np.bincount(code_N, minlength=vocabulary_size))[::-1]
+    shares = counts[counts > 0] / len(code_N)
+    entropy = float(-(shares * np.log2(shares)).sum()) + 0.0
+    most = float(np.log2(min(vocabulary_size, len(code_N))))
+    places = np.unique(np.linspace(0, len(counts) - 1, _COUNTS).round().astype(np.int64))
+    return {
+        "vocabulary": vocabulary_size,
+        "used": len(shares),
+        "dead": vocabulary_size - len(shares),
+        "entropy": entropy,
+        "balance": entropy / most if most > 0 else 1.0,
+        "perplexity": 2.0**entropy,
+        "counts": counts[places].tolist(),
+    }
+
+
+def _nodes(codes_NL: np.ndarray) -> list[np.ndarray]:
+    """By depth, from 1: the number of each row's prefix, int64 (N,)."""
+    node_N = np.zeros(len(codes_NL), dtype=np.int64)
+    found = []
+    for code_N in codes_NL.T:
+        node_N = np.unique(node_N * (int(code_N.max(initial=0)) + 1) + code_N, return_inverse=True)[1]
+        found.append(node_N)
+    return found
+
+
+def _first_nodes(codes_NL: np.ndarray) -> list[np.ndarray | None]:
+    """The prefixes that are held against other groupings; None at depths that the codes do not have."""
+    nodes = _nodes(codes_NL[:, :_DEPTHS])
+    return [*nodes, *[None] * (_DEPTHS - len(nodes))]
+
+
+def _prefixes(
+    ids: SemanticIds, vectors: ItemVectors, rows_N: np.ndarray, neighbours: int, sample: int, seed: int
+) -> list[dict[str, Any]]:
+    """By depth: sizes over all items with codes, and whether neighbours share a prefix over those with vectors."""
+    points_NE, neighbours = vectors.vectors_IE[rows_N], min(neighbours, len(rows_N) - 1)
+    asked_Q = asked_rows(len(rows_N), sample, seed)
+    nearest_QK = nearest_rows(points_NE, asked_Q, neighbours) if neighbours > 0 else None
+    found = []
+    for depth, node_P in enumerate(_nodes(ids.codes_IL[ids.present_I]), start=1):
+        size = np.bincount(node_P)
+        measured: dict[str, Any] = {
+            "depth": depth,
+            "nodes": len(size),
+            "largest": int(size.max()),
+            "mean": len(node_P) / len(size),
+            "neighbours_sharing": None,
+            "expected_sharing": None,
+            "lift": None,
+        }
+        if nearest_QK is not None:
+            node_I = np.zeros(len(ids.codes_IL), dtype=np.int64)
+            node_I[ids.present_I] = node_P
+            node_N = node_I[rows_N]
+            shared = float((node_N[nearest_QK] == node_N[asked_Q, None]).mean())
+            size = np.bincount(node_N).astype(np.float64)
+            expected = float((size * (size - 1)).sum() / (len(node_N) * (len(node_N) - 1)))
+            measured |= {
+                "neighbours_sharing": shared,
+                "expected_sharing": expected,
+                "lift": shared / expected if expected else None,
+            }
+        found.append(measured)
+    return found
+
+
+def _reconstruction_errors(
+    ids: SemanticIds, vectors: ItemVectors, rows_N: np.ndarray, tokenizer: Tokenizer | None
+) -> list[float | None]:
+    """By depth: squared distance to what the codes so far stand for, as a share of the variance."""
+    points_NE = vectors.vectors_IE[rows_N]
+    if ids.codebook.get("normalized", np.array([False])).any():
+        points_NE = unit_rows(points_NE)
+    variance = float(((points_NE - points_NE.mean(axis=0)) ** 2).mean(dtype=np.float64)) if len(rows_N) else 0.0
+    errors: list[float | None] = []
+    for depth in range(1, ids.num_levels + 1):
+        said_IE = tokenizer.reconstruct(ids, levels=depth) if tokenizer is not None else None
+        error = None
+        if said_IE is not None:
+            is_known_N = np.isfinite(said_IE[rows_N]).all(axis=1)
+            if is_known_N.any():
+                square = ((points_NE[is_known_N] - said_IE[rows_N[is_known_N]]) ** 2).mean(dtype=np.float64)
+                error = float(square) / variance if variance > 0 else 0.0
+        errors.append(error)
+    return errors
+
+
+def _categories(ids: SemanticIds, catalog: Catalog, rows_N: np.ndarray, seed: int) -> list[dict[str, Any]] | None:
+    """Agreement with each attribute that says enough; None where no attribute does."""
+    found = []
+    for number, labelled_M, label_M, examples in _labels(catalog, rows_N):
+        some = asked_rows(len(labelled_M), _AGREEMENT_ITEMS, seed)
+        nodes = _first_nodes(ids.codes_IL[labelled_M[some]])
+        found.append(
+            {
+                "attribute": number,
+                "values": int(label_M.max()) + 1,
+                "examples": examples,
+                "items": len(some),
+                "ami": [_agreement(node_M, label_M[some]) for node_M in nodes],
+            }
+        )
+    return found or None
+
+
+def _labels(catalog: Catalog, rows_N: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[str]]]:
+    """The attributes that a quarter of the items have at the least, with two values or more and some items for each.
+
+    Sources list attributes by what they are (category, brand) or by their weight, so the first ones of all items are
+    one attribute, the second ones another.
+
+    Yields:
+        Number from 1, the rows that have it (M,), their labels (M,), the most frequent values.
+    """
+    for place in range(_ATTRIBUTES):
+        labelled_M = np.array([row for row in rows_N if len(catalog.attributes[row]) > place], dtype=np.int64)
+        values = [catalog.attributes[row][place] for row in labelled_M]
+        number_of = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        if len(values) * 4 >= len(rows_N) and 2 <= len(number_of) <= len(values) / _ITEMS_A_VALUE:
+            label_M = np.array([number_of[value] for value in values])
+            yield place + 1, labelled_M, label_M, [value for value, _ in Counter(values).most_common(3)]
+
+
+def _agreement(first_N: np.ndarray | None, second_N: np.ndarray | None) -> float | None:
+    """Adjusted mutual information of two groupings; None where one of them has hardly a group of two."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    if first_N is None or second_N is None or len(first_N) == 0:
+        return None
+    if len(first_N) < _ITEMS_A_LABEL * (max(first_N.max(), second_N.max()) + 1):
+        return None
+    return float(adjusted_mutual_info_score(first_N, second_N))
+
+
+def _in_common(points: list[np.ndarray], neighbours: int, sample: int, seed: int) -> float | None:
+    """The share of nearest rows that two spaces have in common; None where there are no other rows."""
+    num_items = len(points[0])
+    neighbours = min(neighbours, num_items - 1)
+    if neighbours < 1:
+        return None
+    asked_Q = asked_rows(num_items, sample, seed)
+    first_QK, second_QK = (nearest_rows(points_NE, asked_Q, neighbours) for points_NE in points)
+    return float((first_QK[:, :, None] == second_QK[:, None, :]).any(axis=2).mean())

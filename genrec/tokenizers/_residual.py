@@ -1,0 +1,115 @@
+"""Residual quantisation by given codebooks: codes of points, what tells equal ones apart, codes of later items."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from genrec.new_items import Prefix, with_new_items
+from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
+from genrec.types import ItemVectors, SemanticIds
+
+
+def quantize(
+    points_NE: np.ndarray, centres_LVE: np.ndarray, is_used_LV: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give each level the nearest centre to what the levels before it leave over.
+
+    Args:
+        points_NE: what is quantised.
+        centres_LVE: one codebook a level.
+        is_used_LV: centres that may be taken; all by default.
+
+    Returns:
+        codes int64 (N, L), and what the levels before the last leave over, (N, E).
+    """
+    codes_NL = np.zeros((len(points_NE), len(centres_LVE)), dtype=np.int64)
+    residual_NE = before_last_NE = points_NE
+    for level, centres_VE in enumerate(centres_LVE):
+        before_last_NE = residual_NE
+        cost_NV = _costs(residual_NE, centres_VE)
+        if is_used_LV is not None:
+            cost_NV[:, ~is_used_LV[level]] = np.inf
+        codes_NL[:, level] = cost_NV.argmin(axis=1)
+        residual_NE = residual_NE - centres_VE[codes_NL[:, level]]
+    return codes_NL, before_last_NE
+
+
+def tell_apart(
+    codes_NL: np.ndarray,
+    num_codes: int,
+    before_last_NE: np.ndarray,
+    last_centres_VE: np.ndarray,
+    *,
+    collisions: Literal["suffix", "nearest_free"],
+    tokenizer: str,
+) -> tuple[np.ndarray, tuple[int, ...], int]:
+    """Repair items of one code.
+
+    Args:
+        codes_NL: codes of N items.
+        num_codes: codes of each level.
+        before_last_NE: what the levels before the last leave over.
+        last_centres_VE: centres of the last level.
+        collisions: a further level that numbers them, or the nearest free last code.
+        tokenizer: its name, for the message.
+
+    Returns:
+        codes, no two alike, the sizes of their levels, and the items whose codes were not their own before.
+
+    Raises:
+        DataError: ``nearest_free`` finds no free code.
+    """
+    found, sizes = count_collisions(codes_NL), (num_codes,) * codes_NL.shape[1]
+    if collisions == "suffix":
+        return *add_suffix(codes_NL, sizes), found
+    if found:
+        codes_NL = move_to_nearest_free(codes_NL, _costs(before_last_NE, last_centres_VE), tokenizer)
+    return codes_NL, sizes, found
+
+
+def assign(
+    ids: SemanticIds,
+    vectors: ItemVectors,
+    new: ItemVectors,
+    *,
+    points_JE: np.ndarray,
+    centres_LVE: np.ndarray,
+    tokenizer: str,
+) -> SemanticIds:
+    """Codes of new items: quantised, then the lowest free suffix or the nearest free last code.
+
+    Codes that no known item has are passed over, a last code that tells items apart excepted: no model has learned them.
+
+    Args:
+        ids: of the known items.
+        vectors: of the known items.
+        new: vectors of J new items.
+        points_JE: the new items in the space of the centres.
+        centres_LVE: one codebook a level.
+        tokenizer: its name, for messages.
+    """
+    is_used_LV = np.zeros(centres_LVE.shape[:2], dtype=bool)
+    for level, is_used_V in enumerate(is_used_LV):
+        codes_N = ids.codes_IL[ids.present_I, level]
+        is_used_V[codes_N[codes_N < len(is_used_V)]] = True
+    codes_JL, before_last_JE = quantize(points_JE, centres_LVE, is_used_LV)
+    has_suffix = ids.num_levels > len(centres_LVE)
+
+    def last_cost(item: int, prefix: Prefix) -> np.ndarray:
+        return _costs(before_last_JE[item : item + 1], centres_LVE[-1])[0]
+
+    return with_new_items(
+        ids,
+        vectors,
+        new,
+        tokenizer=tokenizer,
+        prefix_JP=codes_JL if has_suffix else codes_JL[:, :-1],
+        last_cost=None if has_suffix else last_cost,
+    )
+
+
+def _costs(points_NE: np.ndarray, centres_VE: np.ndarray) -> np.ndarray:
+    """Squared distances less what is the same for all centres, (N, V)."""
+    return np.einsum("ve,ve->v", centres_VE, centres_VE) - 2 * (points_NE @ centres_VE.T)

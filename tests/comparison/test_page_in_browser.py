@@ -1,0 +1,120 @@
+"""The page in a real browser: nothing is asked for, nothing overlaps, light and dark, narrow and wide."""
+
+import shutil
+
+import pytest
+from made_comparison import MERGES, made_comparison
+
+from genrec.comparison.page import page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on the path")
+
+LONG = tuple(
+    f"a_tokenizer_of_a_long_name_{n}(levels={n}, codes=256, balanced=true, normalized=false)" for n in range(5)
+)
+OVERLAPS = """() => {
+  const found = [];
+  for (const plot of document.querySelectorAll("svg.plot")) {
+    const box = plot.getBoundingClientRect();
+    const texts = [...plot.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
+    for (const [name, a] of texts) {
+      if (a.left < box.left - 1 || a.right > box.right + 1 || a.top < box.top - 1 || a.bottom > box.bottom + 1)
+        found.push(`${name} leaves its plot`);
+      for (const [other, b] of texts)
+        if (a !== b && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 0.5
+            && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2.5)
+          found.push(`${name} | ${other}`);
+    }
+  }
+  return found;
+}"""
+"""2.5 of the 14 units of a line's box are its leading: letters do not reach there."""
+CONTRASTS = """() => {
+  const luminance = colour => {
+    const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+    const [r, g, b] = colour.match(/[\\d.]+/g).map(v => linear(v / 255));
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const paper = luminance(getComputedStyle(document.body).backgroundColor);
+  const found = {};
+  for (const name of ["ink", "muted", "accent", "warm", "c0", "c1", "c2", "c3", "c4", "c5", "c6"]) {
+    const probe = document.body.appendChild(document.createElement("span"));
+    probe.style.color = `var(--${name})`;
+    const own = luminance(getComputedStyle(probe).color);
+    found[name] = (Math.max(own, paper) + .05) / (Math.min(own, paper) + .05);
+    probe.remove();
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module", params=["two axes", "long names", "one variant"])
+def file(request, tmp_path_factory):
+    made = {
+        "two axes": made_comparison,
+        "long names": lambda: made_comparison(
+            {"streams.*.tokenizer": LONG, "merge": (MERGES[0], "日本語 שלום")}, users=200, codes=False
+        ),
+        "one variant": lambda: made_comparison({"recipe": ("light",)}, seeds=(1,), users=100),
+    }[request.param]()
+    path = tmp_path_factory.mktemp("page") / "comparison.html"
+    path.write_text(page(made), encoding="utf-8")
+    assert path.stat().st_size < 500_000
+    return path
+
+
+def opened(browser, file, width, scheme="light"):
+    """The page, and the addresses that it asked for."""
+    tab, asked = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), []
+    tab.on("request", lambda request: asked.append(request.url))
+    messages = []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.goto(file.as_uri())
+    assert messages == []
+    return tab, asked
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_nothing_is_asked_for_and_nothing_overlaps(browser, file, width):
+    tab, asked = opened(browser, file, width)
+    assert asked == [file.as_uri()]
+    assert tab.evaluate("document.querySelectorAll('svg.plot text').length") > 10
+    assert tab.evaluate(OVERLAPS) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.close()
+
+
+def test_light_and_dark_can_be_read(browser, file):
+    papers = {}
+    for scheme in ("light", "dark"):
+        tab, _ = opened(browser, file, 1000, scheme)
+        papers[scheme] = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        contrasts = tab.evaluate(CONTRASTS)
+        # WCAG 2.2: 4.5 for text, 3 for what is drawn.
+        assert {n: c for n, c in contrasts.items() if c < (3.0 if n[0] == "c" else 4.5)} == {}, scheme
+        texts = tab.evaluate("getComputedStyle(document.querySelector('svg.plot text')).fill")
+        assert texts == tab.evaluate("getComputedStyle(document.body).color")
+        tab.close()
+    assert papers == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}
+
+
+def test_the_keyboard_reaches_what_scrolls(browser, file):
+    tab, _ = opened(browser, file, 400)
+    reached = set()
+    for _ in range(12):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate("document.activeElement.getAttribute('aria-label')"))
+    boxes = set(tab.evaluate("[...document.querySelectorAll('.scroll')].map(box => box.getAttribute('aria-label'))"))
+    assert len(boxes) >= 5
+    assert boxes <= reached
+    tab.close()
