@@ -156,13 +156,15 @@ class Experiment:
     def like(self, stage: Address) -> tuple[str, ...]:
         """What the time of a stage depends on, in words; equal words, like times."""
         streams = self.recipe.streams
+        coders = {name: tokenizer.type_name if (tokenizer := s.tokenizer) else "none" for name, s in streams.items()}
         match stage.kind:
             case "vectors":
                 components = [streams[stage.name].item_encoder.type_name]
             case "ids":
-                components = [tokenizer.type_name if (tokenizer := streams[stage.name].tokenizer) else "none"]
+                components = [coders[stage.name]]
             case _:
-                components = [self.recipe.history_encoder.type_name, *(s.decoder.type_name for s in streams.values())]
+                parts = [f"{coders[name]} {stream.decoder.type_name}" for name, stream in streams.items()]
+                components = [self.recipe.history_encoder.type_name, *parts]
         return (self.dataset.name, *components)
 
     @cached_property
@@ -303,6 +305,8 @@ class Experiment:
             return self.candidates(split, scores=True).without_scores()
         users: Split = getattr(self.dataset, split)
         key = self.candidates_key(split, scores=scores)
+        if not self.stages.path("candidates", key).is_file():
+            _ = self.model  # trained before the clock of the search starts
         with self.timed(f"search {split}"):
             found, path = self.stages.get(
                 "candidates",

@@ -19,7 +19,7 @@ from genrec.errors import GenrecError
 _FIRST = ("run", "compare", "tokenize", "validate", "show", "list", "schema", "doctor")
 """Verbs that help names first, in this order; the others follow by name."""
 
-_GO_ON = ("run", "compare", "tokenize")
+_GO_ON = {"run", "compare", "tokenize"}
 """Verbs that keep what they have finished."""
 
 _INTERRUPTED = 130
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()  # type: ignore[attr-defined]
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        goes_on = "; finished parts are kept, and the same command goes on from there" if words[:1] and words[0] in _GO_ON else ""
+        goes_on = "; finished parts are kept, and the same command goes on from there" if _GO_ON & {*words[:1]} else ""
         print(f"interrupted{goes_on}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `genrec list | head`

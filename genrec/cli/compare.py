@@ -34,9 +34,7 @@ def command(
     ] = None,
     controls: Annotated[
         bool,
-        typer.Option(
-            "--controls", help="Beside the streams: each several times, and one on all vectors."
-        ),
+        typer.Option("--controls", help="Beside the streams: each several times, and one on all vectors."),
     ] = False,
     test: Annotated[
         bool, typer.Option("--test", help="Ask the test users, not those of validation: once, at the end.")

@@ -15,6 +15,7 @@ from genrec.comparison._words import (
     failure_texts,
     interval_text,
     models_of,
+    models_text,
     named,
     pair_text,
     protocol_text,
@@ -119,7 +120,7 @@ def _costs(comparison: Comparison) -> Iterator[str]:
     training = seconds_text(sum(model.training_seconds for model in models))
     yield (
         f"Of one model, averaged over its seeds; variants on one line share theirs. Memory is the most that its "
-        f"process held. Training took {training} for all {len(models)} models, the comparison "
+        f"process held. Training took {training} for {models_text(len(models))}, the comparison "
         f"{seconds_text(comparison.seconds)}: what was finished before is not in it."
     )
     yield ""

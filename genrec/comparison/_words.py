@@ -12,6 +12,9 @@ from genrec.comparison.statistics import methods_of
 from genrec.evaluation._markdown import column_name, p_text, seconds_text
 from genrec.evaluation.significance import samples_for
 
+_MOST_NAMED = 6
+"""Rows that one sentence names; letters and the list of tests name them all."""
+
 
 def asked_text(comparison: Comparison) -> str:
     """What was compared, and whom it was asked of."""
@@ -120,7 +123,7 @@ def summary_text(comparison: Comparison, metric: str) -> str:
     if worse:
         said.append(f"worse than {listed(worse)}")
     if same:
-        said.append(f"not different from {listed(same)}")
+        said.append(f"not different from {listed(same) if len(same) <= _MOST_NAMED else f'{len(same)} others'}")
     if better:
         said.append(f"better than {f'the other {len(better)}' if said else 'all others'}")
     among = " of the variants" if any(test.difference < 0 for test in tests) else ""
@@ -202,6 +205,11 @@ def models_of(row: Row) -> tuple[str, ...]:
 def trained_once(rows: Sequence[Row]) -> list[Trained]:
     """Every model of some rows once."""
     return list({model.address: model for row in rows for model in row.models}.values())
+
+
+def models_text(count: int) -> str:
+    """How many models, in words."""
+    return "one model" if count == 1 else f"all {count:,} models"
 
 
 def listed(names: Iterable[str]) -> str:

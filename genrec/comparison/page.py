@@ -18,6 +18,7 @@ from genrec.comparison._words import (
     cost_cells,
     failure_texts,
     interval_text,
+    models_text,
     named,
     protocol_text,
     streams_text,
@@ -31,8 +32,6 @@ from genrec.evaluation._markdown import column_name, p_text, seconds_text
 
 _PARTS = {"variant": "Variants", "baseline": "Baselines", "stream": "Streams alone", "oracle": "Oracle: not a method"}
 _METRICS = ("ndcg", "recall")
-_NAMED = 8
-"""Methods at most that the answer names as not different from the best."""
 _HALF = 0.5
 """Of the best in its column: from here on a cell of the heat map has no colour."""
 
@@ -94,24 +93,9 @@ def _answer(comparison: Comparison) -> str:
     baselines = len(rows) - count
     beside = f" and {baselines} baseline{'s' * (baselines != 1)}" if baselines else ""
     found = f"Of {count} variant{'s' * (count != 1)}{beside}:"
-    said = [_verdict(comparison, metric) for metric in _METRICS]
+    said = [summary_text(comparison, metric) or _untested(comparison, metric) for metric in _METRICS]
     verdicts = "".join(f"<p>{_text(text)}</p>" for text in said if text)
     return f'<p class="small">{found}</p>{verdicts}' if verdicts else "<p>No method has found a target.</p>"
-
-
-def _verdict(comparison: Comparison, metric: str) -> str:
-    """The best in words; where there is no telling it from many, how many, and the table of tests names them."""
-    tests = against_best(comparison, metric)
-    same = sum(test.verdict == "not different" for test in tests)
-    if not tests:
-        return _untested(comparison, metric)
-    if same <= _NAMED:
-        return summary_text(comparison, metric)
-    best = tests[0].first
-    cell, others = comparison.cells[best][metric][comparison.cutoff], len(tests) - same
-    title = column_name(metric, comparison.cutoff)
-    better = f"; better than the other {others}" if others else ""
-    return f"{title}: {named(best)} has the highest mean ({cell_text(cell)}), not different from {same} others{better}."
 
 
 def _untested(comparison: Comparison, metric: str) -> str:
@@ -140,7 +124,7 @@ def _results(comparison: Comparison) -> str:
         training = seconds_text(sum(model.training_seconds for model in models))
         shared = (
             f"<p>Parameters, times and memory are those of one model, averaged over its seeds; variants that differ in "
-            f"their merge alone share it. Training took {training} for all {len(models)} models, the comparison "
+            f"their merge alone share it. Training took {training} for {models_text(len(models))}, the comparison "
             f"{seconds_text(comparison.seconds)}: what was finished before is not in it.</p>"
         )
     letters = f"<p>{_text(tests_text(comparison))}</p>" if comparison.pairs else ""

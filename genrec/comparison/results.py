@@ -132,7 +132,7 @@ class Comparison:
     cells: Mapping[str, Mapping[str, Mapping[int, Cell]]]
     """Row name -> metric -> cutoff -> cell."""
     pairs: Sequence[Pair]
-    """All pairs of rows that are methods (no oracle), metric by metric, at the main cutoff."""
+    """All pairs of variants and baselines, metric by metric, at the main cutoff."""
     letters: Mapping[str, Mapping[str, str]]
     """Metric -> row name -> letters: rows that share a letter are not different."""
     slices: Sequence[Slice]

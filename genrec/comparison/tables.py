@@ -19,7 +19,7 @@ from genrec.comparison._words import Costs, costs_of
 from genrec.comparison.results import Cell, Comparison, Row
 from genrec.evaluation import rank_file
 from genrec.evaluation.metrics import METRICS
-from genrec.evaluation.report import _finite
+from genrec.evaluation.report import finite
 from genrec.evaluation.significance import samples_for
 from genrec.types import Split
 
@@ -40,7 +40,7 @@ def write(comparison: Comparison, split: Split, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     _write_ranks(comparison, split, folder / rank_file.FILE)
-    data = json.dumps(_finite(to_dict(comparison)), indent=1, ensure_ascii=False, allow_nan=False)
+    data = json.dumps(finite(to_dict(comparison)), indent=1, ensure_ascii=False, allow_nan=False)
     texts = {"json": data + "\n", "md": markdown(comparison), "csv": csv_text(comparison), "html": page(comparison)}
     for kind, text in texts.items():
         (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", newline="")

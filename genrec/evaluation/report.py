@@ -160,7 +160,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.md").write_text(markdown(self), encoding="utf-8")
         (folder / "metrics.json").write_text(
-            json.dumps(_finite(self.to_dict()), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+            json.dumps(finite(self.to_dict()), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
         )
         ranks = {row.name: row.ranks_U for row in self.rows}
         RankFile(self.split.users, self.split.targets, ranks, max(self.protocol.cutoffs)).write(folder)
@@ -342,12 +342,12 @@ def _seen_targets(split: Split) -> float:
     return float(np.count_nonzero(np.bincount(user[hit], minlength=len(split))) / len(split))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same data with null where JSON has no number for it (a loss that diverged)."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return value

