@@ -15,12 +15,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from genrec.absent_items import like_nearest, with_own_branch
 from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg
-from genrec.merges.single import Single
+from genrec.evaluation.rank_file import RankFile
 from genrec.files import fingerprint
+from genrec.merges.single import Single
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.progress import console
@@ -346,7 +349,7 @@ class Experiment:
         yield
         self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - began
         if self.seconds[part] > 1:
-            console.print(f"{part}: {self.seconds[part]:.1f} s", style="dim")
+            console.print(f"{part}: {self.seconds[part]:.1f} s", style="dim", markup=False)
 
 
 class FinishedExperiment(Experiment):
@@ -376,6 +379,13 @@ class FinishedExperiment(Experiment):
             raise DataError(
                 f"{folder.path}: was run on {len(known):,} items, {self.dataset.name} has {self.dataset.num_items:,} "
                 "or others; expected the data that it was run on (--data)"
+            )
+        asked, test = RankFile.read(folder.path), self.dataset.test
+        if not (np.array_equal(asked.users, test.users) and np.array_equal(asked.targets, test.targets)):
+            raise DataError(
+                f"{folder.path}: has asked {len(asked.users):,} users of {self.dataset.name} for their last items; "
+                f"now these are other items or of other users ({len(test):,}), and its model may have seen them; "
+                "expected the data that it was run on (--data)"
             )
 
     def addresses(self) -> Iterator[Address]:

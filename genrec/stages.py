@@ -78,7 +78,7 @@ class Stages:
         reused = path.is_file()
         self.log.append({"kind": kind, "name": name, "address": key, "reused": reused})
         if reused:
-            console.print(f"{kind} of {name}: finished before, reused ({path.name})", style="dim")
+            console.print(f"{kind} of {name}: finished before, reused ({path.name})", style="dim", markup=False)
             return load(path), path
         began = time.monotonic()
         with PeakMemory() as peak:
@@ -140,6 +140,5 @@ def load_ids(path: Path) -> SemanticIds:
     with safe_open(path, "np") as file:
         plain = json.loads(file.metadata()["ids"])
     codebook = {name[9:]: part for name, part in tensors.items() if name.startswith("codebook/")}
-    return SemanticIds(
-        tensors["codes_IL"], tuple(plain["vocabulary_sizes"]), codebook, plain["collisions"], tuple(plain.get("notes", ()))
-    )
+    sizes, notes = tuple(plain["vocabulary_sizes"]), tuple(plain.get("notes", ()))
+    return SemanticIds(tensors["codes_IL"], sizes, codebook, plain["collisions"], notes)

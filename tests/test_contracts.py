@@ -43,6 +43,7 @@ ARGUMENTS: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     },
     ("item_encoders", "precomputed"): vectors_file,
     ("tokenizers", "precomputed"): codes_file,
+    ("tokenizers", "rqvae"): lambda _: {"epochs": 3},
     ("merges", "single"): lambda _: {"stream": "text"},
     ("tasks", "semantic_transfer"): lambda _: {"source": "text", "target": "behavior"},
 }
@@ -79,6 +80,8 @@ OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("tokenizers", "random_codes", {"branching": 3}),
     ("tokenizers", "residual_kmeans", {"codes": 4, "levels": 2}),
     ("tokenizers", "residual_kmeans", {"codes": 32, "levels": 1, "collisions": "nearest_free"}),
+    ("tokenizers", "residual_kmeans", {"codes": 4, "levels": 2, "balanced": True, "normalize": True}),
+    ("tokenizers", "rqvae", {"codes": 32, "levels": 1, "collisions": "nearest_free", "hidden": (), "epochs": 2}),
     ("history_encoders", "item_ids", {"attention": "causal", "num_layers": 2, "dropout": 0.5}),
     ("history_encoders", "item_ids", {"dim": 8, "num_heads": 2, "start_from": ("text", "behavior")}),
     ("decoders", "mlp", {"vocabulary": "level"}),

@@ -163,6 +163,8 @@ def make_plan(
             folder = RunFolder.open(variant.run)
             experiment = FinishedExperiment(folder, variant.recipe, stages, data=data, dataset=dataset)
             first = runs.setdefault(_block(variant, without=("title", "seed")), variant)
+            if any(trial.variant is first and trial.seed == variant.recipe.seed for trial in trials):
+                first = variant  # the same once more, from other sources perhaps: a row of its own
             trials.append(Trial(first, variant.recipe.seed, experiment, variant.run))
     return Plan(dataset, stages, trials, _jobs(trials, split))
 
@@ -200,8 +202,8 @@ def shared_setting(variants: Sequence[Variant]) -> dict[str, str]:
 
 
 def block_without_merge(variant: Variant) -> str:
-    """What decides a variant's models up to the seed, as text."""
-    return _block(variant, without=("merge", "title", "seed", "baselines"))
+    """What decides a variant's models up to the seed, as text; a finished run has models of its own."""
+    return f"{variant.run} {_block(variant, without=('merge', 'title', 'seed', 'baselines'))}"
 
 
 def _block(variant: Variant, *, without: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +81,8 @@ class _Ranker:
     """Fills the rows of variants and of their models' streams, job by job."""
 
     def __init__(self, plan: Plan, split: SplitName, top_n: int) -> None:
-        self._plan, self._split, self._top_n = plan, split, top_n
+        self._plan, self._top_n = plan, top_n
+        self._split: SplitName = split
         self.asked: Split = getattr(plan.dataset, split)
         self._model_names = _model_names(plan)
         self._variants: dict[str, _Gathering] = {}
@@ -92,15 +94,18 @@ class _Ranker:
     def rank(self, job: ModelJob) -> None:
         """Rank by every merge that wants this model, and by each of its streams."""
         scores = any(scores for _, scores in job.wanted)
-        found = {split: job.experiment.candidates(split, scores=scores) for split, _ in job.wanted}
+        found: dict[SplitName, Candidates] = {
+            split: job.experiment.candidates(split, scores=scores) for split, _ in job.wanted
+        }
         trained = trained_model(job, self._plan, self._split, scores)
         for trial in job.trials:
             try:
-                ranking = self._merged(trial, found)
+                self._note(self._variants[trial.variant.name], self._merged(trial, found), trained)
             except GenrecError as error:
                 trial.failure = " ".join(str(error).split())
-            else:
-                self._note(self._variants[trial.variant.name], ranking, trained)
+            except Exception as error:  # a plugin's, perhaps; the other merges are still worth their table
+                traceback.print_exc()
+                trial.failure = " ".join(f"{type(error).__name__}: {error} (a bug of this merge's)".split())
         if len(streams := found[self._split].streams) > 1:
             name = self._model_names[block_without_merge(job.trials[0].variant)]
             for stream in streams:

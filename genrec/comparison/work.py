@@ -64,14 +64,11 @@ class Workshop:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def _make_codes(self, plan: Plan) -> None:
-        """Vectors and codes of all jobs, each once; a stage that failed is not tried again for another trial."""
+        """Vectors and codes of all jobs, each once; what failed is not tried again for a job that misses the same."""
         failed: dict[tuple[str, ...], str] = {}
         for job in plan.jobs:
             recipe = job.experiment.recipe
-            if isinstance(job.experiment, FinishedExperiment):
-                continue
-            if self.is_late:
-                job.fail(_SPENT)
+            if isinstance(job.experiment, FinishedExperiment) or job.is_finished(plan.stages):
                 continue
             missing = tuple(
                 stage.key
@@ -79,6 +76,9 @@ class Workshop:
                 if stage.kind in ("vectors", "ids") and not plan.stages.path(stage.kind, stage.key).is_file()
             )
             if not missing:
+                continue
+            if self.is_late:
+                job.fail(_SPENT)
                 continue
             if missing in failed:
                 job.fail(failed[missing])
@@ -111,8 +111,8 @@ class Workshop:
                     for job in [*waiting, *(process.job for process in running)]:
                         job.fail(_SPENT)
                     return
-                while waiting and len(running) < self.at_once:
-                    job = waiting.pop(0)
+                while len(running) < self.at_once and (job := _next(waiting, running)):
+                    waiting.remove(job)
                     running.append(_Process(job, self._request(job, plan), self._log_file(job), self._environment()))
                 time.sleep(_LOOK_EVERY)
                 for process in [process for process in running if process.popen.poll() is not None]:
@@ -146,6 +146,12 @@ class Workshop:
     def _environment(self) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // self.at_once)
         return {"OMP_NUM_THREADS": str(threads), **os.environ}
+
+
+def _next(waiting: Sequence[ModelJob], running: Sequence[_Process]) -> ModelJob | None:
+    """The first job whose model nobody is training: jobs that differ in their search alone share it."""
+    in_training = {process.job.experiment.model_key for process in running}
+    return next((job for job in waiting if job.experiment.model_key not in in_training), None)
 
 
 _SPENT = "not finished within the budget; the same command goes on from here"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -95,6 +96,8 @@ def summary(experiment: Experiment) -> dict[str, Any]:
 def main() -> int:
     """Do the work that standard input asks for; the exit status is that of ``genrec run``."""
     line = sys.stdin.readline()
+    # Shells have background jobs ignore interrupts, which processes inherit; it is the only way to be told to stop.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop_when_alone() -> None:
         sys.stdin.read()

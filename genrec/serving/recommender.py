@@ -11,8 +11,8 @@ import numpy as np
 
 from genrec.devices import chosen_device
 from genrec.errors import DataError
-from genrec.families import merges
 from genrec.experiment import load_model, load_streams
+from genrec.families import merges
 from genrec.recipe import Recipe, parse_recipe
 from genrec.registry import add_plugin_folder
 from genrec.run_folder import RunFolder

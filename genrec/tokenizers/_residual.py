@@ -80,7 +80,7 @@ def assign(
 ) -> SemanticIds:
     """Codes of new items: quantised, then the lowest free suffix or the nearest free last code.
 
-    Codes that no known item has are passed over, a last code that tells items apart excepted: no model has learned them.
+    Codes that no known item has are passed over as long as there are others: no model has learned what they mean.
 
     Args:
         ids: of the known items.
@@ -90,15 +90,18 @@ def assign(
         centres_LVE: one codebook a level.
         tokenizer: its name, for messages.
     """
-    is_used_LV = np.zeros(centres_LVE.shape[:2], dtype=bool)
-    for level, is_used_V in enumerate(is_used_LV):
-        codes_N = ids.codes_IL[ids.present_I, level]
-        is_used_V[codes_N[codes_N < len(is_used_V)]] = True
+    num_levels, num_codes, _ = centres_LVE.shape
+    # Items of an own branch have a first code beyond the codebook's, and their other codes mean nothing.
+    known_NL = ids.codes_IL[ids.present_I & (ids.codes_IL[:, 0] < num_codes), :num_levels]
+    is_used_LV = np.zeros((num_levels, num_codes), dtype=bool)
+    for level in range(num_levels):
+        is_used_LV[level, known_NL[:, level]] = True
     codes_JL, before_last_JE = quantize(points_JE, centres_LVE, is_used_LV)
-    has_suffix = ids.num_levels > len(centres_LVE)
+    has_suffix = ids.num_levels > num_levels
 
     def last_cost(item: int, prefix: Prefix) -> np.ndarray:
-        return _costs(before_last_JE[item : item + 1], centres_LVE[-1])[0]
+        cost_V = _costs(before_last_JE[item : item + 1], centres_LVE[-1])[0]
+        return np.where(is_used_LV[-1], cost_V, np.inf)
 
     return with_new_items(
         ids,
@@ -112,4 +115,7 @@ def assign(
 
 def _costs(points_NE: np.ndarray, centres_VE: np.ndarray) -> np.ndarray:
     """Squared distances less what is the same for all centres, (N, V)."""
-    return np.einsum("ve,ve->v", centres_VE, centres_VE) - 2 * (points_NE @ centres_VE.T)
+    # From the middle of the centres: far from zero, float32 would lose the small differences between large squares.
+    middle_E = centres_VE.mean(axis=0)
+    centres_VE = centres_VE - middle_E
+    return np.einsum("ve,ve->v", centres_VE, centres_VE) - 2 * ((points_NE - middle_E) @ centres_VE.T)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import PositiveInt
@@ -21,6 +21,12 @@ from genrec.types import ItemVectors, SemanticIds
 
 _MINI_BATCH_FROM = 100_000
 """Items from which k-means sees mini-batches instead of all items at each step."""
+_START_ROWS = 32
+"""Rows a code, at most, by which the starting centres are found."""
+_START_ITERATIONS = 2
+"""Iterations of balanced k-means for them."""
+_MOST_EVEN = 1024
+"""Codes up to which even clusters are tried: their time grows with the cube of the codes."""
 
 
 @tokenizers.register("residual_kmeans")
@@ -40,7 +46,7 @@ class ResidualKMeans(Tokenizer):
     """k-means iterations of each level, at most."""
     balanced: bool = False
     """Have every code of a level used by as many items as any other, or one more (QARM; OneRec, Deng et al. 2025).
-    An item's code then is not always the nearest: the error is larger, and the time many times that of k-means."""
+    An item's code then is not always the nearest. The time grows with the cube of the codes."""
     collisions: Literal["suffix", "nearest_free"] = "suffix"
     """What tells items of one code apart: a further level that numbers them (``suffix``, as in TIGER; left out where
     no two items collide), or the nearest free last code (``nearest_free``)."""
@@ -114,5 +120,21 @@ class ResidualKMeans(Tokenizer):
         num_clusters = min(self.codes, len(np.unique(points_NE, axis=0)))
         algorithm = KMeans if len(points_NE) < _MINI_BATCH_FROM else MiniBatchKMeans
         settings: dict[str, Any] = {"n_init": 1, "max_iter": self.iterations, "random_state": seed % 2**32}
-        fitted = algorithm(num_clusters, **settings).fit(points_NE)
-        return np.asarray(fitted.labels_), np.asarray(fitted.cluster_centers_, dtype=np.float32)
+        found = [algorithm(num_clusters, **settings).fit(points_NE)]
+        if num_clusters <= _MOST_EVEN:
+            start_VE = _even_start(points_NE, num_clusters, seed)
+            found.append(algorithm(num_clusters, init=cast(Any, start_VE), **settings).fit(points_NE))
+        best = min(found, key=lambda fitted: cast(float, fitted.inertia_))
+        return np.asarray(best.labels_), np.asarray(best.cluster_centers_, dtype=np.float32)
+
+
+def _even_start(points_NE: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """The means of even clusters of a sample, (K, E).
+
+    In residuals k-means++ finds single items far out, and one cluster keeps most of the others; even clusters in turn
+    divide what belongs together. So both are tried.
+    """
+    sample = np.random.default_rng(seed).permutation(len(points_NE))[: _START_ROWS * num_clusters]
+    points = points_NE[np.sort(sample)]
+    cluster_N = balanced_kmeans(points, num_clusters, iterations=_START_ITERATIONS, seed=seed)
+    return cluster_means(points, cluster_N, num_clusters)

@@ -208,7 +208,7 @@ def _resume(
     tensors = load_tensors(folder / f"epoch-{len(log.epochs)}.safetensors", next(module.parameters()).device)
     load_weights(module, {name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module/")})
     load_optimizer(optimizer, tensors)
-    console.print(f"going on after epoch {len(log.epochs)} ({folder})")
+    console.print(f"going on after epoch {len(log.epochs)} ({folder})", markup=False)
     return log, content["step"], {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best/")}
 
 

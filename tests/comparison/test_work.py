@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,18 @@ import numpy as np
 import pytest
 from small_comparison import small_plan, small_recipe
 
+from genrec.comparison.axes import variants
+from genrec.comparison.plan import make_plan
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.work import Workshop
-from genrec.errors import GenrecError
+from genrec.comparison.worker import Request
+from genrec.errors import DataError, GenrecError
 from genrec.experiment import Experiment
+from genrec.merges.log_prob_sum import LogProbSum
 from genrec.pipeline import run
+from genrec.recipe import load_recipe
 from genrec.run_folder import RunFolder
+from genrec.stages import Stages
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +35,7 @@ def work(plan, folder, **settings):
     Workshop(logs=folder / "logs", at_once=2, **settings).do(plan)
 
 
-def test_rows_are_what_runs_of_the_variants_give(tmp_path):
+def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     plan = small_plan(tmp_path, ["merge=confidence,log_prob_sum"], (1, 2), split="test")
     work(plan, tmp_path)
     rows = {row.name: row for row in make_rows(plan, "test", 10)}
@@ -54,8 +61,44 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path):
     began = time.monotonic()
     work(again, tmp_path)
     assert time.monotonic() - began < 1, "no process is started for what is finished"
+    work(again, tmp_path, deadline=time.monotonic())
+    assert not any(trial.failure for trial in again.trials), "a spent budget takes nothing away that is finished"
+
+    monkeypatch.setattr(LogProbSum, "merge", lambda self, candidates, top_n: 1 / 0)
+    rows = {row.name: row for row in make_rows(again, "test", 10)}
+    why = "ZeroDivisionError: division by zero (a bug of this merge's)"
+    assert rows["log_prob_sum"].failures == {1: why, 2: why}
+    assert rows["confidence"].seeds == (1, 2)
 
 
+def test_jobs_of_one_model_wait_for_each_other(tmp_path, monkeypatch):
+    plan = small_plan(tmp_path, ["search.list_length=10,20"])
+    started, popen = [], subprocess.Popen
+
+    def start(command, **options):
+        assert all(process.poll() is not None for process in started), "both would train the same model"
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(0.3)"], **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    work(plan, tmp_path)
+    assert len(started) == len(plan.jobs) == 2
+
+
+def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
+    recipe = small_recipe(tmp_path)
+    first = RunFolder.create(tmp_path / "first", recipe)
+    first.write_recipe(recipe.read_text(), ())
+    run(load_recipe(recipe), first)
+    shutil.copytree(first.path, tmp_path / "second")
+    stages = Stages(tmp_path / "stages")
+    both = make_plan(variants([first.path, tmp_path / "second"]), (), stages, split="valid", data=None)
+    assert [trial.variant.name for trial in both.trials] == ["first", "second"], "equal recipes and seeds, two runs"
+
+    first.write_recipe(recipe.read_text().replace("users: 150", "users: 140"), ())
+    other = variants([first.path], ["merge=confidence,log_prob_sum"])
+    with pytest.raises(DataError, match=r"has asked 150 users of showroom .* its model may have seen them"):
+        make_plan(other, (), stages, split="valid", data=None)
 
 
 def test_what_fails_is_said_and_stops_nobody(tmp_path, monkeypatch):
@@ -116,3 +159,33 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
     assert "going on after epoch" in log.read_text()
     told = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [row["name"] for row in told["rows"]][:2] == ["confidence", "learned"]
+
+
+def test_a_worker_ends_with_its_comparison_where_interrupts_are_ignored(tmp_path):
+    """As they are in what a shell has put in the background."""
+    plan = small_plan(tmp_path, overrides=["training.max_epochs=2000", "training.patience=2000"])
+    (job,) = plan.jobs
+    request = Request(
+        recipe=job.experiment.recipe.block(),
+        stages=plan.stages.root,
+        wanted=job.wanted,
+        summary_key=job.summary_key,
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "genrec.comparison.worker"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert worker.stdin is not None
+    worker.stdin.write(request.model_dump_json().encode() + b"\n")
+    worker.stdin.flush()
+    until = time.monotonic() + 60
+    while not list(plan.stages.root.glob("training-*/training.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    worker.stdin.close()
+    try:
+        assert worker.wait(20) == 130
+    finally:
+        worker.kill()
