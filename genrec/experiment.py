@@ -188,7 +188,7 @@ class Experiment:
             seed=self._seed("item encoder", name),
             folder=unfinished,
         )
-        with self.timed(f"vectors of {name}"):
+        with self.timed(f"vectors of {name}"), self.stages.alone("vectors", key):
             vectors, path = self.stages.get(
                 "vectors",
                 key,
@@ -198,7 +198,7 @@ class Experiment:
                 load=load_vectors,
                 like=self.like(Address("vectors", name, key)),
             )
-        shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
         self._keep(path, f"streams/{name}/vectors.safetensors")
         return vectors
 
@@ -268,7 +268,7 @@ class Experiment:
             load_weights(model, load_tensors(path))
             return TrainingLog.from_file(path.with_name(f"log-{key}.json"))
 
-        with self.timed("training"):
+        with self.timed("training"), self.stages.alone("model", key):
             log, path = self.stages.get(
                 "model",
                 key,
@@ -278,7 +278,7 @@ class Experiment:
                 load=load,
                 like=self.like(Address("model", title, key)),
             )
-        shutil.rmtree(self.stages.path("training", key), ignore_errors=True)
+            shutil.rmtree(self.stages.path("training", key), ignore_errors=True)
         self._keep(path, "model.safetensors")
         return model.eval(), log
 

@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -90,6 +92,28 @@ class Stages:
         save(content, partial)
         partial.replace(path)
         return content, path
+
+    @contextmanager
+    def alone(self, kind: str, key: str) -> Iterator[None]:
+        """Keep other processes from the same stage while the block works on it; they wait, and find it finished.
+
+        A stage that is finished needs no such care. The lock ends with the process that holds it.
+        """
+        if self.path(kind, key).is_file():
+            yield
+            return
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{kind}-{key}")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            console.print(f"{kind}-{key}: another process is at it; waiting", markup=False)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def made(self, kind: str, key: str) -> dict[str, Any]:
         """What a finished stage took: ``like``, ``seconds`` and ``peak_bytes``; empty where nobody has kept it."""

@@ -1,6 +1,8 @@
 """Finished stages: loaded where they are whole, worked out where they are not, and what decides an address."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -113,3 +115,22 @@ def test_what_a_stage_took_is_kept_beside_it(tmp_path):
     assert stages.made("codes", "another") == {}
     (tmp_path / "made-codes-k.json").write_text("broken")
     assert stages.made("codes", "k") == {}
+
+
+def test_a_stage_that_another_process_is_at_is_waited_for(tmp_path, capsys):
+    stages = Stages(tmp_path)
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom genrec.stages import Stages\n"
+        "with Stages(Path(sys.argv[1])).alone('codes', 'k'):\n"
+        "    print('working', flush=True)\n    time.sleep(1)\n"
+        "    (Path(sys.argv[1]) / 'codes-k').write_text('content')\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "working\n"
+    with stages.alone("codes", "k"):
+        assert ask(stages, work=never)[0] == "content"
+    assert "another process is at it; waiting" in capsys.readouterr().err
+    other.wait()
+    with stages.alone("codes", "other"):
+        assert ask(stages, "other", work=lambda: "new")[0] == "new"

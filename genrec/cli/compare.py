@@ -139,7 +139,7 @@ def _print_plan(plan: Plan, jobs: int) -> None:
         estimate = "" if not left else _duration(sum(known)) if len(known) == len(left) else "not known yet"
         uses = sum(stage.trials for stage in stages)
         lines.append([kind, like, str(uses), str(len(stages)), str(len(stages) - len(left)), str(len(left)), estimate])
-    title = f"{len(plan.trials)} trials on {plan.dataset.name}: nothing has been done yet"
+    title = f"{len(plan.trials)} trials on {plan.dataset.name}: what would be done"
     print_table(title, ["stage", "of", "wanted", "distinct", "finished", "to make", "estimate, one process"], lines)
     results().print(_whole_estimate(plan, jobs), markup=False)
 
@@ -152,7 +152,8 @@ def _whole_estimate(plan: Plan, jobs: int) -> str:
     unknown = sum(stage.seconds is None for stage in left)
     told = f"about {_duration(seconds)} with {jobs} at a time"
     if unknown:
-        return f"{told}, and {unknown} stages of which nothing like them has been made here: their time is not known"
+        known = f"{told}, and " if seconds else ""
+        return f"{known}{unknown} stages of which nothing like them has been made here: their time is not known"
     return f"{told}; merges, baselines and tests come on top: seconds to minutes"
 
 

@@ -206,7 +206,7 @@ def _places(comparison: Comparison, rows: Iterable[Row]) -> dict[str, tuple[str,
     varied = [axis for axis, values in comparison.axes.items() if len(values) > 1]
     places = {}
     for row in rows:
-        values = [row.setting[axis] for axis in varied if axis in row.setting]
+        values = [in_a_name(axis, row.setting[axis]) for axis in varied if axis in row.setting]
         is_whole = len(values) == len(varied) > 1 and row.kind == "variant"
         places[row.name] = (values[0], ", ".join(values[1:])) if is_whole else ("", row.name)
     names = [name for name in places if next(iter(places[name]))]
@@ -235,7 +235,7 @@ def _models(comparison: Comparison) -> list[tuple[tuple[str, str, str], Sequence
     ]
     named = []
     for rows in groups:
-        shared = [rows[0].setting[axis] for axis in deciding if axis in rows[0].setting]
+        shared = [in_a_name(axis, rows[0].setting[axis]) for axis in deciding if axis in rows[0].setting]
         name = ", ".join(shared) or (rows[0].name if len(rows) == 1 else "all variants")
         named.append((name, shared[0] if len(shared) > 1 else "", ", ".join(shared[1:]) or name))
     if len({name for name, _, _ in named}) < len(named):

@@ -46,6 +46,13 @@ def label(value: Any, text: str) -> str:
     return shown if len(shown) <= _MAX_LABEL else shown[: _MAX_LABEL - 3] + "..."
 
 
+def in_a_name(axis: str, shown: str) -> str:
+    """A value's label as part of a name: ``dim=64`` where the value alone would not say what it is of."""
+    if axis != "recipe" and _BARE.fullmatch(shown):
+        return f"{axis.rpartition('.')[2]}={shown}"
+    return shown
+
+
 def _block_label(value: Any) -> str:
     match value:
         case {"type": str(name), **others}:

@@ -56,7 +56,8 @@ def tests_text(comparison: Comparison) -> str:
         f"other over the same users, each user's seeds averaged first: paired bootstrap ({samples_for(count):,} "
         f"resamples), two-sided, Holm-corrected for all {count:,} tests of the comparison; from p = 0.05 on it says "
         "*not different*. Wilcoxon's signed-rank p, corrected likewise, is a second opinion. Users are resampled, not "
-        "trainings: how many of the seeds agree stands beside a difference."
+        "trainings: how many of the seeds agree stands beside a difference. Intervals of differences are not corrected: "
+        "one can leave out 0 where Holm's p says *not different*."
     )
 
 
@@ -125,7 +126,8 @@ def summary_text(comparison: Comparison, metric: str) -> str:
     if same:
         said.append(f"not different from {listed(same) if len(same) <= _MOST_NAMED else f'{len(same)} others'}")
     if better:
-        said.append(f"better than {f'the other {len(better)}' if said else 'all others'}")
+        others = f"the other {len(better)}" if len(better) > 1 else better[0]
+        said.append(f"better than {others if said else 'all others'}")
     among = " of the variants" if any(test.difference < 0 for test in tests) else ""
     name = f"{column_name(metric, comparison.cutoff)}: {named(best)}"
     return f"{name} has the highest mean{among} ({cell_text(cell)}): {'; '.join(said)}."

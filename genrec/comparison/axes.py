@@ -14,7 +14,7 @@ from pathlib import Path
 
 from genrec.comparison._origins import Origin, origins_of
 from genrec.comparison._subsets import Parts, UnfitSubsetError, controls_of, label_of, largest, parts_of, restrict
-from genrec.comparison._values import free_name, parse_budget, parse_seeds
+from genrec.comparison._values import free_name, in_a_name, parse_budget, parse_seeds
 from genrec.comparison._vary import Axis, Value, axes_of, changes, key_of
 from genrec.errors import RecipeError
 from genrec.recipe.loading import parse_recipe
@@ -254,7 +254,7 @@ def _distinct(trials: Sequence[_Trial], axes: Sequence[Axis]) -> list[Variant]:
             if len(labels) < len(all_labels) or (len(all_labels) == 1 and key != "recipe"):
                 setting[key] = "/".join(labels)
             if len(labels) < len(all_labels):
-                named.append(setting[key])
+                named.append(in_a_name(key, setting[key]))
         origin, first = group[0].origin, group[0]
         name = free_name(", ".join(named) or origin.name, [variant.name for variant in found])
         found.append(

@@ -87,4 +87,7 @@ def _notes(plan: Plan, split: SplitName) -> Iterator[str]:
         )
     failed = [trial for trial in plan.trials if trial.failure]
     if failed:
-        yield f"{len(failed)} of {len(plan.trials)} trials have no result"
+        yield (
+            f"{len(failed)} of {len(plan.trials)} trials have no result; a row that lacks seeds is the mean of those "
+            "it has, and is tested so against rows that have more"
+        )

@@ -11,9 +11,11 @@ from typing import Any
 
 from genrec.comparison.axes import Variant
 from genrec.errors import GenrecError
+from genrec.evaluation import code_quality
 from genrec.experiment import Address, Experiment, FinishedExperiment, SplitName
 from genrec.families import Merge
 from genrec.run_folder import RunFolder
+from genrec.sources import source_hash
 from genrec.stages import Stages, address
 from genrec.types import Dataset
 
@@ -48,7 +50,7 @@ class ModelJob:
     def name(self) -> str:
         """What its trials have in common, and the seed."""
         shared = shared_setting([trial.variant for trial in self.trials])
-        return f"{', '.join(shared.values()) or 'model'}, seed {self.experiment.recipe.seed}"
+        return f"{', '.join(starmap(in_a_name, shared.items())) or 'model'}, seed {self.experiment.recipe.seed}"
 
     @property
     def failure(self) -> str:
@@ -63,7 +65,7 @@ class ModelJob:
     @property
     def summary_key(self) -> str:
         """Address of what its process says of the model."""
-        return address(model=self.experiment.model_key, summary=2)
+        return address(model=self.experiment.model_key, source=source_hash(Path(code_quality.__file__)))
 
     def addresses(self) -> list[Address]:
         """Its stages, in the order of the work."""

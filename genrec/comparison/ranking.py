@@ -6,10 +6,12 @@ import json
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any
 
 import numpy as np
 
+from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
 from genrec.comparison.plan import ModelJob, Plan, Trial, block_without_merge, shared_setting
 from genrec.comparison.results import Kind, Row, Trained
@@ -169,7 +171,7 @@ def _model_names(plan: Plan) -> dict[str, str]:
     groups: dict[str, list[Variant]] = {}
     for trial in plan.trials:
         groups.setdefault(block_without_merge(trial.variant), []).append(trial.variant)
-    names = {block: ", ".join(shared_setting(group).values()) or "model" for block, group in groups.items()}
+    names = {block: ", ".join(starmap(in_a_name, shared_setting(group).items())) or "model" for block, group in groups.items()}
     if len(set(names.values())) < len(names):
         names = {block: group[0].name for block, group in groups.items()}
     return names
@@ -186,16 +188,20 @@ def _baseline_rows(plan: Plan, split: Split, top_n: int) -> Iterator[Row]:
     filtered = plan.trials[0].experiment.recipe.evaluation.seen_items == "filter"
     for baseline, wanted_seeds in wanted.values():
         seeds = sorted(wanted_seeds) if baseline.is_random else sorted(wanted_seeds)[:1]
-        ranks = []
+        row = _Gathering("baseline")
         for seed in seeds:
-            fitted = baseline.fit(
-                plan.dataset.catalog, plan.dataset.train, seed=derive(seed, "baseline", baseline.type_name)
-            )
-            ranking = fitted.rank(split.histories, top_n=top_n, exclude_seen=filtered)
-            ranks.append(target_ranks(ranking, split.targets))
+            try:
+                fitted = baseline.fit(
+                    plan.dataset.catalog, plan.dataset.train, seed=derive(seed, "baseline", baseline.type_name)
+                )
+                ranking = fitted.rank(split.histories, top_n=top_n, exclude_seen=filtered)
+            except GenrecError as error:
+                row.failures[seed] = " ".join(str(error).split())
+            else:
+                row.ranks[seed] = target_ranks(ranking, split.targets)
         name = _free_name(baseline.type_name, taken)
         taken.add(name)
-        yield Row(name, "baseline", {}, tuple(seeds), np.stack(ranks))
+        yield row.row(name)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -75,7 +75,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path):
     done = epochs_done(killed)
     assert 3 <= done < 40
     assert not (killed / "model.safetensors").exists()
-    assert json.loads((killed / "run.json").read_text()) == {"finished": False}
+    assert json.loads((killed / "run.json").read_text()) == {"verb": "run", "finished": False}
     for folder in (killed, tmp_path / "whole"):
         run(load_recipe(recipe), RunFolder.create(folder, recipe))
     stages = json.loads((killed / "run.json").read_text())["stages"]
