@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from threadpoolctl import threadpool_limits
 
 from genrec.errors import GenrecError
 
@@ -40,3 +44,17 @@ def chosen_device() -> torch.device:
     if _chosen == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(_chosen)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread of the processor, so that the number of threads does not change the last digits."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for a mistake of the user's, 1 for one of genrec's, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.filterwarnings("ignore", message="Number of distinct clusters")  # points that repeat are nobody's mistake
     try:
         status = build_app()(words, prog_name="genrec", standalone_mode=False)
         sys.stdout.flush()

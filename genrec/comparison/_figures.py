@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrec.comparison._plots import DASHES, NUM_COLOURS, PANEL, Line, Span, intervals, panel, plain, shortened
+from genrec.comparison._values import in_a_name
 from genrec.comparison._words import against_best, best_rows
 from genrec.comparison.results import Comparison, Row, Trained
 from genrec.comparison.statistics import methods_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 
@@ -26,6 +27,7 @@ from genrec.comparison._words import (
 )
 from genrec.comparison.results import Comparison, Row
 from genrec.comparison.statistics import methods_of
+from genrec.evaluation._code_tables import sizes_text
 from genrec.evaluation._markdown import METRIC_NAMES, column_name, seconds_text, table
 
 _MARKS = re.compile(r"([\\`*~]|<(?=[A-Za-z/!?])|\](?=[(\[:]))")
@@ -33,7 +35,7 @@ _MARKS = re.compile(r"([\\`*~]|<(?=[A-Za-z/!?])|\](?=[(\[:]))")
 
 def markdown(comparison: Comparison) -> str:
     """The whole comparison; tests of the best row against all others, the rest is in ``comparison.json``."""
-    parts = (_results, _tests, _streams, _slices, _costs, _failures, _changes, _stages, _notes, _commands)
+    parts = (_results, _tests, _streams, _slices, _codes, _costs, _failures, _changes, _stages, _notes, _commands)
     lines = [f"# {escaped(comparison.title)}", "", escaped(asked_text(comparison)), ""]
     for part in parts:
         lines += part(comparison)
@@ -80,6 +82,8 @@ def _tests(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
     yield from ("## Which differences are differences", "", tests_text(comparison), "")
+    yield "The interval of a difference is of this pair alone: without 0 in it, it may stand beside *not different*."
+    yield ""
     for metric in reversed(METRIC_NAMES):
         if summary := summary_text(comparison, metric):
             yield from (f"**{escaped(summary)}**", "")
@@ -105,6 +109,32 @@ def _slices(comparison: Comparison) -> Iterator[str]:
             ((escaped(row.name), *(cell_text(part.cells[row.name]["ndcg"]) for part in found)) for row in rows),
         )
         yield ""
+
+
+def _codes(comparison: Comparison) -> Iterator[str]:
+    """Use and collisions of the codes; variants with the same codes stand once."""
+    owners: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        if row.kind == "variant" and row.models and row.models[0].codes:
+            owners.setdefault(json.dumps(row.models[0].codes, sort_keys=True), []).append(row)
+    if not owners:
+        return
+    yield from ("## Codes", "")
+    yield (
+        "Of the first seed: items, codes of each level as used/there where some are not used, and items that shared "
+        "their codes with another before repair. `genrec tokenize` says more."
+    )
+    yield ""
+    lines = []
+    for first, *others in owners.values():
+        name = f"{first.name} and {len(others)} more" if others else first.name
+        for stream, codes in first.models[0].codes.items():
+            absent = f" ({codes['absent']:,} absent)" if codes["absent"] else ""
+            collisions = f"{codes['collisions']:,} ({codes['collision_ratio']:.1%})" if codes["collisions"] else "0"
+            lines.append(
+                (escaped(name), stream, f"{codes['items']:,}{absent}", sizes_text(codes["levels"]), collisions)
+            )
+    yield from (*table(("variant", "stream", "items", "levels", "collisions"), lines), "")
 
 
 def _costs(comparison: Comparison) -> Iterator[str]:
@@ -170,7 +200,10 @@ def _notes(comparison: Comparison) -> Iterator[str]:
 def _commands(comparison: Comparison) -> Iterator[str]:
     commands = {row.name: row.command for row in comparison.rows if row.command}
     if commands:
-        yield from ("## Each variant alone", "", "```sh")
+        yield from ("## Each variant alone", "")
+        if any(command.endswith(" SEED") for command in commands.values()):
+            yield from ("`SEED` stands for the seed.", "")
+        yield "```sh"
         for name, command in commands.items():
             yield from (f"# {name}", command)
         yield from ("```", "")

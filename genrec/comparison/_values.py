@@ -15,6 +15,8 @@ from genrec.recipe.source import write
 _MAX_LABEL = 60
 _MAX_SEEDS = 1000
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_BARE = re.compile(r"[-+.\d\[].*|true|false|null|~", re.DOTALL | re.IGNORECASE)
+"""Labels that are values alone: numbers, switches, lists."""
 _BUDGET = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?")
 
 

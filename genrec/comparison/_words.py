@@ -56,8 +56,7 @@ def tests_text(comparison: Comparison) -> str:
         f"other over the same users, each user's seeds averaged first: paired bootstrap ({samples_for(count):,} "
         f"resamples), two-sided, Holm-corrected for all {count:,} tests of the comparison; from p = 0.05 on it says "
         "*not different*. Wilcoxon's signed-rank p, corrected likewise, is a second opinion. Users are resampled, not "
-        "trainings: how many of the seeds agree stands beside a difference. Intervals of differences are not corrected: "
-        "one can leave out 0 where Holm's p says *not different*."
+        "trainings: how many of the seeds agree stands beside a difference."
     )
 
 

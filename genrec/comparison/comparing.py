@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from genrec.comparison._words import named
 from genrec.comparison.plan import Plan, PlannedStage, Trial
 from genrec.comparison.ranking import make_rows
-from genrec.comparison.results import Comparison
+from genrec.comparison.results import Comparison, Row
 from genrec.comparison.statistics import statistics_of
 from genrec.comparison.work import Workshop
 from genrec.errors import GenrecError
@@ -54,7 +55,7 @@ def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> 
         **statistics_of(rows, users, plan.dataset, settings),
         stages=_stages(plan, planned),
         seconds=time.monotonic() - began,
-        notes=tuple(_notes(plan, split)),
+        notes=(*notes_of(plan, split), *code_notes(rows)),
     )
 
 
@@ -78,16 +79,38 @@ def _stages(plan: Plan, before: Sequence[PlannedStage]) -> Mapping[str, Mapping[
     return counts
 
 
-def _notes(plan: Plan, split: SplitName) -> Iterator[str]:
+def notes_of(plan: Plan, split: SplitName) -> Iterator[str]:
+    """What the data and the trials of a plan that is worked off have to say."""
     yield from (f"data: {note}" for note in plan.dataset.notes)
     if split == "valid":
         yield (
             "validation users: checkpoints were chosen by a sample of them, and merges that are fitted are "
             "cross-fitted over them; --test asks the test users, once"
         )
+    for trial in plan.trials:
+        if trial.run != trial.variant.run:
+            yield f"{named(trial.variant.name)}, seed {trial.seed}: {trial.run}, a run that differs in its seed alone"
     failed = [trial for trial in plan.trials if trial.failure]
     if failed:
         yield (
             f"{len(failed)} of {len(plan.trials)} trials have no result; a row that lacks seeds is the mean of those "
             "it has, and is tested so against rows that have more"
         )
+
+
+def code_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What vectors and codes have to say, each once: with a variant that it is of, unless it is of all."""
+    owners: dict[str, list[str]] = {}
+    variants = [row for row in rows if row.kind == "variant" and row.models]
+    for row in variants:
+        told = {
+            f"stream {stream}: {note}"
+            for model in row.models
+            for stream, codes in model.codes.items()
+            for note in codes.get("notes", ())
+        }
+        for note in sorted(told):
+            owners.setdefault(note, []).append(row.name)
+    for note, (first, *others) in owners.items():
+        more = f" and {len(others)} more" if others else ""
+        yield note if len(others) + 1 == len(variants) else f"{named(first)}{more}, {note}"

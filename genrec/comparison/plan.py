@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
 from genrec.errors import GenrecError
 from genrec.evaluation import code_quality

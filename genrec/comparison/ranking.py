@@ -171,7 +171,10 @@ def _model_names(plan: Plan) -> dict[str, str]:
     groups: dict[str, list[Variant]] = {}
     for trial in plan.trials:
         groups.setdefault(block_without_merge(trial.variant), []).append(trial.variant)
-    names = {block: ", ".join(starmap(in_a_name, shared_setting(group).items())) or "model" for block, group in groups.items()}
+    names = {
+        block: ", ".join(starmap(in_a_name, shared_setting(group).items())) or "model"
+        for block, group in groups.items()
+    }
     if len(set(names.values())) < len(names):
         names = {block: group[0].name for block, group in groups.items()}
     return names

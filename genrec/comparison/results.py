@@ -32,7 +32,8 @@ class Trained:
     """Most memory that the process which trained and searched it has held; None where it is not known."""
     curve: tuple[Epoch, ...] = ()
     codes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By stream: what :func:`genrec.evaluation.code_quality.measure_codes` says."""
+    """By stream: what :func:`genrec.evaluation.code_quality.measure_codes` says, and the ``notes`` on its vectors and
+    codes."""
 
 
 @dataclass(frozen=True)

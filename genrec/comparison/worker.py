@@ -79,12 +79,15 @@ def summary(experiment: Experiment) -> dict[str, Any]:
     for name, stream in experiment.recipe.streams.items():
         if stream.tokenizer is not None:
             context = experiment.streams[name]
-            codes[name] = measure_codes(
-                context.ids,
-                context.vectors,
-                experiment.dataset.catalog,
-                tokenizer=stream.tokenizer,
-            )
+            codes[name] = {
+                **measure_codes(
+                    context.ids,
+                    context.vectors,
+                    experiment.dataset.catalog,
+                    tokenizer=stream.tokenizer,
+                ),
+                "notes": [*context.vectors.notes, *context.ids.notes],
+            }
     return {
         "parameters": sum(parameter.numel() for parameter in experiment.model.parameters()),
         "training_seconds": log.seconds,

@@ -85,6 +85,11 @@ def legend(variants: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def sizes_text(levels: Sequence[Mapping[str, Any]]) -> str:
+    """The codes of each level, as used/there where some are not used."""
+    return " x ".join(f"{level['used']}/" * (level["dead"] > 0) + str(level["vocabulary"]) for level in levels)
+
+
 def markdown(title: str, variants: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
     """All of it as one page."""
     return "\n".join(_lines(title, variants, notes)) + "\n"
@@ -103,7 +108,7 @@ def _lines(title: str, variants: Sequence[Mapping[str, Any]], notes: Sequence[st
 def _cells(measured: Mapping[str, Any]) -> Iterator[str]:
     levels, prefixes = measured["levels"], measured["prefixes"]
     yield f"{measured['items']:,}" + (f" ({measured['absent']:,} absent)" if measured["absent"] else "")
-    yield " x ".join(f"{level['used']}/" * (level["dead"] > 0) + str(level["vocabulary"]) for level in levels)
+    yield sizes_text(levels)
     yield ", ".join(f"{level['entropy']:.2f}" for level in levels)
     yield f"{measured['collisions']:,} ({measured['collision_ratio']:.1%})" if measured["collisions"] else "0"
     yield ", ".join(_errors(prefixes)) or "-"

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from genrec.devices import one_thread
 from genrec.families import Tokenizer, tokenizers
 from genrec.new_items import check_same_width
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
@@ -92,8 +93,9 @@ class RqVae(Tokenizer):
             "scale": np.array([deviation if is_spread else 1.0], dtype=np.float32),
             "normalized": np.array([self.normalize]),
         }
-        codebook |= trained(self, (points_NE - codebook["mean"]) / codebook["scale"], seed)
-        codes_NL, before_last_ND = quantize(_encode(points_NE, codebook), codebook["codebooks"])
+        with one_thread():  # last digits grow in training
+            codebook |= trained(self, (points_NE - codebook["mean"]) / codebook["scale"], seed)
+            codes_NL, before_last_ND = quantize(_encode(points_NE, codebook), codebook["codebooks"])
         codes_NL, sizes, collisions = tell_apart(
             codes_NL,
             self.codes,

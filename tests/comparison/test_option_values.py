@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from varied_recipes import problems
 
-from genrec.comparison._values import label, one_line, split_values
+from genrec.comparison._values import in_a_name, label, one_line, split_values
 from genrec.comparison.axes import parse_budget, parse_seeds
 from genrec.errors import RecipeError
 from genrec.recipe.source import read
@@ -30,6 +30,22 @@ def test_values_are_split_outside_brackets_braces_and_quotes() -> None:
         '{a: [1, {b: "}, "}]}',
     ]
     assert split_values("a,,b,") == ["a", "", "b", ""]
+
+
+@pytest.mark.parametrize(
+    ("axis", "shown", "name"),
+    [
+        ("history_encoder.dim", "64", "dim=64"),
+        ("training.learning_rate", "1e-3", "learning_rate=1e-3"),
+        ("streams.*.tokenizer.balanced", "true", "balanced=true"),
+        ("evaluation.cutoffs", "[5, 10]", "cutoffs=[5, 10]"),
+        ("merge", "confidence", "confidence"),
+        ("streams", "text+text", "text+text"),
+        ("recipe", "2024-run", "2024-run"),
+    ],
+)
+def test_a_value_that_does_not_say_what_it_is_of_is_named_with_its_key(axis: str, shown: str, name: str) -> None:
+    assert in_a_name(axis, shown) == name
 
 
 plain_text = st.text(

@@ -118,6 +118,23 @@ def test_a_baseline_above_all_variants_is_said():
     assert "- b is worse than transition (NDCG@10 difference -" in text
 
 
+def test_the_one_that_is_worse_is_named():
+    found = made_comparison({"merge": ("a", "b")}, users=USERS)
+    same = [replace(test, p_holm=0.001 if "transition" in (test.first, test.second) else 1.0) for test in found.pairs]
+    text = markdown(replace(found, pairs=same))
+    assert "): not different from a and popularity; better than transition.**" in text
+    assert "without 0 in it, it may stand beside *not different*" in text
+
+
+def test_codes_that_variants_share_stand_once(comparison):
+    text = markdown(comparison)
+    part = text.partition("## Codes\n")[2].partition("## ")[0]
+    lines = [line for line in part.splitlines() if line.startswith("| ")][2:]
+    assert lines[0] == "| kmeans_tree, confidence and 2 more | behavior | 2,000 | 64 x 64 | 40 (2.0%) |"
+    models = {row.models[0].address for row in comparison.rows if row.kind == "variant" and row.models}
+    assert len(lines) == 2 * len(models)
+
+
 def test_many_that_are_not_different_are_counted():
     values = tuple(f"m{number}" for number in range(9))
     found = made_comparison({"merge": values}, users=USERS)

@@ -13,6 +13,7 @@ import pytest
 from small_comparison import small_plan, small_recipe
 
 from genrec.comparison.axes import variants
+from genrec.comparison.comparing import code_notes, notes_of
 from genrec.comparison.plan import make_plan
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.work import Workshop
@@ -55,6 +56,12 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     assert model.peak_bytes is None or model.peak_bytes > 10_000_000
     assert len(model.curve) == 1
     assert set(model.codes) == {"behavior", "text"}
+    told = experiment_notes(trial.experiment)
+    assert {stream: codes["notes"] for stream, codes in model.codes.items()} == told
+    assert any(told.values()), "nothing to see here otherwise"
+    assert [note for note in code_notes(list(rows.values())) if note.startswith("stream ")] == [
+        f"stream {stream}: {note}" for stream, notes in told.items() for note in notes
+    ]
 
     again = small_plan(tmp_path, ["merge=confidence,log_prob_sum"], (1, 2), split="test")
     assert all(stage.finished for stage in again.planned())
@@ -69,6 +76,10 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     why = "ZeroDivisionError: division by zero (a bug of this merge's)"
     assert rows["log_prob_sum"].failures == {1: why, 2: why}
     assert rows["confidence"].seeds == (1, 2)
+
+
+def experiment_notes(experiment):
+    return {name: [*context.vectors.notes, *context.ids.notes] for name, context in experiment.streams.items()}
 
 
 def test_jobs_of_one_model_wait_for_each_other(tmp_path, monkeypatch):
@@ -95,6 +106,12 @@ def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
     both = make_plan(variants([first.path, tmp_path / "second"]), (), stages, split="valid", data=None)
     assert [trial.variant.name for trial in both.trials] == ["first", "second"], "equal recipes and seeds, two runs"
 
+    third = RunFolder(shutil.copytree(first.path, tmp_path / "third"), stages.root)
+    third.write_recipe(f"{recipe.read_text()}seed: 2\n", ())
+    seeds = make_plan(variants([first.path, third.path]), (), stages, split="valid", data=None)
+    assert [(trial.variant.name, trial.seed) for trial in seeds.trials] == [("first", 1), ("first", 2)]
+    assert f"first, seed 2: {third.path}, a run that differs in its seed alone" in list(notes_of(seeds, "valid"))
+
     first.write_recipe(recipe.read_text().replace("users: 150", "users: 140"), ())
     other = variants([first.path], ["merge=confidence,log_prob_sum"])
     with pytest.raises(DataError, match=r"has asked 150 users of showroom .* its model may have seen them"):
@@ -106,11 +123,11 @@ def test_what_fails_is_said_and_stops_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(Experiment, "_encode", _failing_for("behavior", Experiment._encode))
     work(plan, tmp_path)
     rows = {row.name: row for row in make_rows(plan, "valid", 10) if row.kind == "variant"}
-    assert rows["3e-3, text"].seeds == (1,)
-    assert rows["3e-3, text"].failures == {}
-    for name in ("3e-3, behavior", "1e30, behavior"):
+    assert rows["learning_rate=3e-3, text"].seeds == (1,)
+    assert rows["learning_rate=3e-3, text"].failures == {}
+    for name in ("learning_rate=3e-3, behavior", "learning_rate=1e30, behavior"):
         assert rows[name].failures == {1: "the vectors are out"}
-    (why,) = rows["1e30, text"].failures.values()
+    (why,) = rows["learning_rate=1e30, text"].failures.values()
     assert "is not finite" in why
 
 

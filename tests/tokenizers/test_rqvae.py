@@ -211,3 +211,16 @@ def test_another_width_is_refused():
     tokenizer = RqVae(**SMALL)
     with pytest.raises(DataError, match="rqvae: the vectors of the new items have 5 numbers each"):
         tokenizer.assign(fit(tokenizer, points), vectors_of(points), vectors_of(np.ones((2, 5))))
+
+
+def test_the_number_of_threads_decides_nothing():
+    points = np.random.default_rng(3).normal(size=(300, 24)).astype(np.float32)
+    vectors = ItemVectors(points, np.ones(300, dtype=bool))
+    tokenizer, found = RqVae(codes=16, levels=2, hidden=(32,), latent_dim=8, epochs=3), []
+    threads = torch.get_num_threads()
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        found.append(tokenizer.fit(vectors, seed=1, keys=()).codes_IL)
+        assert torch.get_num_threads() == number
+    torch.set_num_threads(threads)
+    np.testing.assert_array_equal(found[0], found[1])
