@@ -38,10 +38,11 @@ class Stages:
 
     Args:
         root: where they lie; made when the first one is stored.
+        quiet: say nothing of stages that are reused.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, quiet: bool = False) -> None:
+        self.root, self._quiet = root, quiet
         self.log: list[dict[str, Any]] = []
         """What was asked for, in order: kind, name, address and whether it was reused."""
 
@@ -80,7 +81,8 @@ class Stages:
         reused = path.is_file()
         self.log.append({"kind": kind, "name": name, "address": key, "reused": reused})
         if reused:
-            console.print(f"{kind} of {name}: finished before, reused ({path.name})", style="dim", markup=False)
+            if not self._quiet:
+                console.print(f"{kind} of {name}: finished before, reused ({path.name})", style="dim", markup=False)
             return load(path), path
         began = time.monotonic()
         with PeakMemory() as peak:

@@ -99,7 +99,7 @@ def command(
     choose_device(device)
     begun = time.monotonic()
     split = "test" if test else "valid"
-    stages = Stages(RunFolder.stages_of(output))
+    stages = Stages(RunFolder.stages_of(output), quiet=True)
     plan = make_plan(compared, wanted_seeds, stages, split=split, data=data)
     if dry_run:
         _print_plan(plan, jobs or default_jobs())

@@ -62,7 +62,7 @@ def command(
     from genrec.stages import Stages
 
     choose_device(device)
-    stages = Stages(RunFolder.stages_of(output))
+    stages = Stages(RunFolder.stages_of(output), quiet=True)
     dataset = Experiment(chosen[0].recipe, stages, data=data).dataset
     folder, is_run = _folder(output, recipe)
     title = chosen[0].recipe.title

@@ -54,7 +54,9 @@ class Precomputed(Tokenizer):
             )
         notes = []
         if unknown := len(known) - len(rows_N):
-            notes.append(f"{self.file.name}: {unknown:,} of {len(known):,} keys are not in the catalog and are left out")
+            notes.append(
+                f"{self.file.name}: {unknown:,} of {len(known):,} keys are not in the catalog and are left out"
+            )
         if unnamed := len(keys) - len(rows_N):
             notes.append(f"{self.file.name}: {unnamed:,} of {len(keys):,} items are not in the file")
         codes_NL = _rectangle([known[keys[row]] for row in rows_N])

@@ -45,7 +45,10 @@ def test_marked_codes(tmp_path):
 def test_missing_items_are_absent_and_unknown_keys_left_out(tmp_path):
     ids = fit(written(tmp_path, {"a": [1], "x": [2], "c": [0], "y": [7]}))
     assert ids.codes_IL.tolist() == [[1], [ABSENT], [0], [ABSENT]]
-    assert ids.notes == ("codes.json: 2 keys are not in the catalog and are left out",)
+    assert ids.notes == (
+        "codes.json: 2 of 4 keys are not in the catalog and are left out",
+        "codes.json: 2 of 4 items are not in the file",
+    )
 
 
 def test_a_short_code_is_nobody_elses_prefix(tmp_path):
