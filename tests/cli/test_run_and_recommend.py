@@ -172,7 +172,7 @@ def test_a_failed_run_keeps_the_stages_of_an_earlier_one(folder: Path) -> None:
     assert run("--output", "out") == 0
     before = numbers(folder / "out")
     assert run("--output", "out", "--set", SEQUENCES) == 2
-    assert read(folder / "out" / "run.json") == {"finished": False}
+    assert read(folder / "out" / "run.json") == {"verb": "run", "finished": False}
     assert run("--output", "out") == 0
     assert set(reused(folder / "out").values()) == {True}
     assert numbers(folder / "out") == before
