@@ -29,7 +29,8 @@ __all__ = ["csv_text", "markdown", "print_comparison", "to_dict", "write"]
 def write(comparison: Comparison, split: Split, folder: Path) -> None:
     """Write all files of a comparison.
 
-    ``ranks.safetensors`` can be read as the rank file of a run, whose methods are called ``<row>/<seed>``.
+    ``ranks.safetensors`` can be read as the rank file of a run, whose methods are called ``<row>/<seed>``. What
+    the folder holds of the other split moves into a folder of that name.
 
     Args:
         comparison: what was found.
@@ -39,11 +40,24 @@ def write(comparison: Comparison, split: Split, folder: Path) -> None:
     from genrec.comparison.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
+    _put_other_split_away(comparison, folder)
     _write_ranks(comparison, split, folder / rank_file.FILE)
     data = json.dumps(finite(to_dict(comparison)), indent=1, ensure_ascii=False, allow_nan=False)
     texts = {"json": data + "\n", "md": markdown(comparison), "csv": csv_text(comparison), "html": page(comparison)}
     for kind, text in texts.items():
         (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", newline="")
+
+
+def _put_other_split_away(comparison: Comparison, folder: Path) -> None:
+    try:
+        split = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["split"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if split in ("validation", "test") and split != comparison.split:
+        (folder / split).mkdir(exist_ok=True)
+        for file in (*folder.glob("comparison.*"), folder / rank_file.FILE):
+            if file.is_file():
+                file.replace(folder / split / file.name)
 
 
 def csv_text(comparison: Comparison) -> str:

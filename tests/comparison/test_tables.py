@@ -271,6 +271,15 @@ def test_all_files_are_written(comparison, folder):
     assert (folder / "comparison.html").read_text(encoding="utf-8") == comparison.title
 
 
+def test_the_table_of_the_test_users_takes_no_other_tables_place(comparison, split, folder):
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    write(replace(comparison, split="test"), split, folder)
+    assert {file.name: file.read_bytes() for file in (folder / "validation").iterdir()} == before
+    assert json.loads((folder / "comparison.json").read_text())["split"] == "test"
+    write(replace(comparison, split="test"), split, folder)
+    assert not (folder / "test").exists(), "the same split is written anew"
+
+
 def test_a_number_that_is_none_becomes_null(comparison, split, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "genrec.comparison.page", SimpleNamespace(page=lambda found: ""))
     [first, *rest] = comparison.rows
