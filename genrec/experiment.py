@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,7 @@ from genrec.types import Candidates, Dataset, ItemVectors, SemanticIds, Split
 _DECIDE_TRAINING = (Retriever, HistoryBatches, train, search_streams, Single, mean_ndcg)
 """What a trained model depends on beside its components: their source is in its address."""
 
+T = TypeVar("T")
 SplitName = Literal["valid", "test"]
 
 
@@ -188,19 +189,9 @@ class Experiment:
             seed=self._seed("item encoder", name),
             folder=unfinished,
         )
-        with self.timed(f"vectors of {name}"), self.stages.alone("vectors", key):
-            vectors, path = self.stages.get(
-                "vectors",
-                key,
-                name=name,
-                work=work,
-                save=save_vectors,
-                load=load_vectors,
-                like=self.like(Address("vectors", name, key)),
-            )
-            shutil.rmtree(unfinished, ignore_errors=True)
-        self._keep(path, f"streams/{name}/vectors.safetensors")
-        return vectors
+        stage, kept_as = Address("vectors", name, key), f"streams/{name}/vectors.safetensors"
+        with self.timed(f"vectors of {name}"):
+            return self._get(stage, kept_as, work, save_vectors, load_vectors, scratch=unfinished)
 
     @cached_property
     def streams(self) -> dict[str, StreamContext]:
@@ -211,17 +202,12 @@ class Experiment:
         key, known = self.ids_keys[name], self.vectors[name]
         if stream.nearest_in is not None:
             known = like_nearest(known, self.vectors[stream.nearest_in])
+
+        def work() -> SemanticIds:
+            return _fit_codes(stream, known, self._seed("tokenizer", name), self.dataset.catalog.keys)
+
         with self.timed(f"codes of {name}"):
-            ids, path = self.stages.get(
-                "ids",
-                key,
-                name=name,
-                work=lambda: _fit_codes(stream, known, self._seed("tokenizer", name), self.dataset.catalog.keys),
-                save=save_ids,
-                load=load_ids,
-                like=self.like(Address("ids", name, key)),
-            )
-        self._keep(path, f"streams/{name}/ids.safetensors")
+            ids = self._get(Address("ids", name, key), f"streams/{name}/ids.safetensors", work, save_ids, load_ids)
         return StreamContext(ids, Trie.of(ids), known)
 
     @property
@@ -268,18 +254,9 @@ class Experiment:
             load_weights(model, load_tensors(path))
             return TrainingLog.from_file(path.with_name(f"log-{key}.json"))
 
-        with self.timed("training"), self.stages.alone("model", key):
-            log, path = self.stages.get(
-                "model",
-                key,
-                name=title,
-                work=work,
-                save=save,
-                load=load,
-                like=self.like(Address("model", title, key)),
-            )
-            shutil.rmtree(self.stages.path("training", key), ignore_errors=True)
-        self._keep(path, "model.safetensors")
+        stage, scratch = Address("model", title, key), self.stages.path("training", key)
+        with self.timed("training"):
+            log = self._get(stage, "model.safetensors", work, save, load, scratch=scratch)
         return model.eval(), log
 
     @cached_property
@@ -310,18 +287,34 @@ class Experiment:
         key = self.candidates_key(split, scores=scores)
         if not self.stages.path("candidates", key).is_file():
             _ = self.model  # trained before the clock of the search starts
+
+        def work() -> Candidates:
+            return self._search(self.model, users, f"searching {split}", scores=scores)
+
+        stage, kept_as = Address("candidates", split, key), f"candidates/{split}.safetensors"
         with self.timed(f"search {split}"):
-            found, path = self.stages.get(
-                "candidates",
-                key,
-                name=split,
-                work=lambda: self._search(self.model, users, f"searching {split}", scores=scores),
-                save=save_candidates,
-                load=load_candidates,
-                like=self.like(Address("candidates", split, key)),
+            return self._get(stage, kept_as, work, save_candidates, load_candidates)
+
+    def _get(
+        self,
+        stage: Address,
+        kept_as: str,
+        work: Callable[[], T],
+        save: Callable[[T, Path], None],
+        load: Callable[[Path], T],
+        *,
+        scratch: Path | None = None,
+    ) -> T:
+        """The content of a stage, found or worked out with no other process at it; its ``scratch`` folder goes then."""
+        kind, name, key = stage
+        with self.stages.alone(kind, key):
+            content, path = self.stages.get(
+                kind, key, name=name, work=work, save=save, load=load, like=self.like(stage)
             )
-        self._keep(path, f"candidates/{split}.safetensors")
-        return found
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
+        self._keep(path, kept_as)
+        return content
 
     def _search(
         self, model: Retriever, split: Split, title: str, *, scores: bool, list_length: int | None = None

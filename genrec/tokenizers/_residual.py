@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from genrec.new_items import Prefix, with_new_items
+from genrec.new_items import Prefix, check_same_width, with_new_items
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
+from genrec.tokenizers._present import unit_rows
 from genrec.types import ItemVectors, SemanticIds
 
 
@@ -74,9 +77,10 @@ def assign(
     vectors: ItemVectors,
     new: ItemVectors,
     *,
-    points_JE: np.ndarray,
     centres_LVE: np.ndarray,
+    normalize: bool,
     tokenizer: str,
+    encode: Callable[[np.ndarray], np.ndarray] = lambda points_NE: points_NE,
 ) -> SemanticIds:
     """Codes of new items: quantised, then the lowest free suffix or the nearest free last code.
 
@@ -86,17 +90,24 @@ def assign(
         ids: of the known items.
         vectors: of the known items.
         new: vectors of J new items.
-        points_JE: the new items in the space of the centres.
         centres_LVE: one codebook a level.
+        normalize: whether vectors are scaled to length 1 first.
         tokenizer: its name, for messages.
+        encode: vectors -> points in the space of the centres.
+
+    Raises:
+        DataError: the widths differ, or no code is free.
     """
+    check_same_width(vectors, new, tokenizer)
+    if normalize:
+        vectors, new = (replace(part, vectors_IE=unit_rows(part.vectors_IE)) for part in (vectors, new))
     num_levels, num_codes, _ = centres_LVE.shape
     # Items of an own branch have a first code beyond the codebook's, and their other codes mean nothing.
     known_NL = ids.codes_IL[ids.present_I & (ids.codes_IL[:, 0] < num_codes), :num_levels]
     is_used_LV = np.zeros((num_levels, num_codes), dtype=bool)
     for level in range(num_levels):
         is_used_LV[level, known_NL[:, level]] = True
-    codes_JL, before_last_JE = quantize(points_JE, centres_LVE, is_used_LV)
+    codes_JL, before_last_JE = quantize(encode(new.vectors_IE), centres_LVE, is_used_LV)
     has_suffix = ids.num_levels > num_levels
 
     def last_cost(item: int, prefix: Prefix) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -10,7 +9,6 @@ from pydantic import PositiveInt
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from genrec.families import Tokenizer, tokenizers
-from genrec.new_items import check_same_width
 from genrec.progress import track
 from genrec.seeds import derive
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
@@ -92,15 +90,12 @@ class ResidualKMeans(Tokenizer):
 
         Last comes the lowest free suffix, or the nearest free last code; see :meth:`Tokenizer.assign`.
         """
-        check_same_width(vectors, new, self.type_name)
-        if self.normalize:
-            vectors, new = (replace(part, vectors_IE=unit_rows(part.vectors_IE)) for part in (vectors, new))
         return assign(
             ids,
             vectors,
             new,
-            points_JE=new.vectors_IE,
             centres_LVE=ids.codebook["centres"],
+            normalize=self.normalize,
             tokenizer=self.type_name,
         )
 

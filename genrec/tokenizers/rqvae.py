@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,7 +10,6 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from genrec.devices import one_thread
 from genrec.families import Tokenizer, tokenizers
-from genrec.new_items import check_same_width
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centres
 from genrec.tokenizers._residual import assign, quantize, tell_apart
@@ -111,16 +109,14 @@ class RqVae(Tokenizer):
 
         Last comes the lowest free suffix, or the nearest free last code; see :meth:`Tokenizer.assign`.
         """
-        check_same_width(vectors, new, self.type_name)
-        if self.normalize:
-            vectors, new = (replace(part, vectors_IE=unit_rows(part.vectors_IE)) for part in (vectors, new))
         return assign(
             ids,
             vectors,
             new,
-            points_JE=_encode(new.vectors_IE, ids.codebook),
             centres_LVE=ids.codebook["codebooks"],
+            normalize=self.normalize,
             tokenizer=self.type_name,
+            encode=lambda points_NE: _encode(points_NE, ids.codebook),
         )
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray:
