@@ -1,7 +1,5 @@
 """Options that several verbs share, spelled and explained once."""
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,19 +18,10 @@ Overrides = Annotated[
 ]
 """Default None; hand ``overrides or ()`` to :func:`genrec.recipe.load_recipe`."""
 
-
-def _remember(data: Path | None) -> Path | None:
-    """Components that name files (weights, vectors, codes) look there too."""
-    if data is not None:
-        os.environ["GENREC_DATA"] = str(data)
-    return data
-
-
 Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        callback=_remember,
         metavar="DIR",
         envvar="GENREC_DATA",
         help="Where data lies: DIR/<folder of the dataset> if that is there, else DIR itself.",
@@ -46,8 +35,3 @@ Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the 
 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 """Default "auto"."""
-
-
-def changes_of(overrides: Sequence[str] | None, seed: int | None) -> list[str]:
-    """What ``--set`` and ``--seed`` change of a recipe."""
-    return [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]

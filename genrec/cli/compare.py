@@ -75,10 +75,13 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Compare recipes, tokenizers, merges, streams and seeds: what they share is done once."""
+    import os
     import time
 
     from genrec.comparison.axes import parse_budget, parse_seeds, variants
 
+    if data is not None:  # components that name files (weights, vectors, codes) look there too
+        os.environ["GENREC_DATA"] = str(data)
     seconds = None if budget is None else parse_budget(budget)
     wanted_seeds = () if seeds is None else parse_seeds(seeds)
     compared = variants(recipes, vary or (), overrides=overrides or (), controls=controls)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed, changes_of
+from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed
 
 
 def command(
@@ -24,9 +24,13 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe: encode, tokenize, train, search, merge, and print a table that can be believed."""
+    import os
+
     from genrec.recipe import dump_recipe, load_recipe
 
-    changes = changes_of(overrides, seed)
+    if data is not None:  # components that name files (weights, vectors, codes) look there too
+        os.environ["GENREC_DATA"] = str(data)
+    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
     checked = load_recipe(recipe, changes)
 
     from genrec.cli._output import results

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed, changes_of
+from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed
 
 if TYPE_CHECKING:
     from genrec.comparison.axes import Variant
@@ -43,10 +43,14 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Give the items of every stream their codes, and say how good these are."""
+    import os
+
     from genrec.comparison.axes import variants
     from genrec.recipe import dump_recipe
 
-    changes = changes_of(overrides, seed)
+    if data is not None:  # components that name files (weights, vectors, codes) look there too
+        os.environ["GENREC_DATA"] = str(data)
+    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
     chosen = variants([recipe], vary or (), overrides=changes)
 
     from genrec.cli._output import print_json, print_table, results
