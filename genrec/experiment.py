@@ -31,6 +31,7 @@ from genrec.recipe.schema import Recipe, Stream
 from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates, save_candidates
 from genrec.search.dense import item_numbers
+from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams
 from genrec.search.trie import Trie
 from genrec.seeds import derive
@@ -137,7 +138,7 @@ class Experiment:
             tasks=[task.identity() for task in recipe.tasks],
             training=recipe.training.model_dump(),
             source=source_hash(*(Path(inspect.getfile(part)) for part in _DECIDE_TRAINING)),
-            validation=(recipe.search.model_dump(exclude={"list_length"}), recipe.evaluation.seen_items),
+            validation=recipe.evaluation.seen_items,
             seed=recipe.seed,
         )
 
@@ -266,8 +267,9 @@ class Experiment:
         return self.dataset.valid.sample(users, self._seed("validation users"))
 
     def _validate(self, model: Retriever) -> float:
-        """Mean NDCG@10 of each stream alone."""
-        found = self._search(model, self.validation_users, "validating", scores=False, list_length=10)
+        """Mean NDCG@10 of each stream alone, by exact search: ten items are soon found, and no beam decides."""
+        settings = SearchSettings(method="bound", list_length=10)
+        found = self._search(model, self.validation_users, settings, "validating", scores=False)
         ndcg = [
             mean_ndcg(Single(stream=name).merge(found, top_n=10), self.validation_users.targets)
             for name in found.streams
@@ -289,7 +291,7 @@ class Experiment:
             _ = self.model  # trained before the clock of the search starts
 
         def work() -> Candidates:
-            return self._search(self.model, users, f"searching {split}", scores=scores)
+            return self._search(self.model, users, self.recipe.search, f"searching {split}", scores=scores)
 
         stage, kept_as = Address("candidates", split, key), f"candidates/{split}.safetensors"
         with self.timed(f"search {split}"):
@@ -317,14 +319,13 @@ class Experiment:
         return content
 
     def _search(
-        self, model: Retriever, split: Split, title: str, *, scores: bool, list_length: int | None = None
+        self, model: Retriever, split: Split, settings: SearchSettings, title: str, *, scores: bool
     ) -> Candidates:
-        settings = self.recipe.search
         return search_streams(
             model,
             {name: context.trie for name, context in self.streams.items()},
             split.histories,
-            settings.model_copy(update={"list_length": list_length or settings.list_length}),
+            settings,
             num_items=self.dataset.num_items,
             max_history=self.recipe.history_encoder.max_history,
             with_scores=scores,

@@ -88,6 +88,8 @@ OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("decoders", "mlp", {"vocabulary": "path", "leaves": "tied"}),
     ("decoders", "transformer", {"vocabulary": "path", "summary": "head", "num_layers": 2}),
     ("decoders", "transformer", {"vocabulary": "path", "leaves": "tied", "summary": "mean", "num_layers": 1}),
+    ("decoders", "transformer", {"vocabulary": "path", "carry_state": True, "start_from": ("behavior",)}),
+    ("decoders", "mlp", {"start_from": ("behavior",)}),
     ("merges", "entropy_weighted", {"pool": "linear"}),
     ("merges", "round_robin", {"first": "surest"}),
     ("merges", "learned", {"features": ("log_prob", "certainty")}),

@@ -17,7 +17,7 @@ from genrec import __version__
 from genrec.cli._output import printable
 from genrec.errors import GenrecError
 
-_FIRST = ("run", "compare", "tokenize", "validate", "show", "list", "schema", "doctor")
+_FIRST = ("run", "compare", "tokenize", "bench", "validate", "show", "list", "schema", "doctor")
 """Verbs that help names first, in this order; the others follow by name."""
 
 _GO_ON = {"run", "compare", "tokenize"}

@@ -36,7 +36,6 @@ def command(
     from genrec.cli._output import results
     from genrec.devices import choose_device
     from genrec.errors import GenrecError
-    from genrec.pipeline import run
     from genrec.progress import console
     from genrec.run_folder import RunFolder
 
@@ -44,6 +43,9 @@ def command(
     folder = RunFolder.create(output, recipe)
     folder.write_recipe(dump_recipe(checked), changes)
     console.print(f"{checked.title} -> {folder.path}", markup=False)
+
+    from genrec.pipeline import run  # brings torch, which takes seconds
+
     try:
         report = run(checked, folder, data=data)
     except GenrecError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,17 @@ class Block(nn.Module):
         return self.output_norm(x + self.dropout(self.feedforward(self.norm(x))))
 
 
+@dataclass
+class Walk:
+    """Where B users' beams stand."""
+
+    state_BKD: Tensor
+
+    def rows(self, index: Tensor) -> Walk:
+        """The same for some of the users."""
+        return Walk(self.state_BKD[index])
+
+
 class MlpDecoder(DecoderModule):
     """One block for each level, and one for the summary token that reads the whole code."""
 
@@ -39,6 +51,7 @@ class MlpDecoder(DecoderModule):
         )
         init_weights(self.blocks)
         init_weights(self.vocabulary.tables)
+        self.vocabulary.start_from([context.streams[name].vectors for name in settings.start_from])
 
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
@@ -60,15 +73,16 @@ class MlpDecoder(DecoderModule):
     def _embed(self, level: int, nodes: Tensor) -> Tensor:
         return self.vocabulary.embed(level, self.vocabulary.entries(level, nodes))
 
-    def begin(self, encoded: Encoded) -> dict[str, Tensor]:
-        return {"state_BKD": encoded.last_BD[:, None]}
+    def begin(self, encoded: Encoded) -> Walk:
+        return Walk(encoded.last_BD[:, None])
 
-    def expand(self, state: dict[str, Tensor], depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+    def expand(self, state: Walk, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
         B, K = nodes_BK.shape
-        state_BKD = state["state_BKD"]
+        state_BKD = state.state_BKD
         if depth:
             state_BKD = state_BKD.gather(1, origin_BK[..., None].expand(-1, -1, state_BKD.shape[-1]))
             state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
-        state["state_BKD"] = state_BKD
+        if depth + 1 < self.vocabulary.num_levels:
+            state.state_BKD = state_BKD
         hidden_BKD = self.blocks[depth](state_BKD)
         return self.vocabulary.child_log_probs(depth, hidden_BKD.flatten(0, 1), nodes_BK.flatten()).view(B, K, -1)

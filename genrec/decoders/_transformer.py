@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
-from genrec.model.layers import DecoderLayer, Dropout, init_weights
+from genrec.model.layers import DecoderLayer, Dropout, Folded, init_weights
 from genrec.model.vocabularies import build_vocabulary
 
 if TYPE_CHECKING:
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 class Writing:
     """What B users' beams have written, and what they read."""
 
-    memory: list[tuple[Tensor, Tensor]]
-    """Keys and values of the history for each layer, (B, heads, T, D / heads): shared by a user's beams."""
-    memory_mask: Tensor
-    """(B, 1 or heads, 1, T)."""
-    past: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Keys and values of the written tokens for each layer, (B * K, heads, P, D / heads)."""
-    beams: int = 1
-    """K of the last call."""
+    memory: list[Folded]
+    """The history, made ready for each layer: shared by a user's beams."""
+    carried_B1D: Tensor | float
+    """What is added to every token."""
+    past: list[list[tuple[Tensor, Tensor]]]
+    """For each layer the key and the value of each written token, (B, K, D); (B, 1, D) for those before the codes."""
+
+    def rows(self, index: Tensor) -> Writing:
+        """The same for some of the users."""
+        past = [[(key[index], value[index]) for key, value in tokens] for tokens in self.past]
+        carried = self.carried_B1D[index] if isinstance(self.carried_B1D, Tensor) else self.carried_B1D
+        return Writing([Folded(*(part[index] for part in folded)) for folded in self.memory], carried, past)
 
 
 class TransformerDecoder(DecoderModule):
@@ -49,7 +53,7 @@ class TransformerDecoder(DecoderModule):
         )
         self.norm = nn.LayerNorm(dim)
         self.dropout = Dropout(settings.dropout)
-        self.recency_bias = settings.recency_bias
+        self.carry_state, self.recency_bias = settings.carry_state, settings.recency_bias
         self.register_buffer("slopes_H", 4.0 ** -torch.arange(settings.num_heads), persistent=False)
         for token in (self.start, self.summary_token):
             if token is not None:
@@ -57,6 +61,7 @@ class TransformerDecoder(DecoderModule):
         init_weights(self.positions)
         init_weights(self.layers)
         init_weights(self.vocabulary.tables)
+        self.vocabulary.start_from([context.streams[name].vectors for name in settings.start_from])
 
     @property
     def _first(self) -> int:
@@ -71,11 +76,21 @@ class TransformerDecoder(DecoderModule):
         nodes_NL, present_N = self.vocabulary.nodes_of(target_BQ.clamp_min(0).flatten())
         codes = [self._embed(level, nodes_NL[:, level]) for level in range(L if with_summary else L - 1)]
         tail = self.summary == "tail" and with_summary
-        x_NSD = self._tokens(len(nodes_NL), [*self._opening(len(nodes_NL)), *codes], tail)
+        tokens = [*self._opening(len(nodes_NL)), *codes]
+        if tail:
+            assert self.summary_token is not None
+            tokens.append(self.summary_token.expand(len(nodes_NL), -1))
+        x_NSD = torch.stack(tokens, 1) + self.positions.weight[: len(tokens)]
+        if self.carry_state:
+            state_BQD = (
+                encoded.states_BTD if each_position else encoded.last_BD[:, None].expand(-1, target_BQ.shape[1], -1)
+            )
+            x_NSD = x_NSD + state_BQD.flatten(0, 1)[:, None]
+        x_NSD = self.dropout(x_NSD)
         mask = self._each_prefix(encoded, x_NSD.shape[1]) if each_position else self._whole_history(encoded)
         for layer in self.layers:
             memory = layer.cross_attention.keys_values(encoded.states_BTD)  # type: ignore[operator,union-attr]
-            x_NSD, _ = layer(x_NSD, memory, mask, rows=B, is_causal=True)
+            x_NSD = layer(x_NSD, memory, mask, rows=B, is_causal=True)
         asked = (target_BQ >= 0).flatten()
         x_NSD = self.norm(x_NSD if bool(asked.all()) else x_NSD[asked])
         nodes_NL, present_N, target_N = nodes_NL[asked], present_N[asked], target_BQ.flatten()[asked]
@@ -122,35 +137,34 @@ class TransformerDecoder(DecoderModule):
             return [self.summary_token.expand(count, -1), start]
         return [start]
 
-    def _tokens(self, count: int, tokens: list[Tensor], tail: bool, first_position: int = 0) -> Tensor:
-        """Token vectors with their positions, (N, S, D)."""
-        if tail:
-            assert self.summary_token is not None
-            tokens = [*tokens, self.summary_token.expand(count, -1)]
-        x_NSD = torch.stack(tokens, 1)
-        return self.dropout(x_NSD + self.positions.weight[first_position : first_position + x_NSD.shape[1]])
-
     def begin(self, encoded: Encoded) -> Writing:
-        memory = [layer.cross_attention.keys_values(encoded.states_BTD) for layer in self.layers]  # type: ignore[operator,union-attr]
-        return Writing(memory, self._whole_history(encoded))
+        mask = self._whole_history(encoded)
+        memory = [layer.cross_attention.fold(encoded.states_BTD, mask) for layer in self.layers]  # type: ignore[operator,union-attr]
+        return Writing(memory, encoded.last_BD[:, None] if self.carry_state else 0.0, [[] for _ in self.layers])
 
     def expand(self, state: Writing, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        B, K = nodes_BK.shape
         if depth == 0:
-            x_NSD = self._tokens(B, self._opening(B), tail=False)
+            tokens = [token[:, None] for token in self._opening(len(nodes_BK))]
         else:
-            code = self._embed(depth - 1, nodes_BK.flatten())
-            x_NSD = self._tokens(B * K, [code], False, self._first + depth)
-            row_B1 = torch.arange(B, device=nodes_BK.device)[:, None] * state.beams
-            index_N = (row_B1 + origin_BK).flatten()
-            state.past = [(key[index_N], value[index_N]) for key, value in state.past]
-        past = []
-        for number, layer in enumerate(self.layers):
-            written = state.past[number] if depth else None
-            x_NSD, kept = layer(
-                x_NSD, state.memory[number], state.memory_mask, rows=B, is_causal=depth == 0, past=written
-            )
-            past.append(kept)
-        state.past, state.beams = past, K
-        hidden_ND = self.norm(x_NSD[:, -1])
-        return self.vocabulary.child_log_probs(depth, hidden_ND, nodes_BK.flatten()).view(B, K, -1)
+            tokens = [self._embed(depth - 1, nodes_BK)]
+        past = [[_of_beams(token, origin_BK) for token in written] for written in state.past] if depth else state.past
+        for number, token_BKD in enumerate(tokens):
+            place = number if depth == 0 else self._first + depth
+            x_BKD = token_BKD + self.positions.weight[place] + state.carried_B1D
+            written = []
+            for layer, before, memory in zip(self.layers, past, state.memory, strict=True):
+                x_BKD, own = layer.step(x_BKD, before, memory)  # type: ignore[operator]
+                written.append([*before, own])
+            past = written
+        if depth + 1 < self.vocabulary.num_levels:
+            state.past = past
+        B, K = nodes_BK.shape
+        return self.vocabulary.child_log_probs(depth, self.norm(x_BKD).flatten(0, 1), nodes_BK.flatten()).view(B, K, -1)
+
+
+def _of_beams(token: tuple[Tensor, Tensor], origin_BK: Tensor) -> tuple[Tensor, Tensor]:
+    """Key and value of a token for the beams that descend from it; what all beams share stays one."""
+    if token[0].shape[1] == 1:
+        return token
+    row_B1 = torch.arange(len(origin_BK), device=origin_BK.device)[:, None]
+    return token[0][row_B1, origin_BK], token[1][row_B1, origin_BK]

@@ -26,12 +26,19 @@ class Mlp(Decoder):
     nodes of a level (the paper)."""
     leaves: Literal["own", "tied"] = "own"
     """For ``path``: leaves have vectors of their own, or the history encoder's item embeddings."""
+    start_from: tuple[str, ...] = ()
+    """Streams whose item vectors the codes' vectors start from (joined, reduced to ``dim`` by PCA): each is the mean of
+    the items that it leads to, less its parent's under ``path``; none: random. Not in the paper."""
 
     @model_validator(mode="after")
     def _tied_leaves_are_nodes(self) -> Mlp:
         if self.leaves == "tied" and self.vocabulary == "level":
             raise ValueError("found leaves: tied with vocabulary: level, expected vocabulary: path (leaves are nodes)")
         return self
+
+    def streams_used(self) -> tuple[str, ...]:
+        """The streams of ``start_from``."""
+        return self.start_from
 
     def build(self, context: BuildContext) -> MlpDecoder:
         """The module for ``context.stream``."""

@@ -30,10 +30,17 @@ class Transformer(Decoder):
     over a node's real children (the released code)."""
     leaves: Literal["own", "tied"] = "own"
     """For ``path``: leaves have vectors of their own, or the history encoder's item embeddings."""
+    start_from: tuple[str, ...] = ()
+    """Streams whose item vectors the codes' vectors start from (joined, reduced to ``dim`` by PCA): each is the mean of
+    the items that it leads to, less its parent's under ``path``; none: random. Not in the paper."""
     recency_bias: bool = False
     """Whether attention to an item falls with its distance from the last one, by a slope of 1, 1/4, 1/16 ... for each
     head (ALiBi; Press et al. 2022). A causal history encoder counts positions from the oldest item, so that without
     the bias a decoder cannot tell which item is the last. Not in the paper."""
+    carry_state: bool = False
+    """Whether the state of the user's last item is added to every token, so that what it says reaches the codes around
+    the attention, as it does in ``mlp``: with vectors that know something (``start_from``) a decoder then proposes what is
+    like the last item before it has learned anything. Not in the paper."""
     summary: Literal["tail", "head", "mean"] = "tail"
     """Where the summary token stands (EAGER, section 3.4 and Table 5): after the codes, before them, or no token but
     the mean of the codes' states."""
@@ -43,6 +50,10 @@ class Transformer(Decoder):
         if self.leaves == "tied" and self.vocabulary == "level":
             raise ValueError("found leaves: tied with vocabulary: level, expected vocabulary: path (leaves are nodes)")
         return self
+
+    def streams_used(self) -> tuple[str, ...]:
+        """The streams of ``start_from``."""
+        return self.start_from
 
     def build(self, context: BuildContext) -> TransformerDecoder:
         """The module for ``context.stream``."""

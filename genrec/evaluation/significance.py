@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 SAMPLES = 10_000
 """Resamples of a test: p-values are steps of 1/10,001."""
@@ -184,6 +183,8 @@ def _departs(means: np.ndarray, observed: float | np.ndarray) -> np.ndarray:
 
 def wilcoxon_p(difference_U: np.ndarray) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test; users without a difference are left out, 1 if none has one."""
+    from scipy import stats
+
     nonzero = difference_U[difference_U != 0]
     if len(nonzero) == 0:
         return 1.0

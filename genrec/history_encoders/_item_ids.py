@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genrec.model.contracts import BuildContext, Encoded, HistoryEncoderModule
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
-from genrec.types import ItemVectors
+from genrec.model.starting_vectors import starting_vectors
 
 if TYPE_CHECKING:
     from genrec.history_encoders.item_ids import ItemIds
-
-_START_STD = 0.05
-"""Standard deviation of item embeddings that start from vectors; random ones start at 0.02."""
 
 
 class ItemIdEncoder(HistoryEncoderModule):
@@ -64,25 +60,3 @@ class ItemIdEncoder(HistoryEncoderModule):
         for layer in self.layers:
             x_BTD = layer(x_BTD, mask, self.is_causal)
         return Encoded(self.norm(x_BTD), mask_BT, self.is_causal)
-
-
-def starting_vectors(sources: list[ItemVectors], dim: int) -> np.ndarray:
-    """Item embeddings from the streams' vectors.
-
-    Each source is centred and scaled to unit variance as a whole, the sources are joined and reduced to ``dim`` by PCA.
-
-    Returns:
-        float32 (I, dim) of standard deviation 0.05; rows of items absent everywhere are zero.
-    """
-    parts = []
-    for source in sources:
-        present = source.present_I
-        centred = np.where(present[:, None], source.vectors_IE - source.vectors_IE[present].mean(0), 0.0)
-        parts.append(centred / max(float(centred[present].std()), 1e-12))
-    joined = np.concatenate(parts, axis=1).astype(np.float64)
-    values, axes = np.linalg.eigh(joined.T @ joined)
-    axes = axes[:, np.argsort(-values)][:, :dim]
-    axes *= np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)  # eigenvectors have no sign
-    reduced = joined @ axes
-    reduced = np.pad(reduced, ((0, 0), (0, dim - reduced.shape[1])))
-    return (reduced * (_START_STD / max(float(reduced.std()), 1e-12))).astype(np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,14 @@ class Outputs:
     """The targets' item numbers, the same for all streams."""
 
 
+class DecodingState(Protocol):
+    """What a decoder keeps of users while their codes are written."""
+
+    def rows(self, index: Tensor) -> Self:
+        """The same for some of the users."""
+        ...
+
+
 class DecoderModule(nn.Module, ABC):
     """Writes the codes of one stream."""
 
@@ -128,7 +136,7 @@ class DecoderModule(nn.Module, ABC):
         """
 
     @abstractmethod
-    def begin(self, encoded: Encoded) -> Any:
+    def begin(self, encoded: Encoded) -> DecodingState:
         """What :meth:`expand` needs of B users, computed once and shared by all their beams."""
 
     @abstractmethod
@@ -136,10 +144,11 @@ class DecoderModule(nn.Module, ABC):
         """Log-probabilities of every child of some trie nodes.
 
         Args:
-            state: from :meth:`begin`; may be changed (it carries the beams' caches from one depth to the next).
+            state: from :meth:`begin`; it is changed at every depth but the last (it carries the beams' caches from one
+                depth to the next), so that beams of the last depth can be asked about in several calls.
             depth: depth of the nodes; 0 for the root, where K = 1.
             nodes_BK: node numbers at that depth.
-            origin_BK: which of the previous call's K beams each node descends from.
+            origin_BK: which of the K beams of the depth before each node descends from.
 
         Returns:
             log_probs_BKC, C the largest number of children at this depth: log p(child | history, node), children in

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,6 +43,19 @@ class Dropout(nn.Module):
         return x * keep.to(x.dtype).mul_(256 / (256 - self.threshold))
 
 
+class Folded(NamedTuple):
+    """What B users' many queries read, multiplied beforehand with the maps of queries and outputs.
+
+    With keys K, values V and the maps of one head, ``(x Wq) K'`` is ``x (Wq K')`` and ``(a V) Wo`` is ``a (V Wo)``: a query
+    then costs two products with T columns a head instead of two with the width D. M is heads * T.
+    """
+
+    query_BDM: Tensor
+    offset_B1M: Tensor
+    """Biases of the queries, and -inf where nothing may be read."""
+    output_BMD: Tensor
+
+
 class Attention(nn.Module):
     """Multi-head attention with separate query and key/value sides."""
 
@@ -67,6 +83,64 @@ class Attention(nn.Module):
         query = self.query(x_BTD).view(B, T, self.num_heads, D // self.num_heads).transpose(1, 2)
         mixed = functional.scaled_dot_product_attention(query, *keys_values, attn_mask=mask, is_causal=is_causal)
         return self.output(mixed.transpose(1, 2).reshape(B, T, D))
+
+    def fold(self, x_BTD: Tensor, mask: Tensor) -> Folded:
+        """Make ready what very many queries of each user read.
+
+        Args:
+            x_BTD: what is read.
+            mask: True where it may be read, or what is added to the logits; broadcast over (B, heads, 1, T).
+        """
+        B, T, D = x_BTD.shape
+        H = self.num_heads
+        key_BHTd, value_BHTd = self.keys_values(x_BTD)
+        scaled_BHTd = key_BHTd / math.sqrt(D // H)
+        query_BHTD = scaled_BHTd @ self.query.weight.view(H, D // H, D)
+        offset_BHT1 = scaled_BHTd @ self.query.bias.view(H, D // H, 1)
+        added = (
+            mask
+            if mask.is_floating_point()
+            else torch.zeros_like(mask, dtype=x_BTD.dtype).masked_fill(~mask, -torch.inf)
+        )
+        # The weights of a head sum to 1, so each head brings its share of the output's bias.
+        output_BHTD = value_BHTd @ self.output.weight.view(D, H, D // H).permute(1, 2, 0) + self.output.bias / H
+        return Folded(
+            query_BHTD.reshape(B, H * T, D).transpose(1, 2).contiguous(),
+            (offset_BHT1.squeeze(3) + added.squeeze(2)).view(B, 1, H * T),
+            output_BHTD.reshape(B, H * T, D),
+        )
+
+    def read(self, x_BKD: Tensor, folded: Folded) -> Tensor:
+        """:meth:`forward` of K queries a user on what :meth:`fold` made ready."""
+        B, K, _ = x_BKD.shape
+        logits_BKM = torch.baddbmm(folded.offset_B1M, x_BKD, folded.query_BDM)
+        weights_BKHT = logits_BKM.view(B, K, self.num_heads, -1).softmax(3)
+        return weights_BKHT.view(B, K, -1) @ folded.output_BMD
+
+    def step(self, x_BKD: Tensor, past: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Attend from one token a beam to itself and to those before it.
+
+        Args:
+            x_BKD: the tokens of K beams a user.
+            past: keys and values of each token before, oldest first, (B, K, D); (B, 1, D) where all beams share it.
+
+        Returns:
+            The mixture (B, K, D), and the token's own key and value.
+        """
+        B, K, D = x_BKD.shape
+        key, value = self.key_value(x_BKD).split(D, dim=2)
+        if not past:
+            return self.output(value), (key, value)
+        heads = (self.num_heads, D // self.num_heads)
+        query = self.query(x_BKD).unflatten(2, heads)
+        tokens = [(k.unflatten(2, heads), v.unflatten(2, heads)) for k, v in (*past, (key, value))]
+        # One product a token: joining keys into one tensor, to attend as usual, costs more than attending.
+        logits = torch.stack([(query * k).sum(3) for k, _ in tokens], 3).div_(math.sqrt(heads[1]))
+        weights = logits.softmax(3).unsqueeze(4).unbind(3)
+        mixed = weights[0] * tokens[0][1]
+        for weight, (_, v) in zip(weights[1:], tokens[1:], strict=True):
+            mixed.addcmul_(weight, v)
+        return self.output(mixed.view(B, K, D)), (key, value)
 
 
 class FeedForward(nn.Sequential):
@@ -104,15 +178,8 @@ class DecoderLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self,
-        x_NSD: Tensor,
-        memory: tuple[Tensor, Tensor],
-        memory_mask: Tensor | None,
-        *,
-        rows: int,
-        is_causal: bool,
-        past: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self, x_NSD: Tensor, memory: tuple[Tensor, Tensor], memory_mask: Tensor | None, *, rows: int, is_causal: bool
+    ) -> Tensor:
         """One layer over N token sequences that belong, in order, to ``rows`` users.
 
         Args:
@@ -121,19 +188,31 @@ class DecoderLayer(nn.Module):
             memory_mask: True where a token may look, broadcast over (rows, heads, N / rows * S, T).
             rows: number of users B.
             is_causal: whether a token sees only those before it.
-            past: keys and values of tokens written earlier, (N, heads, P, D / heads).
-
-        Returns:
-            The tokens (N, S, D), and all keys and values so far.
         """
         N, S, D = x_NSD.shape
         normed = self.self_norm(x_NSD)
-        key, value = self.self_attention.keys_values(normed)
-        if past is not None:
-            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
-        causal = is_causal and S > 1
-        x_NSD = x_NSD + self.dropout(self.self_attention(normed, (key, value), is_causal=causal))
+        mixed = self.self_attention(normed, self.self_attention.keys_values(normed), is_causal=is_causal and S > 1)
+        x_NSD = x_NSD + self.dropout(mixed)
         read = self.cross_norm(x_NSD).view(rows, N // rows * S, D)
         read = self.cross_attention(read, memory, memory_mask)
         x_NSD = x_NSD + self.dropout(read.view(N, S, D))
-        return x_NSD + self.dropout(self.feedforward(self.feedforward_norm(x_NSD))), (key, value)
+        return x_NSD + self.dropout(self.feedforward(self.feedforward_norm(x_NSD)))
+
+    def step(
+        self, x_BKD: Tensor, past: list[tuple[Tensor, Tensor]], memory: Folded
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """:meth:`forward` in eval mode for one token a beam, K beams a user.
+
+        Args:
+            x_BKD: tokens.
+            past: as in :meth:`Attention.step`.
+            memory: what is read, from ``cross_attention.fold``.
+
+        Returns:
+            The tokens (B, K, D), and their keys and values.
+        """
+        mixed_BKD, own = self.self_attention.step(self.self_norm(x_BKD), past)
+        x_BKD = x_BKD + mixed_BKD
+        x_BKD += self.cross_attention.read(self.cross_norm(x_BKD), memory)
+        x_BKD += self.feedforward(self.feedforward_norm(x_BKD))
+        return x_BKD, own

@@ -7,17 +7,18 @@ a softmax over a node's real children (what EAGER's released code does). A vecto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from genrec.errors import RecipeError
+from genrec.model.child_logits import child_logits
 from genrec.model.contracts import BuildContext
+from genrec.model.starting_vectors import START_STD, starting_vectors
 from genrec.search.trie import Trie
-
-_GATHER_LIMIT = 2**20
-"""Children gathered as one (N, C, D) tensor hold at most this many numbers; beyond it parents are taken in turn."""
+from genrec.types import ABSENT, ItemVectors
 
 
 class Vocabulary(nn.Module, ABC):
@@ -46,12 +47,28 @@ class Vocabulary(nn.Module, ABC):
         nodes_NL = self.nodes_IL[items_N]
         return nodes_NL.clamp_min(0), nodes_NL[:, 0] >= 0
 
-    def children_of(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Children of nodes (...,) as node numbers of the next depth (..., C), and which of them exist."""
-        start = self.child_start(depth)
-        first, end = start[nodes][..., None], start[nodes + 1][..., None]
-        child = first + torch.arange(self.max_children[depth], device=nodes.device)
-        return torch.minimum(child, end - 1), child < end
+    @torch.no_grad()
+    def start_from(self, sources: Sequence[ItemVectors]) -> None:
+        """Let every entry's vector be the mean of its items' vectors, less its parent's where it has but one parent.
+
+        Siblings are told apart by what is left. Each table is scaled as item embeddings are; entries whose items are
+        absent everywhere keep what they have, as all do where there are no sources.
+        """
+        if not sources:
+            return
+        start_ID = torch.from_numpy(starting_vectors(sources, self.tables[0].weight.shape[1]))  # type: ignore[union-attr,arg-type]
+        has_code_I = self.nodes_IL[:, 0] >= 0
+        known_I = has_code_I & (start_ID.abs().sum(1) > 0)
+        rest_ID = start_ID[known_I]
+        for level, table in enumerate(self.tables):
+            entry_I = self.entries(level, self.nodes_IL[known_I, level])
+            weight_MD: Tensor = table.weight  # type: ignore[assignment]
+            count_M1 = torch.bincount(entry_I, minlength=len(weight_MD))[:, None]
+            mean_MD = torch.zeros_like(weight_MD).index_add_(0, entry_I, rest_ID) / count_M1.clamp_min(1)
+            rest_ID = rest_ID - mean_MD[entry_I]
+            is_known_M = count_M1[:, 0] > 0
+            scale = START_STD / mean_MD[is_known_M].std().clamp_min(1e-12)
+            weight_MD[is_known_M] = mean_MD[is_known_M] * scale
 
     @abstractmethod
     def entries(self, level: int, nodes: Tensor) -> Tensor:
@@ -90,8 +107,15 @@ class LevelVocabulary(Vocabulary):
         super().__init__(trie)
         self.sizes = trie.vocabulary_sizes
         self.tables = nn.ModuleList(nn.Embedding(size, dim) for size in self.sizes)
+        self._trie = trie
+        tree = trie.on(torch.device("cpu"))
         for level, codes in enumerate(trie.codes):
             self.register_buffer(f"codes_{level}", torch.from_numpy(codes), persistent=False)
+            table_MC = None
+            if tree.tables[level] is not None:  # looked up as a whole row, twice as fast as child by child
+                children_MC, exists_MC = tree.children(level, torch.arange(trie.num_nodes(level)))
+                table_MC = torch.from_numpy(codes)[children_MC].masked_fill_(~exists_MC, ABSENT)
+            self.register_buffer(f"child_codes_{level}", table_MC, persistent=False)
 
     def entries(self, level: int, nodes: Tensor) -> Tensor:
         return getattr(self, f"codes_{level}")[nodes]
@@ -102,10 +126,18 @@ class LevelVocabulary(Vocabulary):
     def _log_probs(self, level: int, hidden_ND: Tensor) -> Tensor:
         return (hidden_ND @ self.tables[level].weight.T).log_softmax(-1)  # type: ignore[operator,union-attr]
 
+    def _child_codes(self, depth: int, nodes_N: Tensor) -> Tensor:
+        """The codes of nodes' children (N, C), ABSENT beyond a node's last child."""
+        table_MC = getattr(self, f"child_codes_{depth}")
+        if table_MC is not None:
+            return table_MC.index_select(0, nodes_N)
+        children_NC, exists_NC = self._trie.on(nodes_N.device).children(depth, nodes_N)
+        return self.entries(depth, children_NC).masked_fill_(~exists_NC, ABSENT)
+
     def child_log_probs(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor) -> Tensor:
-        children_NC, exists_NC = self.children_of(depth, nodes_N)
-        log_probs_NC = self._log_probs(depth, hidden_ND).gather(1, self.entries(depth, children_NC))
-        return log_probs_NC.masked_fill(~exists_NC, -torch.inf)
+        codes_NC = self._child_codes(depth, nodes_N)
+        log_probs_NC = self._log_probs(depth, hidden_ND).gather(1, codes_NC.clamp_min(0))
+        return log_probs_NC.masked_fill(codes_NC < 0, -torch.inf)
 
     def target_log_probs(self, level: int, hidden_ND: Tensor, nodes_NL: Tensor) -> Tensor:
         code_N = self.entries(level, nodes_NL[:, level])
@@ -137,7 +169,6 @@ class PathVocabulary(Vocabulary):
         self.tables = nn.ModuleList(nn.Embedding(trie.num_nodes(level + 1), dim) for level in range(own_levels))
         self.item_table = item_table
         self.register_buffer("item_of_leaf", torch.from_numpy(trie.item_of_leaf), persistent=False)
-        self._num_children = [torch.from_numpy(starts).diff().tolist() for starts in trie.child_start]
 
     def entries(self, level: int, nodes: Tensor) -> Tensor:
         return nodes
@@ -148,37 +179,20 @@ class PathVocabulary(Vocabulary):
             return self.item_table(self.item_of_leaf[entries])
         return self.tables[level](entries)
 
-    def _weight(self, level: int) -> Tensor:
-        if level == len(self.tables):
-            assert self.item_table is not None
-            return self.item_table.weight[self.item_of_leaf]
-        return self.tables[level].weight  # type: ignore[return-value]
-
     def child_log_probs(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor) -> Tensor:
-        weight_MD = self._weight(depth)
-        width = self.max_children[depth]
+        if depth == len(self.tables):
+            assert self.item_table is not None
+            weight_MD, rows_M = self.item_table.weight, self.item_of_leaf
+        else:
+            weight_MD, rows_M = self.tables[depth].weight, None
         if depth == 0:
-            return (hidden_ND @ weight_MD.T).log_softmax(-1)
-        if nodes_N.numel() * width * weight_MD.shape[1] <= _GATHER_LIMIT:
-            children_NC, exists_NC = self.children_of(depth, nodes_N)
-            logits_NC = torch.einsum("nd,ncd->nc", hidden_ND, weight_MD[children_NC])
-            return logits_NC.masked_fill(~exists_NC, -torch.inf).log_softmax(-1)
-        return self._grouped_logits(depth, hidden_ND, nodes_N, weight_MD).log_softmax(-1)
-
-    def _grouped_logits(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor, weight_MD: Tensor) -> Tensor:
-        """The same logits, one matrix product a parent: gathering (N, C, D) would cost more than all the rest."""
-        order = torch.argsort(nodes_N, stable=True)
-        parents, counts = torch.unique_consecutive(nodes_N[order], return_counts=True)
-        # `split` and not slices: the gradient of all its parts is put together once.
-        weights = weight_MD.split(self._num_children[depth])
-        groups = hidden_ND[order].split(counts.tolist())
+            children_MD = weight_MD if rows_M is None else weight_MD[rows_M]  # type: ignore[index]
+            return (hidden_ND @ children_MD.T).log_softmax(-1)  # type: ignore[operator,union-attr]
+        start = self.child_start(depth)
+        first_N = start[nodes_N]
+        count_N = start[nodes_N + 1] - first_N
         width = self.max_children[depth]
-        logits = []
-        for parent, group in zip(parents.tolist(), groups, strict=True):
-            product = group @ weights[parent].T
-            missing = width - product.shape[1]
-            logits.append(nn.functional.pad(product, (0, missing), value=-torch.inf) if missing else product)
-        return torch.cat(logits)[torch.argsort(order)]
+        return child_logits(hidden_ND, weight_MD, first_N, count_N, width=width, rows_M=rows_M).log_softmax(-1)  # type: ignore[arg-type]
 
     def target_log_probs(self, level: int, hidden_ND: Tensor, nodes_NL: Tensor) -> Tensor:
         parent_N = nodes_NL[:, level - 1] if level else torch.zeros_like(nodes_NL[:, 0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from genrec.types import ABSENT
 
 _DEAD = float("-inf")
 _LARGEST_NUMBER = 2**31 - 1
+_PREFIXES_AT_ONCE = {"cpu": 1024, "cuda": 2**17}
 
 
 @torch.inference_mode()
@@ -48,28 +51,78 @@ def search_beam(
         FloatingPointError: the decoder gave NaN.
     """
     tree = trie.on(encoded.states_BTD.device)
+    parts = []
+    for rows in user_chunks(encoded, beam_width):
+        excluded_bH = None if excluded_BH is None else excluded_BH[rows]
+        leaves_bN, log_probs_bN = _search_chunk(decoder, encoded.rows(rows), trie, beam_width, list_length, excluded_bH)
+        parts.append(as_list(tree, leaves_bN, log_probs_bN, list_length))
+    items, log_probs = zip(*parts, strict=True)
+    return torch.cat(items), torch.cat(log_probs)
+
+
+def _search_chunk(
+    decoder: DecoderModule,
+    encoded: Encoded,
+    trie: Trie,
+    beam_width: int,
+    list_length: int,
+    excluded_BH: np.ndarray | None,
+) -> tuple[Tensor, Tensor]:
+    """The best leaves found, and their log-probabilities."""
     exhausted = None if excluded_BH is None else trie.exhausted(excluded_BH)
     state = decoder.begin(encoded)
     nodes_BK = torch.zeros(len(encoded.states_BTD), 1, dtype=torch.int64, device=encoded.states_BTD.device)
     origin_BK, totals_BK = torch.zeros_like(nodes_BK), torch.zeros_like(nodes_BK, dtype=torch.float32)
     for depth in range(trie.num_levels):
         steps_BKC = decoder.expand(state, depth, nodes_BK, origin_BK)
-        if torch.isnan(steps_BKC).any():
-            raise FloatingPointError(f"beam search: the decoder gave NaN log-probabilities at level {depth + 1}")
-        totals_BKC = totals_BK[:, :, None] + steps_BKC.float()
-        children_BKC = tree.child_start[depth][nodes_BK][:, :, None] + torch.arange(
-            steps_BKC.shape[2], device=nodes_BK.device
-        )
-        totals_BKC.masked_fill_(children_BKC >= tree.child_start[depth][nodes_BK + 1][:, :, None], _DEAD)
-        if exhausted is not None:
-            _close(totals_BKC, tree, depth, nodes_BK, torch.from_numpy(exhausted[depth]).to(nodes_BK.device))
+        closed_BX = None if exhausted is None else exhausted[depth]
+        totals_BM, children_BM = extend(trie, depth, nodes_BK, totals_BK, steps_BKC, closed_BX)
         wanted = list_length if depth == trie.num_levels - 1 else beam_width
-        best_BK = top(totals_BKC.flatten(1), children_BKC.flatten(1), min(wanted, trie.num_nodes(depth + 1)))
-        totals_BK = totals_BKC.flatten(1).gather(1, best_BK)
+        best_BK = top(totals_BM, children_BM, min(wanted, trie.num_nodes(depth + 1)))
+        totals_BK = totals_BM.gather(1, best_BK)
         is_dead_BK = totals_BK == _DEAD
-        nodes_BK = children_BKC.flatten(1).gather(1, best_BK).masked_fill(is_dead_BK, 0)
+        nodes_BK = children_BM.gather(1, best_BK).masked_fill(is_dead_BK, 0)
         origin_BK = (best_BK // steps_BKC.shape[2]).masked_fill(is_dead_BK, 0)
-    return as_list(tree, nodes_BK, totals_BK, list_length)
+    return nodes_BK, totals_BK
+
+
+def user_chunks(encoded: Encoded, num_prefixes: int) -> Iterator[slice]:
+    """Users in chunks of about as many prefixes as keep the activations in the processor's cache, one user at least."""
+    num_users = len(encoded.states_BTD)
+    size = max(1, _PREFIXES_AT_ONCE.get(encoded.states_BTD.device.type, _PREFIXES_AT_ONCE["cpu"]) // num_prefixes)
+    # Chunks of like size: a last one of a few users would cost nearly as much as a whole one.
+    count = max(1, -(-num_users // size))
+    yield from (slice(num_users * part // count, num_users * (part + 1) // count) for part in range(count))
+
+
+def extend(
+    trie: Trie, depth: int, nodes_BK: Tensor, totals_BK: Tensor, steps_BKC: Tensor, closed_BX: np.ndarray | None
+) -> tuple[Tensor, Tensor]:
+    """The log-probabilities of all children of the beams' nodes.
+
+    Args:
+        trie: the stream's trie.
+        depth: of the nodes.
+        nodes_BK: the beams.
+        totals_BK: their log-probabilities.
+        steps_BKC: what ``expand`` said of their children.
+        closed_BX: children that must not be entered, ABSENT is none.
+
+    Returns:
+        ``totals_BM`` and the children's node numbers ``children_BM``, M = K * C; -inf beyond a node's last child.
+
+    Raises:
+        FloatingPointError: the decoder gave NaN.
+    """
+    if torch.isnan(steps_BKC).any():
+        raise FloatingPointError(f"search: the decoder gave NaN log-probabilities at level {depth + 1}")
+    tree = trie.on(nodes_BK.device)
+    totals_BKC = totals_BK[:, :, None] + steps_BKC.float()
+    children_BKC, exists_BKC = tree.children(depth, nodes_BK)
+    totals_BKC.masked_fill_(~exists_BKC, _DEAD)
+    if closed_BX is not None:
+        _close(totals_BKC, tree, depth, nodes_BK, torch.from_numpy(closed_BX).to(nodes_BK.device))
+    return totals_BKC.flatten(1), children_BKC.flatten(1)
 
 
 def top(log_probs_BM: Tensor, numbers_BM: Tensor, size: int) -> Tensor:

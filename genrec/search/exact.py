@@ -6,22 +6,21 @@ import torch
 from torch import Tensor
 
 from genrec.model.contracts import DecoderModule, Encoded, Outputs
-from genrec.search.beam import as_list, top
+from genrec.search.beam import as_list, top, user_chunks
 from genrec.search.trie import Trie
 
 _DEAD = float("-inf")
+_CHILDREN_OF_A_PREFIX = 1024
 
 
 @torch.inference_mode()
-def score_all(decoder: DecoderModule, encoded: Encoded, trie: Trie, *, byte_budget: int = 2**29) -> Tensor:
+def score_all(decoder: DecoderModule, encoded: Encoded, trie: Trie) -> Tensor:
     """Log-probability of every item, by expanding every node of every depth.
 
     Args:
         decoder: the stream's decoder, in eval mode.
         encoded: B users' histories.
         trie: the stream's trie.
-        byte_budget: about how much memory the work may take beside its result; users are cut into chunks that fit,
-            of one user at least.
 
     Returns:
         ``log_probs_BI`` float32 (nats), -inf for items that have no code in this stream.
@@ -29,15 +28,14 @@ def score_all(decoder: DecoderModule, encoded: Encoded, trie: Trie, *, byte_budg
     Raises:
         FloatingPointError: the decoder gave NaN.
     """
-    num_users, _, dim = encoded.states_BTD.shape
-    # A node's children three times (logits, log-probabilities, sums) and some 32 activations of the model's width.
-    floats = max(trie.num_nodes(d) * (3 * trie.max_children(d) + 32 * dim) for d in range(trie.num_levels))
-    size = max(1, byte_budget // (4 * floats))
-    log_probs_BI = encoded.states_BTD.new_full((num_users, len(trie.nodes_IL)), _DEAD, dtype=torch.float32)
+    # A node whose children outnumber the model's activations counts as several.
+    widths = (trie.num_nodes(d) * max(1, trie.max_children(d) // _CHILDREN_OF_A_PREFIX) for d in range(trie.num_levels))
+    log_probs_BI = encoded.states_BTD.new_full(
+        (len(encoded.states_BTD), len(trie.nodes_IL)), _DEAD, dtype=torch.float32
+    )
     leaf_items = trie.on(encoded.states_BTD.device).item_of_leaf
-    for start in range(0, num_users, size):
-        chunk = slice(start, start + size)
-        log_probs_BI[chunk, leaf_items] = _score_leaves(decoder, encoded.rows(chunk), trie)
+    for rows in user_chunks(encoded, max(widths)):
+        log_probs_BI[rows, leaf_items] = _score_leaves(decoder, encoded.rows(rows), trie)
     return log_probs_BI
 
 
@@ -52,7 +50,7 @@ def _score_leaves(decoder: DecoderModule, encoded: Encoded, trie: Trie) -> Tenso
         nodes = torch.arange(trie.num_nodes(depth), device=parents.device)
         steps_BKC = decoder.expand(state, depth, nodes.repeat(num_users, 1), parents.repeat(num_users, 1))
         if torch.isnan(steps_BKC).any():
-            raise FloatingPointError(f"exact search: the decoder gave NaN log-probabilities at level {depth + 1}")
+            raise FloatingPointError(f"search: the decoder gave NaN log-probabilities at level {depth + 1}")
         parents = tree.parent[depth]
         places = parents * steps_BKC.shape[2] + tree.slot[depth]
         totals_BK = totals_BK[:, parents] + steps_BKC.flatten(1)[:, places].float()

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from genrec.errors import DataError
 from genrec.model.contracts import DecoderModule, Encoded
-from genrec.progress import Bar
+from genrec.freed_memory import keep_freed_memory
+from genrec.progress import Bar, console
 from genrec.search.beam import search_beam
+from genrec.search.bound import search_bound
 from genrec.search.candidates import stack, unite
 from genrec.search.exact import best_items, score_all, score_items
 from genrec.search.settings import SearchSettings
@@ -71,6 +73,7 @@ def search_streams(
     Raises:
         DataError: a user without history.
     """
+    keep_freed_memory()
     lengths = histories.lengths
     if (lengths == 0).any():
         row = int(np.flatnonzero(lengths == 0)[0])
@@ -80,6 +83,7 @@ def search_streams(
     device = next(iter(retriever.parameters())).device
     retriever.train(False)
     parts = [_none(tries)]
+    prefixes = dict.fromkeys(tries, 0)
     try:
         with Bar(title, len(order)) as bar, torch.inference_mode():
             for start in range(0, len(order), settings.batch_size):
@@ -88,10 +92,13 @@ def search_streams(
                 history_BT = batch.last(min(max_history, longest), padding=num_items)[0]
                 encoded = retriever.encode(torch.from_numpy(history_BT).to(device))
                 excluded_BH = batch.last(longest, padding=ABSENT)[0] if seen == "filter" else None
-                parts.append(_search_batch(retriever, encoded, tries, settings, excluded_BH, with_scores))
+                parts.append(_search_batch(retriever, encoded, tries, settings, excluded_BH, with_scores, prefixes))
                 bar.advance(len(batch))
     finally:
         retriever.train(was_training)
+    if settings.method == "bound" and len(order):
+        means = ", ".join(f"{name} {count / len(order):.1f}" for name, count in prefixes.items())
+        console.print(f"{title}: prefixes expanded for a user, on average: {means}", style="dim", markup=False)
     return stack(parts).take(np.argsort(order))
 
 
@@ -102,7 +109,9 @@ def _search_batch(
     settings: SearchSettings,
     excluded_BH: np.ndarray | None,
     with_scores: bool,
+    prefixes: dict[str, int],
 ) -> Candidates:
+    """The candidates of some users; adds to ``prefixes`` how many a search by bound expanded in each stream."""
     beams: dict[str, Beams] = {}
     exact_BI: dict[str, Tensor] = {}
     for name, trie in tries.items():
@@ -111,6 +120,11 @@ def _search_batch(
             exact_BI[name] = score_all(decoder, encoded[name], trie)
             allowed_BI = exact_BI[name] if excluded_BH is None else _without(exact_BI[name], excluded_BH)
             items_BN, log_probs_BN = best_items(allowed_BI, trie, list_length=settings.list_length)
+        elif settings.method == "bound":
+            items_BN, log_probs_BN, prefixes_B = search_bound(
+                decoder, encoded[name], trie, list_length=settings.list_length, excluded_BH=excluded_BH
+            )
+            prefixes[name] += int(prefixes_B.sum())
         else:
             items_BN, log_probs_BN = search_beam(
                 decoder,

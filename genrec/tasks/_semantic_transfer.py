@@ -82,7 +82,7 @@ class SemanticTransferLoss(TaskModule):
         x_NSD = torch.cat([self.class_token.expand(count, 1, -1), codes_NLD], 1) + self.positions.weight
         for layer in self.layers:
             memory = layer.cross_attention.keys_values(guide_ND[:, None])  # type: ignore[operator,union-attr]
-            x_NSD, _ = layer(x_NSD, memory, None, rows=count, is_causal=False)
+            x_NSD = layer(x_NSD, memory, None, rows=count, is_causal=False)
         return self.norm(x_NSD)
 
     def reconstruction(self, nodes_NL: Tensor, guide_ND: Tensor, masked_NL: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 _EXCHANGES = 24
 """Exchange rounds of each Lloyd iteration but the last."""
@@ -63,6 +62,8 @@ def exchange(cost_NK: np.ndarray, cluster_N: np.ndarray, rounds: int) -> np.ndar
     permutation (a linear assignment over the K x K cheapest hand-overs). It is negative-cycle cancelling: when a round
     finds no gain, the assignment is the cheapest even one there is.
     """
+    from scipy.optimize import linear_sum_assignment
+
     num_clusters = cost_NK.shape[1]
     cluster_N = cluster_N.copy()
     price_KK = np.zeros((num_clusters, num_clusters))

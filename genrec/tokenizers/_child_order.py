@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 
+from genrec.tokenizers._balanced import cluster_means
 from genrec.tokenizers._present import unit_rows
 
 _FITS = 5
@@ -31,6 +30,9 @@ def matched_codes(
     Returns:
         code_M int64 (M,), and directions_VE, the mean unit direction of each code's children.
     """
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.cluster import KMeans
+
     units_ME = unit_rows(offsets_ME)
     distinct = len(np.unique(units_ME, axis=0))
     settings: dict[str, Any] = {"n_init": 1, "max_iter": 10, "random_state": seed % 2**32}
@@ -44,11 +46,8 @@ def matched_codes(
         for family in families:
             child, code = linear_sum_assignment(similarity_MV[family], maximize=True)
             code_M[family[child]] = code
-        sums_VE = np.zeros_like(directions_VE)
-        np.add.at(sums_VE, code_M, units_ME)
-        counts_V = np.bincount(code_M, minlength=num_codes)
-        used = counts_V > 0
-        directions_VE[used] = sums_VE[used] / counts_V[used, None].astype(sums_VE.dtype)
+        used, cluster_M = np.unique(code_M, return_inverse=True)
+        directions_VE[used] = cluster_means(units_ME, cluster_M, len(used))
         if np.array_equal(previous_M, code_M):
             break
     return code_M, directions_VE

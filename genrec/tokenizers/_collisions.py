@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from genrec.errors import DataError
 
@@ -48,6 +47,8 @@ def move_to_nearest_free(codes_NL: np.ndarray, cost_NV: np.ndarray, tokenizer: s
     Raises:
         DataError: more items share the codes before the last than the last level has codes.
     """
+    from scipy.optimize import linear_sum_assignment
+
     codes_NL = codes_NL.copy()
     num_codes = cost_NV.shape[1]
     _, prefix_N = np.unique(codes_NL[:, :-1], axis=0, return_inverse=True)

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
@@ -150,6 +149,8 @@ class KMeansTree(Tokenizer):
 
     def _plain_kmeans(self, points_NE: np.ndarray, seed: int) -> np.ndarray:
         """The cluster of each point, every cluster used; points that k-means cannot tell apart are divided evenly."""
+        from sklearn.cluster import KMeans
+
         num_clusters = min(self.branching, len(np.unique(points_NE, axis=0)))
         settings: dict[str, Any] = {"n_init": 1, "max_iter": self.iterations, "random_state": seed % 2**32}
         labels_N = np.asarray(KMeans(num_clusters, **settings).fit(points_NE).labels_)

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import PositiveInt
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.progress import track
@@ -108,6 +107,8 @@ class ResidualKMeans(Tokenizer):
 
         Where clusters are balanced, equal points may stand in different ones.
         """
+        from sklearn.cluster import KMeans, MiniBatchKMeans
+
         if self.balanced:
             num_clusters = min(self.codes, len(points_NE))
             cluster_N = balanced_kmeans(points_NE, num_clusters, iterations=self.iterations, seed=seed)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec.errors import TrainingError
+from genrec.freed_memory import keep_freed_memory
 from genrec.progress import Bar, console
 from genrec.seeds import derive
 from genrec.training.checkpoint import (
@@ -28,7 +29,6 @@ from genrec.training.checkpoint import (
     save_tensors,
     weights_of,
 )
-from genrec.training.memory import keep_freed_memory
 from genrec.training.optimizer import build_optimizer, learning_rate
 from genrec.training.settings import TrainingSettings
 

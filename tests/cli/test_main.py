@@ -35,6 +35,22 @@ def test_looking_around_imports_no_torch(folder: Path, words: list[str]) -> None
     assert done.stdout.splitlines()[-1] == "0 False", done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("tokenizer", ["kmeans_tree", "residual_kmeans", "rqvae", "product_quantizer", "random_codes"])
+def test_checking_a_recipe_imports_no_library_that_only_its_work_needs(folder: Path, tokenizer: str) -> None:
+    """SciPy and scikit-learn (which brings pandas, where that is installed) take two seconds to import."""
+    words = [
+        "validate",
+        str(ROOT / "recipes/quickstart.yaml"),
+        "--set",
+        f"streams.text.tokenizer={{type: {tokenizer}}}",
+    ]
+    heavy = "{'torch', 'scipy', 'sklearn', 'pandas', 'matplotlib'}"
+    done = python(
+        f"import sys; from genrec.cli import main; print(main({words!r}), {heavy} & {{*sys.modules}})", folder
+    )
+    assert done.stdout.splitlines()[-1] == "0 set()", done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("words", [["--help"], ["list"]])
 def test_looking_around_is_quick(folder: Path, words: list[str]) -> None:
     """Half a second on an idle machine; the best of three, and twice that, for a busy one."""

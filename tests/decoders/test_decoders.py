@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
-from genrec.model import vocabularies
+from genrec.model import child_logits
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
 from genrec.search.trie import Trie
 from genrec.types import ABSENT, ItemVectors, SemanticIds
@@ -21,6 +21,7 @@ DECODERS = {
     "transformer-mean": Transformer(num_layers=1, num_heads=2, feedforward_dim=16, summary="mean", vocabulary="path"),
     "transformer-tied": Transformer(num_layers=1, num_heads=2, feedforward_dim=16, vocabulary="path", leaves="tied"),
     "transformer-recency": Transformer(num_layers=2, num_heads=2, feedforward_dim=16, recency_bias=True),
+    "transformer-carry": Transformer(num_layers=2, num_heads=2, feedforward_dim=16, carry_state=True, summary="head"),
     "mlp-path": Mlp(hidden_dim=16),
     "mlp-tied": Mlp(hidden_dim=16, leaves="tied"),
     "mlp-level": Mlp(hidden_dim=16, vocabulary="level"),
@@ -210,10 +211,10 @@ def test_the_summary_reaches_what_it_stands_after(context):
         assert all((g is not None and bool(g.any())) == reads_codes for g in gradients)
 
 
-def test_gathered_and_grouped_training_agree(context, monkeypatch):
+def test_training_agrees_with_and_without_sampled_products(context, monkeypatch):
     losses, gradients = [], []
-    for limit in (0, 10**9):
-        monkeypatch.setattr(vocabularies, "_GATHER_LIMIT", limit)
+    for samples in (child_logits._samples(torch.zeros(1)), False):
+        monkeypatch.setattr(child_logits, "_samples", lambda hidden_ND, samples=samples: samples)
         decoder = built(DECODERS["transformer-mean"], context)
         loss = -decoder(histories(), all_items(3)).log_probs_NL.sum()
         loss.backward()
@@ -262,7 +263,8 @@ def test_recency_bias_prefers_late_items():
     streams = {"one": StreamContext(one_level, Trie.of(one_level), vectors)}
     decoder = Transformer(num_layers=1, num_heads=2, recency_bias=True).build(BuildContext(3, 8, 5, streams, "one"))
     encoded = Encoded(torch.zeros(2, 4, 8), torch.tensor([[True] * 4, [True, True, False, False]]), is_causal=True)
-    weights_BHT = decoder.begin(encoded).memory_mask.softmax(-1)[:, :, 0]
+    (memory,) = decoder.begin(encoded).memory
+    weights_BHT = memory.offset_B1M.view(2, 2, 4).softmax(-1).detach()
     expected_T = np.exp(-np.array([3.0, 2.0, 1.0, 0.0]))
     np.testing.assert_allclose(weights_BHT[0, 0], expected_T / expected_T.sum(), rtol=1e-5)
     np.testing.assert_allclose(weights_BHT[1, 0], [1 / (1 + np.e), np.e / (1 + np.e), 0, 0], rtol=1e-5)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from genrec.history_encoders._item_ids import starting_vectors
+from genrec.model.starting_vectors import starting_vectors
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
 from genrec.search.trie import Trie

@@ -10,6 +10,7 @@ pytest.importorskip("sentence_transformers", reason="needs the extra genrec[text
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_t5_files import SPECIAL, word_tokenizer, write_sentence_t5
+from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertModel, T5EncoderModel
 
 from genrec.errors import DataError
@@ -72,6 +73,24 @@ def test_max_length_cuts_texts(bert_folder, catalog_of, no_histories):
     cut = Text(model=str(bert_folder), max_length=3).encode(catalog_of(texts), no_histories, seed=0).vectors_IE
     assert not np.allclose(whole[0], whole[1])
     assert np.allclose(cut[0], cut[2], atol=1e-6)
+
+
+def test_texts_of_as_many_tokens_go_together_and_come_back_in_order(bert_folder, catalog_of, no_histories, monkeypatch):
+    texts = [" ".join(WORDS[:count]) for count in (3, 8, 1, 5, 8, 1, 3, 5)]
+    texts[2] = "unreadablylongbutasingletoken" * 9  # the most letters of all
+    batches = []
+    encode = SentenceTransformer.encode
+
+    def watched(self, sentences, **options):
+        batches.append([texts.index(text) for text in sentences])
+        return encode(self, sentences, **options)
+
+    component = Text(model=str(bert_folder), batch_size=2)
+    alone = [component.encode(catalog_of([text]), no_histories, seed=0).vectors_IE[0] for text in texts]
+    monkeypatch.setattr(SentenceTransformer, "encode", watched)
+    vectors = component.encode(catalog_of(texts), no_histories, seed=0)
+    assert batches == [[1, 1], [3, 3], [0, 0], [2, 5]]
+    assert np.allclose(vectors.vectors_IE, np.array(alone), atol=1e-5)
 
 
 def test_identity_follows_the_weights_and_not_the_speed(t5_folder):

@@ -99,24 +99,44 @@ def test_causal_layers_do_not_look_ahead():
     before, after = encoder(x_BTD, None, True), encoder(changed_BTD, None, True)
     torch.testing.assert_close(before[:, :3], after[:, :3])
     assert not torch.allclose(before[:, 3:], after[:, 3:])
-    before, _ = decoder(x_BTD, memory, None, rows=2, is_causal=True)
-    after, _ = decoder(changed_BTD, memory, None, rows=2, is_causal=True)
+    before = decoder(x_BTD, memory, None, rows=2, is_causal=True)
+    after = decoder(changed_BTD, memory, None, rows=2, is_causal=True)
     torch.testing.assert_close(before[:, :3], after[:, :3])
 
 
-def test_decoder_layer_step_by_step_equals_all_at_once():
+@pytest.mark.parametrize("kind", ["nothing masked", "padding", "a bias"])
+def test_decoder_layer_step_by_step_equals_all_at_once(kind):
     torch.manual_seed(6)
     layer = DecoderLayer(8, 2, 16, 0.0)
-    memory = layer.cross_attention.keys_values(torch.randn(2, 3, 8))
-    x_NSD = torch.randn(6, 4, 8)  # three sequences a user
-    whole, _ = layer(x_NSD, memory, None, rows=2, is_causal=True)
-    past, steps = None, []
+    for part in (layer.cross_attention, layer.self_attention):
+        for linear in (part.query, part.key_value, part.output):
+            torch.nn.init.normal_(linear.bias)
+    states_BTD = torch.randn(2, 3, 8)
+    may_read = torch.tensor([[True, True, True], [True, kind != "padding", kind != "padding"]])[:, None, None, :]
+    mask = may_read if kind != "a bias" else torch.randn(2, 2, 1, 3)
+    x_BKSD = torch.randn(2, 3, 4, 8)  # three sequences a user
+    memory = layer.cross_attention.keys_values(states_BTD)
+    whole_NSD = layer(x_BKSD.flatten(0, 1), memory, mask, rows=2, is_causal=True)
+    folded, past, steps = layer.cross_attention.fold(states_BTD, mask), [], []
     for step in range(4):
-        y_N1D, past = layer(x_NSD[:, step : step + 1], memory, None, rows=2, is_causal=True, past=past)
-        steps.append(y_N1D)
-    torch.testing.assert_close(torch.cat(steps, 1), whole)
-    alone, _ = layer(x_NSD[3:], (memory[0][1:], memory[1][1:]), None, rows=1, is_causal=True)
-    torch.testing.assert_close(alone, whole[3:])
+        y_BKD, own = layer.step(x_BKSD[:, :, step], past, folded)
+        past.append(own)
+        steps.append(y_BKD)
+    torch.testing.assert_close(torch.stack(steps, 2).flatten(0, 1), whole_NSD)
+    alone_NSD = layer(x_BKSD[1], (memory[0][1:], memory[1][1:]), mask[1:], rows=1, is_causal=True)
+    torch.testing.assert_close(alone_NSD, whole_NSD[3:])
+
+
+def test_decoder_layer_reads_shared_tokens_once():
+    """What all beams of a user have in common may be given once."""
+    torch.manual_seed(7)
+    layer = DecoderLayer(8, 2, 16, 0.0)
+    folded = layer.cross_attention.fold(torch.randn(2, 3, 8), torch.ones(2, 1, 1, 3, dtype=torch.bool))
+    _, (key_B1D, value_B1D) = layer.step(torch.randn(2, 1, 8), [], folded)
+    x_BKD = torch.randn(2, 5, 8)
+    shared, _ = layer.step(x_BKD, [(key_B1D, value_B1D)], folded)
+    repeated, _ = layer.step(x_BKD, [(key_B1D.expand(-1, 5, -1), value_B1D.expand(-1, 5, -1))], folded)
+    torch.testing.assert_close(shared, repeated)
 
 
 def test_init_weights_leaves_norms_alone():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.errors import RecipeError
-from genrec.model import vocabularies
+from genrec.model import child_logits
 from genrec.model.contracts import BuildContext, StreamContext
 from genrec.model.vocabularies import LevelVocabulary, PathVocabulary, build_vocabulary
 from genrec.search.trie import Trie
@@ -105,11 +105,13 @@ def test_target_is_one_of_the_children(kind):
 
 
 @pytest.mark.parametrize("kind", ["path", "tied"])
-def test_grouped_logits_equal_gathered_ones(kind, monkeypatch):
+def test_sampled_products_equal_copied_vectors(kind, monkeypatch):
+    """With their gradients, and however few rows are copied at a time."""
     trie = ragged_trie()
 
-    def run(limit):
-        monkeypatch.setattr(vocabularies, "_GATHER_LIMIT", limit)
+    def run(samples, limit=2**20):
+        monkeypatch.setattr(child_logits, "_samples", lambda hidden_ND: samples)
+        monkeypatch.setattr(child_logits, "_GATHER_LIMIT", {"cpu": limit})
         words = vocabulary(kind, trie)
         torch.manual_seed(2)
         nodes_NL, _ = words.nodes_of(torch.tensor([0, 11, 24, 11, 5, 3]))
@@ -119,16 +121,12 @@ def test_grouped_logits_equal_gathered_ones(kind, monkeypatch):
         torch.stack(log_probs).pow(2).sum().backward()
         return [torch.stack(log_probs), children, hidden_NLD.grad, *(part.grad for part in words.parameters())]
 
-    calls = []
-    whole = PathVocabulary._grouped_logits
-    monkeypatch.setattr(PathVocabulary, "_grouped_logits", lambda *args: calls.append(1) or whole(*args))
-    gathered = run(10**9)
-    assert not calls
-    grouped = run(0)
-    assert calls
-    assert all(bool(part.isfinite().all()) for part in gathered[2:])
-    for one, other in zip(gathered, grouped, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    copied, sampled = run(False), run(child_logits._samples(torch.zeros(1)))
+    assert all(bool(part.isfinite().all()) for part in copied[2:])
+    assert all(bool(part.abs().sum() > 0) for part in copied[2:])
+    for others in (sampled, run(False, limit=0)):
+        for one, other in zip(copied, others, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -162,7 +162,7 @@ def test_nan_is_reported_not_ranked():
     decoder.expand = lambda state, depth, nodes_BK, origin_BK: torch.full(
         (*nodes_BK.shape, trie.max_children(depth)), torch.nan
     )
-    with pytest.raises(FloatingPointError, match=r"^beam search: the decoder gave NaN log-probabilities at level 1$"):
+    with pytest.raises(FloatingPointError, match=r"^search: the decoder gave NaN log-probabilities at level 1$"):
         search_beam(decoder, users, trie, beam_width=3, list_length=3)
 
 

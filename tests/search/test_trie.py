@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walk_decoder import random_ids
 
+from genrec.model.vocabularies import LevelVocabulary
 from genrec.search.trie import Trie
 from genrec.types import SemanticIds
 
@@ -65,6 +67,43 @@ def test_tensors_lead_from_child_to_parent_and_back(built):
 
 
 @settings(deadline=None)
+@given(tries(), st.lists(st.integers(0, 3), max_size=3), st.integers(0, 10**6))
+def test_children_looked_up_and_computed_are_those_of_the_trie(built, shape, seed):
+    _, trie = built
+    tree = trie.on(torch.device("cpu"))
+    assert all(table is not None for table in tree.tables)
+    large = replace(tree, tables=(None,) * trie.num_levels)
+    rng = np.random.default_rng(seed)
+    for depth in range(trie.num_levels):
+        nodes = torch.from_numpy(np.asarray(rng.integers(0, trie.num_nodes(depth), size=shape)))
+        numbers, exists = tree.children(depth, nodes)
+        assert numbers.shape == exists.shape == (*shape, trie.max_children(depth))
+        assert numbers.dtype == torch.int64
+        for one, other in zip((numbers, exists), large.children(depth, nodes), strict=True):
+            assert torch.equal(one, other)
+        rows = [tensor.reshape(-1, tensor.shape[-1]) for tensor in (numbers, exists)]
+        for node, row_C, exists_C in zip(nodes.flatten().tolist(), *rows, strict=True):
+            expected = list(range(*trie.child_start[depth][node : node + 2]))
+            assert row_C[exists_C].tolist() == expected
+            assert exists_C.tolist() == [place < len(expected) for place in range(len(exists_C))]
+            assert (row_C[~exists_C] == expected[-1]).all()
+
+
+def test_tensors_made_while_searching_serve_a_training():
+    ids = random_ids(0, num_items=20, num_levels=2, num_codes=6)
+    trie = Trie.of(ids)
+    with torch.inference_mode():
+        trie.on(torch.device("cpu"))
+    tree = trie.on(torch.device("cpu"))
+    weight_MD = torch.ones(20, 3, requires_grad=True)
+    numbers, _ = tree.children(1, torch.arange(trie.num_nodes(1)))
+    found = [weight_MD[index].sum() for index in (numbers, tree.parent[1], tree.slot[1], tree.item_of_leaf)]
+    torch.stack(found).sum().backward()
+    assert weight_MD.grad is not None
+    assert weight_MD.grad.sum() == 3 * (numbers.numel() + 60)
+
+
+@settings(deadline=None)
 @given(tries(), st.integers(0, 10**6))
 def test_exhausted_nodes_are_those_without_another_item(built, seed):
     ids, trie = built
@@ -84,12 +123,33 @@ def test_leaf_counts():
     assert [counts.tolist() for counts in Trie.of(ids).leaf_counts] == [[2, 1], [1, 1, 1]]
 
 
-def test_large_trie_is_built_in_seconds():
-    ids = random_ids(0, num_items=100_000, num_levels=3, num_codes=64)
+def held_bytes(arrays):
+    """Memory of arrays and tensors, counted once where they share it."""
+    storages = [torch.as_tensor(array).untyped_storage() for array in arrays]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def test_trie_of_a_million_items_is_built_in_seconds_and_small():
+    ids = random_ids(0, num_items=10**6, num_levels=3, num_codes=256)
     started = time.perf_counter()
     trie = Trie.of(ids)
-    assert time.perf_counter() - started < 5
-    assert trie.num_nodes(3) == 100_000
-    assert (trie.nodes_IL[trie.item_of_leaf, 2] == np.arange(100_000)).all()
+    tree = trie.on(torch.device("cpu"))
+    assert time.perf_counter() - started < 20
+    assert trie.num_nodes(3) == 10**6
+    assert (trie.nodes_IL[trie.item_of_leaf, 2] == np.arange(10**6)).all()
+    for level in range(3):
+        assert (trie.codes[level][trie.nodes_IL[:, level]] == ids.codes_IL[:, level]).all()
     with pytest.raises(IndexError):
         trie.max_children(3)
+
+    arrays = [*trie.codes, *trie.child_start, trie.nodes_IL, trie.item_of_leaf, *trie.leaf_counts]
+    tensors = [*tree.child_start, *tree.parent, *tree.slot, tree.item_of_leaf]
+    tables = [tensor for table in tree.tables if table is not None for tensor in table]
+    assert [table is None for table in tree.tables] == [False, False, True]
+    buffers = list(LevelVocabulary(trie, dim=1).buffers())
+    assert held_bytes([*arrays, *tensors, *tables, *buffers]) < 100e6
+
+    nodes = torch.tensor([0, 7, trie.num_nodes(2) - 1])
+    numbers, exists = tree.children(2, nodes)
+    for node, row_C, exists_C in zip(nodes.tolist(), numbers, exists, strict=True):
+        assert row_C[exists_C].tolist() == list(range(*trie.child_start[2][node : node + 2]))

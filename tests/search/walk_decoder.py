@@ -1,5 +1,7 @@
 """A small random decoder whose logits depend on the user and on the whole path, and its brute force in plain NumPy."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -29,6 +31,14 @@ def random_users(seed, num_users):
     return encode(np.random.default_rng(seed).normal(size=(num_users, DIM)))
 
 
+@dataclass
+class WalkState:
+    states_BKD: torch.Tensor
+
+    def rows(self, index):
+        return WalkState(self.states_BKD[index])
+
+
 class WalkDecoder(DecoderModule):
     """The state of a prefix is the tanh of its parent's state plus its node's vector; children are scored against it.
 
@@ -46,17 +56,19 @@ class WalkDecoder(DecoderModule):
         self.expanded = []
 
     def begin(self, encoded):
-        return {"states_BKD": encoded.states_BTD[:, :1]}
+        return WalkState(encoded.states_BTD[:, :1])
 
     def expand(self, state, depth, nodes_BK, origin_BK):
         assert not self.training
         assert nodes_BK.shape == origin_BK.shape
         self.expanded.append(tuple(nodes_BK.shape))
-        parents_BKD = state["states_BKD"]
+        parents_BKD = state.states_BKD
         if depth > 0:
             parents_BKD = parents_BKD.gather(1, origin_BK[:, :, None].expand(-1, -1, DIM))
             vectors = torch.from_numpy(self.inputs[depth - 1])
-            state["states_BKD"] = parents_BKD = torch.tanh(parents_BKD + vectors[nodes_BK])
+            parents_BKD = torch.tanh(parents_BKD + vectors[nodes_BK])
+        if depth + 1 < self.trie.num_levels:
+            state.states_BKD = parents_BKD
         width = self.trie.max_children(depth)
         starts = torch.from_numpy(self.trie.child_start[depth])
         children_BKC = starts[nodes_BK][:, :, None] + torch.arange(width)

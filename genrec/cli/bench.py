@@ -1,0 +1,205 @@
+"""``genrec bench``: users decoded and targets trained on a second, and the share of this machine's peak that it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from genrec.cli._options import AsJson, Data, Device, Overrides, Seed
+
+if TYPE_CHECKING:
+    from genrec.throughput.measurement import Throughput
+    from genrec.throughput.timing import Spread, Timing
+
+_WHAT = ("decode", "train")
+
+
+def command(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE|RUN", help="A recipe, or the folder of a finished run.", show_default=False),
+    ],
+    what: Annotated[str, typer.Option("--what", metavar="decode,train", help="What to time.")] = "decode,train",
+    batch_sizes: Annotated[
+        str, typer.Option("--batch-sizes", metavar="B1,B2", help="Users decoded together.")
+    ] = "1,32,256",
+    repetitions: Annotated[int, typer.Option("--repetitions", min=1, help="Of everything, after a warm-up.")] = 5,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, help="Threads that torch computes on; default: as it is.", show_default=False),
+    ] = None,
+    users: Annotated[int, typer.Option("--users", min=1, help="Validation users who are asked, at most.")] = 512,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps of a repetition.")] = 10,
+    each_stream: Annotated[
+        bool, typer.Option("--each-stream", help="Decode each stream alone, too, beside all of them.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Also write the JSON to a file.", show_default=False),
+    ] = None,
+    data: Data = None,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Time decoding and training, warm and repeated, and say how close to this machine's limit they are."""
+    import json
+    import os
+
+    from genrec.comparison.axes import variants
+
+    if data is not None:  # components that name files (weights, vectors, codes) look there too
+        os.environ["GENREC_DATA"] = str(data)
+    wanted, sizes = _parse_what(what), _parse_batch_sizes(batch_sizes)
+    _check_file(output)
+    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
+    [variant] = variants([source], overrides=changes)
+
+    from genrec.cli._output import print_json
+    from genrec.devices import choose_device
+    from genrec.errors import DataError
+    from genrec.experiment import Experiment, FinishedExperiment
+    from genrec.run_folder import RunFolder
+    from genrec.stages import Stages
+    from genrec.throughput.measurement import measure
+
+    choose_device(device)
+    stages = Stages(RunFolder.stages_of(None), quiet=True)
+    if variant.run is None:
+        experiment = Experiment(variant.recipe, stages, data=data)
+    else:
+        if not (variant.run / "model.safetensors").is_file():
+            raise DataError(f"{variant.run / 'model.safetensors'}: missing, expected the run's model; give its recipe")
+        experiment = FinishedExperiment(RunFolder.open(variant.run), variant.recipe, stages, data=data)
+    measured = measure(
+        experiment,
+        wanted,
+        batch_sizes=sizes,
+        users=users,
+        steps=steps,
+        repetitions=repetitions,
+        num_threads=threads,
+        each_stream=each_stream,
+    )
+    if output is not None:
+        output.write_text(json.dumps(measured.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(measured.as_json())
+    else:
+        _print(measured)
+
+
+def _parse_what(text: str) -> list[Literal["decode", "train"]]:
+    from genrec.errors import GenrecError
+
+    wanted: list[Literal["decode", "train"]] = []
+    for part in text.split(","):
+        match part.strip():
+            case "decode" | "train" as known:
+                wanted.append(known)
+            case other:
+                raise GenrecError(
+                    f"--what {text}: found {other!r}, expected {' or '.join(_WHAT)}, or both: decode,train"
+                )
+    return wanted
+
+
+def _parse_batch_sizes(text: str) -> list[int]:
+    from genrec.errors import GenrecError
+
+    sizes: list[int] = []
+    for part in text.split(","):
+        word = part.strip()
+        if not (word.isascii() and word.isdigit() and int(word) > 0):
+            raise GenrecError(f"--batch-sizes {text}: found {word!r}, expected whole numbers from 1, such as 1,32,256")
+        sizes.append(int(word))
+    if twice := sorted({size for size in sizes if sizes.count(size) > 1}):
+        raise GenrecError(f"--batch-sizes {text}: {', '.join(map(str, twice))} more than once, expected each size once")
+    return sizes
+
+
+def _check_file(output: Path | None) -> None:
+    """What would fail at the end is said at the beginning."""
+    from genrec.errors import DataError
+
+    if output is None:
+        return
+    if output.is_dir():
+        raise DataError(f"--output {output}: is a folder, expected a file for the JSON")
+    if not output.parent.is_dir():
+        raise DataError(f"--output {output}: there is no folder {output.parent}; make it, or name another file")
+
+
+def _print(measured: Throughput) -> None:
+    from genrec.cli._output import print_table, results
+
+    machine, peak = measured.machine, measured.peak
+    by_cpu = "" if peak.per_cpu_second is None else f" ({peak.per_cpu_second / 1e9:,.0f} a CPU-second)"
+    console = results()
+    console.print(f"{measured.title}, {measured.weights} weights, on {measured.dataset}", markup=False)
+    console.print(
+        f"{machine.processor}, threads: {machine.threads}, device {machine.device}, torch {machine.torch}, "
+        f"BLAS {machine.blas}",
+        markup=False,
+    )
+    console.print(
+        f"peak: {peak.per_second / 1e9:,.0f} GFLOP/s{by_cpu}, {peak.dtype} products of {peak.size:,} x {peak.size:,}\n",
+        markup=False,
+    )
+    if measured.decode:
+        columns = ["streams", "batch", *_rate_columns("user", by_cpu)]
+        rows = [[timing.name, f"{timing.batch_size:,}", *_rates(timing, measured)] for timing in measured.decode]
+        print_table("decoding", columns, rows)
+    if train := measured.train:
+        columns = ["batch", *_rate_columns("target", by_cpu), "ms a step", *train.phases]
+        phases = [f"{share:.0%}" for share in train.phases.values()]
+        row = [f"{train.batch_size:,}", *_rates(train, measured), f"{train.milliseconds_a_step:,.1f}", *phases]
+        print_table("training", columns, [row])
+    for line in (*_legend(measured), *(f"Note: {note}" for note in measured.notes)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _rate_columns(unit: str, by_cpu: str) -> list[str]:
+    wall = [f"{unit}s/s", f"MFLOP a {unit}", "of peak"]
+    return [*wall, f"{unit}s/CPU-s", "of peak by CPU-s"] if by_cpu else wall
+
+
+def _rates(timing: Timing, measured: Throughput) -> list[str]:
+    peak = measured.peak
+    flops = "not seen" if timing.flops_each is None else _number(timing.flops_each / 1e6)
+    wall = [_spread(timing.per_second), flops, _share(timing.share_of(peak))]
+    if peak.per_cpu_second is None:
+        return wall
+    return [*wall, _spread(timing.per_cpu_second), _share(timing.cpu_share_of(peak))]
+
+
+def _legend(measured: Throughput) -> list[str]:
+    repetitions = len(measured.timings[0].repetitions)
+    lines = [
+        f"Medians (lowest - highest) of {repetitions} repetitions after a warm-up. CPU-s: seconds of one processor, "
+        "all threads added.",
+        "of peak: operations of matrix products and attention that were executed (a multiply-add counts 2) over the "
+        "peak, measured before and after. It says how busy the machine was kept, not how little work there was: who "
+        "saves work has fewer MFLOP.",
+    ]
+    if measured.train:
+        lines.append(
+            "forward ... rest: shares of a step's time, measured apart; backward has the clipping of gradients, "
+            "rest the making of batches."
+        )
+    return lines
+
+
+def _spread(spread: Spread) -> str:
+    return f"{_number(spread.median)} ({_number(spread.min)} - {_number(spread.max)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"

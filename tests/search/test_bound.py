@@ -1,0 +1,78 @@
+"""Exact search that stops early, against the search that scores everything."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from walk_decoder import WalkDecoder, random_ids, random_users
+
+from genrec.search import beam
+from genrec.search.bound import search_bound
+from genrec.search.exact import best_items, score_all
+from genrec.search.trie import Trie
+
+
+def world(seed, levels, *, users=4, scale=1.5, absent=2):
+    num_codes = (40, 7, 4, 3)[levels - 1]
+    ids = random_ids(seed, num_items=35, num_levels=levels, num_codes=num_codes, absent=absent)
+    trie = Trie.of(ids)
+    return trie, WalkDecoder(trie, seed, scale).eval(), random_users(seed, users)
+
+
+def expected(decoder, users, trie, list_length, excluded_BH=None):
+    log_probs_BI = score_all(decoder, users, trie).clone()
+    for row, excluded in enumerate([] if excluded_BH is None else excluded_BH):
+        log_probs_BI[row, excluded[excluded >= 0]] = -torch.inf
+    return best_items(log_probs_BI, trie, list_length=list_length)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 45), st.integers(1, 9), st.floats(0.1, 4.0))
+def test_bound_finds_what_exact_search_finds(seed, levels, list_length, block_size, scale):
+    trie, decoder, users = world(seed, levels, scale=scale)
+    rng = np.random.default_rng(seed)
+    for excluded_BH in (None, rng.integers(-1, 35, size=(4, int(rng.integers(0, 30))))):
+        items_BN, log_probs_BN, prefixes_B = search_bound(
+            decoder, users, trie, list_length=list_length, block_size=block_size, excluded_BH=excluded_BH
+        )
+        items, log_probs = expected(decoder, users, trie, list_length, excluded_BH)
+        assert torch.allclose(log_probs_BN, log_probs, atol=1e-5)
+        assert torch.equal(items_BN, items)
+        # A beam search comes first where there are three levels or more.
+        inner = sum(trie.num_nodes(depth) for depth in range(1, levels))
+        assert ((prefixes_B >= 0) & (prefixes_B <= 2 * inner)).all()
+
+
+def test_a_sure_model_stops_early():
+    trie, decoder, users = world(3, 2, scale=6.0)
+    _, log_probs_BN, prefixes_B = search_bound(decoder, users, trie, list_length=1, block_size=1)
+    assert log_probs_BN.exp().max() > 0.5
+    assert prefixes_B.float().mean() < 0.4 * trie.num_nodes(1)
+    assert prefixes_B.min() >= 1
+
+
+def test_a_model_that_knows_nothing_is_asked_about_every_prefix():
+    """All items are equally probable where all nodes have equally many children: ties go by number, as in exact search."""
+    trie, decoder, users = world(4, 2, absent=0)
+    for part in decoder.outputs:
+        part[:] = 0
+    items_BN, _, prefixes_B = search_bound(decoder, users, trie, list_length=20, block_size=3)
+    assert torch.equal(items_BN, expected(decoder, users, trie, 20)[0])
+    assert prefixes_B.max() <= trie.num_nodes(1)
+
+
+def test_users_do_not_depend_on_each_other(monkeypatch):
+    trie, decoder, users = world(5, 3, users=9)
+    together = search_bound(decoder, users, trie, list_length=10, block_size=4)
+    monkeypatch.setattr(beam, "_PREFIXES_AT_ONCE", {"cpu": 1})
+    apart = search_bound(decoder, users, trie, list_length=10, block_size=4)
+    assert torch.equal(together[0], apart[0])
+    assert torch.equal(together[2], apart[2])
+
+
+def test_nan_is_reported():
+    trie, decoder, users = world(6, 2)
+    decoder.outputs[1][:] = np.nan
+    with pytest.raises(FloatingPointError, match=r"^search: the decoder gave NaN .* at level 2$"):
+        search_bound(decoder, users, trie, list_length=5)
