@@ -32,7 +32,7 @@ from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates, save_candidates
 from genrec.search.dense import item_numbers
 from genrec.search.settings import SearchSettings
-from genrec.search.streams import search_streams
+from genrec.search.streams import search_streams, tell_prefixes
 from genrec.search.trie import Trie
 from genrec.seeds import derive
 from genrec.sources import source_hash
@@ -291,7 +291,8 @@ class Experiment:
             _ = self.model  # trained before the clock of the search starts
 
         def work() -> Candidates:
-            return self._search(self.model, users, self.recipe.search, f"searching {split}", scores=scores)
+            settings, title = self.recipe.search, f"searching {split}"
+            return self._search(self.model, users, settings, title, scores=scores, told=tell_prefixes)
 
         stage, kept_as = Address("candidates", split, key), f"candidates/{split}.safetensors"
         with self.timed(f"search {split}"):
@@ -319,7 +320,14 @@ class Experiment:
         return content
 
     def _search(
-        self, model: Retriever, split: Split, settings: SearchSettings, title: str, *, scores: bool
+        self,
+        model: Retriever,
+        split: Split,
+        settings: SearchSettings,
+        title: str,
+        *,
+        scores: bool,
+        told: Callable[[Mapping[str, float]], None] | None = None,
     ) -> Candidates:
         return search_streams(
             model,
@@ -331,6 +339,7 @@ class Experiment:
             with_scores=scores,
             seen=self.recipe.evaluation.seen_items,
             title=title,
+            told=told,
         )
 
     def _seed(self, *purpose: object) -> int:

@@ -32,7 +32,12 @@ def source_hash(*files: Path) -> str:
     return digest.hexdigest()
 
 
-def _imports(source: bytes) -> Iterator[Path]:
+@cache
+def _imports(source: bytes) -> tuple[Path, ...]:
+    return tuple(_imported(source))
+
+
+def _imported(source: bytes) -> Iterator[Path]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -140,7 +140,7 @@ CHANGES = {
     ),
     "beam width": (
         lambda: {"search": SearchSettings(beam_width=5, list_length=10)},
-        {"vectors behavior", "ids behavior", "vectors text", "ids text"},
+        {"vectors behavior", "ids behavior", "vectors text", "ids text", "model behavior+text"},
     ),
     "learning rate": (
         lambda: {"training": longer(1).model_copy(update={"learning_rate": 0.1})},

@@ -39,8 +39,8 @@ class Transformer(Decoder):
     the bias a decoder cannot tell which item is the last. Not in the paper."""
     carry_state: bool = False
     """Whether the state of the user's last item is added to every token, so that what it says reaches the codes around
-    the attention, as it does in ``mlp``: with vectors that know something (``start_from``) a decoder then proposes what is
-    like the last item before it has learned anything. Not in the paper."""
+    the attention, as it does in ``mlp``: with vectors that know something (``start_from``) a decoder then proposes what
+    is like the last item before it has learned anything. Not in the paper."""
     summary: Literal["tail", "head", "mean"] = "tail"
     """Where the summary token stands (EAGER, section 3.4 and Table 5): after the codes, before them, or no token but
     the mean of the codes' states."""

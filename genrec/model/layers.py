@@ -46,8 +46,8 @@ class Dropout(nn.Module):
 class Folded(NamedTuple):
     """What B users' many queries read, multiplied beforehand with the maps of queries and outputs.
 
-    With keys K, values V and the maps of one head, ``(x Wq) K'`` is ``x (Wq K')`` and ``(a V) Wo`` is ``a (V Wo)``: a query
-    then costs two products with T columns a head instead of two with the width D. M is heads * T.
+    With keys K, values V and the maps of one head, ``(x Wq) K'`` is ``x (Wq K')`` and ``(a V) Wo`` is ``a (V Wo)``: a
+    query then costs two products with T columns a head instead of two with the width D. M is heads * T.
     """
 
     query_BDM: Tensor

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genrec.model.contracts import DecoderModule, Encoded
+from genrec.model.contracts import DecoderModule, DecodingState, Encoded
 from genrec.search.trie import Trie, TrieTensors
 from genrec.types import ABSENT
 
 _DEAD = float("-inf")
 _LARGEST_NUMBER = 2**31 - 1
+_BLOCKS = 4
+"""In how many blocks beams are expanded at the last level: lists are often full before the last one."""
 _PREFIXES_AT_ONCE = {"cpu": 1024, "cuda": 2**17}
 
 
@@ -50,40 +53,117 @@ def search_beam(
     Raises:
         FloatingPointError: the decoder gave NaN.
     """
-    tree = trie.on(encoded.states_BTD.device)
     parts = []
-    for rows in user_chunks(encoded, beam_width):
+    block_size = -(-beam_width // _BLOCKS)
+    for rows in user_chunks(encoded, block_size):
         excluded_bH = None if excluded_BH is None else excluded_BH[rows]
-        leaves_bN, log_probs_bN = _search_chunk(decoder, encoded.rows(rows), trie, beam_width, list_length, excluded_bH)
-        parts.append(as_list(tree, leaves_bN, log_probs_bN, list_length))
-    items, log_probs = zip(*parts, strict=True)
+        exhausted = None if excluded_bH is None else trie.exhausted(excluded_bH)
+        beams, state = _write(decoder, encoded.rows(rows), trie, beam_width, exhausted)
+        parts.append(
+            best_leaves(decoder, state, trie, beams, exhausted, list_length=list_length, block_size=block_size)
+        )
+    items, log_probs, _ = zip(*parts, strict=True)
     return torch.cat(items), torch.cat(log_probs)
 
 
-def _search_chunk(
-    decoder: DecoderModule,
-    encoded: Encoded,
-    trie: Trie,
-    beam_width: int,
-    list_length: int,
-    excluded_BH: np.ndarray | None,
-) -> tuple[Tensor, Tensor]:
-    """The best leaves found, and their log-probabilities."""
-    exhausted = None if excluded_BH is None else trie.exhausted(excluded_BH)
-    state = decoder.begin(encoded)
-    nodes_BK = torch.zeros(len(encoded.states_BTD), 1, dtype=torch.int64, device=encoded.states_BTD.device)
-    origin_BK, totals_BK = torch.zeros_like(nodes_BK), torch.zeros_like(nodes_BK, dtype=torch.float32)
-    for depth in range(trie.num_levels):
-        steps_BKC = decoder.expand(state, depth, nodes_BK, origin_BK)
-        closed_BX = None if exhausted is None else exhausted[depth]
-        totals_BM, children_BM = extend(trie, depth, nodes_BK, totals_BK, steps_BKC, closed_BX)
-        wanted = list_length if depth == trie.num_levels - 1 else beam_width
-        best_BK = top(totals_BM, children_BM, min(wanted, trie.num_nodes(depth + 1)))
+class Prefixes(NamedTuple):
+    """Prefixes K of B users at one depth, best first; dead ones are node 0 of log-probability -inf."""
+
+    nodes_BK: Tensor
+    totals_BK: Tensor
+    """Their log-probabilities."""
+    origin_BK: Tensor
+    """Which of the prefixes of the depth before each descends from."""
+
+    def rows(self, index: Tensor) -> Prefixes:
+        """Those of some of the users."""
+        return Prefixes(*(part[index] for part in self))
+
+    @classmethod
+    def root(cls, encoded: Encoded) -> Prefixes:
+        """The root for each user."""
+        totals_B1 = encoded.states_BTD.new_zeros(len(encoded.states_BTD), 1, dtype=torch.float32)
+        return cls(totals_B1.long(), totals_B1, totals_B1.long())
+
+    @classmethod
+    def best(cls, totals_BM: Tensor, children_BM: Tensor, num_children: int, size: int) -> Prefixes:
+        """The ``size`` best children of all prefixes, M = prefixes * ``num_children``."""
+        best_BK = top(totals_BM, children_BM, size)
         totals_BK = totals_BM.gather(1, best_BK)
         is_dead_BK = totals_BK == _DEAD
         nodes_BK = children_BM.gather(1, best_BK).masked_fill(is_dead_BK, 0)
-        origin_BK = (best_BK // steps_BKC.shape[2]).masked_fill(is_dead_BK, 0)
-    return nodes_BK, totals_BK
+        return cls(nodes_BK, totals_BK, (best_BK // num_children).masked_fill(is_dead_BK, 0))
+
+
+def _write(
+    decoder: DecoderModule, encoded: Encoded, trie: Trie, beam_width: int, exhausted: tuple[np.ndarray, ...] | None
+) -> tuple[Prefixes, DecodingState]:
+    """The best prefixes of all codes but the last."""
+    state, beams = decoder.begin(encoded), Prefixes.root(encoded)
+    for depth in range(trie.num_levels - 1):
+        steps_BKC = decoder.expand(state, depth, beams.nodes_BK, beams.origin_BK)
+        totals_BM, children_BM = extend(trie, depth, beams, steps_BKC, None if exhausted is None else exhausted[depth])
+        size = min(beam_width, trie.num_nodes(depth + 1))
+        beams = Prefixes.best(totals_BM, children_BM, steps_BKC.shape[2], size)
+    return beams, state
+
+
+def best_leaves(
+    decoder: DecoderModule,
+    state: DecodingState,
+    trie: Trie,
+    prefixes: Prefixes,
+    exhausted: tuple[np.ndarray, ...] | None,
+    *,
+    list_length: int,
+    block_size: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The most probable items below prefixes of all codes but the last.
+
+    No item is more probable than its prefix. So the prefixes are expanded in blocks, the most probable first; each
+    block betters the list, and a user leaves the batch when the next prefix is less probable than the list's last item.
+
+    Args:
+        decoder: the stream's decoder.
+        state: of the prefixes.
+        trie: the stream's trie.
+        prefixes: of the last depth but one.
+        exhausted: what must not be entered (``Trie.exhausted``), if anything.
+        list_length: items N wanted.
+        block_size: prefixes of a user that are expanded together.
+
+    Returns:
+        ``items_BN``, ``log_probs_BN`` as :func:`search_beam`, and ``prefixes_B``, how many were expanded (the root
+        does not count).
+    """
+    depth, device = trie.num_levels - 1, prefixes.nodes_BK.device
+    num_users, num_prefixes = prefixes.nodes_BK.shape
+    leaves_BN = torch.zeros(num_users, list_length, dtype=torch.int64, device=device)
+    log_probs_BN = torch.full((num_users, list_length), _DEAD, device=device)
+    prefixes_B = torch.zeros(num_users, dtype=torch.int64, device=device)
+    users = torch.arange(num_users, device=device)
+    for first in range(0, num_prefixes, block_size):
+        totals_UK = prefixes.totals_BK[:, first : first + block_size]
+        is_open_UK = (totals_UK >= log_probs_BN[users, -1:]) & (totals_UK != _DEAD)
+        going_on = is_open_UK[:, 0].nonzero()[:, 0]  # the first is the most probable
+        if not len(going_on):
+            break
+        if len(going_on) < len(users):
+            users, state, prefixes = users[going_on], state.rows(going_on), prefixes.rows(going_on)
+            is_open_UK = is_open_UK[going_on]
+        is_open_UK = is_open_UK[:, : int(is_open_UK.sum(1).max())]
+        nodes_UK, totals_UK, origin_UK = (part[:, first : first + is_open_UK.shape[1]] for part in prefixes)
+        block = Prefixes(nodes_UK.masked_fill(~is_open_UK, 0), totals_UK.masked_fill(~is_open_UK, _DEAD), origin_UK)
+        prefixes_B[users] += is_open_UK.sum(1) if depth else 0
+        steps_UKC = decoder.expand(state, depth, block.nodes_BK, block.origin_BK)
+        closed_UX = None if exhausted is None else exhausted[depth][users.cpu().numpy()]
+        totals_UM, children_UM = extend(trie, depth, block, steps_UKC, closed_UX)
+        totals_UM = torch.cat([log_probs_BN[users], totals_UM], 1)
+        children_UM = torch.cat([leaves_BN[users], children_UM], 1)
+        best_UN = top(totals_UM, children_UM, list_length)
+        log_probs_BN[users], leaves_BN[users] = totals_UM.gather(1, best_UN), children_UM.gather(1, best_UN)
+    items_BN, log_probs_BN = as_list(trie.on(device), leaves_BN, log_probs_BN, list_length)
+    return items_BN, log_probs_BN, prefixes_B
 
 
 def user_chunks(encoded: Encoded, num_prefixes: int) -> Iterator[slice]:
@@ -96,15 +176,14 @@ def user_chunks(encoded: Encoded, num_prefixes: int) -> Iterator[slice]:
 
 
 def extend(
-    trie: Trie, depth: int, nodes_BK: Tensor, totals_BK: Tensor, steps_BKC: Tensor, closed_BX: np.ndarray | None
+    trie: Trie, depth: int, prefixes: Prefixes, steps_BKC: Tensor, closed_BX: np.ndarray | None
 ) -> tuple[Tensor, Tensor]:
-    """The log-probabilities of all children of the beams' nodes.
+    """The log-probabilities of all children of prefixes.
 
     Args:
         trie: the stream's trie.
-        depth: of the nodes.
-        nodes_BK: the beams.
-        totals_BK: their log-probabilities.
+        depth: of the prefixes.
+        prefixes: whose children are meant.
         steps_BKC: what ``expand`` said of their children.
         closed_BX: children that must not be entered, ABSENT is none.
 
@@ -116,12 +195,12 @@ def extend(
     """
     if torch.isnan(steps_BKC).any():
         raise FloatingPointError(f"search: the decoder gave NaN log-probabilities at level {depth + 1}")
-    tree = trie.on(nodes_BK.device)
-    totals_BKC = totals_BK[:, :, None] + steps_BKC.float()
-    children_BKC, exists_BKC = tree.children(depth, nodes_BK)
+    tree = trie.on(steps_BKC.device)
+    totals_BKC = prefixes.totals_BK[:, :, None] + steps_BKC.float()
+    children_BKC, exists_BKC = tree.children(depth, prefixes.nodes_BK)
     totals_BKC.masked_fill_(~exists_BKC, _DEAD)
     if closed_BX is not None:
-        _close(totals_BKC, tree, depth, nodes_BK, torch.from_numpy(closed_BX).to(nodes_BK.device))
+        _close(totals_BKC, tree, depth, prefixes.nodes_BK, torch.from_numpy(closed_BX).to(steps_BKC.device))
     return totals_BKC.flatten(1), children_BKC.flatten(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, Protocol
 
 import numpy as np
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from genrec.errors import DataError
-from genrec.model.contracts import DecoderModule, Encoded
 from genrec.freed_memory import keep_freed_memory
+from genrec.model.contracts import DecoderModule, Encoded
 from genrec.progress import Bar, console
 from genrec.search.beam import search_beam
 from genrec.search.bound import search_bound
@@ -53,6 +53,7 @@ def search_streams(
     with_scores: bool = False,
     seen: Literal["keep", "filter"] = "keep",
     title: str = "searching",
+    told: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Candidates:
     """What all streams together propose to each user.
 
@@ -69,6 +70,7 @@ def search_streams(
         with_scores: whether every stream gives its exact log-probability of every candidate (``needs_scores``).
         seen: ``filter`` leaves out all items of a user's whole history; lists are as long as without.
         title: what the progress bar says.
+        told: for ``bound``: is told how many prefixes were expanded for a user, on average, in each stream.
 
     Raises:
         DataError: a user without history.
@@ -96,10 +98,15 @@ def search_streams(
                 bar.advance(len(batch))
     finally:
         retriever.train(was_training)
-    if settings.method == "bound" and len(order):
-        means = ", ".join(f"{name} {count / len(order):.1f}" for name, count in prefixes.items())
-        console.print(f"{title}: prefixes expanded for a user, on average: {means}", style="dim", markup=False)
+    if told is not None and settings.method == "bound" and len(order):
+        told({name: count / len(order) for name, count in prefixes.items()})
     return stack(parts).take(np.argsort(order))
+
+
+def tell_prefixes(means: Mapping[str, float]) -> None:
+    """Print what ``told`` is told."""
+    each = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items())
+    console.print(f"prefixes expanded for a user, on average: {each}", style="dim", markup=False)
 
 
 def _search_batch(

@@ -5,9 +5,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from genrec.model.starting_vectors import starting_vectors
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
+from genrec.model.starting_vectors import starting_vectors
 from genrec.search.trie import Trie
 from genrec.testing import tiny_vectors
 from genrec.types import ItemVectors, SemanticIds

@@ -125,9 +125,14 @@ def test_excluding_items_fills_lists_as_far_as_the_catalogue_reaches():
 
 
 def test_start_step_runs_once_a_user_and_later_steps_at_beam_width():
+    """But the last: its beams are expanded in blocks, until no other can better the list."""
     trie, decoder, users = world(2, num_items=100, num_codes=6, users=7)
-    search_beam(decoder, users, trie, beam_width=4, list_length=9)
-    assert decoder.expanded == [(7, 1), (7, 4), (7, 4)]
+    search_beam(decoder, users, trie, beam_width=8, list_length=100)
+    assert decoder.expanded == [(7, 1), (7, 6), (7, 2), (7, 2), (7, 2), (7, 2)]
+    decoder.expanded.clear()
+    search_beam(decoder, users, trie, beam_width=8, list_length=1)
+    assert decoder.expanded[:3] == [(7, 1), (7, 6), (7, 2)]
+    assert sum(rows * width for rows, width in decoder.expanded[2:]) < 7 * 8
 
 
 def test_impossible_children_die_without_nan():

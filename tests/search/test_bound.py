@@ -53,7 +53,7 @@ def test_a_sure_model_stops_early():
 
 
 def test_a_model_that_knows_nothing_is_asked_about_every_prefix():
-    """All items are equally probable where all nodes have equally many children: ties go by number, as in exact search."""
+    """Where nothing tells items apart, ties go by number, as in exact search."""
     trie, decoder, users = world(4, 2, absent=0)
     for part in decoder.outputs:
         part[:] = 0
