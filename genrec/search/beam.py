@@ -16,7 +16,7 @@ from genrec.types import ABSENT
 _DEAD = float("-inf")
 _LARGEST_NUMBER = 2**31 - 1
 _BLOCKS = 4
-"""In how many blocks beams are expanded at the last level: lists are often full before the last one."""
+"""In how many blocks beams are expanded at the last level at most: lists are often full before the last one."""
 _PREFIXES_AT_ONCE = {"cpu": 1024, "cuda": 2**17}
 
 
@@ -54,7 +54,10 @@ def search_beam(
         FloatingPointError: the decoder gave NaN.
     """
     parts = []
-    block_size = -(-beam_width // _BLOCKS)
+    # Few users need large blocks to fill the processor, many can afford blocks that stop a list early.
+    block_size = min(
+        beam_width, max(-(-beam_width // _BLOCKS), prefixes_at_once(encoded) // max(1, len(encoded.mask_BT)))
+    )
     for rows in user_chunks(encoded, block_size):
         excluded_bH = None if excluded_BH is None else excluded_BH[rows]
         exhausted = None if excluded_bH is None else trie.exhausted(excluded_bH)
@@ -166,10 +169,15 @@ def best_leaves(
     return items_BN, log_probs_BN, prefixes_B
 
 
+def prefixes_at_once(encoded: Encoded) -> int:
+    """How many prefixes keep a processor busy, and their activations in its cache."""
+    return _PREFIXES_AT_ONCE.get(encoded.states_BTD.device.type, _PREFIXES_AT_ONCE["cpu"])
+
+
 def user_chunks(encoded: Encoded, num_prefixes: int) -> Iterator[slice]:
-    """Users in chunks of about as many prefixes as keep the activations in the processor's cache, one user at least."""
+    """Users in chunks of :func:`prefixes_at_once`, one user at least, of ``num_prefixes`` each."""
     num_users = len(encoded.states_BTD)
-    size = max(1, _PREFIXES_AT_ONCE.get(encoded.states_BTD.device.type, _PREFIXES_AT_ONCE["cpu"]) // num_prefixes)
+    size = max(1, prefixes_at_once(encoded) // num_prefixes)
     # Chunks of like size: a last one of a few users would cost nearly as much as a whole one.
     count = max(1, -(-num_users // size))
     yield from (slice(num_users * part // count, num_users * (part + 1) // count) for part in range(count))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genrec.model.contracts import DecoderModule, Encoded
-from genrec.search.beam import Prefixes, best_leaves, extend, search_beam, user_chunks
+from genrec.search.beam import Prefixes, best_leaves, extend, prefixes_at_once, search_beam, user_chunks
 from genrec.search.trie import Trie
 
 _DEAD = float("-inf")
@@ -22,7 +22,7 @@ def search_bound(
     trie: Trie,
     *,
     list_length: int,
-    block_size: int = 32,
+    block_size: int | None = None,
     excluded_BH: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The most probable items of one stream, none missed.
@@ -36,7 +36,7 @@ def search_bound(
         encoded: B users' histories.
         trie: the stream's trie.
         list_length: items N wanted.
-        block_size: prefixes of a user that are expanded together.
+        block_size: prefixes of a user that are expanded together; by default 32, and more where users are few.
         excluded_BH: items that must not be found, negative entries are left out.
 
     Returns:
@@ -47,6 +47,8 @@ def search_bound(
         FloatingPointError: the decoder gave NaN.
     """
     parts = []
+    if block_size is None:
+        block_size = max(32, min(64, prefixes_at_once(encoded) // max(1, len(encoded.mask_BT))))
     for rows in user_chunks(encoded, block_size):
         excluded_bH = None if excluded_BH is None else excluded_BH[rows]
         parts.append(_search_chunk(decoder, encoded.rows(rows), trie, list_length, block_size, excluded_bH))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walk_decoder import WalkDecoder, encode, random_ids, random_users
 
+from genrec.search import beam
 from genrec.search.beam import search_beam, top
 from genrec.search.exact import best_items, score_all
 from genrec.search.trie import Trie
@@ -124,8 +125,9 @@ def test_excluding_items_fills_lists_as_far_as_the_catalogue_reaches():
     assert log_probs_BN[0].isneginf().all()
 
 
-def test_start_step_runs_once_a_user_and_later_steps_at_beam_width():
+def test_start_step_runs_once_a_user_and_later_steps_at_beam_width(monkeypatch):
     """But the last: its beams are expanded in blocks, until no other can better the list."""
+    monkeypatch.setattr(beam, "_PREFIXES_AT_ONCE", {"cpu": 14})
     trie, decoder, users = world(2, num_items=100, num_codes=6, users=7)
     search_beam(decoder, users, trie, beam_width=8, list_length=100)
     assert decoder.expanded == [(7, 1), (7, 6), (7, 2), (7, 2), (7, 2), (7, 2)]
