@@ -180,6 +180,11 @@ def _check_expansion(module: DecoderModule, encoded: Encoded, trie: Trie, output
     total_BK = torch.zeros(2, 1)
     for depth in range(trie.num_levels):
         log_probs_BKC = module.expand(state, depth, nodes_BK, origin_BK)
+        if depth + 1 == trie.num_levels:
+            again_BKC = module.expand(state, depth, nodes_BK, origin_BK)
+            demand(_close(again_BKC, log_probs_BKC), "the last depth can be expanded again: expand() leaves the state")
+            alone_BKC = module.expand(state.rows(torch.tensor([1])), depth, nodes_BK[1:], origin_BK[1:])
+            demand(_close(alone_BKC, log_probs_BKC[1:]), "rows() of a state gives that of some of the users")
         starts = torch.from_numpy(trie.child_start[depth])
         counts = starts.diff()
         width = int(counts.max())

@@ -9,6 +9,7 @@ from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
 from genrec.model import child_logits
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
+from genrec.model.starting_vectors import starting_vectors
 from genrec.search.trie import Trie
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
@@ -269,3 +270,27 @@ def test_recency_bias_prefers_late_items():
     np.testing.assert_allclose(weights_BHT[0, 0], expected_T / expected_T.sum(), rtol=1e-5)
     np.testing.assert_allclose(weights_BHT[1, 0], [1 / (1 + np.e), np.e / (1 + np.e), 0, 0], rtol=1e-5)
     np.testing.assert_allclose(weights_BHT[1, 1, 1] / weights_BHT[1, 1, 0], np.exp(0.25), rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_fresh_decoder_that_carries_the_state_proposes_what_is_like_the_last_item():
+    """Where states are item vectors and nodes start from them: the nearest items come first, untrained."""
+    ids = SemanticIds(np.arange(12, dtype=np.int32)[:, None], (12,))
+    angle = 2 * np.pi * np.arange(12) / 12
+    vectors = ItemVectors(np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32), ids.present_I)
+    context = BuildContext(12, 8, 5, {"one": StreamContext(ids, Trie.of(ids), vectors)}, "one")
+    torch.manual_seed(0)
+    ranks = {}
+    for carry_state in (False, True):
+        decoder = Transformer(
+            num_layers=1, num_heads=2, vocabulary="path", start_from=("one",), carry_state=carry_state
+        )
+        module = decoder.build(context).eval()
+        states_BTD = 20 * torch.from_numpy(starting_vectors([vectors], 8))[:, None]
+        encoded = Encoded(states_BTD, torch.ones(12, 1, dtype=torch.bool), is_causal=True)
+        root = torch.zeros(12, 1, dtype=torch.int64)
+        log_probs_BC = module.expand(module.begin(encoded), 0, root, root)[:, 0]
+        own_B1 = log_probs_BC.gather(1, torch.arange(12)[:, None])
+        ranks[carry_state] = float((log_probs_BC > own_B1).sum(1).float().mean())
+    assert ranks[True] == 0
+    assert ranks[False] > 2

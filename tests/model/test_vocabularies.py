@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from genrec.errors import RecipeError
 from genrec.model import child_logits
 from genrec.model.contracts import BuildContext, StreamContext
+from genrec.model.starting_vectors import starting_vectors
 from genrec.model.vocabularies import LevelVocabulary, PathVocabulary, build_vocabulary
 from genrec.search.trie import Trie
 from genrec.types import ABSENT, ItemVectors, SemanticIds
@@ -225,3 +226,31 @@ def test_leaves_cannot_be_tied_to_nothing():
         "streams.text.decoder.leaves: found tied, expected own: the history encoder has no item embeddings to tie "
         "leaves to"
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_entries_start_from_the_means_of_their_items(kind):
+    """Less their parent's mean under ``path``; whoever has no item with vectors keeps what it has."""
+    trie = ragged_trie()
+    words = vocabulary(kind, trie)
+    generator = np.random.default_rng(3)
+    vectors_IE = generator.normal(size=(25, 4)).astype(np.float32)
+    present_I = np.ones(25, dtype=bool)
+    present_I[5] = False
+    vectors_IE[5] = 0
+    before = [table.weight.detach().clone() for table in words.tables]
+    words.start_from([])
+    assert all(torch.equal(table.weight, old) for table, old in zip(words.tables, before, strict=True))
+    words.start_from([ItemVectors(vectors_IE, present_I)])
+    start_IE = starting_vectors([ItemVectors(vectors_IE, present_I)], DIM)
+    known = np.flatnonzero(present_I & (trie.nodes_IL[:, 0] >= 0))
+    rest = start_IE[known]
+    for level, table in enumerate(words.tables):
+        entries = words.entries(level, torch.from_numpy(trie.nodes_IL[known, level])).numpy()
+        weight = table.weight.detach().numpy()
+        means = np.stack([rest[entries == entry].mean(0) for entry in np.unique(entries)])
+        got = weight[np.unique(entries)]
+        np.testing.assert_allclose(got, means * (0.05 / means.std(ddof=1)), atol=1e-5)
+        unknown = np.setdiff1d(np.arange(len(weight)), entries)
+        np.testing.assert_array_equal(weight[unknown], before[level][unknown])
+        rest = rest - means[np.searchsorted(np.unique(entries), entries)]
