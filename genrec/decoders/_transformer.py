@@ -148,6 +148,7 @@ class TransformerDecoder(DecoderModule):
         else:
             tokens = [self._embed(depth - 1, nodes_BK)]
         past = [[_of_beams(token, origin_BK) for token in written] for written in state.past] if depth else state.past
+        x_BKD = tokens[0]
         for number, token_BKD in enumerate(tokens):
             place = number if depth == 0 else self._first + depth
             x_BKD = token_BKD + self.positions.weight[place] + state.carried_B1D

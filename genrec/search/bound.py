@@ -36,7 +36,7 @@ def search_bound(
         encoded: B users' histories.
         trie: the stream's trie.
         list_length: items N wanted.
-        block_size: prefixes of a user that are expanded together; by default 32, and more where users are few.
+        block_size: prefixes of a user that are expanded together; by default 24, and more where users are few.
         excluded_BH: items that must not be found, negative entries are left out.
 
     Returns:
@@ -48,7 +48,7 @@ def search_bound(
     """
     parts = []
     if block_size is None:
-        block_size = max(32, min(64, prefixes_at_once(encoded) // max(1, len(encoded.mask_BT))))
+        block_size = max(24, min(64, prefixes_at_once(encoded) // max(1, len(encoded.mask_BT))))
     for rows in user_chunks(encoded, block_size):
         excluded_bH = None if excluded_BH is None else excluded_BH[rows]
         parts.append(_search_chunk(decoder, encoded.rows(rows), trie, list_length, block_size, excluded_bH))
