@@ -39,12 +39,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     plugins.mkdir()
     add_plugin_folder(plugins)
     before = set(sys.modules)
+    loaded = {family.family: dict(family._classes) for family in FAMILIES}
+
+    def forget_plugins() -> None:
+        for family in FAMILIES:
+            for name, cls in list(family._classes.items()):
+                if not cls.__module__.startswith("genrec."):
+                    del family._classes[name]
+
+    forget_plugins()
     yield plugins
+    forget_plugins()
     for family in FAMILIES:
-        for name, cls in list(family._classes.items()):
-            # What another test has loaded stays: its module is not run a second time.
-            if not cls.__module__.startswith("genrec.") and cls.__module__ not in before:
-                del family._classes[name]
+        family._classes.update(loaded[family.family])
     for name in set(sys.modules) - before:
         if not name.startswith("genrec."):
             del sys.modules[name]
