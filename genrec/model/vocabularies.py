@@ -54,7 +54,7 @@ class Vocabulary(nn.Module, ABC):
         Siblings are told apart by what is left. Each table is scaled as item embeddings are; entries whose items are
         absent everywhere keep what they have, as all do where there are no sources.
         """
-        if not sources:
+        if not sources or not len(self.tables):  # leaves that are tied have no table here
             return
         start_ID = torch.from_numpy(starting_vectors(sources, self.tables[0].weight.shape[1]))  # type: ignore[union-attr,arg-type]
         has_code_I = self.nodes_IL[:, 0] >= 0

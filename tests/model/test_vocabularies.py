@@ -254,3 +254,10 @@ def test_entries_start_from_the_means_of_their_items(kind):
         unknown = np.setdiff1d(np.arange(len(weight)), entries)
         np.testing.assert_array_equal(weight[unknown], before[level][unknown])
         rest = rest - means[np.searchsorted(np.unique(entries), entries)]
+
+
+def test_tied_leaves_alone_have_nothing_to_start():
+    words = vocabulary("tied", ragged_trie(sizes=(30,), absent=()))
+    before = words.item_table.weight.detach().clone()
+    words.start_from([ItemVectors(np.eye(25, 4, dtype=np.float32), np.ones(25, dtype=bool))])
+    assert torch.equal(words.item_table.weight, before)
