@@ -61,7 +61,7 @@ def search_beam(
     for rows in user_chunks(encoded, block_size):
         excluded_bH = None if excluded_BH is None else excluded_BH[rows]
         exhausted = None if excluded_bH is None else trie.exhausted(excluded_bH)
-        beams, state = _write(decoder, encoded.rows(rows), trie, beam_width, exhausted)
+        beams, state, _ = best_prefixes(decoder, encoded.rows(rows), trie, exhausted, beam_width=beam_width)
         parts.append(
             best_leaves(decoder, state, trie, beams, exhausted, list_length=list_length, block_size=block_size)
         )
@@ -98,17 +98,40 @@ class Prefixes(NamedTuple):
         return cls(nodes_BK, totals_BK, (best_BK // num_children).masked_fill(is_dead_BK, 0))
 
 
-def _write(
-    decoder: DecoderModule, encoded: Encoded, trie: Trie, beam_width: int, exhausted: tuple[np.ndarray, ...] | None
-) -> tuple[Prefixes, DecodingState]:
-    """The best prefixes of all codes but the last."""
-    state, beams = decoder.begin(encoded), Prefixes.root(encoded)
+def best_prefixes(
+    decoder: DecoderModule,
+    encoded: Encoded,
+    trie: Trie,
+    exhausted: tuple[np.ndarray, ...] | None,
+    *,
+    beam_width: int | None = None,
+    worst_B: Tensor | None = None,
+) -> tuple[Prefixes, DecodingState, Tensor]:
+    """The prefixes of all codes but the last that are kept.
+
+    Args:
+        decoder: the stream's decoder.
+        encoded: B users' histories.
+        trie: the stream's trie.
+        exhausted: what must not be entered (``Trie.exhausted``), if anything.
+        beam_width: prefixes kept at each level, at most; None: as many as there are.
+        worst_B: less probable ones are not kept, if given.
+
+    Returns:
+        The prefixes, the decoder's state, and ``prefixes_B``, how many were expanded (the root does not count).
+    """
+    state, prefixes = decoder.begin(encoded), Prefixes.root(encoded)
+    prefixes_B = torch.zeros_like(prefixes.nodes_BK[:, 0])
     for depth in range(trie.num_levels - 1):
-        steps_BKC = decoder.expand(state, depth, beams.nodes_BK, beams.origin_BK)
-        totals_BM, children_BM = extend(trie, depth, beams, steps_BKC, None if exhausted is None else exhausted[depth])
-        size = min(beam_width, trie.num_nodes(depth + 1))
-        beams = Prefixes.best(totals_BM, children_BM, steps_BKC.shape[2], size)
-    return beams, state
+        prefixes_B += (prefixes.totals_BK != _DEAD).sum(1) if depth else 0
+        steps_BKC = decoder.expand(state, depth, prefixes.nodes_BK, prefixes.origin_BK)
+        closed_BX = None if exhausted is None else exhausted[depth]
+        totals_BM, children_BM = extend(trie, depth, prefixes, steps_BKC, closed_BX)
+        if worst_B is not None:
+            totals_BM.masked_fill_(totals_BM < worst_B[:, None], _DEAD)
+        alive = max(1, int((totals_BM != _DEAD).sum(1).max()))
+        prefixes = Prefixes.best(totals_BM, children_BM, steps_BKC.shape[2], min(alive, beam_width or alive))
+    return prefixes, state, prefixes_B
 
 
 def best_leaves(

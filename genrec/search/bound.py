@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from genrec.model.contracts import DecoderModule, Encoded
-from genrec.search.beam import Prefixes, best_leaves, extend, prefixes_at_once, search_beam, user_chunks
+from genrec.search.beam import best_leaves, best_prefixes, prefixes_at_once, search_beam, user_chunks
 from genrec.search.trie import Trie
 
-_DEAD = float("-inf")
 _ROUNDING = 1e-4
 """By how many nats two computations of one log-probability may differ: the same sums in batches of other shapes."""
 
@@ -64,25 +63,16 @@ def _search_chunk(
     block_size: int,
     excluded_BH: np.ndarray | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    worst_B = encoded.states_BTD.new_full((len(encoded.states_BTD),), _DEAD, dtype=torch.float32)
-    inner_B = torch.zeros_like(worst_B, dtype=torch.int64)
+    worst_B, known = None, 0
     if trie.num_levels > 2:
         _, known_BN = search_beam(
             decoder, encoded, trie, beam_width=block_size, list_length=list_length, excluded_BH=excluded_BH
         )
         worst_B = known_BN[:, -1] - _ROUNDING
-        inner_B += sum(min(block_size, trie.num_nodes(depth)) for depth in range(1, trie.num_levels))
+        known = sum(min(block_size, trie.num_nodes(depth)) for depth in range(1, trie.num_levels))
     exhausted = None if excluded_BH is None else trie.exhausted(excluded_BH)
-    state, prefixes = decoder.begin(encoded), Prefixes.root(encoded)
-    for depth in range(trie.num_levels - 1):
-        inner_B += (prefixes.totals_BK != _DEAD).sum(1) if depth else 0
-        steps_BKC = decoder.expand(state, depth, prefixes.nodes_BK, prefixes.origin_BK)
-        closed_BX = None if exhausted is None else exhausted[depth]
-        totals_BM, children_BM = extend(trie, depth, prefixes, steps_BKC, closed_BX)
-        totals_BM.masked_fill_(totals_BM < worst_B[:, None], _DEAD)
-        size = max(1, int((totals_BM != _DEAD).sum(1).max()))
-        prefixes = Prefixes.best(totals_BM, children_BM, steps_BKC.shape[2], size)
+    prefixes, state, inner_B = best_prefixes(decoder, encoded, trie, exhausted, worst_B=worst_B)
     items_BN, log_probs_BN, prefixes_B = best_leaves(
         decoder, state, trie, prefixes, exhausted, list_length=list_length, block_size=block_size
     )
-    return items_BN, log_probs_BN, inner_B + prefixes_B
+    return items_BN, log_probs_BN, known + inner_B + prefixes_B
