@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from pathlib import Path
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from genrec.model.retriever import Retriever
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams
 from genrec.search.trie import Trie
+from genrec.serving.recommender import Recommender
 from genrec.types import ABSENT, Candidates, Histories, ItemVectors, SemanticIds
 
 
@@ -40,6 +42,28 @@ class Sizes:
     def vocabulary_sizes(self) -> tuple[int, ...]:
         """Codes at each level."""
         return (self.num_items,) if self.num_levels == 1 else (self.branching,) * self.num_levels
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One stream of a model, and users to ask it about."""
+
+    sizes: Sizes
+    retriever: Retriever
+    trie: Trie
+    stream: str
+    known: Histories | None = None
+    """Users of a finished run's dataset; None: random histories."""
+
+    def histories(self, num_users: int) -> Histories:
+        """So many users with ``sizes.history`` items each, known ones again where they are fewer."""
+        if self.known is None:
+            return random_histories(self.sizes, num_users)
+        return self.known.take(np.resize(np.arange(len(self.known)), num_users))
+
+    def search(self, histories: Histories, **options: Any) -> Candidates:
+        """:func:`search` in this stream alone."""
+        return search(self.retriever, {self.stream: self.trie}, histories, **options)
 
 
 class Widths(TypedDict):
@@ -103,6 +127,34 @@ def build_retriever(sizes: Sizes, seed: int = 0) -> tuple[Retriever, dict[str, T
     return retriever, {name: context.trie for name, context in contexts.items()}
 
 
+def random_model(sizes: Sizes) -> Asked:
+    """The first stream of :func:`build_retriever`."""
+    retriever, tries = build_retriever(sizes)
+    stream, trie = next(iter(tries.items()))
+    return Asked(sizes, retriever, trie, stream)
+
+
+def trained_model(run: Path, data: Path | None) -> Asked:
+    """The first stream of a finished run of EAGER's sizes, and its test users who have as many items as it reads."""
+    recommender = Recommender(run)
+    stream, trie = next(iter(recommender.tries.items()))
+    recipe = recommender.recipe
+    histories = recipe.dataset.load(data).test.histories
+    history = recipe.history_encoder.max_history
+    long = histories.take(np.flatnonzero(histories.lengths >= history))
+    if not len(long):
+        raise SystemExit(f"{run}: no test user has {history} items")
+    sizes = Sizes(
+        num_items=len(recommender.keys),
+        num_levels=trie.num_levels,
+        branching=max(trie.vocabulary_sizes),
+        num_streams=1,
+        vocabulary=getattr(recipe.streams[stream].decoder, "vocabulary", "level"),
+        history=history,
+    )
+    return Asked(sizes, recommender.model, trie, stream, long)
+
+
 def random_histories(sizes: Sizes, num_users: int, seed: int = 0) -> Histories:
     """Users with ``sizes.history`` items each."""
     items_UT = np.random.default_rng(seed).integers(0, sizes.num_items, (num_users, sizes.history))
@@ -117,6 +169,7 @@ def search(
     beam_width: int = 100,
     list_length: int = 20,
     method: Literal["beam", "exact"] = "beam",
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Candidates:
     """Ask the model as its users do, all histories in one batch."""
     settings = SearchSettings(
@@ -124,6 +177,7 @@ def search(
         beam_width=beam_width,
         list_length=list_length,
         batch_size=len(histories),
+        precision=precision,
     )
     return search_streams(
         retriever,

@@ -8,6 +8,7 @@ all levels, as ``generate`` wants: k tokens a level (``level``), or one for each
 from __future__ import annotations
 
 import argparse
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ import numpy as np
 import torch
 import transformers
 from _clock import take_turns
-from _models import Sizes, Widths, build_retriever, count_faults, lists_of, random_histories, search
+from _models import Asked, Sizes, Widths, count_faults, lists_of, random_model, trained_model
 from _results import Cell, Result, Table, give, read_conditions, say_load
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, LogitsProcessor, T5Config, T5ForConditionalGeneration
 
+from genrec.float32_products import by_onednn
 from genrec.search.trie import Trie
 from genrec.types import Histories
 
@@ -150,6 +152,10 @@ class T5(nn.Module):
             self.model = T5ForConditionalGeneration(config).eval()
             self.items = nn.Embedding(sizes.num_items, sizes.dim)
 
+    def in_bfloat16(self) -> T5:
+        """A copy."""
+        return copy.deepcopy(self).bfloat16()
+
     @torch.inference_mode()
     def recommend(
         self, history_BT: Tensor, num_levels: int, *, beam_width: int = 100, list_length: int = 20, **constraint: Any
@@ -205,39 +211,63 @@ def needed_bytes(sizes: Sizes, num_tokens: int, batch: int, beam_width: int = 10
     return 4.0 * batch * beam_width * (6 * num_tokens + 2 * keys_values)
 
 
+COLUMNS = (
+    "weights",
+    "vocabulary",
+    "levels",
+    "batch",
+    "T5",
+    "T5, oneDNN",
+    "T5, bfloat16",
+    "T5, our mask",
+    "genrec",
+    "genrec, bfloat16",
+    "times",
+    "times (oneDNN)",
+    "times (mask)",
+    "bfloat16: times T5",
+    "times T5, bfloat16",
+)
+
+
 def compare(
-    sizes: Sizes, batches: Sequence[int], *, beam_width: int, list_length: int, repeats: int, limit_bytes: float
+    subject: Asked, batches: Sequence[int], *, beam_width: int, list_length: int, repeats: int, limit_bytes: float
 ) -> list[list[Cell]]:
-    """The rows of one vocabulary and code length; batches that do not fit are halved until they do.
+    """The rows of one model (:data:`COLUMNS`); batches that do not fit are halved until they do.
 
     Raises:
         RuntimeError: a side gave an item that is none, or one twice.
     """
-    retriever, tries = build_retriever(sizes)
-    [trie] = tries.values()
+    sizes, trie = subject.sizes, subject.trie
+    weights = "random" if subject.known is None else "converged"
     tokens = Tokens(trie, sizes.vocabulary)
     model, mask = T5(sizes, len(tokens)), TrieMask(tokens)
+    lower = model.in_bfloat16()
     widths = Widths(beam_width=beam_width, list_length=list_length)
     rows: list[list[Cell]] = []
     for batch in batches:
         while batch > 1 and needed_bytes(sizes, len(tokens), batch, beam_width) > limit_bytes:
             batch //= 2
-        if any(row[2] == batch for row in rows):
+        if any(row[3] == batch for row in rows):
             continue
-        histories = random_histories(sizes, batch)
-        history_BT = torch.from_numpy(histories.last(sizes.history, padding=sizes.num_items)[0])
+        users = subject.histories(batch)
+        history_BT = torch.from_numpy(users.last(sizes.history, padding=sizes.num_items)[0])
+
         sides: dict[str, Callable[[], object]] = {
-            "genrec": lambda asked=histories: search(retriever, tries, asked, **widths),
-            "prefix": lambda asked=history_BT: model.with_prefixes(tokens, asked, **widths),
-            "mask": lambda asked=history_BT: model.with_mask(mask, trie.num_levels, asked, **widths),
+            "genrec": lambda users=users: subject.search(users, **widths),
+            "genrec, bfloat16": lambda users=users: subject.search(users, precision="bfloat16", **widths),
+            "T5": lambda asked=history_BT: model.with_prefixes(tokens, asked, **widths),
+            "T5, oneDNN": by_onednn()(lambda asked=history_BT: model.with_prefixes(tokens, asked, **widths)),
+            "T5, bfloat16": lambda asked=history_BT: lower.with_prefixes(tokens, asked, **widths),
+            "T5, our mask": lambda asked=history_BT: model.with_mask(mask, trie.num_levels, asked, **widths),
         }
-        check_lists(
-            tokens, model, mask, lists_of(search(retriever, tries, histories, **widths), 0), histories, **widths
-        )
+        check_lists(tokens, model, mask, lists_of(subject.search(users, **widths), 0), users, **widths)
         seconds = take_turns(sides, repeats)
-        speeds = [batch / seconds[side] for side in ("prefix", "mask", "genrec")]
-        times = [seconds[side] / seconds["genrec"] for side in ("prefix", "mask")]
-        rows.append([sizes.vocabulary, sizes.num_levels, batch, *speeds, *(f"{ratio:.1f}x" for ratio in times)])
+        speeds = [batch / seconds[side] for side in COLUMNS[4:10]]
+        times = [seconds[side] / seconds["genrec"] for side in ("T5", "T5, oneDNN", "T5, our mask")]
+        times += [seconds[side] / seconds["genrec, bfloat16"] for side in ("T5", "T5, bfloat16")]
+        shown = (f"{ratio:.1f}x" for ratio in times)
+        rows.append([weights, sizes.vocabulary, sizes.num_levels, batch, *speeds, *shown])
     return rows
 
 
@@ -268,39 +298,43 @@ def main() -> None:
     parser.add_argument(
         "--memory", type=float, default=12.0, help="GB that generate may take; larger batches are halved"
     )
+    parser.add_argument(
+        "--run", type=Path, help="a finished run of EAGER's sizes: rows with its weights and test users"
+    )
+    parser.add_argument("--data", type=Path, help="where the run's data set lies, as for genrec run")
     parser.add_argument("--output", type=Path, help="JSON file to keep the result in")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     say_load()
     conditions = read_conditions(transformers=transformers.__version__)
-    rows: list[list[Cell]] = []
-    for vocabulary in arguments.vocabularies:
-        for levels in arguments.levels:
-            rows += compare(
-                Sizes(num_levels=levels, num_streams=1, vocabulary=vocabulary),
-                arguments.batches,
-                beam_width=arguments.beam_width,
-                list_length=arguments.list_length,
-                repeats=arguments.repeats,
-                limit_bytes=arguments.memory * 1e9,
-            )
-    columns = [
-        "vocabulary",
-        "levels",
-        "batch",
-        "T5, prefix function",
-        "T5, our mask",
-        "genrec",
-        "times",
-        "times (mask)",
+    models = [
+        random_model(Sizes(num_levels=levels, num_streams=1, vocabulary=vocabulary))
+        for vocabulary in arguments.vocabularies
+        for levels in arguments.levels
     ]
+    if arguments.run:
+        models.append(trained_model(arguments.run, arguments.data))
+    rows: list[list[Cell]] = []
+    for model in models:
+        rows += compare(
+            model,
+            arguments.batches,
+            beam_width=arguments.beam_width,
+            list_length=arguments.list_length,
+            repeats=arguments.repeats,
+            limit_bytes=arguments.memory * 1e9,
+        )
     note = (
-        "`prefix function`: `prefix_allowed_tokens_fn`, a dictionary of tensors. `our mask`: `generate` with a logits "
-        "processor of ours that masks all beams at once; transformers has none of its own. `times`: ratio of medians."
+        "`T5`: `generate` with `prefix_allowed_tokens_fn`, a dictionary of tensors, as torch comes. `oneDNN`: its "
+        "float32 products by the library that genrec uses. `our mask`: `generate` with a logits processor of ours "
+        "that masks all beams at once; transformers has none of its own. `times`: medians, T5 over genrec in "
+        "float32. The last two columns are of genrec in bfloat16, over T5 in float32 and over T5 in bfloat16. "
+        "`converged`: a finished run's model, which needs fewer beams; T5's weights are random in every row, and "
+        "its time does not depend on them."
     )
     title = f"Users per CPU-second, one stream, beam {arguments.beam_width}, top {arguments.list_length}"
-    give(Result("hugging_face", [Table(title, columns, rows, note)], conditions), arguments.output)
+    give(Result("hugging_face", [Table(title, COLUMNS, rows, note)], conditions), arguments.output)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from _models import Sizes, Widths, build_retriever, lists_of, random_histories, 
 from _results import Cell, Result, Table, give, read_conditions, say_load
 from torch import Tensor, nn
 
+from genrec.float32_products import by_onednn
 from genrec.model.retriever import Retriever
 from genrec.search.trie import Trie
 from genrec.types import Candidates, Histories
@@ -152,12 +153,15 @@ def compare(
                 raise RuntimeError(f"{different} ranks of {batch} users differ between the two ways")
         sides: dict[str, Callable[[], object]] = {
             "genrec": lambda asked=histories: search(retriever, tries, asked, **widths),
+            "bfloat16": lambda asked=histories: search(retriever, tries, asked, precision="bfloat16", **widths),
             "plain": lambda asked=history_BT: [stream.predict(asked, **widths) for stream in plain],
             "whole": lambda asked=history_BT: [stream.predict(asked, **widths) for stream in whole],
+            "oneDNN": by_onednn()(lambda asked=history_BT: [stream.predict(asked, **widths) for stream in whole]),
         }
         seconds = take_turns(sides, repeats)
-        speeds = [batch / seconds[side] for side in ("whole", "plain", "genrec")]
-        times = [seconds[side] / seconds["genrec"] for side in ("whole", "plain")]
+        speeds = [batch / seconds[side] for side in ("whole", "oneDNN", "plain", "genrec", "bfloat16")]
+        times = [seconds[side] / seconds["genrec"] for side in ("whole", "oneDNN", "plain")]
+        times.append(seconds["whole"] / seconds["bfloat16"])
         rows.append([batch, *speeds, *(f"{ratio:.0f}x" for ratio in times)])
     return rows
 
@@ -186,12 +190,14 @@ def main() -> None:
         list_length=arguments.list_length,
         repeats=arguments.repeats,
     )
-    columns = ["batch", "as released", "less what is not read", "genrec", "times", "times (less ...)"]
+    columns = ["batch", "as released", "oneDNN", "less what is not read", "genrec", "genrec, bfloat16", "times"]
+    columns += ["times (oneDNN)", "times (less ...)", "bfloat16: times"]
     title = f"Users per CPU-second, {sizes.num_streams} streams, beam {arguments.beam_width}, path vocabulary, l=2"
     note = (
-        "Same weights on all sides, and the lists were compared rank by rank. What is not read: at every step and "
-        "position the released code computes logits over all k^2 + k + 3 tokens, and scores of k leaves below every "
-        "node, of which the trie has 47 on average. `times`: ratio of medians."
+        "Same weights on all sides, and the lists of float32 were compared rank by rank. What is not read: at every "
+        "step and position the released code computes logits over all k^2 + k + 3 tokens, and scores of k leaves "
+        "below every node, of which the trie has 47 on average. `oneDNN`: as released, its float32 products by the "
+        "library that genrec uses. `times`: ratio of medians."
     )
     give(Result("released_eager", [Table(title, columns, rows, note)], conditions), arguments.output)
 

@@ -15,20 +15,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-import numpy as np
-
 from genrec.absent_items import like_nearest, with_own_branch
 from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg
-from genrec.evaluation.rank_file import RankFile
-from genrec.files import fingerprint
 from genrec.merges.single import Single
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.progress import console
 from genrec.recipe.schema import Recipe, Stream
-from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates, save_candidates
 from genrec.search.dense import item_numbers
 from genrec.search.settings import SearchSettings
@@ -40,10 +35,13 @@ from genrec.stages import Stages, address, load_ids, load_vectors, save_ids, sav
 from genrec.training.batches import HistoryBatches
 from genrec.training.checkpoint import load_tensors, load_weights, save_json, save_tensors, weights_of
 from genrec.training.trainer import TrainingLog, train
-from genrec.types import Candidates, Dataset, ItemVectors, SemanticIds, Split
+from genrec.types import Candidates, Dataset, Histories, ItemVectors, SemanticIds, Split
 
 _DECIDE_TRAINING = (Retriever, HistoryBatches, train, search_streams, Single, mean_ndcg)
 """What a trained model depends on beside its components: their source is in its address."""
+
+TRAIN_ONLY = "train_only"
+"""Folder inside that of a run with ``final_fit``: what was fitted on train alone, and chose the number of epochs."""
 
 T = TypeVar("T")
 SplitName = Literal["valid", "test"]
@@ -52,9 +50,9 @@ SplitName = Literal["valid", "test"]
 class Address(NamedTuple):
     """Where a stage is kept."""
 
-    kind: Literal["vectors", "ids", "model", "candidates"]
+    kind: Literal["vectors", "ids", "model", "candidates", "baseline"]
     name: str
-    """Of the stream, of all of them, or of the split."""
+    """Of the stream, of all of them, of the split, or of the baseline."""
     key: str
 
 
@@ -67,9 +65,12 @@ class Experiment:
         data: where data sets lie.
         keep: told the file of each stage and the name that it has in the folder of a run.
         dataset: the recipe's dataset, if it has been read before.
+        chosen: the same recipe on train alone, which has found out on validation for how many epochs this one is to
+            train; this one has no validation. See :meth:`asked_of`.
 
     Attributes:
         seconds: wall clock of each part, in the order in which they ran; a stage found finished took next to none.
+            ``chosen`` and what it has chosen share it.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class Experiment:
         data: Path | None = None,
         keep: Callable[[Path, str], None] = lambda file, name: None,
         dataset: Dataset | None = None,
+        chosen: Experiment | None = None,
     ) -> None:
-        self.recipe, self.stages = recipe, stages
-        self.seconds: dict[str, float] = {}
+        self.recipe, self.stages, self.chosen = recipe, stages, chosen
+        self.seconds: dict[str, float] = {} if chosen is None else chosen.seconds
         self._data, self._keep = data, keep
         if dataset is not None:
             self.dataset = dataset
@@ -100,13 +102,38 @@ class Experiment:
             raise DataError(f"{dataset.name}: no user has three items or more, so nobody can be asked")
         return dataset
 
+    def asked_of(self, split: SplitName) -> Experiment:
+        """The experiment whose model the users of a split are asked of, the same whichever of the two is asked.
+
+        Without ``training.final_fit`` it is this one. With it, test users are asked of the experiment on train +
+        validation, and validation users of the one that has not learned their items.
+        """
+        if not self.recipe.training.final_fit:
+            return self
+        if split == "test":
+            return self if self.chosen is not None else self._final
+        return self.chosen or self
+
+    @cached_property
+    def _final(self) -> Experiment:
+        dataset = self.dataset.with_validation()
+        return Experiment(self.recipe, self.stages, keep=self._keep, dataset=dataset, chosen=self)
+
+    def kept_as(self, name: str) -> str:
+        """The name that a file has in the folder of a run, where the model that test users are asked of comes first."""
+        return name if self.asked_of("test") is self else f"{TRAIN_ONLY}/{name}"
+
     @cached_property
     def vectors_keys(self) -> dict[str, str]:
         """By stream: what its item vectors are made of."""
+        first = self.chosen or self
         return {
             name: address(
                 component=stream.item_encoder.identity(),
-                data=(self.recipe.dataset.identity(), self.dataset.fingerprint),
+                data=(
+                    self.recipe.dataset.identity(),
+                    (self if stream.item_encoder.reads_histories else first).dataset.fingerprint,
+                ),
                 seed=self._seed("item encoder", name) if stream.item_encoder.is_random else None,
             )
             for name, stream in self.recipe.streams.items()
@@ -136,16 +163,17 @@ class Experiment:
             streams=[(name, ids, recipe.streams[name].decoder.identity()) for name, ids in self.ids_keys.items()],
             history_encoder=recipe.history_encoder.identity(),
             tasks=[task.identity() for task in recipe.tasks],
-            training=recipe.training.model_dump(),
+            training=recipe.training.model_dump(exclude={"final_fit"}),
+            chosen=self.chosen and self.chosen.model_key,
             source=source_hash(*(Path(inspect.getfile(part)) for part in _DECIDE_TRAINING)),
-            validation=recipe.evaluation.seen_items,
+            validation=self.validated_under,
             seed=recipe.seed,
         )
 
     def candidates_key(self, split: SplitName, *, scores: bool) -> str:
         """What the candidates of a split's users are made of."""
         return address(
-            model=self.model_key,
+            model=self.asked_of(split).model_key,
             search=self.recipe.search.model_dump(),
             seen=self.recipe.evaluation.seen_items,
             scores=scores,
@@ -223,8 +251,9 @@ class Experiment:
 
     @cached_property
     def _trained(self) -> tuple[Retriever, TrainingLog]:
-        model, key = untrained(self.recipe, self.streams, self.dataset.num_items).to(chosen_device()), self.model_key
-        recipe, title = self.recipe, "+".join(self.recipe.streams)
+        dataset, key = self.dataset, self.model_key
+        model = untrained(self.recipe, self.streams, dataset.num_items, dataset.train).to(chosen_device())
+        recipe, chosen, title = self.recipe, self.chosen, "+".join(self.recipe.streams)
 
         def work() -> TrainingLog:
             batches = HistoryBatches(
@@ -241,10 +270,11 @@ class Experiment:
                 batches.epoch,
                 model.losses,
                 recipe.training,
-                validate=lambda: self._validate(model),
+                validate=None if chosen else lambda: self._validate(model),
                 seed=self._seed("training"),
-                title=f"training {title}",
+                title=f"final fit of {title}" if chosen else f"training {title}",
                 folder=self.stages.path("training", key),
+                epochs=chosen.training_log.best_epoch if chosen else None,
             )
 
         def save(log: TrainingLog, path: Path) -> None:
@@ -259,6 +289,11 @@ class Experiment:
         with self.timed("training"):
             log = self._get(stage, "model.safetensors", work, save, load, scratch=scratch)
         return model.eval(), log
+
+    @property
+    def validated_under(self) -> Literal["keep", "filter"]:
+        """The rule about seen items under which validation chose; a finished run may be asked under the other."""
+        return self.recipe.evaluation.seen_items
 
     @cached_property
     def validation_users(self) -> Split:
@@ -283,6 +318,8 @@ class Experiment:
             split: which users.
             scores: whether every stream gives its log-probability of every candidate.
         """
+        if (asked := self.asked_of(split)) is not self:
+            return asked.candidates(split, scores=scores)
         if not scores and self.stages.path("candidates", self.candidates_key(split, scores=True)).is_file():
             return self.candidates(split, scores=True).without_scores()
         users: Split = getattr(self.dataset, split)
@@ -316,7 +353,7 @@ class Experiment:
             )
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)
-        self._keep(path, kept_as)
+        self._keep(path, self.kept_as(kept_as))
         return content
 
     def _search(
@@ -348,6 +385,7 @@ class Experiment:
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """Count the block's wall clock under a name in ``seconds``."""
+        part = f"{part}, final fit" if self.chosen else part
         began = time.monotonic()
         yield
         self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - began
@@ -355,88 +393,14 @@ class Experiment:
             console.print(f"{part}: {self.seconds[part]:.1f} s", style="dim", markup=False)
 
 
-class FinishedExperiment(Experiment):
-    """A run as its folder holds it: nothing is encoded or trained anew, whatever has become of the sources since.
-
-    Args:
-        folder: of a finished run.
-        recipe: the run's, perhaps with another merge.
-        stages: where candidates of further searches are kept.
-        data: where data sets lie.
-        dataset: the recipe's dataset, if it has been read before.
-    """
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        recipe: Recipe,
-        stages: Stages,
-        *,
-        data: Path | None = None,
-        dataset: Dataset | None = None,
-    ) -> None:
-        super().__init__(recipe, stages, data=data, dataset=dataset)
-        self._folder = folder
-        known: list[str] = folder.read_json("items.json")["keys"]
-        if tuple(known) != self.dataset.catalog.keys:
-            raise DataError(
-                f"{folder.path}: was run on {len(known):,} items, {self.dataset.name} has {self.dataset.num_items:,} "
-                "or others; expected the data that it was run on (--data)"
-            )
-        asked, test = RankFile.read(folder.path), self.dataset.test
-        if not (np.array_equal(asked.users, test.users) and np.array_equal(asked.targets, test.targets)):
-            raise DataError(
-                f"{folder.path}: has asked {len(asked.users):,} users of {self.dataset.name} for their last items; "
-                f"now these are other items or of other users ({len(test):,}), and its model may have seen them; "
-                "expected the data that it was run on (--data)"
-            )
-
-    def addresses(self) -> Iterator[Address]:
-        """The model alone: a finished run has nothing else to be made."""
-        yield Address("model", "+".join(self.recipe.streams), self.model_key)
-
-    @cached_property
-    def model_key(self) -> str:
-        """As the run has it; a run that kept none is known by its weights."""
-        known = self._folder.read_json("run.json").get("model")
-        return known or address(weights=fingerprint(self._folder.path / "model.safetensors"))
-
-    @cached_property
-    def streams(self) -> dict[str, StreamContext]:
-        return load_streams(self.recipe, self._folder)
-
-    @cached_property
-    def vectors(self) -> dict[str, ItemVectors]:
-        return {name: context.vectors for name, context in self.streams.items()}
-
-    @cached_property
-    def _trained(self) -> tuple[Retriever, TrainingLog]:
-        model = load_model(self.recipe, self._folder, self.streams, self.dataset.num_items)
-        return model.to(chosen_device()), TrainingLog.from_file(self._folder.path / "training.json")
-
-
-def load_streams(recipe: Recipe, folder: RunFolder) -> dict[str, StreamContext]:
-    """Codes and vectors of a finished run's streams, from the run's own files alone."""
-    streams = {}
-    for name in recipe.streams:
-        ids = load_ids(folder.path / "streams" / name / "ids.safetensors")
-        vectors = load_vectors(folder.path / "streams" / name / "vectors.safetensors")
-        streams[name] = StreamContext(ids, Trie.of(ids), vectors)
-    return streams
-
-
-def load_model(recipe: Recipe, folder: RunFolder, streams: Mapping[str, StreamContext], num_items: int) -> Retriever:
-    """The trained model of a finished run, in eval mode, from the run's own files alone."""
-    model = untrained(recipe, streams, num_items)
-    load_weights(model, load_tensors(folder.path / "model.safetensors"))
-    return model.eval()
-
-
-def untrained(recipe: Recipe, streams: Mapping[str, StreamContext], num_items: int) -> Retriever:
-    """The recipe's model with fresh weights."""
+def untrained(
+    recipe: Recipe, streams: Mapping[str, StreamContext], num_items: int, train: Histories | None = None
+) -> Retriever:
+    """The recipe's model with fresh weights; without training histories its counts are to come with weights."""
     decoders = {name: stream.decoder for name, stream in recipe.streams.items()}
+    seed = derive(recipe.seed, "model")
     return Retriever(
-        recipe.history_encoder, decoders, recipe.tasks, streams, num_items=num_items, seed=derive(recipe.seed, "model")
+        recipe.history_encoder, decoders, recipe.tasks, streams, num_items=num_items, seed=seed, train=train
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -83,6 +84,11 @@ class DatasetSource(Component):
 class ItemEncoder(Component):
     """Catalog and training histories -> one vector an item. It sees nothing else, so nothing can leak."""
 
+    reads_histories: ClassVar[bool] = True
+    """Whether its vectors depend on the training histories; where they do not, a final fit uses them again."""
+    gives_vectors: ClassVar[bool] = True
+    """Whether there is anything in them, for tokenizers and whoever refers to the stream."""
+
     @abstractmethod
     def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
         """Encode every item.
@@ -118,6 +124,9 @@ class ItemEncoder(Component):
 
 class Tokenizer(Component):
     """Item vectors -> semantic IDs."""
+
+    reads_vectors: ClassVar[bool] = True
+    """Whether the codes depend on the vectors, or only on which items there are."""
 
     @abstractmethod
     def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
@@ -184,6 +193,8 @@ class Decoder(Component):
 
     writes_codes: ClassVar[bool] = True
     """Whether the stream needs a tokenizer; a decoder that scores items directly needs none."""
+    reads_states: ClassVar[bool] = True
+    """Whether it reads the history encoder's states; one that looks at the items alone gets no encoder built for it."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> DecoderModule:
@@ -192,6 +203,9 @@ class Decoder(Component):
 
 class Task(Component):
     """Builds the module that gives one auxiliary loss."""
+
+    reads_vectors: ClassVar[bool] = False
+    """Whether it reads the item vectors of the streams that it names."""
 
     weight: NonNegativeFloat = 1.0
     """Factor of this loss in the total; tasks of one type share it (EAGER, eq. 6), so a third stream does not
@@ -223,6 +237,10 @@ class Merge(Component):
 class FittedBaseline(ABC):
     """A baseline that has seen the training histories."""
 
+    chosen: Baseline | None = None
+    """The baseline with all that validation decided (sizes, rates, epochs) in its fields, so that its ``fit`` on the
+    same histories gives the same and on others needs no validation; None: there was nothing to decide."""
+
     @abstractmethod
     def rank(self, histories: Histories, *, top_n: int, exclude_seen: bool) -> Ranking:
         """Rank the whole catalogue for each user; ``exclude_seen`` leaves out the items of the history."""
@@ -233,7 +251,31 @@ class Baseline(Component):
 
     @abstractmethod
     def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedBaseline:
-        """Learn from training histories."""
+        """Learn from training histories alone."""
+
+    def fit_validated(
+        self,
+        catalog: Catalog,
+        train: Histories,
+        *,
+        seed: int,
+        validate: Callable[[FittedBaseline], float] | None,
+        folder: Path | None,
+    ) -> FittedBaseline:
+        """As :meth:`fit`, for a baseline that is trained: it may stop early, choose its settings, and be interrupted.
+
+        Args:
+            catalog: as in :meth:`fit`.
+            train: as in :meth:`fit`.
+            seed: as in :meth:`fit`.
+            validate: NDCG@10 of a baseline on validation users, whose items it is never shown; None: there are none,
+                because their items are trained on too.
+            folder: of this very work (component, data, seed) and nobody else's. What is finished is kept there and
+                found again. It need not exist; None: nothing is kept.
+
+        By default there is nothing to stop, to choose or to keep.
+        """
+        return self.fit(catalog, train, seed=seed)
 
 
 datasets: Registry[DatasetSource] = Registry("datasets", "dataset")

@@ -6,12 +6,14 @@ Read :func:`run` first: files -> vectors -> codes -> model -> candidates -> rank
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from functools import cache
 from itertools import combinations
 from pathlib import Path
 
 import torch
 
+from genrec import __version__
 from genrec.evaluation.audit import Audit, audit
 from genrec.evaluation.report import Epoch, Kind, Protocol, Report, evaluate, paired_tests
 from genrec.experiment import Experiment
@@ -21,10 +23,10 @@ from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe, Stream
 from genrec.run_folder import RunFolder
-from genrec.seeds import derive
 from genrec.stages import Stages
 from genrec.training.trainer import TrainingLog
 from genrec.types import Candidates, ItemVectors, Ranking
+from genrec.yardsticks import Yardstick
 
 
 def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Report:
@@ -43,8 +45,9 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
     folder.write_catalog(dataset.catalog)
     audited = audit(dataset)
     folder.write_json("audit.json", audited.to_dict())
-    log = experiment.training_log
-    folder.write_json("training.json", log.as_json())
+    final = experiment.asked_of("test")
+    for part in dict.fromkeys([experiment, final]):
+        folder.write_json(part.kept_as("training.json"), part.training_log.as_json())
 
     @cache
     def fitted(*names: str) -> Merge:
@@ -55,31 +58,45 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
         return recipe.merge.fit(found.of_streams(names), dataset.valid.targets)
 
     folder.write_json("merge.json", fitted(*recipe.streams).block())
-    rankings = _rankings(experiment, fitted, experiment.candidates("test", scores=recipe.merge.needs_scores))
+    rankings = _rankings(final, fitted, final.candidates("test", scores=recipe.merge.needs_scores))
     with experiment.timed("evaluation"):
         rows = evaluate(rankings, dataset.test, recipe.evaluation, recipe.seed)
         tests = paired_tests(rows, recipe.evaluation, recipe.seed)
     report = Report(
         title=recipe.title,
-        protocol=Protocol.of(dataset, recipe.evaluation, recipe.seed, selection=selection(experiment)),
+        protocol=Protocol.of(
+            dataset, recipe.evaluation, recipe.seed, selection=selection(experiment), final_fit=final_fit(experiment)
+        ),
         split=dataset.test,
         rows=rows,
         tests=tests,
-        curve=curve(log),
+        curve=curve(experiment.training_log),
         stage_seconds=experiment.seconds,
-        parameters=_parameters(experiment.model),
-        notes=tuple(_notes(experiment, audited, log)),
+        parameters=_parameters(final.model),
+        notes=tuple(_notes(experiment, audited)),
     )
     report.write(folder.path)
     seconds = round(sum(experiment.seconds.values()), 1)
-    folder.finish({"model": experiment.model_key, "stages": experiment.stages.log, "seconds": seconds})
+    models = {part.kept_as("model"): part.model_key for part in dict.fromkeys([final, experiment])}
+    made = {"genrec": __version__, "date": date.today().isoformat()}
+    folder.finish({**models, **made, "stages": experiment.stages.log, "seconds": seconds})
     return report
 
 
 def selection(experiment: Experiment) -> str:
     """How the checkpoint was chosen, in words."""
     users = len(experiment.validation_users)
-    return f"best mean NDCG@10 of the streams alone on {users:,} random validation users, before any merge"
+    other = experiment.validated_under != experiment.recipe.evaluation.seen_items
+    rule = f", under seen_items: {experiment.validated_under}" if other else ""
+    return f"best mean NDCG@10 of the streams alone on {users:,} random validation users{rule}, before any merge"
+
+
+def final_fit(experiment: Experiment) -> str:
+    """What the model that test users are asked of was fitted on, in words."""
+    if not experiment.recipe.training.final_fit:
+        return "train only"
+    epochs = experiment.asked_of("valid").training_log.best_epoch
+    return f"train + validation, {epochs} epoch{'s' * (epochs != 1)}, chosen on validation by a fit on train only"
 
 
 def curve(log: TrainingLog) -> list[Epoch]:
@@ -91,7 +108,7 @@ def _rankings(
     experiment: Experiment, fitted: Callable[..., Merge], found: Candidates
 ) -> dict[str, tuple[Kind, Ranking]]:
     """Every method's lists for the test users: the merge, that of each pair of streams, each stream, each baseline."""
-    recipe, dataset = experiment.recipe, experiment.dataset
+    recipe = experiment.recipe
     top_n = max(recipe.evaluation.cutoffs)
     rankings: dict[str, tuple[Kind, Ranking]] = {}
     with experiment.timed("merge"):
@@ -107,12 +124,7 @@ def _rankings(
             rankings[f"stream: {name}"] = "stream", Single(stream=name).merge(found, top_n=top_n)
     for baseline in recipe.baselines:
         with experiment.timed(f"baseline {baseline.type_name}"):
-            yardstick = baseline.fit(
-                dataset.catalog, dataset.train, seed=derive(recipe.seed, "baseline", baseline.type_name)
-            )
-            ranking = yardstick.rank(
-                dataset.test.histories, top_n=top_n, exclude_seen=recipe.evaluation.seen_items == "filter"
-            )
+            ranking = Yardstick(baseline, experiment).rank("test", top_n=top_n)
         rankings[baseline.type_name] = "baseline", ranking
     return rankings
 
@@ -126,20 +138,27 @@ def _parameters(model: Retriever) -> dict[str, int]:
     return counts
 
 
-def _notes(experiment: Experiment, audited: Audit, log: TrainingLog) -> Iterator[str]:
+def _notes(experiment: Experiment, audited: Audit) -> Iterator[str]:
     yield from (f"data: {note}" for note in audited.notes)
     yield from (f"audit: {line}" for line in audited.lines())
-    for name, context in experiment.streams.items():
+    log, final = experiment.training_log, experiment.asked_of("test")
+    for name, context in final.streams.items():
         yield from (f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes))
-        stream, vectors = experiment.recipe.streams[name], experiment.vectors[name]
+        stream, vectors = experiment.recipe.streams[name], final.vectors[name]
         yield from (f"stream {name}: {note}" for note in _absent(stream, vectors, context))
         if context.ids.collisions:
             yield f"stream {name}: {context.ids.collisions:,} items shared a code before repair"
-    device, threads = next(experiment.model.parameters()).device, torch.get_num_threads()
+    device, threads = next(final.model.parameters()).device, torch.get_num_threads()
     yield (
         f"training: best of {len(log.epochs)} epochs was {log.best_epoch}, stopped by {log.stopped_by}, "
         f"{log.seconds / 60:.1f} minutes on {device} with {threads} thread{'s' if threads > 1 else ''}"
     )
+    if final is not experiment:
+        yield (
+            f"final fit: vectors, codes and model again on train + validation, {final.training_log.seconds / 60:.1f} "
+            "minutes; the curve and whatever is said of validation are of the fit on train only"
+        )
+    yield from (note for baseline in experiment.recipe.baselines if (note := Yardstick(baseline, final).note("test")))
 
 
 def _absent(stream: Stream, vectors: ItemVectors, context: StreamContext) -> Iterator[str]:

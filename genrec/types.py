@@ -170,6 +170,8 @@ class Dataset:
     times: np.ndarray | None = None
     """When each interaction of ``histories.items`` happened, Unix time in seconds, int64 (total,); None where the
     source has no times."""
+    trains_on_validation: bool = False
+    """Whether validation items are learned from, for the fit that test users are asked of; nobody validates then."""
 
     def __post_init__(self) -> None:
         items = self.histories.items
@@ -190,23 +192,28 @@ class Dataset:
 
     @cached_property
     def train(self) -> Histories:
-        """Histories less the validation and the test item: all that encoders, tokenizers and models learn from."""
+        """Histories less what is asked for: all that encoders, tokenizers, models and baselines learn from."""
         lengths = self.histories.lengths
-        kept = np.where(lengths >= 3, lengths - 2, lengths)
+        kept = np.where(lengths >= 3, lengths - (1 if self.trains_on_validation else 2), lengths)
         offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], kept)
         return Histories(self.histories.items[np.repeat(self.histories.offsets[:-1], kept) + within], offsets)
 
     @cached_property
     def valid(self) -> Split:
-        asked = self.histories.take(self._asked)
+        users = self._asked[:0] if self.trains_on_validation else self._asked
+        asked = self.histories.take(users)
         targets = asked.items[asked.offsets[1:] - 2].astype(np.int64)
-        return Split(self._asked, asked.without_last(2), targets)
+        return Split(users, asked.without_last(2), targets)
 
     @cached_property
     def test(self) -> Split:
         asked = self.histories.take(self._asked)
         return Split(self._asked, asked.without_last(1), asked.items[asked.offsets[1:] - 1].astype(np.int64))
+
+    def with_validation(self) -> Dataset:
+        """The same with every validation item at the end of its user's training history, and the same test users."""
+        return replace(self, trains_on_validation=True, fingerprint=f"{self.fingerprint} train + validation")
 
 
 @dataclass(frozen=True)

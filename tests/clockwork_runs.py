@@ -7,8 +7,8 @@ from typing import ClassVar
 from genrec.baselines.popularity import Popularity
 from genrec.decoders.mlp import Mlp
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.experiment import load_model, load_streams
 from genrec.families import DatasetSource, ItemEncoder
+from genrec.finished_run import load_model, load_streams
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.confidence import Confidence
 from genrec.pipeline import run
@@ -100,6 +100,6 @@ def curve_of(folder):
 
 def opened(of, path):
     """The trained model of a finished run and its streams."""
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(path).path
     streams = load_streams(of, folder)
     return load_model(of, folder, streams, NUM_ITEMS), streams

@@ -117,8 +117,26 @@ def _teacher_forced(model: hugging_face.T5, tokens: hugging_face.Tokens, history
 def test_batches_that_do_not_fit_are_halved():
     tokens = 1 + 2 * TINY.branching
     limit = 1.5 * hugging_face.needed_bytes(TINY, tokens, batch=2, beam_width=4)
-    rows = hugging_face.compare(TINY, [1, 8], beam_width=4, list_length=4, repeats=1, limit_bytes=limit)
-    assert [row[:3] for row in rows] == [["level", 2, 1], ["level", 2, 2]]
+    asked = _models.random_model(TINY)
+    rows = hugging_face.compare(asked, [1, 8], beam_width=4, list_length=4, repeats=1, limit_bytes=limit)
+    assert [row[:4] for row in rows] == [["random", "level", 2, 1], ["random", "level", 2, 2]]
+    assert {len(row) for row in rows} == {len(hugging_face.COLUMNS)}
+
+
+def test_known_users_are_asked_again_until_they_fill_a_batch():
+    known = _models.random_histories(TINY, 2)
+    asked = replace(_models.random_model(TINY), known=known)
+    assert [asked.histories(3)[user].tolist() for user in range(3)] == [known[user].tolist() for user in (0, 1, 0)]
+    [row] = hugging_face.compare(asked, [2], beam_width=4, list_length=4, repeats=1, limit_bytes=1e9)
+    assert row[0] == "converged"
+
+
+def test_a_finished_run_is_asked_about_its_longest_test_users(small_run: Path):
+    asked = _models.trained_model(small_run, None)
+    assert asked.known is not None
+    assert (asked.known.lengths >= asked.sizes.history).all()
+    found = asked.search(asked.histories(4), beam_width=5, list_length=4)
+    assert _models.count_faults(_models.lists_of(found, 0), asked.sizes.num_items) == 0
 
 
 @pytest.mark.parametrize(("levels", "whole"), [(2, False), (3, True)])
@@ -143,7 +161,7 @@ def test_the_released_way_is_timed():
     sizes = replace(TINY, vocabulary="path", num_streams=2)
     [row] = released_eager.compare(sizes, [2], beam_width=5, list_length=4, repeats=1)
     assert row[0] == 2
-    assert all(isinstance(speed, float) and speed > 0 for speed in row[1:4])
+    assert all(isinstance(speed, float) and speed > 0 for speed in row[1:6])
 
 
 def test_a_process_waits_for_the_others_and_says_its_speed():

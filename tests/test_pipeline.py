@@ -114,6 +114,7 @@ ALL = {
     "ids text",
     "model behavior+text",
     "candidates test",
+    "baseline popularity",
 }
 
 CHANGES = {
@@ -121,38 +122,41 @@ CHANGES = {
     "title": (lambda: {"title": "another"}, ALL),
     "merge": (lambda: {"merge": ReciprocalRank()}, ALL),
     "merge that needs scores": (lambda: {"merge": LogProbSum()}, ALL - {"candidates test"}),
-    "cutoffs": (lambda: {"evaluation": EvaluationSettings(cutoffs=(2,), bootstrap_samples=20)}, ALL),
+    "cutoffs": (
+        lambda: {"evaluation": EvaluationSettings(cutoffs=(2,), bootstrap_samples=20)},
+        ALL - {"baseline popularity"},
+    ),
     "length of the lists": (
         lambda: {"search": SearchSettings(beam_width=20, list_length=12)},
         ALL - {"candidates test"},
     ),
     "tokenizer": (
         lambda: {"streams": {"behavior": stream("behavior"), "text": stream("text", branching=4)}},
-        {"vectors behavior", "ids behavior", "vectors text"},
+        {"vectors behavior", "ids behavior", "vectors text", "baseline popularity"},
     ),
     "decoder": (
         lambda: {"streams": {"behavior": stream("behavior", dropout=0.2), "text": stream("text")}},
-        {"vectors behavior", "ids behavior", "vectors text", "ids text"},
+        {"vectors behavior", "ids behavior", "vectors text", "ids text", "baseline popularity"},
     ),
     "task": (
         lambda: {"tasks": (GlobalContrastive(),)},
-        {"vectors behavior", "ids behavior", "vectors text", "ids text"},
+        {"vectors behavior", "ids behavior", "vectors text", "ids text", "baseline popularity"},
     ),
     "beam width": (
         lambda: {"search": SearchSettings(beam_width=5, list_length=10)},
-        {"vectors behavior", "ids behavior", "vectors text", "ids text", "model behavior+text"},
+        {"vectors behavior", "ids behavior", "vectors text", "ids text", "model behavior+text", "baseline popularity"},
     ),
     "learning rate": (
         lambda: {"training": longer(1).model_copy(update={"learning_rate": 0.1})},
-        {"vectors behavior", "ids behavior", "vectors text", "ids text"},
+        {"vectors behavior", "ids behavior", "vectors text", "ids text", "baseline popularity"},
     ),
     "absent items": (
         lambda: {
             "streams": {"behavior": stream("behavior"), "text": stream("text", absent_items="leave_out")},
         },
-        {"vectors behavior", "ids behavior", "vectors text"},
+        {"vectors behavior", "ids behavior", "vectors text", "baseline popularity"},
     ),
-    "seed": (lambda: {"seed": 2}, {"vectors behavior", "vectors text"}),
+    "seed": (lambda: {"seed": 2}, {"vectors behavior", "vectors text", "baseline popularity"}),
     "dataset": (lambda: {"dataset": World(history_length=7)}, set()),
     "seen items": (
         lambda: {"evaluation": EvaluationSettings(cutoffs=(1,), bootstrap_samples=20, seen_items="filter")},
@@ -196,7 +200,7 @@ def test_streams_in_another_order_are_another_model(tmp_path):
     turned = {"text": stream("text"), "behavior": stream("behavior")}
     run_in(tmp_path, recipe(history_encoder=encoder, streams=turned))
     known = reused(tmp_path)
-    assert known == dict.fromkeys(["vectors text", "ids text", "vectors behavior", "ids behavior"], True) | {
+    assert known == dict.fromkeys(ALL - {"model behavior+text", "candidates test"}, True) | {
         "model text+behavior": False,
         "candidates test": False,
     }

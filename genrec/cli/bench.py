@@ -60,8 +60,8 @@ def command(
 
     from genrec.cli._output import print_json
     from genrec.devices import choose_device
-    from genrec.errors import DataError
-    from genrec.experiment import Experiment, FinishedExperiment
+    from genrec.experiment import Experiment
+    from genrec.finished_run import FinishedExperiment
     from genrec.run_folder import RunFolder
     from genrec.stages import Stages
     from genrec.throughput.measurement import measure
@@ -71,8 +71,6 @@ def command(
     if variant.run is None:
         experiment = Experiment(variant.recipe, stages, data=data)
     else:
-        if not (variant.run / "model.safetensors").is_file():
-            raise DataError(f"{variant.run / 'model.safetensors'}: missing, expected the run's model; give its recipe")
         experiment = FinishedExperiment(RunFolder.open(variant.run), variant.recipe, stages, data=data)
     measured = measure(
         experiment,

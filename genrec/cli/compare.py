@@ -146,15 +146,13 @@ def _print_plan(plan: Plan, jobs: int) -> None:
 
 def _whole_estimate(plan: Plan, jobs: int) -> str:
     left = [stage for stage in plan.planned() if not stage.finished]
-    seconds = sum(
-        (stage.seconds or 0.0) / (jobs if stage.address.kind in ("model", "candidates") else 1) for stage in left
-    )
+    seconds = sum((stage.seconds or 0.0) / (1 if stage.address.kind in ("vectors", "ids") else jobs) for stage in left)
     unknown = sum(stage.seconds is None for stage in left)
     told = f"about {_duration(seconds)} with {jobs} at a time"
     if unknown:
         known = f"{told}, and " if seconds else ""
         return f"{known}{unknown} stages of which nothing like them has been made here: their time is not known"
-    return f"{told}; merges, baselines and tests come on top: seconds to minutes"
+    return f"{told}; merges, other baselines and tests come on top: seconds to minutes"
 
 
 def _duration(seconds: float) -> str:

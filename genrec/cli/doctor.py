@@ -81,7 +81,22 @@ def _machine() -> dict[str, str]:
         device = ", ".join(f"cuda:{i} {c.name} ({c.total_memory / 2**30:.0f} GiB)" for i, c in enumerate(cards))
     elif torch.backends.mps.is_available():
         device = "mps"
-    return {**machine, "device": device, "threads of torch": str(torch.get_num_threads())}
+    return {**machine, "device": device, "threads of torch": str(torch.get_num_threads()), **_products()}
+
+
+def _products() -> dict[str, str]:
+    """What decides how fast the processor multiplies matrices."""
+    import torch
+
+    from genrec.float32_products import is_exact
+
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    has_bfloat16 = any(present for name, present in known.items() if "bf16" in name)
+    slow = "no: search.precision bfloat16 would be slower than float32"
+    return {
+        "float32 products": "oneDNN" if is_exact() else "torch's own library",
+        "bfloat16 instructions": "unknown" if not known else "yes" if has_bfloat16 else slow,
+    }
 
 
 def _cores() -> int:

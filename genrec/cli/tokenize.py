@@ -12,6 +12,7 @@ from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, See
 if TYPE_CHECKING:
     from genrec.comparison.axes import Variant
     from genrec.experiment import Experiment
+    from genrec.recipe import Recipe
     from genrec.run_folder import RunFolder
 
 
@@ -71,9 +72,9 @@ def command(
         folder.write_catalog(dataset.catalog)
         if len(chosen) == 1:
             folder.write_recipe(dump_recipe(chosen[0].recipe), changes)
-    keeps = {"keep": folder.keep} if len(chosen) == 1 and not is_run else {}
+    keeps: dict[str, Any] = {"keep": folder.keep} if len(chosen) == 1 and not is_run else {}
     measured = [
-        _measured(variant, Experiment(variant.recipe, stages, data=data, dataset=dataset, **keeps))
+        _measured(variant, Experiment(_train_only(variant.recipe), stages, data=data, dataset=dataset, **keeps))
         for variant in chosen
     ]
     notes = list(dict.fromkeys(note for variant in measured for note in variant.pop("notes")))
@@ -92,6 +93,11 @@ def command(
     for line in [*legend(measured), *(f"Note: {note}" for note in notes)]:
         results().print(line, markup=False)
     console.print(f"{folder.path / 'quality.md'}", markup=False)
+
+
+def _train_only(recipe: Recipe) -> Recipe:
+    """The recipe without a final fit, which this folder has no part of."""
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"final_fit": False})})
 
 
 def _folder(output: Path | None, recipe: Path) -> tuple[RunFolder, bool]:

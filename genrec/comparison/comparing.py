@@ -42,7 +42,8 @@ def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> 
         plan.dataset,
         settings,
         plan.trials[0].seed,
-        selection=selection(plan.trials[0].experiment),
+        selection=selection(plan.trials[0].experiment.asked_of("valid")),
+        final_fit=_final_fit(plan.trials, split),
         split=users,
     )
     return Comparison(
@@ -57,6 +58,18 @@ def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> 
         seconds=time.monotonic() - began,
         notes=(*notes_of(plan, split), *code_notes(rows)),
     )
+
+
+def _final_fit(trials: Sequence[Trial], split: SplitName) -> str:
+    """What the models that were asked were fitted on; where variants differ, those that have learned more are named."""
+    final = {trial.variant.name: trial.experiment.asked_of(split).dataset.trains_on_validation for trial in trials}
+    if not any(final.values()):
+        return "train only"
+    epochs = "train + validation, for as many epochs as a fit on train only found best on validation"
+    if all(final.values()):
+        return epochs
+    more = ", ".join(name for name, is_final in final.items() if is_final)
+    return f"differs: {epochs}, for {more}; the others train only"
 
 
 def _axes(trials: Sequence[Trial]) -> dict[str, tuple[str, ...]]:

@@ -14,12 +14,14 @@ from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
 from genrec.errors import GenrecError
 from genrec.evaluation import code_quality
-from genrec.experiment import Address, Experiment, FinishedExperiment, SplitName
+from genrec.experiment import Address, Experiment, SplitName
 from genrec.families import Merge
+from genrec.finished_run import FinishedExperiment
 from genrec.run_folder import RunFolder
 from genrec.sources import source_hash
 from genrec.stages import Stages, address
 from genrec.types import Dataset
+from genrec.yardsticks import Yardstick
 
 
 @dataclass
@@ -49,6 +51,12 @@ class ModelJob:
         return self.trials[0].experiment
 
     @property
+    def experiments(self) -> list[Experiment]:
+        """The experiment, and with ``final_fit`` the one that test users are asked of, if they are."""
+        asked = (self.experiment.asked_of(split) for split, _ in self.wanted)
+        return list(dict.fromkeys([self.experiment, *asked]))
+
+    @property
     def name(self) -> str:
         """What its trials have in common, and the seed."""
         shared = shared_setting([trial.variant for trial in self.trials])
@@ -59,6 +67,11 @@ class ModelJob:
         """Why none of its trials can have a result; empty where one can."""
         return next((trial.failure for trial in self.trials if trial.failure), "")
 
+    @property
+    def training_key(self) -> str:
+        """Address of what it trains."""
+        return self.experiment.model_key
+
     def fail(self, why: str) -> None:
         """Note why there is no model."""
         for trial in self.trials:
@@ -67,16 +80,17 @@ class ModelJob:
     @property
     def summary_key(self) -> str:
         """Address of what its process says of the model."""
-        return address(model=self.experiment.model_key, source=source_hash(Path(code_quality.__file__)))
+        keys = [experiment.model_key for experiment in self.experiments]
+        return address(models=keys, source=source_hash(Path(code_quality.__file__)))
 
     def addresses(self) -> list[Address]:
         """Its stages, in the order of the work."""
-        experiment = self.experiment
         found = [
-            Address("candidates", split, experiment.candidates_key(split, scores=scores))
+            Address("candidates", split, self.experiment.candidates_key(split, scores=scores))
             for split, scores in self.wanted
         ]
-        return [*experiment.addresses(), *found]
+        made = (address for experiment in self.experiments for address in experiment.addresses())
+        return [*dict.fromkeys(made), *found]
 
     def is_finished(self, stages: Stages) -> bool:
         """Whether there is nothing left for a process to do."""
@@ -84,6 +98,52 @@ class ModelJob:
         return stages.path("summary", self.summary_key).is_file() and all(
             stages.path(*key_of(address)).is_file() for address in searched
         )
+
+
+@dataclass
+class BaselineJob:
+    """A baseline under one seed; one that is trained has a process of its own, as a model has."""
+
+    trials: list[Trial]
+    """That name it."""
+    yardstick: Yardstick
+    split: SplitName
+    top_n: int
+    failure: str = ""
+    """Why there is no ranking, in a line."""
+
+    @property
+    def seed(self) -> int:
+        return self.trials[0].seed
+
+    @property
+    def name(self) -> str:
+        """Its type, and the seed."""
+        return f"{self.yardstick.baseline.type_name}, seed {self.seed}"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it learns from validation items, as the model beside it does."""
+        return self.yardstick.of(self.split).experiment.dataset.trains_on_validation
+
+    @property
+    def address(self) -> Address:
+        """Of its ranking."""
+        key = self.yardstick.ranking_key(self.split, top_n=self.top_n)
+        return Address("baseline", self.yardstick.baseline.type_name, key)
+
+    @property
+    def training_key(self) -> str:
+        """Address of what it trains."""
+        return self.yardstick.of(self.split).key
+
+    def is_finished(self, stages: Stages) -> bool:
+        """Whether there is nothing left for a process to do."""
+        return stages.path(*key_of(self.address)).is_file()
+
+    def fail(self, why: str) -> None:
+        """Note why there is no ranking."""
+        self.failure = why
 
 
 @dataclass(frozen=True)
@@ -108,27 +168,31 @@ class Plan:
     stages: Stages
     trials: list[Trial]
     jobs: list[ModelJob] = field(default_factory=list)
+    baselines: list[BaselineJob] = field(default_factory=list)
 
     def planned(self) -> list[PlannedStage]:
-        """Every stage once, kind by kind in the order of the work."""
+        """Every stage that takes time, once, kind by kind in the order of the work."""
         wanted: dict[tuple[str, str], tuple[Address, Experiment, int]] = {}
         for job in self.jobs:
             for stage in job.addresses():
                 first, experiment, count = wanted.get(key_of(stage), (stage, job.experiment, 0))
                 wanted[key_of(stage)] = first, experiment, count + len(job.trials)
         kinds = ("vectors", "ids", "model", "candidates")
-        times = {kind: self.stages.all_made(kind) for kind in kinds}
-        return [
-            self._planned(stage, experiment, count, times[stage.kind])
-            for stage, experiment, count in sorted(wanted.values(), key=lambda part: kinds.index(part[0].kind))
-        ]
+        times = {kind: self.stages.all_made(kind) for kind in (*kinds, "baseline")}
+        found = []
+        for stage, experiment, count in sorted(wanted.values(), key=lambda part: kinds.index(part[0].kind)):
+            known_run = isinstance(experiment, FinishedExperiment) and stage.kind == "model"
+            found.append(self._planned(stage, experiment.like(stage), count, times[stage.kind], known_run))
+        for job in self.baselines:
+            if job.yardstick.is_trained:
+                like = job.yardstick.like(job.split)
+                found.append(self._planned(job.address, like, len(job.trials), times["baseline"]))
+        return found
 
     def _planned(
-        self, stage: Address, experiment: Experiment, count: int, times: Sequence[dict[str, Any]]
+        self, stage: Address, like: tuple[str, ...], count: int, times: Sequence[dict[str, Any]], known: bool = False
     ) -> PlannedStage:
-        like = experiment.like(stage)
-        known_run = isinstance(experiment, FinishedExperiment) and stage.kind == "model"
-        if known_run or self.stages.path(*key_of(stage)).is_file():
+        if known or self.stages.path(*key_of(stage)).is_file():
             return PlannedStage(stage, count, like, True, 0.0)
         took = [made["seconds"] for made in times if made.get("like") == list(like)]
         return PlannedStage(stage, count, like, False, median(took) if took else None)
@@ -170,7 +234,7 @@ def make_plan(
             if any(trial.variant is first and trial.seed == variant.recipe.seed for trial in trials):
                 first = variant  # the same once more, from other sources perhaps: a row of its own
             trials.append(Trial(first, variant.recipe.seed, experiment, variant.run))
-    return Plan(dataset, stages, trials, _jobs(trials, split))
+    return Plan(dataset, stages, trials, _jobs(trials, split), _baseline_jobs(trials, split))
 
 
 def _jobs(trials: Sequence[Trial], split: SplitName) -> list[ModelJob]:
@@ -188,6 +252,24 @@ def _jobs(trials: Sequence[Trial], split: SplitName) -> list[ModelJob]:
         fits = any(type(merge).fit is not Merge.fit for merge in merges)
         splits: tuple[SplitName, ...] = ("valid", "test") if fits and split == "test" else (split,)
         jobs.append(ModelJob(group, [(name, scores) for name in splits]))
+    return jobs
+
+
+def _baseline_jobs(trials: Sequence[Trial], split: SplitName) -> list[BaselineJob]:
+    """Every baseline that some trial names, once for what its model has learned from; a random one by seed."""
+    top_n = max(trials[0].experiment.recipe.evaluation.cutoffs)
+    wanted: dict[tuple[str, bool], dict[int, BaselineJob]] = {}
+    for trial in trials:
+        for baseline in trial.experiment.recipe.baselines:
+            job = BaselineJob([], Yardstick(baseline, trial.experiment), split, top_n)
+            seeds = wanted.setdefault((json.dumps(baseline.block()), job.is_final), {})
+            seeds.setdefault(trial.seed, job).trials.append(trial)
+    jobs = []
+    for seeds in wanted.values():
+        first, *others = (seeds[seed] for seed in sorted(seeds))
+        if not first.yardstick.baseline.is_random:
+            first.trials, others = [trial for job in (first, *others) for trial in job.trials], []
+        jobs += [first, *others]
     return jobs
 
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
-from genrec.comparison.plan import ModelJob, Plan, Trial, block_without_merge, shared_setting
+from genrec.comparison.plan import BaselineJob, ModelJob, Plan, Trial, block_without_merge, shared_setting
 from genrec.comparison.results import Kind, Row, Trained
 from genrec.errors import GenrecError
 from genrec.evaluation.cross_fitting import cross_fitted
 from genrec.evaluation.metrics import best_ranks, target_ranks
 from genrec.experiment import SplitName
-from genrec.families import Baseline, Merge
+from genrec.families import Merge
 from genrec.merges.single import Single
 from genrec.pipeline import curve
 from genrec.progress import Bar
@@ -76,7 +76,7 @@ def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[Row]:
             if not job.failure:
                 ranker.rank(job)
             bar.advance(note=job.name)
-    return [*ranker.rows(), *_baseline_rows(plan, ranker.asked, top_n)]
+    return [*ranker.rows(), *_baseline_rows(plan, ranker.asked)]
 
 
 class _Ranker:
@@ -152,11 +152,11 @@ def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool
     experiment, stages = job.experiment, plan.stages
     summary: dict[str, Any] = json.loads(stages.path("summary", job.summary_key).read_text(encoding="utf-8"))
     searched = stages.made("candidates", experiment.candidates_key(split_name, scores=scores))
-    made = stages.made("model", experiment.model_key)
-    peaks = [peak for facts in (made, searched) if (peak := facts.get("peak_bytes"))]
+    made = [stages.made("model", part.model_key) for part in job.experiments]
+    peaks = [peak for facts in (*made, searched) if (peak := facts.get("peak_bytes"))]
     return Trained(
         seed=experiment.recipe.seed,
-        address=experiment.model_key,
+        address=experiment.asked_of(split_name).model_key,
         parameters=summary["parameters"],
         training_seconds=summary["training_seconds"],
         search_seconds=searched.get("seconds"),
@@ -180,29 +180,26 @@ def _model_names(plan: Plan) -> dict[str, str]:
     return names
 
 
-def _baseline_rows(plan: Plan, split: Split, top_n: int) -> Iterator[Row]:
-    """Every baseline that some variant names, once; a random one under every seed."""
-    wanted: dict[str, tuple[Baseline, set[int]]] = {}
-    for trial in plan.trials:
-        for baseline in trial.experiment.recipe.baselines:
-            _, seeds = wanted.setdefault(json.dumps(baseline.block()), (baseline, set()))
-            seeds.add(trial.seed)
+def _baseline_rows(plan: Plan, split: Split) -> Iterator[Row]:
+    """Each baseline's, with all of its seeds."""
+    groups: dict[tuple[str, bool], list[BaselineJob]] = {}
+    for job in plan.baselines:
+        groups.setdefault((json.dumps(job.yardstick.baseline.block()), job.is_final), []).append(job)
+    is_mixed = len({is_final for _, is_final in groups}) > 1
     taken: set[str] = {trial.variant.name for trial in plan.trials}
-    filtered = plan.trials[0].experiment.recipe.evaluation.seen_items == "filter"
-    for baseline, wanted_seeds in wanted.values():
-        seeds = sorted(wanted_seeds) if baseline.is_random else sorted(wanted_seeds)[:1]
+    for (_, is_final), jobs in groups.items():
         row = _Gathering("baseline")
-        for seed in seeds:
+        for job in jobs:
             try:
-                fitted = baseline.fit(
-                    plan.dataset.catalog, plan.dataset.train, seed=derive(seed, "baseline", baseline.type_name)
-                )
-                ranking = fitted.rank(split.histories, top_n=top_n, exclude_seen=filtered)
+                if not job.failure:
+                    ranking = job.yardstick.rank(job.split, top_n=job.top_n)
+                    row.ranks[job.seed] = target_ranks(ranking, split.targets)
             except GenrecError as error:
-                row.failures[seed] = " ".join(str(error).split())
-            else:
-                row.ranks[seed] = target_ranks(ranking, split.targets)
-        name = _free_name(baseline.type_name, taken)
+                job.fail(" ".join(str(error).split()))
+            if job.failure:
+                row.failures[job.seed] = job.failure
+        name = jobs[0].yardstick.baseline.type_name + " on train + validation" * (is_mixed and is_final)
+        name = _free_name(name, taken)
         taken.add(name)
         yield row.row(name)
 

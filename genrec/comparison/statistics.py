@@ -119,15 +119,24 @@ def pairs(rows: Sequence[Row], cutoff: int, *, confidence: float, samples: int |
         samples: resamples of the users; by default :func:`samples_for` the number of tests.
     """
     methods = methods_of(rows)
-    if len(methods) < 2:
+    return _tested(methods, list(combinations(range(len(methods)), 2)), cutoff, confidence, samples)
+
+
+def pairs_with(row: Row, others: Sequence[Row], cutoff: int, *, confidence: float) -> list[Pair]:
+    """A row against each of some others, of whatever kind, metric by metric; corrected as in :func:`pairs`."""
+    tests = [(0, place) for place in range(1, len(others) + 1)]
+    return _tested([row, *others], tests, cutoff, confidence, None)
+
+
+def _tested(
+    rows: Sequence[Row], asked: Sequence[tuple[int, int]], cutoff: int, confidence: float, samples: int | None
+) -> list[Pair]:
+    """The pairs of rows that are asked for, by place."""
+    if not asked:
         return []
-    columns = [(row, metric) for metric in METRICS for row in methods]
+    columns = [(row, metric) for metric in METRICS for row in rows]
     values_UV = np.stack([row.values_SU(metric, cutoff).mean(axis=0) for row, metric in columns], axis=1)
-    tests = [
-        (first, second)
-        for start in range(0, len(columns), len(methods))
-        for first, second in combinations(range(start, start + len(methods)), 2)
-    ]
+    tests = [(start + first, start + second) for start in range(0, len(columns), len(rows)) for first, second in asked]
     differences = paired_differences(
         values_UV,
         tests,

@@ -1,6 +1,7 @@
 """Doing what a plan says: vectors and codes one after the other, then each model in a process of its own.
 
-Whatever fails is noted with its trials and stops nobody else; whatever is finished is in the stages.
+A baseline that is trained has its process too. Whatever fails is noted with its trials and stops nobody else; whatever
+is finished is in the stages.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from genrec.comparison.plan import ModelJob, Plan
+from genrec.comparison.plan import BaselineJob, ModelJob, Plan
 from genrec.comparison.worker import Request
 from genrec.devices import chosen_device
 from genrec.errors import GenrecError
-from genrec.experiment import Experiment, FinishedExperiment
+from genrec.experiment import Experiment
+from genrec.finished_run import FinishedExperiment
 from genrec.progress import Bar, console
 from genrec.registry import plugin_folders
+
+Job = ModelJob | BaselineJob
 
 _LOOK_EVERY = 0.2
 _GRACE = 30.0
@@ -85,7 +89,9 @@ class Workshop:
                 continue
             try:
                 # An experiment of its own, so that the arrays are not kept for as long as the comparison lasts.
-                _ = Experiment(recipe, plan.stages, data=self.data, dataset=plan.dataset).streams
+                own = Experiment(recipe, plan.stages, data=self.data, dataset=plan.dataset)
+                for experiment in dict.fromkeys([own, *(own.asked_of(split) for split, _ in job.wanted)]):
+                    _ = experiment.streams
             except Exception as error:
                 failed[missing] = self._told(job, error)
                 job.fail(failed[missing])
@@ -102,7 +108,8 @@ class Workshop:
         return why
 
     def _make_models(self, plan: Plan) -> None:
-        waiting = [job for job in plan.jobs if not job.failure and not job.is_finished(plan.stages)]
+        trained = [job for job in plan.baselines if job.yardstick.is_trained]
+        waiting = [job for job in (*plan.jobs, *trained) if not job.failure and not job.is_finished(plan.stages)]
         running: list[_Process] = []
         total, done = len(waiting), 0
         with Bar("models", total) as bar, _stopped(running):
@@ -126,32 +133,35 @@ class Workshop:
                     bar.advance()
                 bar.advance(0, note=running[-1].last_line()[:100] if running else "")
 
-    def _request(self, job: ModelJob, plan: Plan) -> Request:
+    def _request(self, job: Job, plan: Plan) -> Request:
+        is_baseline = isinstance(job, BaselineJob)
         return Request(
-            recipe=job.experiment.recipe.block(),
+            recipe=job.trials[0].experiment.recipe.block(),
             run=job.trials[0].run,
             stages=plan.stages.root,
             data=self.data,
             plugin_folders=plugin_folders(),
             device=self.device,
-            wanted=job.wanted,
-            summary_key=job.summary_key,
+            wanted=[(job.split, False)] if is_baseline else job.wanted,
+            baseline=(job.yardstick.baseline.type_name, job.top_n) if is_baseline else None,
+            summary_key="" if is_baseline else job.summary_key,
         )
 
-    def _log_file(self, job: ModelJob) -> Path:
+    def _log_file(self, job: Job) -> Path:
         self.logs.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", job.name)[:80].strip("_.")
-        return self.logs / f"{name}-{job.summary_key[:6]}.log"
+        key = job.address.key if isinstance(job, BaselineJob) else job.summary_key
+        return self.logs / f"{name}-{key[:6]}.log"
 
     def _environment(self) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // self.at_once)
         return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 
-def _next(waiting: Sequence[ModelJob], running: Sequence[_Process]) -> ModelJob | None:
+def _next(waiting: Sequence[Job], running: Sequence[_Process]) -> Job | None:
     """The first job whose model nobody is training: jobs that differ in their search alone share it."""
-    in_training = {process.job.experiment.model_key for process in running}
-    return next((job for job in waiting if job.experiment.model_key not in in_training), None)
+    in_training = {process.job.training_key for process in running}
+    return next((job for job in waiting if job.training_key not in in_training), None)
 
 
 _SPENT = "not finished within the budget; the same command goes on from here"
@@ -160,7 +170,7 @@ _SPENT = "not finished within the budget; the same command goes on from here"
 class _Process:
     """A worker and its log. It ends by itself when its standard input is closed."""
 
-    def __init__(self, job: ModelJob, request: Request, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, job: Job, request: Request, log: Path, environment: dict[str, str]) -> None:
         self.job, self._log, self.began = job, log, time.monotonic()
         self._file: IO[bytes] = log.open("wb")
         self.popen = subprocess.Popen(

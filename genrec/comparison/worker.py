@@ -17,7 +17,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from genrec.errors import GenrecError
-from genrec.experiment import Experiment, FinishedExperiment, SplitName
+from genrec.experiment import Experiment, SplitName
+from genrec.finished_run import FinishedExperiment
+from genrec.yardsticks import Yardstick
 
 
 class Request(BaseModel):
@@ -35,10 +37,12 @@ class Request(BaseModel):
     """Splits to be searched, each with or without every stream's scores."""
     summary_key: str
     """Address of the summary."""
+    baseline: tuple[str, int] | None = None
+    """Name of a baseline of the recipe, and how many items it is to recommend: this is wanted in place of a model."""
 
 
 def work(request: Request) -> None:
-    """Train the model if need be, search it and store a summary of it.
+    """Train the model or the baseline if need be, search it and store a summary of it.
 
     Raises:
         GenrecError: whatever a run of the recipe raises.
@@ -58,23 +62,35 @@ def work(request: Request) -> None:
         experiment = Experiment(recipe, stages, data=request.data)
     else:
         experiment = FinishedExperiment(RunFolder.open(request.run), recipe, stages, data=request.data)
+    if request.baseline is not None:
+        name, top_n = request.baseline
+        (baseline,) = (baseline for baseline in recipe.baselines if baseline.type_name == name)
+        for split, _ in request.wanted:
+            Yardstick(baseline, experiment).rank(split, top_n=top_n)
+        return
     for split, scores in request.wanted:
         experiment.candidates(split, scores=scores)
+    parts = dict.fromkeys([experiment, *(experiment.asked_of(split) for split, _ in request.wanted)])
     stages.get(
         "summary",
         request.summary_key,
         name=recipe.title,
-        work=lambda: summary(experiment),
+        work=lambda: summary(*parts),
         save=save_json,
         load=lambda path: json.loads(path.read_text(encoding="utf-8")),
     )
 
 
-def summary(experiment: Experiment) -> dict[str, Any]:
-    """Parameters, training curve and the codes' quality of a model: plain data."""
+def summary(first: Experiment, *final: Experiment) -> dict[str, Any]:
+    """Parameters, training curve and the codes' quality of a model: plain data.
+
+    Args:
+        first: whose curve it is.
+        final: the experiment that is asked in its place, if test users are and there is one.
+    """
     from genrec.evaluation.code_quality import measure_codes
 
-    log = experiment.training_log
+    experiment = final[-1] if final else first
     codes = {}
     for name, stream in experiment.recipe.streams.items():
         if stream.tokenizer is not None:
@@ -90,8 +106,8 @@ def summary(experiment: Experiment) -> dict[str, Any]:
             }
     return {
         "parameters": sum(parameter.numel() for parameter in experiment.model.parameters()),
-        "training_seconds": log.seconds,
-        "log": log.as_json(),
+        "training_seconds": sum(part.training_log.seconds for part in (first, *final)),
+        "log": first.training_log.as_json(),
         "codes": codes,
     }
 

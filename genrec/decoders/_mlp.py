@@ -84,5 +84,6 @@ class MlpDecoder(DecoderModule):
             state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
         if depth + 1 < self.vocabulary.num_levels:
             state.state_BKD = state_BKD
-        hidden_BKD = self.blocks[depth](state_BKD)
-        return self.vocabulary.child_log_probs(depth, hidden_BKD.flatten(0, 1), nodes_BK.flatten()).view(B, K, -1)
+        hidden_ND = self.blocks[depth](state_BKD).flatten(0, 1)
+        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
+            return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)

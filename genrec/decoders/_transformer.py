@@ -160,7 +160,9 @@ class TransformerDecoder(DecoderModule):
         if depth + 1 < self.vocabulary.num_levels:
             state.past = past
         B, K = nodes_BK.shape
-        return self.vocabulary.child_log_probs(depth, self.norm(x_BKD).flatten(0, 1), nodes_BK.flatten()).view(B, K, -1)
+        hidden_ND = self.norm(x_BKD).flatten(0, 1)
+        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
+            return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)
 
 
 def _of_beams(token: tuple[Tensor, Tensor], origin_BK: Tensor) -> tuple[Tensor, Tensor]:

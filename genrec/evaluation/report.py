@@ -93,6 +93,7 @@ class Protocol:
     confidence: float
     bootstrap_samples: int
     final_fit: str = "train only"
+    """What the model that was asked was fitted on."""
 
     @classmethod
     def of(
@@ -102,6 +103,7 @@ class Protocol:
         seed: int,
         *,
         selection: str,
+        final_fit: str = "train only",
         split: Split | None = None,
     ) -> Protocol:
         """The protocol of a dataset's split, by default its test split."""
@@ -118,6 +120,7 @@ class Protocol:
             cutoffs=tuple(sorted(set(settings.cutoffs))),
             confidence=settings.confidence,
             bootstrap_samples=settings.bootstrap_samples,
+            final_fit=final_fit,
         )
 
 

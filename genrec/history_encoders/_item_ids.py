@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from genrec.model.contracts import BuildContext, Encoded, HistoryEncoderModule
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
-from genrec.model.starting_vectors import starting_vectors
+from genrec.model.starting_vectors import joined_vectors, starting_vectors
 
 if TYPE_CHECKING:
     from genrec.history_encoders.item_ids import ItemIds
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 class ItemIdEncoder(HistoryEncoderModule):
     """Item ids (B, T), padded at the end -> states (B, T, D)."""
+
+    vectors_IE: Tensor
 
     def __init__(self, settings: ItemIds, context: BuildContext) -> None:
         super().__init__()
@@ -30,6 +33,16 @@ class ItemIdEncoder(HistoryEncoderModule):
         self.norm = nn.LayerNorm(dim)
         self.dropout = Dropout(settings.dropout)
         init_weights(self)
+        self.vector_map: nn.Linear | None = None
+        if settings.add_vectors:
+            vectors_IE = torch.from_numpy(
+                joined_vectors([context.streams[name].vectors for name in settings.add_vectors])
+            )
+            self.register_buffer(
+                "vectors_IE", torch.cat([vectors_IE, vectors_IE.new_zeros(1, vectors_IE.shape[1])]), persistent=False
+            )
+            self.vector_map = nn.Linear(vectors_IE.shape[1], dim, bias=False)
+            nn.init.normal_(self.vector_map.weight, std=0.02 / math.sqrt(vectors_IE.shape[1]))
         if context.item_table is not None:
             self.item_table = context.item_table
             return
@@ -54,7 +67,10 @@ class ItemIdEncoder(HistoryEncoderModule):
             position_BT = place.expand_as(history_BT)
         else:
             position_BT = (mask_BT.sum(1, keepdim=True) - 1 - place).clamp_min(0)
-        x_BTD = self.dropout(self.item_table(history_BT) + self.positions(position_BT))
+        items_BTD = self.item_table(history_BT)
+        if self.vector_map is not None:
+            items_BTD = items_BTD + self.vector_map(self.vectors_IE[history_BT])
+        x_BTD = self.dropout(items_BTD + self.positions(position_BT))
         # Padding stands at the end, so a causal mask already hides it from every item.
         mask = None if self.is_causal else mask_BT[:, None, None, :]
         for layer in self.layers:

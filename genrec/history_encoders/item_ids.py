@@ -30,6 +30,9 @@ class ItemIds(HistoryEncoder):
     sees those before it, and all positions of a sequence are trained at once, which costs less."""
     start_from: tuple[str, ...] = ()
     """Streams whose item vectors the item embeddings start from (joined, reduced to ``dim`` by PCA); none: random."""
+    add_vectors: tuple[str, ...] = ()
+    """Streams whose item vectors (joined) are added to the item embeddings through a linear map, so that an item with
+    few purchases is read by what it is like; none: an item is its embedding alone (the paper)."""
 
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> ItemIds:
@@ -38,8 +41,8 @@ class ItemIds(HistoryEncoder):
         return self
 
     def streams_used(self) -> tuple[str, ...]:
-        """The streams of ``start_from``."""
-        return self.start_from
+        """The streams of ``start_from`` and ``add_vectors``."""
+        return (*self.start_from, *self.add_vectors)
 
     def build(self, context: BuildContext) -> ItemIdEncoder:
         """The module; ``context.item_table`` is used where given."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class PictureEncoder(ItemEncoder):
     """An encoder that runs every picture through a pretrained network."""
 
+    reads_histories = False
+
     model: str
     """The network."""
     normalize: bool = True

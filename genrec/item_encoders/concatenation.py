@@ -26,6 +26,11 @@ class Concatenation(ItemEncoder):
         """Whether one of its parts depends on the seed."""
         return any(encoder.is_random for encoder in self.encoders)
 
+    @property
+    def reads_histories(self) -> bool:  # type: ignore[override]
+        """Whether one of its parts reads histories."""
+        return any(encoder.reads_histories for encoder in self.encoders)
+
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), "encoders": [encoder.identity() for encoder in self.encoders]}
 

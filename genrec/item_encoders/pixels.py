@@ -16,6 +16,8 @@ from genrec.types import Catalog, Histories, ItemVectors
 class Pixels(ItemEncoder):
     """Small RGB thumbnails, averaged over an item's pictures and reduced by PCA: colour and layout, no weights."""
 
+    reads_histories = False
+
     size: PositiveInt = 16
     """Side of the thumbnail in pixels."""
     dim: PositiveInt = 64

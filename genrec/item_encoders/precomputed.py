@@ -19,6 +19,8 @@ from genrec.types import Catalog, Histories, ItemVectors
 class Precomputed(ItemEncoder):
     """Vectors from a .safetensors, .parquet or .npy file, matched by item key."""
 
+    reads_histories = False
+
     file: str
     """``.parquet`` (columns ``key`` and ``vector``), ``.safetensors`` (tensor ``vectors``) or ``.npy``; as named, or
     below GENREC_DATA. Of the last two, row i belongs to key i of the keys."""

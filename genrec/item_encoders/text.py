@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 class Text(ItemEncoder):
     """Vectors of the items' texts from a pretrained sentence encoder."""
 
+    reads_histories = False
+
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     """A model folder, ``package:<module>`` for a Python package that carries one, or a name on the Hugging Face Hub."""
     revision: str | None = None

@@ -15,6 +15,8 @@ from genrec.types import Catalog, Histories, ItemVectors
 class Tfidf(ItemEncoder):
     """Words and word pairs of the text, weighted by TF-IDF, reduced by SVD; texts alone, no weights."""
 
+    reads_histories = False
+
     dim: PositiveInt = 128
     """Width of the vectors; smaller where the texts do not span that many directions."""
     max_ngram: PositiveInt = 2

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec.search.trie import Trie
-from genrec.types import ItemVectors, SemanticIds
+from genrec.types import Histories, ItemVectors, SemanticIds
 
 if TYPE_CHECKING:
     from genrec.model.vocabularies import Vocabulary
@@ -43,6 +43,9 @@ class BuildContext:
     item_table: nn.Embedding | None = None
     """For a history encoder: the table to use instead of a new one (``share: items``). For a decoder: the item table
     of its history encoder, (num_items + 1, D), the last row is padding; None where items have no table."""
+    train: Histories | None = None
+    """Training histories, for decoders that count; None where a finished run is read, whose weights (buffers too) come
+    from its folder."""
     decoders: Mapping[str, DecoderModule] | None = None
     """For tasks: the decoders, whose vocabularies a task may share."""
 
@@ -66,6 +69,8 @@ class Encoded:
     """True where a history item stands; items come first, padding last. Every row has at least one item."""
     is_causal: bool
     """Whether state t has seen items 0..t alone, so that it can stand for the prefix that ends there."""
+    history_BT: Tensor | None = None
+    """The item numbers that were read; :class:`~genrec.model.retriever.Retriever` adds them."""
 
     @property
     def last_BD(self) -> Tensor:
@@ -75,7 +80,8 @@ class Encoded:
 
     def rows(self, index: Tensor | slice) -> Encoded:
         """Some of the users."""
-        return Encoded(self.states_BTD[index], self.mask_BT[index], self.is_causal)
+        history_BT = None if self.history_BT is None else self.history_BT[index]
+        return Encoded(self.states_BTD[index], self.mask_BT[index], self.is_causal, history_BT)
 
 
 class HistoryEncoderModule(nn.Module, ABC):

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_LONGEST_PLAIN = 128
+"""Up to so many keys plain products take less time on a CPU than torch's fused attention, forward and backward."""
+
 
 def init_weights(module: nn.Module, std: float = 0.02) -> None:
     """Normal weights and zero biases, in place; norms keep ones and zeros."""
@@ -56,6 +59,32 @@ class Folded(NamedTuple):
     output_BMD: Tensor
 
 
+def _attend(
+    query_BHQd: Tensor, key_BHTd: Tensor, value_BHTd: Tensor, mask: Tensor | None, *, is_causal: bool
+) -> Tensor:
+    """Torch's fused attention; on the CPU, where that is made for long sequences, short ones by plain products."""
+    Q, T = query_BHQd.shape[2], key_BHTd.shape[2]
+    if query_BHQd.device.type != "cpu" or T > _LONGEST_PLAIN:
+        return functional.scaled_dot_product_attention(
+            query_BHQd, key_BHTd, value_BHTd, attn_mask=mask, is_causal=is_causal
+        )
+    logits_BHQT = (query_BHQd / math.sqrt(query_BHQd.shape[3])) @ key_BHTd.transpose(2, 3)
+    if is_causal:
+        logits_BHQT = logits_BHQT + torch.full((Q, T), -torch.inf).triu(1)
+    elif mask is not None and mask.is_floating_point():
+        logits_BHQT = logits_BHQT + mask
+    elif mask is not None:
+        logits_BHQT = logits_BHQT.masked_fill(~mask, -torch.inf)
+    return logits_BHQT.softmax(3) @ value_BHTd
+
+
+def _mapped(x_BHTd: Tensor, maps_HdD: Tensor) -> Tensor:
+    """Each head's part by its own map, (B, H * T, D): one product a head, not one (and one copy of the maps) a user."""
+    B, H, T, d = x_BHTd.shape
+    mapped_HND = torch.bmm(x_BHTd.transpose(0, 1).reshape(H, B * T, d), maps_HdD)
+    return mapped_HND.view(H, B, T, -1).transpose(0, 1).reshape(B, H * T, -1)
+
+
 class Attention(nn.Module):
     """Multi-head attention with separate query and key/value sides."""
 
@@ -81,7 +110,7 @@ class Attention(nn.Module):
         """Attend; ``mask`` is True where a query may look, broadcast over (B, heads, queries, keys)."""
         B, T, D = x_BTD.shape
         query = self.query(x_BTD).view(B, T, self.num_heads, D // self.num_heads).transpose(1, 2)
-        mixed = functional.scaled_dot_product_attention(query, *keys_values, attn_mask=mask, is_causal=is_causal)
+        mixed = _attend(query, *keys_values, mask, is_causal=is_causal)
         return self.output(mixed.transpose(1, 2).reshape(B, T, D))
 
     def fold(self, x_BTD: Tensor, mask: Tensor) -> Folded:
@@ -95,7 +124,7 @@ class Attention(nn.Module):
         H = self.num_heads
         key_BHTd, value_BHTd = self.keys_values(x_BTD)
         scaled_BHTd = key_BHTd / math.sqrt(D // H)
-        query_BHTD = scaled_BHTd @ self.query.weight.view(H, D // H, D)
+        query_BMD = _mapped(scaled_BHTd, self.query.weight.view(H, D // H, D))
         offset_BHT1 = scaled_BHTd @ self.query.bias.view(H, D // H, 1)
         added = (
             mask
@@ -103,18 +132,17 @@ class Attention(nn.Module):
             else torch.zeros_like(mask, dtype=x_BTD.dtype).masked_fill(~mask, -torch.inf)
         )
         # The weights of a head sum to 1, so each head brings its share of the output's bias.
-        output_BHTD = value_BHTd @ self.output.weight.view(D, H, D // H).permute(1, 2, 0) + self.output.bias / H
+        output_BMD = _mapped(value_BHTd, self.output.weight.view(D, H, D // H).permute(1, 2, 0)) + self.output.bias / H
         return Folded(
-            query_BHTD.reshape(B, H * T, D).transpose(1, 2).contiguous(),
-            (offset_BHT1.squeeze(3) + added.squeeze(2)).view(B, 1, H * T),
-            output_BHTD.reshape(B, H * T, D),
+            query_BMD.transpose(1, 2), (offset_BHT1.squeeze(3) + added.squeeze(2)).view(B, 1, H * T), output_BMD
         )
 
     def read(self, x_BKD: Tensor, folded: Folded) -> Tensor:
         """:meth:`forward` of K queries a user on what :meth:`fold` made ready."""
         B, K, _ = x_BKD.shape
         logits_BKM = torch.baddbmm(folded.offset_B1M, x_BKD, folded.query_BDM)
-        weights_BKHT = logits_BKM.view(B, K, self.num_heads, -1).softmax(3)
+        # In float32: few numbers a row, which torch takes three times as long for in bfloat16.
+        weights_BKHT = logits_BKM.view(B, K, self.num_heads, -1).softmax(3, dtype=torch.float32)
         return weights_BKHT.view(B, K, -1) @ folded.output_BMD
 
     def step(self, x_BKD: Tensor, past: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -135,8 +163,9 @@ class Attention(nn.Module):
         query = self.query(x_BKD).unflatten(2, heads)
         tokens = [(k.unflatten(2, heads), v.unflatten(2, heads)) for k, v in (*past, (key, value))]
         # One product a token: joining keys into one tensor, to attend as usual, costs more than attending.
-        logits = torch.stack([(query * k).sum(3) for k, _ in tokens], 3).div_(math.sqrt(heads[1]))
-        weights = logits.softmax(3).unsqueeze(4).unbind(3)
+        # The tokens come first: a softmax over the last axis would go number by number.
+        logits = torch.stack([(query * k).sum(3, dtype=torch.float32) for k, _ in tokens])
+        weights = logits.div_(math.sqrt(heads[1])).softmax(0).to(value.dtype).unsqueeze(4)
         mixed = weights[0] * tokens[0][1]
         for weight, (_, v) in zip(weights[1:], tokens[1:], strict=True):
             mixed.addcmul_(weight, v)

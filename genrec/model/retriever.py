@@ -14,6 +14,7 @@ from genrec.families import Decoder, HistoryEncoder, Task
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, HistoryEncoderModule, StreamContext, TaskModule
 from genrec.seeds import derive
 from genrec.training.batches import HistoryBatch
+from genrec.types import Histories
 
 _ALL = "all"
 
@@ -33,6 +34,7 @@ class Retriever(nn.Module):
         streams: codes, trie and item vectors of each stream.
         num_items: size of the catalog.
         seed: each module draws its fresh weights from a generator of its own.
+        train: training histories, for decoders that count; None where the weights of a finished run follow.
     """
 
     def __init__(
@@ -44,25 +46,29 @@ class Retriever(nn.Module):
         *,
         num_items: int,
         seed: int,
+        train: Histories | None = None,
     ) -> None:
         super().__init__()
         self.num_items, self.max_history = num_items, history_encoder.max_history
-        context = BuildContext(num_items, history_encoder.dim, history_encoder.max_history, streams)
+        context = BuildContext(num_items, history_encoder.dim, history_encoder.max_history, streams, train=train)
         self._history_encoders = nn.ModuleDict()
+        self._encoder_of: dict[str, str] = {}
         shared: HistoryEncoderModule | None = None
-        for name in streams:
-            if shared is not None and history_encoder.share == "all":
-                break
+        for name, decoder in decoders.items():
+            if not decoder.reads_states:
+                continue
+            key = self._encoder_of[name] = _ALL if history_encoder.share == "all" else _key(name)
+            if key in self._history_encoders:
+                continue
             table = shared.item_table if shared is not None and history_encoder.share == "items" else None
-            with _seeded(seed, "history encoder", "" if history_encoder.share == "all" else name):
+            with _seeded(seed, "history encoder", "" if key == _ALL else name):
                 built = history_encoder.build(context.of_stream(name, item_table=table))
             shared = shared or built
-            self._history_encoders[_ALL if history_encoder.share == "all" else _key(name)] = built
-        self._share_all = history_encoder.share == "all"
+            self._history_encoders[key] = built
         self._decoders = nn.ModuleDict()
         for name, decoder in decoders.items():
             with _seeded(seed, "decoder", name):
-                table = self.history_encoder(name).item_table
+                table = self.history_encoder(name).item_table if decoder.reads_states else None
                 self._decoders[_key(name)] = decoder.build(context.of_stream(name, item_table=table))
         self._names = tuple(decoders)
         self.tasks = nn.ModuleList()
@@ -74,8 +80,8 @@ class Retriever(nn.Module):
         self._task_weights = [(task.type_name, task.weight / kinds[task.type_name]) for task in tasks]
 
     def history_encoder(self, stream: str) -> HistoryEncoderModule:
-        """The history encoder that a stream reads with."""
-        return self._history_encoders[_ALL if self._share_all else _key(stream)]  # type: ignore[return-value]
+        """The history encoder that a stream reads with, if its decoder reads states."""
+        return self._history_encoders[self._encoder_of[stream]]  # type: ignore[return-value]
 
     @property
     def decoders(self) -> dict[str, DecoderModule]:
@@ -89,8 +95,12 @@ class Retriever(nn.Module):
 
     def encode(self, history_BT: Tensor) -> dict[str, Encoded]:
         """Read histories once for each history encoder; every stream gets its states."""
-        read = {key: encoder(history_BT) for key, encoder in self._history_encoders.items()}
-        return {name: read[_ALL if self._share_all else _key(name)] for name in self._names}
+        read = {
+            key: replace(encoder(history_BT), history_BT=history_BT) for key, encoder in self._history_encoders.items()
+        }
+        is_item_BT = history_BT != self.num_items
+        unread = Encoded(is_item_BT.new_empty(*is_item_BT.shape, 0, dtype=torch.float32), is_item_BT, True, history_BT)
+        return {name: read.get(self._encoder_of.get(name, ""), unread) for name in self._names}
 
     def losses(self, batch: HistoryBatch) -> dict[str, Tensor]:
         """The parts of eq. 6: each stream's generation loss (eq. 2 negated, summed over levels), each kind of task."""

@@ -12,20 +12,27 @@ START_STD = 0.05
 """Standard deviation of embeddings that start from vectors; random ones start at 0.02."""
 
 
-def starting_vectors(sources: Sequence[ItemVectors], dim: int) -> np.ndarray:
-    """Item embeddings from the streams' vectors.
-
-    Each source is centred and scaled to unit variance as a whole, the sources are joined and reduced to ``dim`` by PCA.
+def joined_vectors(sources: Sequence[ItemVectors]) -> np.ndarray:
+    """The streams' vectors side by side, each source centred and scaled to unit variance as a whole.
 
     Returns:
-        float32 (I, dim) of standard deviation 0.05; rows of items absent everywhere are zero.
+        float32 (I, sum of the widths); zero where an item is absent.
     """
     parts = []
     for source in sources:
         present = source.present_I
         centred = np.where(present[:, None], source.vectors_IE - source.vectors_IE[present].mean(0), 0.0)
         parts.append(centred / max(float(centred[present].std()), 1e-12))
-    joined = np.concatenate(parts, axis=1).astype(np.float64)
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def starting_vectors(sources: Sequence[ItemVectors], dim: int) -> np.ndarray:
+    """Item embeddings from the streams' vectors, joined (:func:`joined_vectors`) and reduced to ``dim`` by PCA.
+
+    Returns:
+        float32 (I, dim) of standard deviation 0.05; rows of items absent everywhere are zero.
+    """
+    joined = joined_vectors(sources).astype(np.float64)
     values, axes = np.linalg.eigh(joined.T @ joined)
     axes = axes[:, np.argsort(-values)][:, :dim]
     axes *= np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)  # eigenvectors have no sign

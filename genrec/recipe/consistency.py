@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.families import Baseline, Component, Decoder, HistoryEncoder
+from genrec.families import Baseline, Component, Decoder, HistoryEncoder, Task, Tokenizer
 from genrec.recipe.problems import Path, Problem, did_you_mean, dotted, one_of
 from genrec.recipe.source import UNREADABLE, Source, holds
 from genrec.search.settings import SearchSettings
@@ -26,6 +26,7 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         _streams(source, built),
         _absent_items(source),
         _names(source, built),
+        _vectors(source, built),
         _lists(source, built),
         _heads(built),
         _rows(built),
@@ -81,6 +82,37 @@ def _names(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Pa
             if name not in streams:
                 text = f"no stream is called {name!r}, expected {one_of(list(streams))}{did_you_mean(name, streams)}"
                 yield _where(_written(source.data, path), name, path), text
+
+
+def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Tokenizers read vectors, and so does whoever refers to a stream by its name."""
+    without = []
+    for name in (source.data.get("streams") or {}) if _are_streams(source) else ():
+        path: Path = ("streams", name, "item_encoder")
+        encoder = built.get(path)
+        is_written = _written(source.data, path) is not None
+        if is_written and (encoder is None or getattr(encoder, "gives_vectors", True)):
+            continue
+        without.append(name)
+        tokenizer = built.get((*path[:2], "tokenizer"))
+        if isinstance(tokenizer, Tokenizer) and tokenizer.reads_vectors:
+            found = "found none" if is_written else "missing"
+            yield (
+                path,
+                f"{found}, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)",
+            )
+    for path, component in built.items():
+        reads_vectors = component.reads_vectors if isinstance(component, Task) else True
+        if not isinstance(component, HistoryEncoder | Decoder | Task) or not reads_vectors:
+            continue
+        for name in dict.fromkeys(component.streams_used()):
+            if name in without:
+                text = f"the stream {name!r} has no vectors, expected one with an item_encoder"
+                yield _where(_written(source.data, path), name, path), text
+
+
+def _are_streams(source: Source) -> bool:
+    return isinstance(source.data.get("streams"), Mapping)
 
 
 def _lists(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:

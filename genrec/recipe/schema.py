@@ -19,6 +19,7 @@ from genrec.families import (
     Task,
     Tokenizer,
     baselines,
+    item_encoders,
     merges,
     plain,
 )
@@ -37,8 +38,8 @@ class Stream(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    item_encoder: ItemEncoder
-    """Catalog and training histories -> one vector an item."""
+    item_encoder: ItemEncoder = Field(default_factory=lambda: item_encoders.get("none")())
+    """Catalog and training histories -> one vector an item; left out where nothing reads this stream's vectors."""
     tokenizer: Tokenizer | None = None
     """Vectors -> semantic IDs; left out where the decoder writes no codes."""
     decoder: Decoder

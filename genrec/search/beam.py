@@ -17,7 +17,7 @@ _DEAD = float("-inf")
 _LARGEST_NUMBER = 2**31 - 1
 _BLOCKS = 4
 """In how many blocks beams are expanded at the last level at most: lists are often full before the last one."""
-_PREFIXES_AT_ONCE = {"cpu": 1024, "cuda": 2**17}
+_PREFIXES_AT_ONCE = {"cpu": 2048, "cuda": 2**17}
 
 
 @torch.inference_mode()

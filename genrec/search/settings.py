@@ -1,8 +1,8 @@
 """How a stream is searched: the recipe's ``search`` block."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 
 class SearchSettings(BaseModel):
@@ -19,3 +19,15 @@ class SearchSettings(BaseModel):
     """Items that each stream hands to the merge."""
     batch_size: PositiveInt = 64
     """Users searched together."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """For ``beam``: in what decoders multiply. ``bfloat16`` is faster on processors that have instructions for it
+    (``genrec doctor``) and slower on others. Probabilities of codes, their sums and what merges ask for beside the
+    lists are float32 in either case; a few items of a list change, mostly near its end."""
+
+    @model_validator(mode="after")
+    def _exact_methods_are_exact(self) -> Self:
+        if self.precision != "float32" and self.method != "beam":
+            raise ValueError(
+                f"precision {self.precision} is for method beam; found method {self.method}, which promises exact lists"
+            )
+        return self

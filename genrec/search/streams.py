@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genrec.errors import DataError
+from genrec.float32_products import by_onednn
 from genrec.freed_memory import keep_freed_memory
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.progress import Bar, console
@@ -87,7 +88,7 @@ def search_streams(
     parts = [_none(tries)]
     prefixes = dict.fromkeys(tries, 0)
     try:
-        with Bar(title, len(order)) as bar, torch.inference_mode():
+        with Bar(title, len(order)) as bar, by_onednn(), torch.inference_mode():
             for start in range(0, len(order), settings.batch_size):
                 batch = histories.take(order[start : start + settings.batch_size])
                 longest = int(batch.lengths.max())
@@ -133,14 +134,16 @@ def _search_batch(
             )
             prefixes[name] += int(prefixes_B.sum())
         else:
-            items_BN, log_probs_BN = search_beam(
-                decoder,
-                encoded[name],
-                trie,
-                beam_width=settings.beam_width,
-                list_length=settings.list_length,
-                excluded_BH=excluded_BH,
-            )
+            device_type, is_lower = encoded[name].states_BTD.device.type, settings.precision == "bfloat16"
+            with torch.autocast(device_type, torch.bfloat16, enabled=is_lower):
+                items_BN, log_probs_BN = search_beam(
+                    decoder,
+                    encoded[name],
+                    trie,
+                    beam_width=settings.beam_width,
+                    list_length=settings.list_length,
+                    excluded_BH=excluded_BH,
+                )
         beams[name] = Beams(items_BN.cpu().numpy(), log_probs_BN.cpu().numpy())
 
     def scores(name: str, items_BC: np.ndarray) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 
 from genrec.devices import chosen_device
 from genrec.errors import DataError
-from genrec.experiment import load_model, load_streams
 from genrec.families import merges
+from genrec.finished_run import load_model, load_streams
 from genrec.recipe import Recipe, parse_recipe
 from genrec.registry import add_plugin_folder
 from genrec.run_folder import RunFolder
@@ -67,8 +67,8 @@ class Recommender:
         for row, title in enumerate(self.titles):
             if title:
                 self._rows_of_title.setdefault(title.casefold(), []).append(row)
-        streams = load_streams(self.recipe, folder)
-        self.model = load_model(self.recipe, folder, streams, len(self.keys)).to(chosen_device())
+        streams = load_streams(self.recipe, folder.path)
+        self.model = load_model(self.recipe, folder.path, streams, len(self.keys)).to(chosen_device())
         self.tries = {name: context.trie for name, context in streams.items()}
 
     def row(self, name: str) -> int:

@@ -29,7 +29,8 @@ class GlobalContrastiveLoss(TaskModule):
     def __init__(self, settings: GlobalContrastive, context: BuildContext) -> None:
         super().__init__()
         self.settings = settings
-        self.streams = settings.streams or tuple(context.streams)
+        with_vectors = (name for name, stream in context.streams.items() if stream.vectors.vectors_IE.shape[1])
+        self.streams = settings.streams or tuple(with_vectors)
         self.projections = nn.ModuleDict()
         for name in self.streams:
             vectors_IE = scaled_vectors(context.streams[name].vectors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
@@ -22,10 +22,12 @@ class GlobalContrastive(Task):
     loss of zero information is about 0.5 (``smooth_l1``) or 1 (``cosine``). The paper prints none of these.
     """
 
+    reads_vectors: ClassVar[bool] = True
+
     metric: Literal["smooth_l1", "cosine", "infonce"] = "smooth_l1"
     """The metric F of eq. 3 (EAGER, Table 7)."""
     streams: tuple[str, ...] = ()
-    """Streams that learn; none named: all."""
+    """Streams that learn; none named: all that have vectors."""
     num_negatives: PositiveInt = 2048
     """For ``infonce``: random items to tell the target from; the target is never among them."""
     temperature: PositiveFloat = 0.3

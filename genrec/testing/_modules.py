@@ -20,7 +20,7 @@ from genrec.model.contracts import (
 from genrec.search.dense import item_numbers
 from genrec.search.trie import Trie
 from genrec.testing._demands import Demand
-from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_catalog, tiny_vectors
+from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_catalog, tiny_histories, tiny_vectors
 
 _DIM = 16
 _LONGEST = 6
@@ -53,7 +53,7 @@ def _context(streams: tuple[str, ...], *, dim: int = _DIM, writes_codes: bool = 
         else:
             ids = item_numbers(vectors)
         contexts[name] = StreamContext(ids, Trie.of(ids), vectors)
-    return BuildContext(NUM_ITEMS, dim, _LONGEST, contexts, stream=streams[0])
+    return BuildContext(NUM_ITEMS, dim, _LONGEST, contexts, stream=streams[0], train=tiny_histories())
 
 
 def _streams(component: HistoryEncoder | Task) -> tuple[str, ...]:
@@ -110,7 +110,8 @@ def _encoded(is_causal: bool = False) -> Encoded:
     """Two users of five and three items."""
     torch.manual_seed(2)
     mask_BT = torch.arange(5)[None] < torch.tensor([5, 3])[:, None]
-    return Encoded(torch.randn(2, 5, _DIM), mask_BT, is_causal)
+    history_BT = torch.tensor([[2, 7, 1, 8, 4], [5, 9, 11, 0, 0]]).masked_fill(~mask_BT, NUM_ITEMS)
+    return Encoded(torch.randn(2, 5, _DIM), mask_BT, is_causal, history_BT)
 
 
 def _check_decoder(component: Decoder, demand: Demand) -> None:
@@ -211,7 +212,13 @@ def _check_positions(module: DecoderModule, demand: Demand) -> None:
     apart = []
     for row, query in (target_BQ >= 0).nonzero().tolist():
         seen = slice(0, query + 1)
-        prefix = Encoded(encoded.states_BTD[row : row + 1, seen], encoded.mask_BT[row : row + 1, seen], True)
+        of_user = encoded.rows(slice(row, row + 1))
+        prefix = replace(
+            of_user,
+            states_BTD=of_user.states_BTD[:, seen],
+            mask_BT=of_user.mask_BT[:, seen],
+            history_BT=of_user.history_BT[:, seen],  # type: ignore[index]
+        )
         apart.append(module(prefix, target_BQ[row : row + 1, query : query + 1]).log_probs_NL)
     demand(
         _close(together.log_probs_NL, torch.cat(apart)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from genrec.families import (
     Component,
     DatasetSource,
     Decoder,
+    FittedBaseline,
     HistoryEncoder,
     ItemEncoder,
     Merge,
@@ -102,6 +104,12 @@ def _check_item_encoder(encoder: ItemEncoder, demand: Demand) -> None:
         demand(
             unchanged(other.vectors_IE, vectors.vectors_IE),
             "another seed gives the same vectors, or the class says is_random",
+        )
+    if not encoder.reads_histories:
+        other = encoder.encode(catalog, train.without_last(1), seed=1)
+        demand(
+            unchanged(other.vectors_IE, vectors.vectors_IE),
+            "other histories give the same vectors, or the class does not say reads_histories = False",
         )
 
 
@@ -305,3 +313,24 @@ def _check_baseline(baseline: Baseline, demand: Demand) -> None:
         demand(left_out, "exclude_seen leaves the items of the history out")
     nobody = fitted.rank(Histories.of([]), top_n=3, exclude_seen=True)
     demand(nobody.items_BN.shape == (0, 3), "no users give an empty ranking")
+    _check_validated(baseline, asked, demand)
+
+
+def _check_validated(baseline: Baseline, asked: Histories, demand: Demand) -> None:
+    """Stopping, choosing, and going on from what is kept."""
+    catalog, train, targets = tiny_catalog(), tiny_histories(), np.arange(len(asked))
+
+    def validate(fitted: FittedBaseline) -> float:
+        ranking = fitted.rank(asked, top_n=10, exclude_seen=False)
+        return float((ranking.items_BN == targets[:, None]).any(axis=1).mean())
+
+    def ranked(fitted: FittedBaseline) -> Ranking:
+        return fitted.rank(asked, top_n=NUM_ITEMS, exclude_seen=False)
+
+    with TemporaryDirectory() as folder:
+        kept_in = Path(folder) / "fit"
+        fitted = baseline.fit_validated(catalog, train, seed=1, validate=validate, folder=kept_in)
+        again = baseline.fit_validated(catalog, train, seed=1, validate=validate, folder=kept_in)
+        demand(_same_ranking(ranked(again), ranked(fitted)), "fit_validated() in the same folder gives the same")
+    alone = (fitted.chosen or baseline).fit(catalog, train, seed=1)
+    demand(_same_ranking(ranked(alone), ranked(fitted)), "fit() of what was chosen gives the same without validation")

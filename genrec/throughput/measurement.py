@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from genrec.devices import chosen_device
-from genrec.experiment import Experiment, FinishedExperiment, untrained
+from genrec.experiment import Experiment, untrained
+from genrec.finished_run import FinishedExperiment
 from genrec.recipe.schema import Recipe
 from genrec.seeds import derive
 from genrec.throughput.decoding import described, time_decoding
@@ -91,9 +92,10 @@ def measure(
     recipe, dataset, device = experiment.recipe, experiment.dataset, chosen_device()
     is_trained = isinstance(experiment, FinishedExperiment)
     if is_trained:
+        experiment = experiment.asked_of("test")
         model = experiment.model
     else:
-        model = untrained(recipe, experiment.streams, dataset.num_items).to(device).eval()
+        model = untrained(recipe, experiment.streams, dataset.num_items, dataset.train).to(device).eval()
     tries = {name: context.trie for name, context in experiment.streams.items()}
     asked = dataset.valid.sample(users, derive(recipe.seed, "throughput", "users"))
     with threads(num_threads):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Precomputed(Tokenizer):
     Items that the file does not name are absent. A code that is shorter than the longest one goes on with a code of
     its own at each further level, so that it is no other item's prefix.
     """
+
+    reads_vectors: ClassVar[bool] = False
 
     file: Path
     """``.json``: ``{"<item key>": [3, 17, 4], ...}``; codes may be written ``"<a_3>"`` too. ``.parquet``: the columns

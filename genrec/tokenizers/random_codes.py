@@ -23,6 +23,8 @@ class RandomCodes(Tokenizer):
     that tokenizer has over one of this is what its codes say of the items.
     """
 
+    reads_vectors: ClassVar[bool] = False
+
     is_random: ClassVar[bool] = True
 
     branching: Annotated[int, Field(ge=2)] = 256

@@ -24,7 +24,7 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into a module of the same shape.
+    """Copy weights into a module of the same shape; an empty buffer takes that of the file, for data decides it.
 
     Raises:
         DataError: names or shapes differ.
@@ -32,8 +32,13 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     own = weights_of(module)
     if missing := sorted(own.keys() ^ weights.keys()):
         raise DataError(f"these weights belong to another model: {', '.join(missing[:5])} in only one of the two")
+    buffers = dict(module.named_buffers())
     with torch.no_grad():
         for name, tensor in own.items():
+            if name in buffers and tensor.numel() == 0:
+                owner, _, attribute = name.rpartition(".")
+                setattr(module.get_submodule(owner), attribute, weights[name].to(tensor))
+                continue
             if tensor.shape != weights[name].shape:
                 raise DataError(f"{name}: weights of shape {tuple(weights[name].shape)}, model {tuple(tensor.shape)}")
             tensor.copy_(weights[name])

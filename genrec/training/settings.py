@@ -32,3 +32,6 @@ class TrainingSettings(BaseModel):
     """Random users on which NDCG@10 is measured after every epoch."""
     gradient_clip: NonNegativeFloat = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
+    final_fit: bool = False
+    """After the best epoch was found, fit vectors, codes and model again on train + validation for as many epochs,
+    without validation; test users are asked of that model. Encoders and tokenizers that learn have no use for it."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec.errors import TrainingError
+from genrec.float32_products import by_onednn
 from genrec.freed_memory import keep_freed_memory
 from genrec.progress import Bar, console
 from genrec.seeds import derive
@@ -60,7 +61,7 @@ class TrainingLog:
     epochs: list[EpochRecord] = field(default_factory=list)
     best_epoch: int = 0
     stopped_by: str = ""
-    """``patience``, ``max_epochs`` or ``max_minutes``; empty while it runs."""
+    """``patience``, ``max_epochs``, ``max_minutes`` or ``epochs`` (as many as were asked for); empty while it runs."""
 
     @property
     def seconds(self) -> float:
@@ -92,6 +93,7 @@ def train(
     seed: int,
     title: str,
     folder: Path | None = None,
+    epochs: int | None = None,
 ) -> TrainingLog:
     """Train a module and leave it with its best weights, in eval mode.
 
@@ -106,6 +108,7 @@ def train(
         title: for the progress bar.
         folder: where checkpoints are kept; training goes on from one that is found there. A run that was
             interrupted ends with the same weights as one that was not.
+        epochs: train for so many, whatever the settings say of stopping; the schedule stays that of ``max_epochs``.
 
     Raises:
         TrainingError: the loss or the validation's score is not finite.
@@ -130,7 +133,7 @@ def train(
             raise ValueError("the cosine schedule needs to know how many batches an epoch has")
         sums: dict[str, Tensor] = {}
         count = samples = 0
-        with Bar(f"{title}, epoch {epoch}", num_batches) as bar:
+        with by_onednn(), Bar(f"{title}, epoch {epoch}", num_batches) as bar:
             for batch in epoch_batches:
                 rate = learning_rate(step, settings, num_batches or 1)
                 for group in optimizer.param_groups:
@@ -160,7 +163,7 @@ def train(
         if score is None or log.best_epoch == 0 or score > (log.epochs[log.best_epoch - 1].validation or 0.0):
             log.best_epoch = epoch
             best = {name: tensor.clone() for name, tensor in weights_of(module).items()}
-        log.stopped_by = _reason_to_stop(log, settings)
+        log.stopped_by = _reason_to_stop(log, settings, epochs)
         console.print(_line(title, log))
         if folder is not None:
             _save(module, optimizer, log, step, best, folder)
@@ -169,7 +172,9 @@ def train(
     return log
 
 
-def _reason_to_stop(log: TrainingLog, settings: TrainingSettings) -> str:
+def _reason_to_stop(log: TrainingLog, settings: TrainingSettings, epochs: int | None) -> str:
+    if epochs is not None:
+        return "epochs" if len(log.epochs) >= epochs else ""
     if len(log.epochs) - log.best_epoch >= settings.patience:
         return "patience"
     if len(log.epochs) >= settings.max_epochs:

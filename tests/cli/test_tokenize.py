@@ -70,7 +70,7 @@ def test_a_run_goes_on_from_the_codes(folder: Path) -> None:
     assert main(["run", "small.yaml", "--device", "cpu", "--set", "training.max_epochs=1"]) == 0
     [run] = folder.glob("runs/small-*")
     reused = {(stage["kind"], stage["reused"]) for stage in read(run / "run.json")["stages"]}
-    assert reused == {("vectors", True), ("ids", True), ("model", False), ("candidates", False)}
+    assert reused == {("vectors", True), ("ids", True), ("model", False), ("candidates", False), ("baseline", False)}
     [first] = folder.glob("runs/tokenize-small-*")
     assert tokenize() == 0
     again = max(folder.glob("runs/tokenize-small-*"), key=lambda path: path.stat().st_mtime_ns)

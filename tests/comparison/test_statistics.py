@@ -12,7 +12,16 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from genrec.comparison.results import Pair, Row
-from genrec.comparison.statistics import cells, letters, main_cutoff, methods_of, pairs, slices, statistics_of
+from genrec.comparison.statistics import (
+    cells,
+    letters,
+    main_cutoff,
+    methods_of,
+    pairs,
+    pairs_with,
+    slices,
+    statistics_of,
+)
 from genrec.datasets.showroom import Showroom
 from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.protocol import EvaluationSettings
@@ -79,6 +88,21 @@ def test_pairs_are_all_methods_in_both_metrics_corrected_together(rows):
     verdicts = {(test.first, test.second): test.verdict for test in found if test.metric == "ndcg"}
     assert verdicts["good", "same"] == verdicts["good", "yardstick"] == verdicts["same", "yardstick"] == "better"
     assert verdicts["same", "also same"] == "not different"
+
+
+def test_one_row_against_others_is_corrected_for_its_own_tests_alone(rows):
+    by_name = {one.name: one for one in rows}
+    whole = {(test.metric, test.first, test.second): test for test in pairs(rows, 10, confidence=0.95)}
+    found = pairs_with(by_name["good"], [by_name["same"], by_name["yardstick"]], 10, confidence=0.95)
+    assert [(test.metric, test.second) for test in found] == [
+        (m, name) for m in METRICS for name in ("same", "yardstick")
+    ]
+    for test in found:
+        same = whole[test.metric, "good", test.second]
+        assert (test.difference, test.seeds_agree) == (pytest.approx(same.difference, abs=1e-12), same.seeds_agree)
+    expected = multipletests([test.p for test in found], method="holm")[1]
+    assert [test.p_holm for test in found] == pytest.approx(expected.tolist(), abs=1e-12)
+    assert pairs_with(by_name["good"], [], 10, confidence=0.95) == []
 
 
 def test_pairs_average_seeds_first(rows):

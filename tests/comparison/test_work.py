@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 from small_comparison import small_plan, small_recipe
 
 from genrec.comparison.axes import variants
-from genrec.comparison.comparing import code_notes, notes_of
+from genrec.comparison.comparing import code_notes, compare, notes_of
 from genrec.comparison.plan import make_plan
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.work import Workshop
@@ -206,3 +207,30 @@ def test_a_worker_ends_with_its_comparison_where_interrupts_are_ignored(tmp_path
         assert worker.wait(20) == 130
     finally:
         worker.kill()
+
+
+def test_a_comparison_says_what_each_model_learned_and_fits_baselines_accordingly(tmp_path):
+    both = ["training.final_fit=false,true"]
+    for split, learned in (("valid", [False, False]), ("test", [False, True])):
+        plan = small_plan(tmp_path, both, split=split)
+        assert [t.experiment.asked_of(split).dataset.trains_on_validation for t in plan.trials] == learned
+        kinds = Counter(stage.address.kind for stage in plan.planned())
+        assert (kinds["model"], kinds["candidates"]) == (1 + any(learned), 1 + any(learned))
+        assert kinds["vectors"] == 2 + any(learned), "co-occurrence alone reads histories"
+        compared = compare(plan, Workshop(logs=tmp_path / "logs", at_once=1), title="both", split=split)
+        names = [row.name for row in compared.rows if row.kind == "baseline"]
+        popularity = ["popularity", "popularity on train + validation"]
+        assert [name for name in names if name.startswith("popularity")] == popularity[: 1 + any(learned)]
+        variants = [row for row in compared.rows if row.kind == "variant"]
+        addresses = {row.models[0].address for row in variants}
+        assert len(addresses) == 1 + any(learned)
+        if split == "valid":
+            assert compared.protocol.final_fit == "train only"
+        else:
+            assert compared.protocol.final_fit == (
+                "differs: train + validation, for as many epochs as a fit on train only found best on validation, "
+                "for final_fit=true; the others train only"
+            )
+            assert variants[1].models[0].training_seconds > variants[0].models[0].training_seconds
+    only = small_plan(tmp_path, overrides=["training.final_fit=true"], split="test")
+    assert all(stage.finished for stage in only.planned() if stage.address.kind != "candidates")

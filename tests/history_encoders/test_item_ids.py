@@ -171,3 +171,18 @@ def test_rows_of_what_was_read():
     assert torch.equal(some.last_BD, encoded.last_BD[[2, 0]])
     assert torch.equal(encoded.last_BD[1], encoded.states_BTD[1, 0])
     assert some.is_causal
+
+
+@torch.no_grad()
+def test_items_are_read_by_their_vectors_too():
+    """With equal embeddings, only the vectors that are added tell items apart; padding and absent items add nothing."""
+    encoder = built(add_vectors=("text",))
+    encoder.item_table.weight.zero_()
+    absent = int(np.flatnonzero(~tiny_vectors().present_I)[0]) if not tiny_vectors().present_I.all() else None
+    first, second = (encoder(torch.tensor([[item]])).states_BTD for item in (3, 8))
+    assert not torch.allclose(first, second, atol=1e-3)
+    assert not encoder.vectors_IE[-1].any()
+    assert absent is None or not encoder.vectors_IE[absent].any()
+    plain = built()
+    assert plain.vector_map is None
+    assert "vectors_IE" not in plain.state_dict()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.model import layers
 from genrec.model.layers import Attention, DecoderLayer, Dropout, EncoderLayer, FeedForward, init_weights
 
 
@@ -160,3 +161,20 @@ def test_feedforward_drops_its_hidden_layer_in_training_only():
     assert not torch.equal(layer(x), layer(x))
     layer.eval()
     assert torch.equal(layer(x), layer(x))
+
+
+@pytest.mark.parametrize("kind", ["causal", "boolean", "added", "none"])
+def test_plain_attention_is_the_fused_one_forward_and_backward(kind, monkeypatch):
+    torch.manual_seed(4)
+    layer = Attention(16, 2)
+    x_BTD = torch.randn(3, 5, 16, requires_grad=True)
+    mask = {"boolean": torch.rand(3, 1, 5, 5) < 0.7, "added": torch.randn(1, 2, 5, 5)}.get(kind)
+    if kind == "boolean":
+        mask[..., 0] = True
+    found = []
+    for longest in (0, 128):  # all fused, all plain
+        monkeypatch.setattr(layers, "_LONGEST_PLAIN", longest)
+        mixed = layer(x_BTD, layer.keys_values(x_BTD), mask, kind == "causal")
+        [gradient] = torch.autograd.grad(mixed.square().sum(), x_BTD)
+        found.append((mixed, gradient))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)

@@ -72,6 +72,8 @@ def problems(text: str) -> list[str]:
         ("branching: 8", "shuffled: maybe", "8: streams.right.tokenizer.shuffled: found 'maybe', expected true or false"),
         ("dim: 4", "scale: wide", "7: streams.right.item_encoder.scale: found 'wide', expected a number or 'auto'"),
         ("tokenizer: grid, ", "tokenizer: verbless, ", "5: streams.left.tokenizer: tokenizer 'verbless' lacks its verb, expected a method fit"),
+        ("item_encoder: hashing, tokenizer: grid", "tokenizer: grid", "5: streams.left.item_encoder: missing, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
+        ("item_encoder: hashing, tokenizer: grid", "item_encoder: none, tokenizer: grid", "5: streams.left.item_encoder: found none, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
         ("decoder: writer}", "decoder: codeless}", "5: streams.left.tokenizer: found a tokenizer, expected none: the decoder 'codeless' writes no codes"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest}", "5: streams.left.nearest_in: missing, expected right: absent_items: nearest asks which items are near"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: left}", "5: streams.left.nearest_in: found 'left', expected right"),
@@ -90,6 +92,8 @@ def problems(text: str) -> list[str]:
         ("evaluation: {", "search: {list_length: 9}\nevaluation: {", "14: search.list_length: found 9, expected at least 10, the largest of evaluation.cutoffs"),
         ("evaluation: {cutoffs: [5, 10]}", "evaluation: 5", "14: evaluation: found 5, expected a mapping with cutoffs, seen_items, bootstrap_samples, confidence"),
         ("[nothing]", "nothing", "15: baselines: found 'nothing', expected a list"),
+        ("[nothing]", "[{type: sasrec, dropout: [0.1, 2]}]", "15: baselines.0.dropout.1: found 2, expected less than 1"),
+        ("[nothing]", "[{type: sasrec, dropout: x}]", "15: baselines.0.dropout: found 'x', expected a number or a list"),
         ("[nothing]", "[nothing, 3]", "15: baselines.1: found 3, expected a baseline: a name or {type: name, ...} (see: genrec list baselines)"),
     ],
 )  # fmt: skip

@@ -67,3 +67,35 @@ def test_beam_exact_and_teacher_forcing_agree(decoder):
         for item, log_probs_S in zip(narrow.items_BC[user].tolist(), narrow.log_probs_BCS[user], strict=True):
             if item >= 0:
                 np.testing.assert_allclose(log_probs_S, known[item], atol=1e-4)
+
+
+@pytest.mark.parametrize("decoder", [Transformer(num_layers=2, num_heads=2, feedforward_dim=16), Mlp(hidden_dim=16)])
+def test_bfloat16_changes_scores_a_little_and_the_model_not_at_all(decoder):
+    contexts = streams()
+    encoder = ItemIds(dim=8, num_heads=2, max_history=6)
+    model = Retriever(encoder, dict.fromkeys(contexts, decoder), [], contexts, num_items=NUM_ITEMS, seed=3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(4.0)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    rng = np.random.default_rng(0)
+    histories = Histories.of([rng.integers(0, NUM_ITEMS, size=int(n)) for n in rng.integers(1, 10, size=12)])
+
+    def search(precision):
+        chosen = SearchSettings(beam_width=30, list_length=NUM_ITEMS, batch_size=5, precision=precision)
+        tries = {name: context.trie for name, context in contexts.items()}
+        found = search_streams(model, tries, histories, chosen, num_items=NUM_ITEMS, max_history=6)
+        order = np.argsort(found.items_BC, axis=1)
+        return np.take_along_axis(found.log_probs_BCS, order[:, :, None], axis=1)
+
+    exact_UIS, lower_UIS = search("float32"), search("bfloat16")  # every item is in every list
+    known_UIS = np.isfinite(exact_UIS)
+    error = np.abs(exact_UIS - lower_UIS)[known_UIS]
+    assert 1e-4 < error.max() < 0.15, "other numbers than in float32, and close to them"
+    assert len(np.unique(lower_UIS[known_UIS])) > 0.9 * known_UIS.sum(), "sums of log-probabilities are not rounded"
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_bfloat16_is_no_exact_search():
+    with pytest.raises(ValueError, match="precision bfloat16 is for method beam; found method exact, which promises"):
+        SearchSettings(method="exact", precision="bfloat16")

@@ -59,6 +59,13 @@ def test_weights_of_another_model_are_refused():
         load_weights(Tied(), weights | {"kept": torch.zeros(3)})
 
 
+def test_an_empty_buffer_takes_the_shape_of_the_file():
+    module = Tied()
+    module.register_buffer("kept", torch.empty(0))
+    load_weights(module, weights_of(Tied()))
+    assert torch.equal(module.kept, Tied().kept)
+
+
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 def test_an_optimizer_goes_on_as_if_nothing_had_happened(kind, tmp_path):
     settings = TrainingSettings(optimizer=kind, weight_decay=0.1)

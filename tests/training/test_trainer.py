@@ -36,10 +36,10 @@ def settings(**changes):
     return TrainingSettings(**{"learning_rate": 0.01, "warmup_steps": 3, "max_epochs": 6, "patience": 6} | changes)
 
 
-def run(module, *, validate=None, loss=None, folder=None, batches=batches, **changes):
+def run(module, *, validate=None, loss=None, folder=None, batches=batches, epochs=None, **changes):
     return train(
         module, batches, loss or module.loss, settings(**changes), validate=validate, seed=5, title="line",
-        folder=folder,
+        folder=folder, epochs=epochs,
     )  # fmt: skip
 
 
@@ -96,6 +96,15 @@ def test_without_validation_the_last_epoch_is_kept():
     log = run(module, max_epochs=3, patience=1)
     assert (log.best_epoch, log.stopped_by) == (3, "max_epochs")
     assert log.epochs[0].validation is None
+
+
+def test_epochs_asked_for_are_those_of_the_whole_schedule_cut_off():
+    whole, cut = Line(), Line()
+    log = run(cut, schedule="cosine", max_epochs=6, max_minutes=1e-9, patience=1, epochs=2)
+    assert (len(log.epochs), log.best_epoch, log.stopped_by) == (2, 2, "epochs")
+    seen = run(whole, schedule="cosine", max_epochs=6, patience=6).epochs
+    assert [record.learning_rate for record in log.epochs] == [record.learning_rate for record in seen[:2]]
+    assert [record.losses for record in log.epochs] == [record.losses for record in seen[:2]]
 
 
 def test_minutes_end_training_after_their_epoch():

@@ -1,0 +1,22 @@
+"""No vectors: for streams whose decoder scores items directly and needs to know nothing of them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from genrec.families import ItemEncoder, item_encoders
+from genrec.types import Catalog, Histories, ItemVectors
+
+
+@item_encoders.register("none")
+class NoVectors(ItemEncoder):
+    """Every item is present and has a vector of width 0."""
+
+    reads_histories: ClassVar[bool] = False
+    gives_vectors: ClassVar[bool] = False
+
+    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+        """Nothing to do."""
+        return ItemVectors(np.zeros((len(catalog), 0), dtype=np.float32), np.ones(len(catalog), dtype=bool))

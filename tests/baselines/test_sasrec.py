@@ -1,0 +1,183 @@
+"""SASRec: its loss and its ranking against plain ones, what its training keeps, and what it chooses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch.nn import functional
+
+from genrec.baselines import _sasrec
+from genrec.baselines._sasrec import FittedSasrec, SasRec, catalog_cross_entropy
+from genrec.baselines.sasrec import Sasrec
+from genrec.errors import DataError
+from genrec.evaluation.metrics import mean_ndcg, recall, target_ranks
+from genrec.model.layers import init_weights
+from genrec.testing import clockwork, tiny_catalog, tiny_histories
+from genrec.training.batches import HistoryBatch
+from genrec.types import ABSENT, Histories
+
+SMALL = {"dim": 16, "num_heads": 2, "num_layers": 1, "dropout": 0.1, "max_history": 6}
+QUICK = SMALL | {"learning_rate": 0.01, "warmup_steps": 5, "batch_size": 8}
+
+
+def module_of(num_items=9, *, max_history=4, seed=0):
+    torch.manual_seed(seed)
+    module = SasRec(
+        num_items, dim=8, num_layers=2, num_heads=2, feedforward_dim=12, dropout=0.5, max_history=max_history
+    )
+    init_weights(module, std=1.0)
+    return module.eval()
+
+
+def validation_of(world):
+    valid = world.dataset.valid
+
+    def validate(fitted):
+        return mean_ndcg(fitted.rank(valid.histories, top_n=10, exclude_seen=False), valid.targets)
+
+    return validate
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 2**21])
+def test_the_loss_and_its_gradients_are_those_of_the_whole_catalogue(monkeypatch, at_once):
+    monkeypatch.setitem(_sasrec._LOGITS_AT_ONCE, "cpu", at_once)
+    torch.manual_seed(0)
+    states_ND = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    items_ID = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
+    target_N = torch.randint(0, 11, (7,))
+    losses = [
+        catalog_cross_entropy(states_ND, items_ID, target_N),
+        functional.cross_entropy(states_ND @ items_ID.T, target_N),
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+    ours, theirs = (torch.autograd.grad(3 * loss, (states_ND, items_ID)) for loss in losses)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_items_have_one_vector_for_input_and_output():
+    module = module_of()
+    assert [name for name, part in module.named_parameters() if len(part) in (9, 10)] == ["item_table.weight"]
+    batch = HistoryBatch(torch.tensor([[0, 1, 9]]), torch.tensor([[1, 2, ABSENT]]), True)
+    module.losses(batch)["cross_entropy"].backward()
+    assert module.item_table.weight.grad is not None
+    moved_I = module.item_table.weight.grad.abs().sum(1) > 0
+    assert moved_I.tolist() == [True] * 9 + [False], "an item that nobody has is learned from, padding is not"
+
+
+def test_a_state_depends_on_its_item_and_those_before_alone():
+    module = module_of()
+    whole, start = module(torch.tensor([[3, 1, 4, 1]])), module(torch.tensor([[3, 1, 9, 9]]))
+    torch.testing.assert_close(whole[:, :2], start[:, :2])
+    assert not torch.allclose(whole[:, 3], module(torch.tensor([[2, 1, 4, 1]]))[:, 3])
+
+
+@pytest.mark.parametrize("at_once", [1, 20, 2**21])
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_it_ranks_as_one_would_by_hand(monkeypatch, at_once, exclude_seen):
+    monkeypatch.setitem(_sasrec._LOGITS_AT_ONCE, "cpu", at_once)
+    module = module_of()
+    with torch.no_grad():
+        module.item_table.weight[7] = module.item_table.weight[2]
+        module.item_table.weight[5] = module.item_table.weight[2]
+    asked = [[1, 2, 3], [0, 6, 1, 2, 3, 4], [8], [], [4, 4, 4, 4, 4]]
+    ranking = FittedSasrec(module).rank(Histories.of(asked), top_n=7, exclude_seen=exclude_seen)
+    for user, history in enumerate(asked):
+        last = history[-4:] or [9]
+        with torch.no_grad():
+            score_I = (module(torch.tensor([last]))[0, -1] @ module.item_vectors_ID.T).tolist()
+        tied = {5: 2, 7: 2}  # products of equal vectors may differ in their last digit by their place
+        free = [item for item in range(9) if not (exclude_seen and item in history)]
+        expected = sorted(free, key=lambda item: (-score_I[tied.get(item, item)], item))[:7]
+        assert ranking.items_BN[user].tolist() == expected + [ABSENT] * (7 - len(expected))
+        np.testing.assert_allclose(ranking.scores_BN[user, : len(expected)], np.array(score_I)[expected], atol=1e-5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(1, 12)),
+        elements=st.sampled_from([-np.inf, -2.5, -1e-30, -0.0, 0.0, 1e-40, 1.0, 1.0000001, 3e38])
+        | st.floats(-(2.0**90), 2.0**90, width=32),
+    ),
+    st.integers(1, 12),
+)
+def test_equal_scores_go_by_item_number(scores_BI, count):
+    count = min(count, scores_BI.shape[1])
+    expected = np.argsort(-scores_BI, axis=1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(_sasrec._best(torch.from_numpy(scores_BI), count).numpy(), expected)
+
+
+def test_it_learns_a_certain_next_item(tmp_path):
+    world = clockwork(num_items=40, rounds=3)
+    data = world.dataset
+    fitted = Sasrec(**QUICK, max_epochs=40, patience=5).fit_validated(
+        data.catalog, data.train, seed=1, validate=validation_of(world), folder=tmp_path
+    )
+    ranking = fitted.rank(data.test.histories, top_n=5, exclude_seen=False)
+    assert recall(target_ranks(ranking, data.test.targets), 1).mean() > 0.9
+
+
+def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path):
+    world = clockwork(num_items=12, rounds=2)
+    data, asked = world.dataset, world.dataset.valid.histories
+    baseline = Sasrec(**QUICK, max_epochs=5)
+    calls = []
+
+    def validate(fitted):
+        calls.append(len(calls))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return validation_of(world)(fitted)
+
+    def fit(folder):
+        return baseline.fit_validated(data.catalog, data.train, seed=1, validate=validate, folder=folder)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "resumed")
+    resumed = fit(tmp_path / "resumed")
+    assert len(calls) == 6, "two epochs were kept, the third is done again"
+    again, whole = fit(tmp_path / "resumed"), fit(tmp_path / "whole")
+    assert len(calls) == 11, "a finished training is not repeated"
+    assert resumed.chosen == again.chosen == whole.chosen
+    rankings = [fitted.rank(asked, top_n=12, exclude_seen=False).items_BN for fitted in (resumed, again, whole)]
+    np.testing.assert_array_equal(rankings[0], rankings[2])
+    np.testing.assert_array_equal(rankings[1], rankings[2])
+
+
+def test_of_several_combinations_the_best_on_validation_is_kept():
+    """Validation says which is best, and at which epoch; the first of equals is kept."""
+    baseline = Sasrec(**QUICK | {"dim": (8, 16), "dropout": (0.1, 0.3)}, max_epochs=3)
+    told = iter([0.1, 0.2, 0.1, 0.3, 0.4, 0.1, 0.4, 0.1, 0.2, 0.1, 0.2, 0.3])
+    seen = []
+
+    def validate(fitted):
+        seen.append((fitted.module.item_table.embedding_dim, fitted.module.dropout.probability))
+        return next(told)
+
+    fitted = baseline.fit_validated(tiny_catalog(), tiny_histories(), seed=1, validate=validate, folder=None)
+    assert seen == [(dim, dropout) for dim in (8, 16) for dropout in (0.1, 0.3) for _ in range(3)]
+    assert fitted.chosen == Sasrec(**QUICK | {"dim": 8, "dropout": 0.3}, max_epochs=2)
+    alone = fitted.chosen.fit(tiny_catalog(), tiny_histories(), seed=1)
+    torch.testing.assert_close(dict(alone.module.named_parameters()), dict(fitted.module.named_parameters()))
+
+
+def test_what_cannot_be_is_said():
+    with pytest.raises(ValueError, match="dim 12 is not a multiple of num_heads 8"):
+        Sasrec(dim=(16, 12), num_heads=8)
+    with pytest.raises(ValueError, match="sasrec: 2 combinations, and no validation users to choose by"):
+        Sasrec(dropout=(0.1, 0.2)).fit(tiny_catalog(), tiny_histories(), seed=1)
+    with pytest.raises(DataError, match="none of the 2 training histories has two items"):
+        Sasrec().fit(tiny_catalog(), Histories.of([[1], [2]]), seed=1)
+
+
+def test_a_list_comes_back_from_its_block():
+    baseline = Sasrec(dim=[32, 64], learning_rate=[1e-3])
+    block = json.loads(json.dumps(baseline.block()))
+    assert block.pop("type") == "sasrec"
+    assert (block["dim"], block["dropout"]) == ([32, 64], 0.5)
+    assert Sasrec(**block) == baseline
