@@ -49,7 +49,7 @@ def _streams(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
 
 
 def _absent_items(source: Source) -> Iterator[tuple[Path, str]]:
-    """``nearest`` needs another stream to look in, ``own_branch`` codes to put a branch beside."""
+    """``nearest`` needs another stream to look in."""
     streams = source.data.get("streams")
     if not isinstance(streams, Mapping):
         return
@@ -59,8 +59,6 @@ def _absent_items(source: Source) -> Iterator[tuple[Path, str]]:
         path: Path = ("streams", name)
         how, guide = stream.get("absent_items"), stream.get("nearest_in")
         others = [other for other in streams if other != name]
-        if how == "own_branch" and stream.get("tokenizer") is None:
-            yield (*path, "absent_items"), "found own_branch, expected leave_out or nearest: this stream has no codes"
         if how == "nearest" and guide is None:
             text = f"missing, expected {one_of(others)}" if others else "missing, and there is no other stream"
             yield (*path, "nearest_in"), f"{text}: absent_items: nearest asks which items are near"

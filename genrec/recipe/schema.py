@@ -47,7 +47,8 @@ class Stream(BaseModel):
     absent_items: AbsentItems = "own_branch"
     """Items that the encoder cannot read (no photo, no text). ``own_branch``: codes below one more code of the first
     level. ``nearest``: coded as the item nearest to them in the vectors of the stream ``nearest_in``; those that it
-    does not know either in a branch of their own. ``leave_out``: no code, so that only other streams propose them."""
+    does not know either in a branch of their own. ``leave_out``: no code, so that only other streams propose them.
+    Where a decoder writes no codes, such items are left out."""
     nearest_in: str | None = None
     """For ``nearest``: the stream that says which items are near."""
 

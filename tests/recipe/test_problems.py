@@ -81,7 +81,6 @@ def problems(text: str) -> list[str]:
         ("decoder: writer}", "decoder: writer, absent_items: nearst, nearest_in: right}", "5: streams.left.absent_items: found 'nearst', expected 'own_branch', 'nearest' or 'leave_out'; did you mean 'nearest'?"),
         ("decoder: writer}", "decoder: writer, nearest_in: right}", "5: streams.left.nearest_in: found a stream, expected none: it is read under absent_items: nearest alone"),
         ("decoder: writer}", "decoder: writer, absent_items: drop}", "5: streams.left.absent_items: found 'drop', expected 'own_branch', 'nearest' or 'leave_out'"),
-        ("tokenizer: grid, decoder: writer}", "decoder: codeless, absent_items: own_branch}", "5: streams.left.absent_items: found own_branch, expected leave_out or nearest: this stream has no codes"),
         ("source: left, ", "", "11: tasks.0.source: missing, expected text"),
         ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: no stream is called 'rihgt', expected one of left, right; did you mean 'right'?"),
         ("cutoffs: [5, 10]", "cutoffs: []", "14: evaluation.cutoffs: found nothing, expected at least 1 entry"),
