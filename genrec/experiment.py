@@ -228,9 +228,7 @@ class Experiment:
         return {name: self._code(name, stream) for name, stream in self.recipe.streams.items()}
 
     def _code(self, name: str, stream: Stream) -> StreamContext:
-        key, known = self.ids_keys[name], self.vectors[name]
-        if stream.nearest_in is not None:
-            known = like_nearest(known, self.vectors[stream.nearest_in])
+        key, known = self.ids_keys[name], known_vectors(stream, name, self.vectors)
 
         def work() -> SemanticIds:
             return _fit_codes(stream, known, self._seed("tokenizer", name), self.dataset.catalog.keys)
@@ -391,6 +389,18 @@ class Experiment:
         self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - began
         if self.seconds[part] > 1:
             console.print(f"{part}: {self.seconds[part]:.1f} s", style="dim", markup=False)
+
+
+def known_vectors(stream: Stream, name: str, vectors: Mapping[str, ItemVectors]) -> ItemVectors:
+    """The vectors that a stream is coded by: its own, absent items with those of the nearest if the recipe says so.
+
+    Args:
+        stream: the recipe's.
+        name: its name.
+        vectors: of every stream, as its item encoder gave them.
+    """
+    guide = stream.nearest_in
+    return vectors[name] if guide is None else like_nearest(vectors[name], vectors[guide])
 
 
 def untrained(

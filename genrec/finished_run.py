@@ -13,7 +13,7 @@ from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.report import read_metrics
-from genrec.experiment import TRAIN_ONLY, Address, Experiment, untrained
+from genrec.experiment import TRAIN_ONLY, Address, Experiment, known_vectors, untrained
 from genrec.files import fingerprint
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
@@ -90,7 +90,7 @@ class FinishedExperiment(Experiment):
 
     @cached_property
     def vectors(self) -> dict[str, ItemVectors]:
-        return {name: context.vectors for name, context in self.streams.items()}
+        return _load_vectors(self.recipe, self._place)
 
     @cached_property
     def _trained(self) -> tuple[Retriever, TrainingLog]:
@@ -99,7 +99,7 @@ class FinishedExperiment(Experiment):
 
 
 def load_streams(recipe: Recipe, path: Path) -> dict[str, StreamContext]:
-    """Codes and vectors of a finished run's streams, from the run's own files alone.
+    """Codes of a finished run's streams and the vectors they were made of, from the run's own files alone.
 
     Args:
         recipe: the run's.
@@ -108,12 +108,15 @@ def load_streams(recipe: Recipe, path: Path) -> dict[str, StreamContext]:
     Raises:
         DataError: a file is missing.
     """
-    streams = {}
-    for name in recipe.streams:
+    vectors, streams = _load_vectors(recipe, path), {}
+    for name, stream in recipe.streams.items():
         ids = load_ids(_there(path / "streams" / name / "ids.safetensors"))
-        vectors = load_vectors(_there(path / "streams" / name / "vectors.safetensors"))
-        streams[name] = StreamContext(ids, Trie.of(ids), vectors)
+        streams[name] = StreamContext(ids, Trie.of(ids), known_vectors(stream, name, vectors))
     return streams
+
+
+def _load_vectors(recipe: Recipe, path: Path) -> dict[str, ItemVectors]:
+    return {name: load_vectors(_there(path / "streams" / name / "vectors.safetensors")) for name in recipe.streams}
 
 
 def load_model(recipe: Recipe, path: Path, streams: Mapping[str, StreamContext], num_items: int) -> Retriever:

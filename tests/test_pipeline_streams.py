@@ -8,10 +8,12 @@ from clockwork_runs import NUM_ITEMS, Given, World, opened, recipe, run_in, stre
 
 from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
+from genrec.finished_run import FinishedExperiment
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
+from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates
-from genrec.stages import load_ids
+from genrec.stages import Stages, load_ids
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.testing import clockwork
 from genrec.types import ABSENT, ItemVectors
@@ -59,6 +61,21 @@ def test_absent_items_are_treated_as_asked_and_told(treatment, coded, note, tmp_
     assert all(np.isfinite(list(epoch.losses.values())).all() for epoch in report.curve)
     model, _ = opened(recipe(streams=streams, tasks=(GlobalContrastive(),)), tmp_path)
     assert model.num_items == NUM_ITEMS
+
+
+def test_a_finished_run_reads_the_vectors_that_absent_items_were_given(tmp_path):
+    """The model adds them to the history, so that others would be another model."""
+    patchy = stream("text", absent_items="nearest", nearest_in="behavior")
+    patchy = patchy.model_copy(update={"item_encoder": Patchy(which="text")})
+    streams = {"behavior": stream("behavior"), "text": patchy}
+    encoder = recipe().history_encoder.model_copy(update={"add_vectors": ("text",)})
+    asked = recipe(streams=streams, history_encoder=encoder)
+    run_in(tmp_path, asked)
+    found = load_candidates(tmp_path / "candidates" / "test.safetensors")
+    again = FinishedExperiment(RunFolder.open(tmp_path), asked, Stages(tmp_path / "others"))
+    assert (~again.vectors["text"].present_I).sum() == 8, "as the encoder gave them"
+    assert again.streams["text"].vectors.present_I.all()
+    np.testing.assert_array_equal(again.candidates("test", scores=False).log_probs_BCS, found.log_probs_BCS)
 
 
 def test_three_streams_give_a_row_for_each_pair_that_asks_these_two_alone(tmp_path):

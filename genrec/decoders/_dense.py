@@ -51,4 +51,5 @@ class DenseDecoder(DecoderModule):
         return LastState(encoded.last_BD)
 
     def expand(self, state: LastState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        return self.vocabulary.child_log_probs(0, state.state_BD, nodes_BK[:, 0])[:, None]
+        with torch.autocast(state.state_BD.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
+            return self.vocabulary.child_log_probs(0, state.state_BD, nodes_BK[:, 0])[:, None]

@@ -65,13 +65,14 @@ class TransitionDecoder(DecoderModule):
         row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
         target_N = target_BQ[row_N, query_N]
         last_N = query_N if each_position else encoded.mask_BT.sum(1)[row_N] - 1
-        latest_NK = self._latest(encoded, row_N, last_N)
+        latest_NK = self._latest(encoded, row_N, last_N, len(self.place_weights_K))
         present_N = self.nodes_I[target_N] >= 0
         counts_NKG, totals_NKG = self._counts(latest_NK, target_N), self.total_IG[latest_NK]
         if self.training:
-            # The pair that is being told: the item of place k has had this target k items behind it.
-            told_NKG = torch.eye(*self._weights_KG().shape, device=target_N.device) * (counts_NKG > 0)
-            counts_NKG, totals_NKG = counts_NKG - told_NKG, totals_NKG - told_NKG
+            # The pairs that are being told: the item that stands where place g is has this target at gap g.
+            near_NG = self._latest(encoded, row_N, last_N, len(self.gap_weights_G))
+            told_NKG = (latest_NK[:, :, None] == near_NG[:, None, :]) & (counts_NKG > 0)
+            counts_NKG, totals_NKG = counts_NKG - told_NKG.float(), totals_NKG - told_NKG.float()
         weights_KG, smoothing = self._weights_KG(), self.smoothing.exp()
         followed_N = (counts_NKG * weights_KG).sum((1, 2)) + smoothing * self.popularity_I[target_N]
         all_N = (totals_NKG * weights_KG).sum((1, 2)) + smoothing
@@ -83,11 +84,11 @@ class TransitionDecoder(DecoderModule):
     def _weights_KG(self) -> Tensor:
         return (self.place_weights_K[:, None] + self.gap_weights_G).exp()
 
-    def _latest(self, encoded: Encoded, row_N: Tensor, last_N: Tensor) -> Tensor:
-        """The items of some users from place ``last_N`` back, (N, K)."""
+    def _latest(self, encoded: Encoded, row_N: Tensor, last_N: Tensor, num_places: int) -> Tensor:
+        """The items of some users from place ``last_N`` back, (N, places); ``num_items`` where there is none."""
         history_BT = encoded.history_BT
         assert history_BT is not None
-        place_NK = last_N[:, None] - torch.arange(len(self.place_weights_K), device=history_BT.device)
+        place_NK = last_N[:, None] - torch.arange(num_places, device=history_BT.device)
         items_NK = history_BT[row_N[:, None], place_NK.clamp_min(0)]
         return items_NK.masked_fill(place_NK < 0, self.num_items)
 
@@ -99,7 +100,7 @@ class TransitionDecoder(DecoderModule):
 
     def begin(self, encoded: Encoded) -> Latest:
         rows_B = torch.arange(len(encoded.mask_BT), device=encoded.mask_BT.device)
-        return Latest(self._latest(encoded, rows_B, encoded.mask_BT.sum(1) - 1))
+        return Latest(self._latest(encoded, rows_B, encoded.mask_BT.sum(1) - 1, len(self.place_weights_K)))
 
     def expand(self, state: Latest, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
         B, K = state.items_BK.shape

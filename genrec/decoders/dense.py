@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import model_validator
+
 from genrec.families import Decoder, decoders
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ class Dense(Decoder):
     """The vectors by which items are scored: the history encoder's item embeddings, or vectors of their own."""
     start_from: tuple[str, ...] = ()
     """For ``own``: streams whose item vectors they start from (joined, reduced to ``dim`` by PCA); none: random."""
+
+    @model_validator(mode="after")
+    def _own_vectors_start(self) -> Dense:
+        if self.start_from and self.items == "tied":
+            raise ValueError("found start_from, expected none: tied items start where history_encoder.start_from says")
+        return self
 
     def streams_used(self) -> tuple[str, ...]:
         """The streams of ``start_from``."""

@@ -31,6 +31,11 @@ class Concatenation(ItemEncoder):
         """Whether one of its parts reads histories."""
         return any(encoder.reads_histories for encoder in self.encoders)
 
+    @property
+    def gives_vectors(self) -> bool:  # type: ignore[override]
+        """Whether one of its parts gives vectors."""
+        return any(encoder.gives_vectors for encoder in self.encoders)
+
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), "encoders": [encoder.identity() for encoder in self.encoders]}
 

@@ -27,6 +27,7 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         _absent_items(source),
         _names(source, built),
         _vectors(source, built),
+        _states(source, built),
         _lists(source, built),
         _heads(built),
         _rows(built),
@@ -99,13 +100,36 @@ def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
                 path,
                 f"{found}, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)",
             )
+    for name in source.data["streams"] if without else ():
+        guide = _written(source.data, ("streams", name, "nearest_in"))
+        if isinstance(guide, str) and guide in without:
+            yield ("streams", name, "nearest_in"), _no_vectors(guide)
     for path, component in built.items():
         reads_vectors = component.reads_vectors if isinstance(component, Task) else True
         if not isinstance(component, HistoryEncoder | Decoder | Task) or not reads_vectors:
             continue
         for name in dict.fromkeys(component.streams_used()):
             if name in without:
-                text = f"the stream {name!r} has no vectors, expected one with an item_encoder"
+                yield _where(_written(source.data, path), name, path), _no_vectors(name)
+        if not component.streams_used() and isinstance(component, Task) and set(without) == set(source.data["streams"]):
+            yield path, "no stream has vectors, expected one with an item_encoder"
+
+
+def _no_vectors(stream: str) -> str:
+    return f"the stream {stream!r} has no vectors, expected one with an item_encoder"
+
+
+def _states(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Tasks teach decoders, and the history encoder through them; one that only counts has nothing to be taught."""
+    for path, task in built.items():
+        if not isinstance(task, Task):
+            continue
+        for name in dict.fromkeys(task.streams_used()):
+            decoder = built.get(("streams", name, "decoder"))
+            if isinstance(decoder, Decoder) and not decoder.reads_states:
+                text = (
+                    f"the decoder {decoder.type_name!r} of the stream {name!r} reads no states, expected one that does"
+                )
                 yield _where(_written(source.data, path), name, path), text
 
 

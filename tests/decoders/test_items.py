@@ -71,7 +71,7 @@ def expected(history, target, *, told, smoothing=100.0, recent_items=5, next_ite
     for place, item in enumerate(history[::-1][:recent_items]):
         for gap in range(1, next_items + 1):
             weight = 1 / (place + 1) / gap
-            own = told and gap == place + 1
+            own = told and len(history) >= gap and history[-gap] == item
             followed += weight * (count(item, gap, target) - own)
             total += weight * (count(item, gap) - own)
     return math.log(followed / total)

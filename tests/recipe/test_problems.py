@@ -81,6 +81,9 @@ def problems(text: str) -> list[str]:
         ("decoder: writer}", "decoder: writer, absent_items: nearst, nearest_in: right}", "5: streams.left.absent_items: found 'nearst', expected 'own_branch', 'nearest' or 'leave_out'; did you mean 'nearest'?"),
         ("decoder: writer}", "decoder: writer, nearest_in: right}", "5: streams.left.nearest_in: found a stream, expected none: it is read under absent_items: nearest alone"),
         ("decoder: writer}", "decoder: writer, absent_items: drop}", "5: streams.left.absent_items: found 'drop', expected 'own_branch', 'nearest' or 'leave_out'"),
+        ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: bare}\n  bare: {decoder: codeless}", "5: streams.left.nearest_in: the stream 'bare' has no vectors, expected one with an item_encoder"),
+        ("item_encoder: hashing", "item_encoder: {type: concatenation, encoders: [none]}", "5: streams.left.item_encoder: found none, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
+        ("  right:", "  bare: {decoder: {type: dense, start_from: [left]}}\n  right:", "6: streams.bare.decoder: found start_from, expected none: tied items start where history_encoder.start_from says"),
         ("source: left, ", "", "11: tasks.0.source: missing, expected text"),
         ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: no stream is called 'rihgt', expected one of left, right; did you mean 'right'?"),
         ("cutoffs: [5, 10]", "cutoffs: []", "14: evaluation.cutoffs: found nothing, expected at least 1 entry"),
@@ -99,6 +102,18 @@ def problems(text: str) -> list[str]:
 def test_one_mistake_gives_one_line(recipe_text: str, old: str, new: str, line: str) -> None:
     assert old in recipe_text
     assert problems(recipe_text.replace(old, new, 1)) == [f"r.yaml:{line}"]
+
+
+def test_tasks_need_vectors_and_states_of_the_streams_that_they_name(recipe_text: str) -> None:
+    head, rest = recipe_text.split("streams:\n")
+    rest = rest.split("training:")[1]
+    bare = "streams:\n  bare: {decoder: codeless}\n  counts: {decoder: transition}\ntasks:\n  - global_contrastive\n"
+    text = head + bare + "  - {type: guide, source: bare, target: counts}\ntraining:" + rest
+    assert problems(text) == [
+        "r.yaml:8: tasks.0: no stream has vectors, expected one with an item_encoder",
+        "r.yaml:9: tasks.1.target: the decoder 'transition' of the stream 'counts' reads no states, expected one that "
+        "does",
+    ]
 
 
 def test_stream_name_that_could_not_be_a_file_or_module(recipe_text: str) -> None:

@@ -5,11 +5,13 @@ import pytest
 import torch
 from walk_decoder import random_ids
 
+from genrec.decoders.dense import Dense
 from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
+from genrec.search.dense import item_numbers
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams
 from genrec.search.trie import Trie
@@ -67,6 +69,28 @@ def test_beam_exact_and_teacher_forcing_agree(decoder):
         for item, log_probs_S in zip(narrow.items_BC[user].tolist(), narrow.log_probs_BCS[user], strict=True):
             if item >= 0:
                 np.testing.assert_allclose(log_probs_S, known[item], atol=1e-4)
+
+
+def test_under_bfloat16_items_are_scored_in_float32():
+    """``dense`` has a product for logits and no other."""
+    vectors = streams()["flat"].vectors
+    ids = item_numbers(vectors)
+    contexts = {"items": StreamContext(ids, Trie.of(ids), vectors)}
+    encoder = ItemIds(dim=8, num_heads=2, max_history=6)
+    model = Retriever(encoder, {"items": Dense()}, [], contexts, num_items=NUM_ITEMS, seed=3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(4.0)
+    histories = Histories.of([[1, 2, 3], [4], [0, 5]])
+
+    def search(precision):
+        chosen = SearchSettings(list_length=NUM_ITEMS, precision=precision)
+        tries = {"items": contexts["items"].trie}
+        return search_streams(model, tries, histories, chosen, num_items=NUM_ITEMS, max_history=6)
+
+    exact, lower = search("float32"), search("bfloat16")
+    np.testing.assert_array_equal(lower.items_BC, exact.items_BC)
+    np.testing.assert_array_equal(lower.log_probs_BCS, exact.log_probs_BCS)
 
 
 @pytest.mark.parametrize("decoder", [Transformer(num_layers=2, num_heads=2, feedforward_dim=16), Mlp(hidden_dim=16)])
