@@ -41,7 +41,7 @@ SMALLER = {
     "validation_users": 50,
     "bootstrap_samples": 20,
 }
-"""Wherever a recipe has one of these keys, it gets this value."""
+"""Wherever a recipe has a number under one of these keys, it gets this one."""
 
 
 NEEDS = {
@@ -87,7 +87,8 @@ def paths_of_type(block: dict[str, Any], name: str) -> list[tuple[str, ...]]:
 
 def overrides(block: dict[str, Any], weights: dict[str, str]) -> list[str]:
     """Changes that make a recipe small and name the weights of encoders that have none here."""
-    changes = {path: SMALLER[path[-1]] for path, _ in leaves(block) if path[-1] in SMALLER}
+    numbers = (path for path, value in leaves(block) if isinstance(value, int | float))
+    changes = {path: SMALLER[path[-1]] for path in numbers if path[-1] in SMALLER}
     for encoder, folder in weights.items():
         changes |= {(*path, "model"): folder for path in paths_of_type(block, encoder)}
     return [f"{'.'.join(path)}={value}" for path, value in changes.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,8 @@ class SasRec(nn.Module):
     def forward(self, history_BT: Tensor) -> Tensor:
         """States (B, T, D): what follows each item of histories that are padded at the end."""
         positions_TD = self.positions.weight[: history_BT.shape[1]]
-        x_BTD = self.dropout(self.item_table(history_BT) + positions_TD)
+        # Scaled as in the paper's code: vectors as small as a table's would be drowned by what the layers add to them.
+        x_BTD = self.dropout(self.item_table(history_BT) * math.sqrt(positions_TD.shape[1]) + positions_TD)
         for layer in self.layers:
             x_BTD = layer(x_BTD, is_causal=True)
         return self.norm(x_BTD)
