@@ -60,7 +60,7 @@ class Sasrec(Baseline):
     """Sequences in a batch."""
     max_epochs: PositiveInt = 100
     """Passes over the training histories at most; without validation, exactly so many."""
-    patience: PositiveInt = 12
+    patience: PositiveInt = 6
     """Validations without a new best before training stops."""
 
     @model_validator(mode="after")
