@@ -56,9 +56,7 @@ class MlpDecoder(DecoderModule):
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
     ) -> Outputs:
-        row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
-        target_N = target_BQ[row_N, query_N]
-        state_ND = encoded.states_BTD[row_N, query_N] if each_position else encoded.last_BD[row_N]
+        target_N, state_ND = encoded.asked(target_BQ, each_position=each_position)
         nodes_NL, present_N = self.vocabulary.nodes_of(target_N)
         log_probs, hidden = [], []
         for level in range(self.vocabulary.num_levels):

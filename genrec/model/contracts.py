@@ -78,6 +78,17 @@ class Encoded:
         last = self.mask_BT.sum(1) - 1
         return self.states_BTD[torch.arange(len(last), device=last.device), last]
 
+    def asked(self, target_BQ: Tensor, *, each_position: bool) -> tuple[Tensor, Tensor]:
+        """The targets that are asked for (N,), in row-major order, and the state that each is to follow (N, D).
+
+        Args:
+            target_BQ: as :meth:`DecoderModule.forward` takes them.
+            each_position: likewise.
+        """
+        row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
+        state_ND = self.states_BTD[row_N, query_N] if each_position else self.last_BD[row_N]
+        return target_BQ[row_N, query_N], state_ND
+
     def rows(self, index: Tensor | slice) -> Encoded:
         """Some of the users."""
         history_BT = None if self.history_BT is None else self.history_BT[index]
