@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genrec.families import Baseline, FittedBaseline
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
+from genrec.search.top import top
 from genrec.training.batches import HistoryBatch
 from genrec.types import ABSENT, Histories, Ranking
 
@@ -135,19 +136,8 @@ class FittedSasrec(FittedBaseline):
             if exclude_seen:
                 user_P = torch.from_numpy(np.repeat(np.arange(len(rows)), asked.lengths)).to(device)
                 scores_BI[user_P, torch.from_numpy(asked.items.astype(np.int64)).to(device)] = -torch.inf
-            best_BN = _best(scores_BI, items_UN.shape[1])
+            items_BI = torch.arange(num_items, device=device).expand_as(scores_BI)
+            best_BN = top(scores_BI, items_BI, items_UN.shape[1])
             items_UN[rows] = best_BN.cpu().numpy()
             scores_UN[rows] = scores_BI.gather(1, best_BN).cpu().numpy()
         return Ranking.top(items_UN, scores_UN, top_n)
-
-
-def _best(scores_BI: Tensor, count: int) -> Tensor:
-    """The ``count`` highest of each row, best first, equal ones by item number, int64 (B, count).
-
-    ``topk`` settles ties as it likes, so it is asked for whole numbers that know none: a score's bits, in an order in
-    which they rise with it, then the item.
-    """
-    bits_BI = (scores_BI + 0.0).view(torch.int32)  # -0.0 becomes 0.0
-    rising_BI = (bits_BI ^ ((bits_BI >> 31) & 0x7FFFFFFF)).to(torch.int64)
-    keys_BI = (rising_BI << 32) - torch.arange(scores_BI.shape[1], device=scores_BI.device)
-    return keys_BI.topk(count, dim=1).indices

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from genrec.model.contracts import DecoderModule, Encoded, Outputs
-from genrec.search.beam import as_list, top, user_chunks
+from genrec.search.beam import as_list, user_chunks
+from genrec.search.top import top
 from genrec.search.trie import Trie
 
 _DEAD = float("-inf")

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from walk_decoder import WalkDecoder, encode, random_ids, random_users
 
 from genrec.search import beam
-from genrec.search.beam import search_beam, top
+from genrec.search.beam import search_beam
 from genrec.search.exact import best_items, score_all
+from genrec.search.top import top
 from genrec.search.trie import Trie
 
 
