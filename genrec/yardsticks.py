@@ -71,12 +71,11 @@ class Yardstick:
     def key(self) -> str:
         """What its fit is made of."""
         recipe, dataset = self.experiment.recipe, self.experiment.dataset
-        validation = self.experiment.validated_under, recipe.training.validation_users, recipe.seed
         return address(
             component=self.baseline.identity(),
             data=(recipe.dataset.identity(), dataset.fingerprint),
             seed=recipe.seed if self.baseline.is_random else None,
-            validation=validation if self.is_trained else None,
+            validation=self.experiment.validated_under if self.is_trained else None,
             source=source_hash(Path(inspect.getfile(mean_ndcg))) if self.is_trained else None,
         )
 
@@ -118,8 +117,8 @@ class Yardstick:
         return self.experiment.recipe.evaluation.seen_items
 
     def _validate(self, fitted: FittedBaseline) -> float:
-        """NDCG@10 on the users by whom the model's checkpoint is chosen."""
-        users = self.experiment.validation_users
+        """NDCG@10 on all validation users: a yardstick must not hang on luck, and ranks them in no time."""
+        users = self.experiment.dataset.valid
         ranking = fitted.rank(users.histories, top_n=10, exclude_seen=self.experiment.validated_under == "filter")
         return mean_ndcg(ranking, users.targets)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,11 +79,34 @@ def test_faults_of_lists_are_counted():
     assert _models.count_faults([[1, 1, 3], [-1], [4]], num_items=4) == 3
 
 
-def test_sides_take_turns():
-    calls = []
-    found = _clock.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=2)
-    assert calls == ["a", "b"] * 3
-    assert set(found) == {"a", "b"}
+def test_sides_take_turns_in_processes_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(_clock, "TURN_SECONDS", 0.01)
+    heard = tmp_path / "heard"
+    here: set[str] = set()
+
+    def side(name: str, seconds: float) -> None:
+        if not here:  # a turn's first call: nothing of another side's turn, or of an earlier one, is in its process
+            with heard.open("a") as file:
+                file.write(name)
+        here.add(name)
+        assert here == {name}
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    found = _clock.take_turns({"a": lambda: side("a", 0.02), "b": lambda: side("b", 0.001)}, repeats=2)
+    assert heard.read_text() == "abab"
+    assert not here
+    assert 0.02 <= found["a"] < 0.2
+    assert 0.001 <= found["b"] < 0.01
+
+
+def test_what_goes_wrong_in_a_process_of_its_own_is_told():
+    assert _clock.in_own_process(lambda: [1, 2]) == [1, 2]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: .*zero"):
+        _clock.in_own_process(lambda: 1 // 0)
+    with pytest.raises(RuntimeError, match="killed"):
+        _clock.in_own_process(lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
 @pytest.mark.parametrize(("vocabulary", "levels"), [("level", 2), ("level", 3), ("path", 2), ("path", 3)])

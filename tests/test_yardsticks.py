@@ -68,9 +68,8 @@ def test_a_ranking_is_found_again_and_another_split_needs_no_fit(tmp_path, told)
     assert yardstick(tmp_path, Transition()).note("test") == ""
 
 
-def test_validation_is_by_the_users_who_choose_the_model(tmp_path, told, monkeypatch):
-    few = recipe().training.model_copy(update={"validation_users": 7})
-    one = yardstick(tmp_path, training=few)
+def test_validation_is_by_all_validation_users(tmp_path, told, monkeypatch):
+    one = yardstick(tmp_path)
     asked = []
     fitted_rank = type(Popularity().fit(one.experiment.dataset.catalog, one.experiment.dataset.train, seed=0)).rank
 
@@ -81,8 +80,7 @@ def test_validation_is_by_the_users_who_choose_the_model(tmp_path, told, monkeyp
     monkeypatch.setattr("genrec.baselines.popularity.FittedPopularity.rank", rank)
     one.fitted()
     (histories,) = asked
-    np.testing.assert_array_equal(histories.items, one.experiment.validation_users.histories.items)
-    assert len(histories) == 7
+    np.testing.assert_array_equal(histories.items, one.experiment.dataset.valid.histories.items)
     assert 0 <= told[0][3] <= 1
 
 
@@ -91,21 +89,19 @@ def test_an_address_holds_all_that_decides_a_ranking_and_nothing_else(tmp_path):
         return yardstick(tmp_path, baseline, **changes).ranking_key(split, top_n=top_n)
 
     filtered = recipe().evaluation.model_copy(update={"seen_items": "filter"})
-    few = recipe().training.model_copy(update={"validation_users": 7})
     own = [
         key(),
         key(Learning(epochs=8)),
         key(split="valid"),
         key(top_n=6),
         key(evaluation=filtered),
-        key(training=few),
         key(seed=2),
         key(dataset=recipe().dataset.model_copy(update={"history_length": 9})),
     ]
     assert len(set(own)) == len(own)
     assert key(training=longer(5), streams={"text": recipe().streams["text"]}, baselines=()) == key()
     plain = key(Popularity())
-    assert key(Popularity(), seed=2) == key(Popularity(), training=few) == plain, "nothing is drawn, nobody validates"
+    assert key(Popularity(), seed=2) == plain, "nothing is drawn, nobody validates"
     assert key(Popularity(), evaluation=filtered) != plain
 
 

@@ -58,10 +58,10 @@ class Sasrec(Baseline):
     """Weight decay; embeddings, norms and biases are left out."""
     batch_size: PositiveInt = 256
     """Sequences in a batch."""
-    max_epochs: PositiveInt = 100
-    """Passes over the training histories at most; without validation, exactly so many."""
-    patience: PositiveInt = 6
-    """Validations without a new best before training stops."""
+    max_epochs: PositiveInt = 20
+    """Passes over the training histories, in which the learning rate falls to 0 along a cosine."""
+    epochs: PositiveInt | None = None
+    """Stop after so many of them and do not ask validation; None: the best epoch on the validation users is kept."""
 
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> Sasrec:
@@ -71,7 +71,7 @@ class Sasrec(Baseline):
         return self
 
     def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedSasrec:
-        """Train for ``max_epochs`` and keep the last; see :meth:`fit_validated`."""
+        """Train for ``epochs``, or all of them, and keep the last; see :meth:`fit_validated`."""
         return self.fit_validated(catalog, train, seed=seed, validate=None, folder=None)
 
     def fit_validated(
@@ -83,7 +83,7 @@ class Sasrec(Baseline):
         validate: Callable[[FittedBaseline], float] | None,
         folder: Path | None,
     ) -> FittedSasrec:
-        """Train each combination until it gets no better, and keep the best epoch of the best one.
+        """Train each combination, and keep the best epoch of the best one.
 
         Raises:
             DataError: no training history has two items.
@@ -92,6 +92,8 @@ class Sasrec(Baseline):
         """
         from genrec.baselines._sasrec import FittedSasrec
 
+        if self.epochs is not None:
+            validate = None
         combinations = list(product(_listed(self.dim), _listed(self.dropout), _listed(self.learning_rate)))
         if len(combinations) > 1 and validate is None:
             raise ValueError(f"sasrec: {len(combinations)} combinations, and no validation users to choose by")
@@ -102,7 +104,7 @@ class Sasrec(Baseline):
             log = self._train(module, train, rate, name, seed, validate, folder)
             score = log.epochs[log.best_epoch - 1].validation or 0.0
             if best is None or score > best[0]:
-                found = {"dim": dim, "dropout": dropout, "learning_rate": rate, "max_epochs": log.best_epoch}
+                found = {"dim": dim, "dropout": dropout, "learning_rate": rate, "epochs": log.best_epoch}
                 best = score, self.model_copy(update=found), module
                 if len(combinations) > 1:
                     console.print(f"sasrec: best so far: {name} (validation {score:.4f})", markup=False)
@@ -155,7 +157,8 @@ class Sasrec(Baseline):
             warmup_steps=self.warmup_steps,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
-            patience=self.patience,
+            patience=self.max_epochs,
+            schedule="cosine",
         )
         return fit(
             module,
@@ -166,6 +169,7 @@ class Sasrec(Baseline):
             seed=seed,
             title=f"sasrec, {name}",
             folder=None if folder is None else folder / name.replace(", ", "_").replace(" ", "-"),
+            epochs=self.epochs,
         )
 
 

@@ -121,7 +121,7 @@ def test_equal_scores_go_by_item_number(scores_BI, count):
 def test_it_learns_a_certain_next_item(tmp_path):
     world = clockwork(num_items=40, rounds=3)
     data = world.dataset
-    fitted = Sasrec(**QUICK, max_epochs=40, patience=5).fit_validated(
+    fitted = Sasrec(**QUICK, max_epochs=40).fit_validated(
         data.catalog, data.train, seed=1, validate=validation_of(world), folder=tmp_path
     )
     ranking = fitted.rank(data.test.histories, top_n=5, exclude_seen=False)
@@ -167,7 +167,7 @@ def test_of_several_combinations_the_best_on_validation_is_kept():
 
     fitted = baseline.fit_validated(tiny_catalog(), tiny_histories(), seed=1, validate=validate, folder=None)
     assert seen == [(dim, dropout) for dim in (8, 16) for dropout in (0.1, 0.3) for _ in range(3)]
-    assert fitted.chosen == Sasrec(**QUICK | {"dim": 8, "dropout": 0.3}, max_epochs=2)
+    assert fitted.chosen == Sasrec(**QUICK | {"dim": 8, "dropout": 0.3}, max_epochs=3, epochs=2)
     alone = fitted.chosen.fit(tiny_catalog(), tiny_histories(), seed=1)
     torch.testing.assert_close(dict(alone.module.named_parameters()), dict(fitted.module.named_parameters()))
 
