@@ -1,8 +1,8 @@
 """Against Hugging Face: beam search of one stream here, and T5 ``generate`` under the same trie at the same sizes.
 
 ``python benchmarks/hugging_face.py [--output FILE]``. Weights are random, one thread, CPU-seconds; the sides take
-turns, each in a process of its own. T5 reads the same number of items through an item table of its own and has one vocabulary for
-all levels, as ``generate`` wants: k tokens a level (``level``), or one for each node of the trie (``path``).
+turns, each in a process of its own. T5 reads the same number of items through an item table of its own and has one
+vocabulary for all levels, as ``generate`` wants: k tokens a level (``level``), or one for each node (``path``).
 """
 
 from __future__ import annotations
@@ -335,12 +335,12 @@ def main() -> None:
             limit_bytes=arguments.memory * 1e9,
         )
     note = (
-        "`T5`: `generate` with `prefix_allowed_tokens_fn`, a dictionary of tensors, as torch comes. `our "
-        "settings`: freed memory kept and float32 products by oneDNN, as in genrec's process. `our mask`: `generate` with a logits processor of ours "
-        "that masks all beams at once; transformers has none of its own. `times`: medians, T5 over genrec in "
-        "float32. The last two columns are of genrec in bfloat16, over T5 in float32 and over T5 in bfloat16. "
-        "`converged`: a finished run's model, which needs fewer beams; T5's weights are random in every row, and "
-        "its time does not depend on them."
+        "`T5`: `generate` with `prefix_allowed_tokens_fn`, a dictionary of tensors, as torch comes. `our settings`: "
+        "freed memory kept and float32 products by oneDNN, as in genrec's process. `our mask`: `generate` with a "
+        "logits processor of ours that masks all beams at once; transformers has none of its own. `times`: medians, "
+        "T5 over genrec in float32. The last two columns are of genrec in bfloat16, over T5 in float32 and over T5 in"
+        " bfloat16. `converged`: a finished run's model, which needs fewer beams; T5's weights are random in every "
+        "row, and its time does not depend on them."
     )
     title = f"Users per CPU-second, one stream, beam {arguments.beam_width}, top {arguments.list_length}"
     give(Result("hugging_face", [Table(title, COLUMNS, rows, note)], conditions), arguments.output)

@@ -103,7 +103,7 @@ def test_sides_take_turns_in_processes_of_their_own(tmp_path, monkeypatch):
 
 def test_what_goes_wrong_in_a_process_of_its_own_is_told():
     assert _clock.in_own_process(lambda: [1, 2]) == [1, 2]
-    with pytest.raises(RuntimeError, match="ZeroDivisionError: .*zero"):
+    with pytest.raises(RuntimeError, match=r"ZeroDivisionError: .*zero"):
         _clock.in_own_process(lambda: 1 // 0)
     with pytest.raises(RuntimeError, match="killed"):
         _clock.in_own_process(lambda: os.kill(os.getpid(), signal.SIGKILL))
