@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
 from genrec.model.layers import init_weights
 from genrec.model.vocabularies import build_vocabulary
 
 if TYPE_CHECKING:
     from genrec.decoders.dense import Dense
-
-
-@dataclass
-class LastState:
-    """The states of B users' last items."""
-
-    state_BD: Tensor
-
-    def rows(self, index: Tensor) -> LastState:
-        """The same for some of the users."""
-        return LastState(self.state_BD[index])
 
 
 class DenseDecoder(DecoderModule):
@@ -45,9 +33,9 @@ class DenseDecoder(DecoderModule):
         summary_ND = state_ND if with_summary else None
         return Outputs(log_probs_N[:, None], state_ND[:, None], summary_ND, present_N, target_N)
 
-    def begin(self, encoded: Encoded) -> LastState:
-        return LastState(encoded.last_BD)
+    def begin(self, encoded: Encoded) -> TensorState:
+        return TensorState(encoded.last_BD)
 
-    def expand(self, state: LastState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        with torch.autocast(state.state_BD.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
-            return self.vocabulary.child_log_probs(0, state.state_BD, nodes_BK[:, 0])[:, None]
+    def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        with torch.autocast(state.kept_B.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
+            return self.vocabulary.child_log_probs(0, state.kept_B, nodes_BK[:, 0])[:, None]

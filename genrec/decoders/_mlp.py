@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
 from genrec.model.layers import Dropout, FeedForward, init_weights
 from genrec.model.vocabularies import build_vocabulary
 
@@ -27,17 +26,6 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
         return self.output_norm(x + self.dropout(self.feedforward(self.norm(x))))
-
-
-@dataclass
-class Walk:
-    """Where B users' beams stand."""
-
-    state_BKD: Tensor
-
-    def rows(self, index: Tensor) -> Walk:
-        """The same for some of the users."""
-        return Walk(self.state_BKD[index])
 
 
 class MlpDecoder(DecoderModule):
@@ -71,17 +59,17 @@ class MlpDecoder(DecoderModule):
     def _embed(self, level: int, nodes: Tensor) -> Tensor:
         return self.vocabulary.embed(level, self.vocabulary.entries(level, nodes))
 
-    def begin(self, encoded: Encoded) -> Walk:
-        return Walk(encoded.last_BD[:, None])
+    def begin(self, encoded: Encoded) -> TensorState:
+        return TensorState(encoded.last_BD[:, None])
 
-    def expand(self, state: Walk, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+    def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
         B, K = nodes_BK.shape
-        state_BKD = state.state_BKD
+        state_BKD = state.kept_B
         if depth:
             state_BKD = state_BKD.gather(1, origin_BK[..., None].expand(-1, -1, state_BKD.shape[-1]))
             state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
         if depth + 1 < self.vocabulary.num_levels:
-            state.state_BKD = state_BKD
+            state.kept_B = state_BKD
         hidden_ND = self.blocks[depth](state_BKD).flatten(0, 1)
         with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
             return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
 from genrec.types import Histories
 
 if TYPE_CHECKING:
@@ -18,17 +17,6 @@ if TYPE_CHECKING:
 
 _RARELY = 0.5
 """Added to each item's count of popularity, so that every item can be foretold."""
-
-
-@dataclass
-class Latest:
-    """The latest items of B users, the last first, ``num_items`` where there is none."""
-
-    items_BK: Tensor
-
-    def rows(self, index: Tensor) -> Latest:
-        """The same for some of the users."""
-        return Latest(self.items_BK[index])
 
 
 class TransitionDecoder(DecoderModule):
@@ -98,13 +86,14 @@ class TransitionDecoder(DecoderModule):
         place_NK = torch.searchsorted(self.pairs_P, asked_NK).clamp_max(len(self.pairs_P) - 1)
         return self.counts_PG[place_NK] * (self.pairs_P[place_NK] == asked_NK)[..., None]
 
-    def begin(self, encoded: Encoded) -> Latest:
+    def begin(self, encoded: Encoded) -> TensorState:
         rows_B = torch.arange(len(encoded.mask_BT), device=encoded.mask_BT.device)
-        return Latest(self._latest(encoded, rows_B, encoded.mask_BT.sum(1) - 1, len(self.place_weights_K)))
+        return TensorState(self._latest(encoded, rows_B, encoded.mask_BT.sum(1) - 1, len(self.place_weights_K)))
 
-    def expand(self, state: Latest, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        B, K = state.items_BK.shape
-        first_N, end_N = self.start_I[state.items_BK].flatten(), self.start_I[state.items_BK + 1].flatten()
+    def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        latest_BK = state.kept_B
+        B, K = latest_BK.shape
+        first_N, end_N = self.start_I[latest_BK].flatten(), self.start_I[latest_BK + 1].flatten()
         size_N = end_N - first_N
         asked_P = torch.repeat_interleave(size_N)  # which of the B * K items each pair belongs to
         pair_P = torch.arange(len(asked_P), device=asked_P.device) - (size_N.cumsum(0) - size_N - first_N)[asked_P]
@@ -112,7 +101,7 @@ class TransitionDecoder(DecoderModule):
         followed_BI = self.smoothing.exp() * self.popularity_I.repeat(B, 1)
         user_P, follower_P = asked_P // K, self.pairs_P[pair_P] % self.num_items
         followed_BI.view(-1).index_add_(0, user_P * self.num_items + follower_P, weight_P)
-        all_B = (self.total_IG[state.items_BK] * self._weights_KG()).sum((1, 2)) + self.smoothing.exp()
+        all_B = (self.total_IG[latest_BK] * self._weights_KG()).sum((1, 2)) + self.smoothing.exp()
         return (followed_BI[:, self.items_M] / all_B[:, None]).log()[:, None]
 
 

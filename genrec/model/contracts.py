@@ -133,6 +133,18 @@ class DecodingState(Protocol):
         ...
 
 
+@dataclass
+class TensorState:
+    """The state of a decoder that keeps one tensor."""
+
+    kept_B: Tensor
+    """Users are its first axis, (B, ...)."""
+
+    def rows(self, index: Tensor) -> TensorState:
+        """The same for some of the users."""
+        return TensorState(self.kept_B[index])
+
+
 class DecoderModule(nn.Module, ABC):
     """Writes the codes of one stream."""
 
