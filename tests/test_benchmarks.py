@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import _clock
 import _models
 import _results
 import curves
+import exact_search
 import hugging_face
 import released_eager
 import scaling
@@ -107,6 +109,27 @@ def test_what_goes_wrong_in_a_process_of_its_own_is_told():
         _clock.in_own_process(lambda: 1 // 0)
     with pytest.raises(RuntimeError, match="killed"):
         _clock.in_own_process(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_agreement_counts_items_and_places():
+    assert exact_search.agreement([[1, 2, 3], [4, 5]], [[1, 3, 2], [4, 6]]) == (0.8, 0.4)
+    assert exact_search.agreement([[1]], [[1, 2]]) == (0.5, 0.5)
+
+
+def test_bound_has_the_exact_lists_and_a_narrow_beam_has_not(monkeypatch):
+    monkeypatch.setattr(_clock, "TURN_SECONDS", 0.001)
+    retriever, known = _models.build_retriever(replace(TINY, num_streams=2, vocabulary="path"))
+    asked = SimpleNamespace(model=retriever, tries=known)
+    histories = _models.random_histories(TINY, 5)
+    rows = exact_search.compare(asked, histories, [3, 8], beam_width=1, repeats=1)
+    assert [row[:2] for row in rows] == [[length, name] for length in (3, 8) for name in known]
+    for row in rows:
+        assert all(speed > 0 for speed in row[2:5])
+        assert 0 < row[5] <= 6
+        assert float(row[6]) < 1
+        assert row[8:] == ["1.0000", "1.0000"]
+    wide = exact_search.compare(asked, histories, [8], beam_width=6, repeats=1)
+    assert all(row[6:] == ["1.0000"] * 4 for row in wide)
 
 
 @pytest.mark.parametrize(("vocabulary", "levels"), [("level", 2), ("level", 3), ("path", 2), ("path", 3)])
