@@ -8,12 +8,14 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 TURN_SECONDS = 1.0
 """A turn lasts so many CPU-seconds, or one call where that takes longer."""
+LONG_SECONDS = 10.0
+"""A call that takes longer needs no other to warm up."""
 
 
 def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -40,28 +42,35 @@ def in_own_process(work: Callable[[], T]) -> T:
     process = context.Process(target=_send, args=(work, sender))
     process.start()
     sender.close()
+    found: Any
     try:
-        found, error = receiver.recv()
+        is_done, found = receiver.recv()
     except EOFError:
-        found, error = None, "killed; is there memory enough?"
+        is_done, found = False, "the process was killed; is there memory enough?"
     process.join()
-    if error is not None:
-        raise RuntimeError(error)
+    if not is_done:
+        raise RuntimeError(found)
     return found
 
 
 def _send(work: Callable[[], object], sender: Connection) -> None:
     try:
-        sender.send((work(), None))
+        sender.send((True, work()))
     except Exception as problem:
-        sender.send((None, f"{type(problem).__name__}: {problem}"))
+        sender.send((False, f"{type(problem).__name__}: {problem}"))
 
 
 def _turn(side: Callable[[], object]) -> float:
-    side()
+    warm_up = _call(side)
+    if warm_up > LONG_SECONDS:
+        return warm_up
     spent: list[float] = []
     while sum(spent) < TURN_SECONDS:
-        began = time.process_time()
-        side()
-        spent.append(time.process_time() - began)
+        spent.append(_call(side))
     return median(spent)
+
+
+def _call(side: Callable[[], object]) -> float:
+    began = time.process_time()
+    side()
+    return time.process_time() - began

@@ -7,12 +7,13 @@ stream at a time, in the search's usual batches; one thread, CPU-seconds, the me
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from _clock import in_own_process, take_turns
 from _models import lists_of
@@ -23,7 +24,8 @@ from genrec.search.streams import search_streams
 from genrec.serving.recommender import Recommender
 from genrec.types import Candidates, Histories
 
-METHODS: Sequence[Literal["beam", "bound", "exact"]] = ("beam", "bound", "exact")
+Method = Literal["beam", "bound", "exact"]
+METHODS: Sequence[Method] = ("beam", "bound", "exact")
 COLUMNS = (
     "list",
     "stream",
@@ -45,37 +47,49 @@ def agreement(lists: Sequence[Sequence[int]], exact: Sequence[Sequence[int]]) ->
     return found / asked, places / asked
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One stream of a finished run, users, and the length of their lists."""
+
+    recommender: Recommender
+    stream: str
+    histories: Histories
+    list_length: int
+    beam_width: int
+
+    def search(self, method: Method, told: Callable[[Mapping[str, float]], None] | None = None) -> Candidates:
+        """As the run's users search."""
+        model = self.recommender.model
+        settings = SearchSettings(method=method, beam_width=self.beam_width, list_length=self.list_length)
+        return search_streams(
+            model,
+            {self.stream: self.recommender.tries[self.stream]},
+            self.histories,
+            settings,
+            num_items=model.num_items,
+            max_history=model.max_history,
+            told=told,
+        )
+
+    def lists(self) -> tuple[list[list[list[int]]], float]:
+        """The lists of each method, and how many prefixes ``bound`` expanded for a user."""
+        prefixes: dict[str, float] = {}
+        lists = [lists_of(self.search(method, prefixes.update), 0) for method in METHODS]
+        return lists, prefixes[self.stream]
+
+
 def compare(
     recommender: Recommender, histories: Histories, list_lengths: Sequence[int], *, beam_width: int, repeats: int
 ) -> list[list[Cell]]:
     """A row for each list length and stream (:data:`COLUMNS`)."""
     rows: list[list[Cell]] = []
-    for length in list_lengths:
-        for stream, trie in recommender.tries.items():
-            prefixes: dict[str, float] = {}
-
-            def search(
-                method: Literal["beam", "bound", "exact"], stream=stream, trie=trie, length=length
-            ) -> Candidates:
-                settings = SearchSettings(method=method, beam_width=beam_width, list_length=length)
-                return search_streams(
-                    recommender.model,
-                    {stream: trie},
-                    histories,
-                    settings,
-                    num_items=recommender.model.num_items,
-                    max_history=recommender.model.max_history,
-                    told=prefixes.update,
-                )
-
-            def lists(search: Callable[..., Candidates] = search, prefixes: dict[str, float] = prefixes):
-                return [lists_of(search(method), 0) for method in METHODS], dict(prefixes)
-
-            (beam, bound, exact), expanded = in_own_process(lists)
-            seconds = take_turns({method: partial(search, method) for method in METHODS}, repeats)
-            speeds = [len(histories) / seconds[method] for method in METHODS]
-            shares = [f"{share:.4f}" for mine in (beam, bound) for share in agreement(mine, exact)]
-            rows.append([length, stream, *speeds, expanded[stream], *shares])
+    for length, stream in product(list_lengths, recommender.tries):
+        asked = Asked(recommender, stream, histories, length, beam_width)
+        (beam, bound, exact), prefixes = in_own_process(asked.lists)
+        seconds = take_turns({method: partial(asked.search, method) for method in METHODS}, repeats)
+        speeds = [len(histories) / seconds[method] for method in METHODS]
+        shares = [f"{share:.4f}" for lists in (beam, bound) for share in agreement(lists, exact)]
+        rows.append([length, stream, *speeds, prefixes, *shares])
     return rows
 
 
@@ -104,8 +118,8 @@ def main() -> None:
     )
     title = f"{recommender.recipe.title}: users per CPU-second, one stream, {len(users)} test users"
     note = (
-        f"`beam` is of width {arguments.beam_width}, and lists of {arguments.list_lengths[-1]} at most stop early under "
-        "`beam` and `bound`. Shares are over all places of all lists; `exact` scores every item."
+        f"`beam` is of width {arguments.beam_width}; under `beam` and `bound` lists stop early. Shares are over all "
+        "places of all lists; `exact` scores every item."
     )
     give(Result("exact_search", [Table(title, COLUMNS, rows, note)], conditions), arguments.output)
 
