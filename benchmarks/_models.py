@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -168,15 +168,17 @@ def search(
     *,
     beam_width: int = 100,
     list_length: int = 20,
-    method: Literal["beam", "exact"] = "beam",
+    method: Literal["beam", "bound", "exact"] = "beam",
     precision: Literal["float32", "bfloat16"] = "float32",
+    batch_size: int | None = None,
+    told: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Candidates:
-    """Ask the model as its users do, all histories in one batch."""
+    """Ask the model as its users do; without a ``batch_size``, all histories in one batch."""
     settings = SearchSettings(
         method=method,
         beam_width=beam_width,
         list_length=list_length,
-        batch_size=len(histories),
+        batch_size=batch_size or len(histories),
         precision=precision,
     )
     return search_streams(
@@ -186,6 +188,7 @@ def search(
         settings,
         num_items=retriever.num_items,
         max_history=retriever.max_history,
+        told=told,
     )
 
 

@@ -7,34 +7,30 @@ stream at a time, in the search's usual batches; one thread, CPU-seconds, the me
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
 import torch
 from _clock import in_own_process, take_turns
-from _models import lists_of
+from _models import lists_of, search
 from _results import Cell, Result, Table, give, read_conditions, say_load
 
 from genrec.search.settings import SearchSettings
-from genrec.search.streams import search_streams
 from genrec.serving.recommender import Recommender
 from genrec.types import Candidates, Histories
 
-Method = Literal["beam", "bound", "exact"]
-METHODS: Sequence[Method] = ("beam", "bound", "exact")
+METHODS = ("beam", "bound", "exact")
 COLUMNS = (
     "list",
     "stream",
     *METHODS,
     "prefixes that bound expanded",
-    "of the exact list, beam found",
-    "in the same place",
+    "beam found",
+    "beam, in place",
     "bound found",
-    "in the same place",
+    "bound, in place",
 )
 
 
@@ -47,35 +43,11 @@ def agreement(lists: Sequence[Sequence[int]], exact: Sequence[Sequence[int]]) ->
     return found / asked, places / asked
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One stream of a finished run, users, and the length of their lists."""
-
-    recommender: Recommender
-    stream: str
-    histories: Histories
-    list_length: int
-    beam_width: int
-
-    def search(self, method: Method, told: Callable[[Mapping[str, float]], None] | None = None) -> Candidates:
-        """As the run's users search."""
-        model = self.recommender.model
-        settings = SearchSettings(method=method, beam_width=self.beam_width, list_length=self.list_length)
-        return search_streams(
-            model,
-            {self.stream: self.recommender.tries[self.stream]},
-            self.histories,
-            settings,
-            num_items=model.num_items,
-            max_history=model.max_history,
-            told=told,
-        )
-
-    def lists(self) -> tuple[list[list[list[int]]], float]:
-        """The lists of each method, and how many prefixes ``bound`` expanded for a user."""
-        prefixes: dict[str, float] = {}
-        lists = [lists_of(self.search(method, prefixes.update), 0) for method in METHODS]
-        return lists, prefixes[self.stream]
+def lists_and_prefixes(search: Callable[..., Candidates]) -> tuple[list[list[list[int]]], float]:
+    """The lists of each method, and how many prefixes ``bound`` expanded for a user."""
+    prefixes: dict[str, float] = {}
+    lists = [lists_of(search(method=method, told=prefixes.update), 0) for method in METHODS]
+    return lists, sum(prefixes.values())
 
 
 def compare(
@@ -83,10 +55,18 @@ def compare(
 ) -> list[list[Cell]]:
     """A row for each list length and stream (:data:`COLUMNS`)."""
     rows: list[list[Cell]] = []
-    for length, stream in product(list_lengths, recommender.tries):
-        asked = Asked(recommender, stream, histories, length, beam_width)
-        (beam, bound, exact), prefixes = in_own_process(asked.lists)
-        seconds = take_turns({method: partial(asked.search, method) for method in METHODS}, repeats)
+    for length, (stream, trie) in product(list_lengths, recommender.tries.items()):
+        asked = partial(
+            search,
+            recommender.model,
+            {stream: trie},
+            histories,
+            beam_width=beam_width,
+            list_length=length,
+            batch_size=SearchSettings().batch_size,
+        )
+        (beam, bound, exact), prefixes = in_own_process(partial(lists_and_prefixes, asked))
+        seconds = take_turns({method: partial(asked, method=method) for method in METHODS}, repeats)
         speeds = [len(histories) / seconds[method] for method in METHODS]
         shares = [f"{share:.4f}" for lists in (beam, bound) for share in agreement(lists, exact)]
         rows.append([length, stream, *speeds, prefixes, *shares])
@@ -118,8 +98,8 @@ def main() -> None:
     )
     title = f"{recommender.recipe.title}: users per CPU-second, one stream, {len(users)} test users"
     note = (
-        f"`beam` is of width {arguments.beam_width}; under `beam` and `bound` lists stop early. Shares are over all "
-        "places of all lists; `exact` scores every item."
+        f"`beam` is of width {arguments.beam_width}; under `beam` and `bound` lists stop early. `found`: shares of the "
+        "exact lists' items, and of those that stand where `exact` has them, which scores every item."
     )
     give(Result("exact_search", [Table(title, COLUMNS, rows, note)], conditions), arguments.output)
 
