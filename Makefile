@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart install test lint format coverage clean
+.PHONY: help quickstart install test golden lint format coverage clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ install: $(VENV)/.dev  ## install the package and the development tools into .ve
 
 test: lint  ## install, lint, check types and layers, run all tests
 	$(BIN)/pytest -n $(WORKERS)
+
+golden: $(VENV)/.dev  ## compare the ranks of the quickstart and of best_beauty with the recorded ones; an hour
+	$(BIN)/python tests/golden/record.py --check quickstart best_beauty
 
 lint: $(VENV)/.dev  ## ruff, pyright, import-linter
 	$(BIN)/ruff check .
