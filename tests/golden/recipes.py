@@ -135,7 +135,7 @@ def _item_encoders() -> dict[str, Golden]:
         },
         "none": {
             "coded": {"tokenizer": {"type": "random_codes", "branching": 8}, "decoder": "mlp"},
-            "dense": {"decoder": "dense"},
+            "dense": {"item_encoder": "none", "decoder": "dense"},
         },
     }
     recipes = {f"item_encoder_{name}": Golden(_recipe(streams)) for name, streams in on_showroom.items()}
