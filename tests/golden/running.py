@@ -137,7 +137,10 @@ def digested(ranks: Ranks) -> dict[str, Any]:
 
 def read_recorded(name: str) -> dict[str, Any]:
     """What was recorded of a recipe."""
-    return json.loads((RANKS / f"{name}.json").read_text(encoding="utf-8"))
+    file = RANKS / f"{name}.json"
+    if not file.is_file():
+        raise RuntimeError(f"{file}: missing; python tests/golden/record.py {name} records it")
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def differences(recorded: Mapping[str, Any], found: Ranks, *, exactly: bool) -> list[str]:
