@@ -35,6 +35,7 @@ from genrec.evaluation.slices import groups_by_length, groups_by_popularity
 from genrec.experiment import TRAIN_ONLY, SplitName
 from genrec.recipe.schema import Recipe
 from genrec.run_folder import RunFolder
+from genrec.runtime.environment import Environment
 from genrec.stages import Stages
 from genrec.training.trainer import TrainingLog
 
@@ -65,15 +66,18 @@ def ask(
         RecipeError: the runs differ in more than their seed.
         GenrecError: a run is not finished, or cannot be asked.
     """
+    environment = Environment(data=data)
     compared = variants([*runs, *against], overrides=[f"evaluation.seen_items={rule}"])
-    plan = make_plan(compared, (), stages, split=split, data=data)
+    plan = make_plan(compared, (), stages, split=split, environment=environment)
     own = {trial.variant.name for trial in plan.trials if trial.run in runs}
     if len(own) > 1:
         raise RecipeError(
             f"{', '.join(map(str, runs))}: differ in more than their seed, or a seed is there twice; expected the runs "
             "of one recipe, each seed once (other recipes: --against)"
         )
-    comparison = compare(plan, Workshop(stages.root / "logs", at_once=1, data=data), title="results", split=split)
+    comparison = compare(
+        plan, Workshop(stages.root / "logs", at_once=1, environment=environment), title="results", split=split
+    )
     if failed := [trial for trial in plan.trials if trial.failure]:
         raise GenrecError(f"{failed[0].run}: {failed[0].failure}")
     return Asked(plan, comparison, _methods(comparison, compared))
@@ -333,8 +337,6 @@ def main() -> int:
     if arguments.verb == "page":
         print(write_page(arguments.folder))
         return 0
-    if arguments.data is not None:  # components that name files look there too
-        os.environ["GENREC_DATA"] = str(arguments.data)
     stages = Stages(arguments.stages, quiet=True)
     try:
         print(

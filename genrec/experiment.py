@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from genrec.absent_items import like_nearest, with_own_branch
-from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg
+from genrec.families import Component
 from genrec.merges.single import Single
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.progress import console
 from genrec.recipe.schema import Recipe, Stream
+from genrec.runtime.environment import Environment, WorkContext
 from genrec.search.candidates import load_candidates, save_candidates
 from genrec.search.dense import item_numbers
 from genrec.search.settings import SearchSettings
@@ -31,7 +32,7 @@ from genrec.search.streams import search_streams, tell_prefixes
 from genrec.search.trie import Trie
 from genrec.seeds import derive
 from genrec.sources import source_hash
-from genrec.stages import Stages, address, load_ids, load_vectors, save_ids, save_vectors
+from genrec.stages import Stages, address, component_identity, load_ids, load_vectors, save_ids, save_vectors
 from genrec.training.batches import HistoryBatches
 from genrec.training.checkpoint import load_tensors, load_weights, save_json, save_tensors, weights_of
 from genrec.training.trainer import TrainingLog, train
@@ -62,7 +63,7 @@ class Experiment:
     Args:
         recipe: what to do.
         stages: where finished stages are kept.
-        data: where data sets lie.
+        environment: device and folders; by default what this machine has, and no data folder.
         keep: told the file of each stage and the name that it has in the folder of a run.
         dataset: the recipe's dataset, if it has been read before.
         chosen: the same recipe on train alone, which has found out on validation for how many epochs this one is to
@@ -78,14 +79,14 @@ class Experiment:
         recipe: Recipe,
         stages: Stages,
         *,
-        data: Path | None = None,
+        environment: Environment | None = None,
         keep: Callable[[Path, str], None] = lambda file, name: None,
         dataset: Dataset | None = None,
         chosen: Experiment | None = None,
     ) -> None:
         self.recipe, self.stages, self.chosen = recipe, stages, chosen
         self.seconds: dict[str, float] = {} if chosen is None else chosen.seconds
-        self._data, self._keep = data, keep
+        self.environment, self._keep = environment or Environment(), keep
         if dataset is not None:
             self.dataset = dataset
 
@@ -97,7 +98,7 @@ class Experiment:
             DataError: files are missing or malformed, or nobody can be asked.
         """
         with self.timed("dataset"):
-            dataset = self.recipe.dataset.load(self._data)
+            dataset = self.recipe.dataset.load(self.environment.data)
         if not len(dataset.valid):
             raise DataError(f"{dataset.name}: no user has three items or more, so nobody can be asked")
         return dataset
@@ -117,7 +118,9 @@ class Experiment:
     @cached_property
     def _final(self) -> Experiment:
         dataset = self.dataset.with_validation()
-        return Experiment(self.recipe, self.stages, keep=self._keep, dataset=dataset, chosen=self)
+        return Experiment(
+            self.recipe, self.stages, environment=self.environment, keep=self._keep, dataset=dataset, chosen=self
+        )
 
     def kept_as(self, name: str) -> str:
         """The name that a file has in the folder of a run, where the model that test users are asked of comes first."""
@@ -129,9 +132,9 @@ class Experiment:
         first = self.chosen or self
         return {
             name: address(
-                component=stream.item_encoder.identity(),
+                component=self._identity(stream.item_encoder),
                 data=(
-                    self.recipe.dataset.identity(),
+                    self._identity(self.recipe.dataset),
                     (self if stream.item_encoder.reads_histories else first).dataset.fingerprint,
                 ),
                 seed=self._seed("item encoder", name) if stream.item_encoder.is_random else None,
@@ -145,7 +148,7 @@ class Experiment:
         vectors = self.vectors_keys
         return {
             name: address(
-                component=stream.tokenizer.identity() if stream.tokenizer else None,
+                component=self._identity(stream.tokenizer) if stream.tokenizer else None,
                 vectors=vectors[name],
                 absent_items=stream.absent_items,
                 nearest_in=vectors[stream.nearest_in] if stream.nearest_in else None,
@@ -160,9 +163,9 @@ class Experiment:
         """What the trained model is made of; the merge is no part of it."""
         recipe = self.recipe
         return address(
-            streams=[(name, ids, recipe.streams[name].decoder.identity()) for name, ids in self.ids_keys.items()],
-            history_encoder=recipe.history_encoder.identity(),
-            tasks=[task.identity() for task in recipe.tasks],
+            streams=[(name, ids, self._identity(recipe.streams[name].decoder)) for name, ids in self.ids_keys.items()],
+            history_encoder=self._identity(recipe.history_encoder),
+            tasks=[self._identity(task) for task in recipe.tasks],
             training=recipe.training.model_dump(exclude={"final_fit"}),
             chosen=self.chosen and self.chosen.model_key,
             source=source_hash(*(Path(inspect.getfile(part)) for part in _DECIDE_TRAINING)),
@@ -205,18 +208,18 @@ class Experiment:
         """Item vectors of every stream, absent items without."""
         for name, stream in self.recipe.streams.items():
             if not self.stages.path("vectors", self.vectors_keys[name]).is_file():
-                stream.item_encoder.prepare(self.dataset.catalog)  # what is missing is said before another's work
+                # what is missing is said before another's work
+                stream.item_encoder.prepare(self.dataset.catalog, context=self._context("item encoder", name))
         return {name: self._encode(name, stream) for name, stream in self.recipe.streams.items()}
 
     def _encode(self, name: str, stream: Stream) -> ItemVectors:
         key = self.vectors_keys[name]
         unfinished = self.stages.path("unfinished", key)
         work = partial(
-            stream.item_encoder.encode_resumable,
+            stream.item_encoder.encode,
             self.dataset.catalog,
             self.dataset.train,
-            seed=self._seed("item encoder", name),
-            folder=unfinished,
+            context=self._context("item encoder", name, folder=unfinished),
         )
         stage, kept_as = Address("vectors", name, key), f"streams/{name}/vectors.safetensors"
         with self.timed(f"vectors of {name}"):
@@ -231,7 +234,7 @@ class Experiment:
         key, known = self.ids_keys[name], known_vectors(stream, name, self.vectors)
 
         def work() -> SemanticIds:
-            return _fit_codes(stream, known, self._seed("tokenizer", name), self.dataset.catalog.keys)
+            return _fit_codes(stream, known, self.dataset.catalog.keys, self._context("tokenizer", name))
 
         with self.timed(f"codes of {name}"):
             ids = self._get(Address("ids", name, key), f"streams/{name}/ids.safetensors", work, save_ids, load_ids)
@@ -250,7 +253,7 @@ class Experiment:
     @cached_property
     def _trained(self) -> tuple[Retriever, TrainingLog]:
         dataset, key = self.dataset, self.model_key
-        model = untrained(self.recipe, self.streams, dataset.num_items, dataset.train).to(chosen_device())
+        model = untrained(self.recipe, self.streams, dataset.num_items, dataset.train).to(self.environment.torch_device)
         recipe, chosen, title = self.recipe, self.chosen, "+".join(self.recipe.streams)
 
         def work() -> TrainingLog:
@@ -380,6 +383,12 @@ class Experiment:
     def _seed(self, *purpose: object) -> int:
         return derive(self.recipe.seed, *purpose)
 
+    def _context(self, *purpose: object, folder: Path | None = None) -> WorkContext:
+        return WorkContext(self._seed(*purpose), self.environment, folder)
+
+    def _identity(self, component: Component) -> dict[str, Any]:
+        return component_identity(component, self.environment)
+
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """Count the block's wall clock under a name in ``seconds``."""
@@ -414,8 +423,8 @@ def untrained(
     )
 
 
-def _fit_codes(stream: Stream, vectors: ItemVectors, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+def _fit_codes(stream: Stream, vectors: ItemVectors, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
     if stream.tokenizer is None:
         return item_numbers(vectors)
-    ids = stream.tokenizer.fit(vectors, seed=seed, keys=keys)
+    ids = stream.tokenizer.fit(vectors, keys=keys, context=context)
     return ids if stream.absent_items == "leave_out" else with_own_branch(ids)

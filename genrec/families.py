@@ -6,9 +6,8 @@ verb does the work. Verbs in a base class with a body are defaults that a plugin
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
 from genrec.new_items import with_new_items
 from genrec.registry import Registry
-from genrec.sources import source_hash
+from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ class Component(BaseModel, ABC):
     """The name under which it is registered, the ``type`` of its recipe block."""
     is_random: ClassVar[bool] = False
     """Whether its work depends on the seed; where it does not, the stage is shared by all seeds."""
+    speed_only: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change speed and memory but no result (a batch size of inference); not part of cache keys."""
 
     def block(self) -> dict[str, Any]:
         """Its recipe block with every default written out, plain data."""
@@ -42,12 +43,29 @@ class Component(BaseModel, ABC):
         """Names of the recipe's streams that it refers to, for ``validate``."""
         return ()
 
-    def identity(self) -> dict[str, Any]:
-        """What decides its work, for the address of a finished stage: its block and the source that implements it.
+    def input_files(self, environment: Environment) -> tuple[Path, ...]:
+        """The files and folders that it reads, whose content is part of the cache key of what it computes.
 
-        A component that reads files (weights, somebody's codes) adds their fingerprints.
+        By default those of its fields of type :class:`InputFile`.
+
+        Raises:
+            DataError: one is missing; the text says where it was looked for.
         """
-        return {"block": self.block(), "source": source_hash(Path(inspect.getfile(type(self))))}
+        values = [getattr(self, name) for name in type(self).model_fields]
+        return tuple(environment.find(name) for name in _input_files(values))
+
+
+def _input_files(value: Any) -> Iterator[InputFile]:
+    """Those in a value; components inside it answer for themselves."""
+    if isinstance(value, InputFile):
+        yield value
+    elif isinstance(value, BaseModel) and not isinstance(value, Component):
+        yield from _input_files([getattr(value, name) for name in type(value).model_fields])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _input_files(part)
+    elif isinstance(value, dict):
+        yield from _input_files(list(value.values()))
 
 
 def plain(value: Any) -> Any:
@@ -56,7 +74,7 @@ def plain(value: Any) -> Any:
         return {"type": value.type_name, **{name: plain(getattr(value, name)) for name in type(value).model_fields}}
     if isinstance(value, BaseModel):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, Path):
+    if isinstance(value, Path | InputFile):
         return str(value)
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
@@ -90,36 +108,25 @@ class ItemEncoder(Component):
     """Whether there is anything in them, for tokenizers and whoever refers to the stream."""
 
     @abstractmethod
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         """Encode every item.
 
         Args:
             catalog: all items, those never seen in training included.
             train: training histories only.
-            seed: for encoders with ``is_random``.
+            context: seed (for encoders with ``is_random``), device, files, and a folder for the finished parts of long
+                work.
 
         Raises:
             DataError: weights or files are missing; the text says what to put where.
         """
 
-    def prepare(self, catalog: Catalog) -> None:
-        """Look for what :meth:`encode` will need (weights, packages, pictures), before any stream's work begins.
+    def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
+        """Look for what :meth:`encode` will need (weights, packages, images), before any stream's work begins.
 
         Raises:
             DataError: it is missing; the text says what to put where. By default nothing is needed.
         """
-
-    def encode_resumable(self, catalog: Catalog, train: Histories, *, seed: int, folder: Path) -> ItemVectors:
-        """As :meth:`encode`, for work that takes long: what is finished is kept, and found again after an interruption.
-
-        Args:
-            catalog: as in :meth:`encode`.
-            train: as in :meth:`encode`.
-            seed: as in :meth:`encode`.
-            folder: of this very work (component, data, seed) and nobody else's; removed when the vectors are stored. It
-                need not exist. By default nothing is kept.
-        """
-        return self.encode(catalog, train, seed=seed)
 
 
 class Tokenizer(Component):
@@ -129,13 +136,13 @@ class Tokenizer(Component):
     """Whether the codes depend on the vectors, or only on which items there are."""
 
     @abstractmethod
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Give every present item a code of its own.
 
         Args:
             vectors: one vector an item; absent items get no code.
-            seed: for tokenizers with ``is_random``.
             keys: the source's key of each item, for tokenizers that read codes from a file.
+            context: seed (for tokenizers with ``is_random``), device and files.
         """
 
     def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
@@ -250,7 +257,7 @@ class Baseline(Component):
     """A yardstick: a method that every table shows beside the recipe's own."""
 
     @abstractmethod
-    def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedBaseline:
+    def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedBaseline:
         """Learn from training histories alone."""
 
     def fit_validated(
@@ -258,24 +265,21 @@ class Baseline(Component):
         catalog: Catalog,
         train: Histories,
         *,
-        seed: int,
+        context: WorkContext,
         validate: Callable[[FittedBaseline], float] | None,
-        folder: Path | None,
     ) -> FittedBaseline:
         """As :meth:`fit`, for a baseline that is trained: it may stop early, choose its settings, and be interrupted.
 
         Args:
             catalog: as in :meth:`fit`.
             train: as in :meth:`fit`.
-            seed: as in :meth:`fit`.
+            context: as in :meth:`fit`; its folder keeps what is finished.
             validate: NDCG@10 of a baseline on validation users, whose items it is never shown; None: there are none,
                 because their items are trained on too.
-            folder: of this very work (component, data, seed) and nobody else's. What is finished is kept there and
-                found again. It need not exist; None: nothing is kept.
 
-        By default there is nothing to stop, to choose or to keep.
+        By default there is nothing to stop, to choose or to store.
         """
-        return self.fit(catalog, train, seed=seed)
+        return self.fit(catalog, train, context=context)
 
 
 datasets: Registry[DatasetSource] = Registry("datasets", "dataset")

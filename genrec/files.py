@@ -1,19 +1,10 @@
-"""Finding the files that a component names, and fingerprinting what is in them."""
+"""Fingerprints of what is in files and folders."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
-
-
-def locate(name: str) -> Path | None:
-    """A file or folder as named, or below ``GENREC_DATA``; None if it is in neither place."""
-    places = [Path(name).expanduser()]
-    if data := os.environ.get("GENREC_DATA"):
-        places.append(Path(data).expanduser() / name)
-    return next((place for place in places if place.exists()), None)
 
 
 def fingerprint(path: Path) -> str:

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 
-from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.report import read_metrics
@@ -19,6 +18,7 @@ from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
 from genrec.run_folder import RunFolder
+from genrec.runtime.environment import Environment
 from genrec.search.trie import Trie
 from genrec.stages import Stages, address, load_ids, load_vectors
 from genrec.training.checkpoint import load_tensors, load_weights
@@ -33,7 +33,7 @@ class FinishedExperiment(Experiment):
         folder: of a finished run.
         recipe: the run's, perhaps with another merge.
         stages: where candidates of further searches are kept.
-        data: where data sets lie.
+        environment: device and folders; by default what this machine has, and no data folder.
         dataset: the recipe's dataset, if it has been read before.
         chosen: as in :class:`~genrec.experiment.Experiment`.
     """
@@ -44,11 +44,11 @@ class FinishedExperiment(Experiment):
         recipe: Recipe,
         stages: Stages,
         *,
-        data: Path | None = None,
+        environment: Environment | None = None,
         dataset: Dataset | None = None,
         chosen: FinishedExperiment | None = None,
     ) -> None:
-        super().__init__(recipe, stages, data=data, dataset=dataset, chosen=chosen)
+        super().__init__(recipe, stages, environment=environment, dataset=dataset, chosen=chosen)
         self._folder = folder
         self._place = folder.path / TRAIN_ONLY if recipe.training.final_fit and chosen is None else folder.path
         known: list[str] = folder.read_json("items.json")["keys"]
@@ -68,7 +68,9 @@ class FinishedExperiment(Experiment):
     @cached_property
     def _final(self) -> FinishedExperiment:
         dataset = self.dataset.with_validation()
-        return FinishedExperiment(self._folder, self.recipe, self.stages, dataset=dataset, chosen=self)
+        return FinishedExperiment(
+            self._folder, self.recipe, self.stages, environment=self.environment, dataset=dataset, chosen=self
+        )
 
     def addresses(self) -> Iterator[Address]:
         """The model alone: a finished run has nothing else to be made."""
@@ -95,7 +97,7 @@ class FinishedExperiment(Experiment):
     @cached_property
     def _trained(self) -> tuple[Retriever, TrainingLog]:
         model = load_model(self.recipe, self._place, self.streams, self.dataset.num_items)
-        return model.to(chosen_device()), TrainingLog.from_file(_there(self._place / "training.json"))
+        return model.to(self.environment.torch_device), TrainingLog.from_file(_there(self._place / "training.json"))
 
 
 def load_streams(recipe: Recipe, path: Path) -> dict[str, StreamContext]:

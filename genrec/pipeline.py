@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from functools import cache
 from itertools import combinations
-from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,24 +23,32 @@ from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe, Stream
 from genrec.run_folder import RunFolder
+from genrec.runtime.environment import Environment
+from genrec.runtime.threads import threads
 from genrec.stages import Stages
 from genrec.training.trainer import TrainingLog
 from genrec.types import Candidates, ItemVectors, Ranking
 from genrec.yardsticks import Yardstick
 
 
-def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Report:
+def run(recipe: Recipe, folder: RunFolder, *, environment: Environment | None = None) -> Report:
     """Run a recipe from its files to its report.
 
     Args:
         recipe: what to do.
         folder: where the run writes; an interrupted run goes on from what its stages hold.
-        data: where data sets lie.
+        environment: device, threads and folders; by default what this machine has, and no data folder.
 
     Raises:
         GenrecError: files, weights or components are not as they must be.
     """
-    experiment = Experiment(recipe, Stages(folder.stages), data=data, keep=folder.keep)
+    environment = environment or Environment()
+    with threads(environment.threads):
+        return _run(recipe, folder, environment)
+
+
+def _run(recipe: Recipe, folder: RunFolder, environment: Environment) -> Report:
+    experiment = Experiment(recipe, Stages(folder.stages), environment=environment, keep=folder.keep)
     dataset = experiment.dataset
     folder.write_catalog(dataset.catalog)
     audited = audit(dataset)
@@ -78,7 +86,7 @@ def run(recipe: Recipe, folder: RunFolder, *, data: Path | None = None) -> Repor
     report.write(folder.path)
     seconds = round(sum(experiment.seconds.values()), 1)
     models = {part.kept_as("model"): part.model_key for part in dict.fromkeys([final, experiment])}
-    made = {"genrec": __version__, "date": date.today().isoformat()}
+    made = {"genrec": __version__, "date": date.today().isoformat(), **_machine(final.model)}
     folder.finish({**models, **made, "stages": experiment.stages.log, "seconds": seconds})
     return report
 
@@ -129,6 +137,11 @@ def _rankings(
     return rankings
 
 
+def _machine(model: Retriever) -> dict[str, Any]:
+    """What a run's last digits depend on beside recipe and data."""
+    return {"device": str(next(model.parameters()).device), "threads": torch.get_num_threads()}
+
+
 def _parameters(model: Retriever) -> dict[str, int]:
     """Trainable numbers by part; what parts share counts once, where it is first."""
     counts: dict[str, int] = {}
@@ -148,10 +161,11 @@ def _notes(experiment: Experiment, audited: Audit) -> Iterator[str]:
         yield from (f"stream {name}: {note}" for note in _absent(stream, vectors, context))
         if context.ids.collisions:
             yield f"stream {name}: {context.ids.collisions:,} items shared a code before repair"
-    device, threads = next(final.model.parameters()).device, torch.get_num_threads()
+    machine = _machine(final.model)
     yield (
         f"training: best of {len(log.epochs)} epochs was {log.best_epoch}, stopped by {log.stopped_by}, "
-        f"{log.seconds / 60:.1f} minutes on {device} with {threads} thread{'s' if threads > 1 else ''}"
+        f"{log.seconds / 60:.1f} minutes on {machine['device']} with {machine['threads']} "
+        f"thread{'s' if machine['threads'] > 1 else ''}"
     )
     if final is not experiment:
         yield (

@@ -24,6 +24,7 @@ from genrec.families import (
     tokenizers,
 )
 from genrec.progress import track
+from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.seeds import derive
 from genrec.types import (
     ABSENT,
@@ -61,10 +62,12 @@ __all__ = [
     "Decoder",
     "DecoderModule",
     "Encoded",
+    "Environment",
     "FittedBaseline",
     "Histories",
     "HistoryEncoder",
     "HistoryEncoderModule",
+    "InputFile",
     "ItemEncoder",
     "ItemVectors",
     "Merge",
@@ -75,6 +78,7 @@ __all__ = [
     "Task",
     "TaskModule",
     "Tokenizer",
+    "WorkContext",
     "baselines",
     "datasets",
     "decoders",

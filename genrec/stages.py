@@ -6,6 +6,7 @@ An address is the hash of everything that a stage's content depends on; equal ad
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import time
@@ -16,12 +17,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from genrec import __version__
+from genrec.families import Component, plain
+from genrec.files import fingerprint
 from genrec.peak_memory import PeakMemory
 from genrec.progress import console
+from genrec.runtime.environment import Environment
+from genrec.sources import source_hash
 from genrec.types import ItemVectors, SemanticIds
 
 T = TypeVar("T")
@@ -31,6 +37,50 @@ def address(**parts: Any) -> str:
     """The address of a stage: a hash of plain data, of genrec's version among it."""
     text = json.dumps({"genrec": __version__, **parts}, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def component_identity(component: Component, environment: Environment) -> dict[str, Any]:
+    """What decides the work of a component, for the address of a finished stage.
+
+    Its block without what changes speed alone, the source that implements it, and the content of the files that it
+    reads; of the components inside it as well.
+
+    Raises:
+        DataError: a file that it reads is missing; the text says where it was looked for.
+    """
+    parts = [component, *_components_in(component)]
+    return {
+        "block": _deciding(component),
+        "source": source_hash(*dict.fromkeys(Path(inspect.getfile(type(part))) for part in parts)),
+        "files": [[fingerprint(file) for file in part.input_files(environment)] for part in parts],
+    }
+
+
+def _components_in(value: Any) -> Iterator[Component]:
+    """All components below a value, itself left out."""
+    if isinstance(value, BaseModel):
+        value = [getattr(value, name) for name in type(value).model_fields]
+    elif isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            if isinstance(part, Component):
+                yield part
+            yield from _components_in(part)
+
+
+def _deciding(value: Any) -> Any:
+    """As :func:`~genrec.families.plain`, without the fields that change speed alone."""
+    if isinstance(value, Component):
+        names = [name for name in type(value).model_fields if name not in value.speed_only]
+        return {"type": value.type_name, **{name: _deciding(getattr(value, name)) for name in names}}
+    if isinstance(value, BaseModel):
+        return {name: _deciding(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, list | tuple):
+        return [_deciding(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): _deciding(part) for key, part in value.items()}
+    return plain(value)
 
 
 class Stages:

@@ -14,9 +14,10 @@ from safetensors.numpy import load_file, save_file
 from genrec.evaluation.metrics import mean_ndcg
 from genrec.experiment import Experiment, SplitName
 from genrec.families import Baseline, FittedBaseline
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.sources import source_hash
-from genrec.stages import address
+from genrec.stages import address, component_identity
 from genrec.training.checkpoint import save_json
 from genrec.types import Ranking, Split
 
@@ -70,10 +71,10 @@ class Yardstick:
     @cached_property
     def key(self) -> str:
         """What its fit is made of."""
-        recipe, dataset = self.experiment.recipe, self.experiment.dataset
+        recipe, dataset, environment = self.experiment.recipe, self.experiment.dataset, self.experiment.environment
         return address(
-            component=self.baseline.identity(),
-            data=(recipe.dataset.identity(), dataset.fingerprint),
+            component=component_identity(self.baseline, environment),
+            data=(component_identity(recipe.dataset, environment), dataset.fingerprint),
             seed=recipe.seed if self.baseline.is_random else None,
             validation=self.experiment.validated_under if self.is_trained else None,
             source=source_hash(Path(inspect.getfile(mean_ndcg))) if self.is_trained else None,
@@ -96,9 +97,10 @@ class Yardstick:
             fitted = baseline.fit_validated(
                 experiment.dataset.catalog,
                 experiment.dataset.train,
-                seed=derive(experiment.recipe.seed, "baseline", baseline.type_name),
+                context=WorkContext(
+                    derive(experiment.recipe.seed, "baseline", baseline.type_name), experiment.environment, self.folder
+                ),
                 validate=None if experiment.chosen else self._validate,
-                folder=self.folder,
             )
             if fitted.chosen is not None and self.folder.is_dir():
                 save_json(fitted.chosen.block(), self.folder / "chosen.json")

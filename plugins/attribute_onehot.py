@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 from pydantic import PositiveInt
 
-from genrec.plugin import Catalog, Histories, ItemEncoder, ItemVectors, item_encoders
+from genrec.plugin import Catalog, Histories, ItemEncoder, ItemVectors, WorkContext, item_encoders
 
 
 @item_encoders.register("attribute_onehot")
@@ -15,7 +15,7 @@ class AttributeOnehot(ItemEncoder):
     dim: PositiveInt = 512
     """Attributes kept; items that have none of them are absent."""
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         counts = Counter(attribute for attributes in catalog.attributes for attribute in sorted(set(attributes)))
         column_of = {attribute: column for column, (attribute, _) in enumerate(counts.most_common(self.dim))}
         vectors_IE = np.zeros((len(catalog), max(len(column_of), 1)), dtype=np.float32)

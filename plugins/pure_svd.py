@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
-from genrec.plugin import Catalog, Histories, ItemEncoder, ItemVectors, item_encoders
+from genrec.plugin import Catalog, Histories, ItemEncoder, ItemVectors, WorkContext, item_encoders
 
 
 @item_encoders.register("pure_svd")
@@ -19,12 +19,12 @@ class PureSvd(ItemEncoder):
     dim: PositiveInt = 64
     """Number of factors; fewer where there are fewer users or items."""
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         users = np.repeat(np.arange(len(train)), train.lengths)
         seen = np.unique(np.stack([users, train.items]), axis=1)
         bought_UI = csr_matrix((np.ones(seen.shape[1]), tuple(seen)), shape=(len(train), len(catalog)))
         dim = min(self.dim, *bought_UI.shape)
-        _, values_E, factors_EI = randomized_svd(bought_UI, dim, random_state=seed % 2**32)
+        _, values_E, factors_EI = randomized_svd(bought_UI, dim, random_state=context.seed % 2**32)
         vectors_IE = (factors_EI * values_E[:, None]).T.astype(np.float32)
         lengths_I1 = np.linalg.norm(vectors_IE, axis=1, keepdims=True)
         present_I = np.bincount(train.items, minlength=len(catalog)) > 0

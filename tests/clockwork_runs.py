@@ -38,7 +38,7 @@ class Given(ItemEncoder):
     type_name: ClassVar[str] = "given"
     which: str
 
-    def encode(self, catalog, train, *, seed):
+    def encode(self, catalog, train, *, context):
         return clockwork(NUM_ITEMS).vectors[self.which]
 
 

@@ -14,6 +14,7 @@ from genrec.finished_run import FinishedExperiment, load_model
 from genrec.merges.learned import Learned
 from genrec.merges.single import Single
 from genrec.run_folder import RunFolder
+from genrec.runtime.environment import WorkContext
 from genrec.search.candidates import load_candidates
 from genrec.stages import Stages
 from genrec.training.checkpoint import load_tensors, weights_of
@@ -76,7 +77,7 @@ def test_the_report_says_so(done):
 def test_baselines_learn_from_the_same_histories(done):
     _, _, _, report = done
     dataset = World().load(None)
-    fitted = Popularity().fit(dataset.catalog, dataset.with_validation().train, seed=1)
+    fitted = Popularity().fit(dataset.catalog, dataset.with_validation().train, context=WorkContext(seed=1))
     ranking = fitted.rank(dataset.test.histories, top_n=10, exclude_seen=False)
     [row] = [row for row in report.rows if row.kind == "baseline"]
     np.testing.assert_array_equal(row.ranks_U, target_ranks(ranking, dataset.test.targets))
@@ -123,9 +124,9 @@ def test_encoders_that_read_no_histories_are_not_run_again(tmp_path):
     class Reader(Given):
         """Remembers the histories that it is shown."""
 
-        def encode(self, catalog, train, *, seed):
+        def encode(self, catalog, train, *, context):
             seen.append((self.which, train))
-            return super().encode(catalog, train, seed=seed)
+            return super().encode(catalog, train, context=context)
 
     class NonReader(Reader):
         """The same, and says that they do not matter."""

@@ -13,6 +13,7 @@ from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
 from genrec.families import Tokenizer
 from genrec.new_items import with_new_items
+from genrec.runtime.environment import WorkContext
 from genrec.testing import check
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
@@ -101,7 +102,7 @@ class Parity(Tokenizer):
 
     type_name: ClassVar[str] = "parity"
 
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         rows = np.arange(len(vectors.present_I))
         codes = np.column_stack([rows % 2, rows // 2])
         return ids_of(np.where(vectors.present_I[:, None], codes, ABSENT), (2, 24))
@@ -109,7 +110,9 @@ class Parity(Tokenizer):
 
 def test_the_default_of_every_tokenizer():
     vectors, tokenizer = vectors_of([[0.0], [10.0], [1.0], [11.0]]), Parity()
-    wider = tokenizer.assign(tokenizer.fit(vectors, seed=0, keys=()), vectors, vectors_of([[9.0], [2.0]]))
+    wider = tokenizer.assign(
+        tokenizer.fit(vectors, keys=(), context=WorkContext(seed=0)), vectors, vectors_of([[9.0], [2.0]])
+    )
     assert wider.codes_IL[4:].tolist() == [[1, 2], [0, 2]]
     check(tokenizer)
 

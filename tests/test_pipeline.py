@@ -213,7 +213,7 @@ from genrec.testing import clockwork
 class Plugin(ItemEncoder):
     """An item encoder."""
 
-    def encode(self, catalog, train, *, seed):
+    def encode(self, catalog, train, *, context):
         return clockwork(40).vectors["{which}"]
 '''
 
@@ -272,7 +272,7 @@ def test_components_see_their_own_part_of_the_data_alone(tmp_path):
     class Spy(ItemEncoder):
         """Remembers what it is shown."""
 
-        def encode(self, catalog, train, *, seed):
+        def encode(self, catalog, train, *, context):
             seen.append(train)
             return clockwork(NUM_ITEMS).vectors["text"]
 

@@ -24,7 +24,7 @@ class Patchy(Given):
 
     type_name: ClassVar[str] = "patchy"
 
-    def encode(self, catalog, train, *, seed):
+    def encode(self, catalog, train, *, context):
         whole = clockwork(NUM_ITEMS).vectors[self.which]
         present_I = np.arange(NUM_ITEMS) % 5 > 0
         return ItemVectors(np.where(present_I[:, None], whole.vectors_IE, 0), present_I)
@@ -98,7 +98,7 @@ class Wanting(Given):
 
     type_name: ClassVar[str] = "wanting"
 
-    def prepare(self, catalog):
+    def prepare(self, catalog, *, context):
         raise DataError("no weights")
 
 
@@ -114,12 +114,12 @@ class Slow(Given):
 
     type_name: ClassVar[str] = "slow"
 
-    def encode_resumable(self, catalog, train, *, seed, folder):
-        if not (folder / "part").is_file():
-            folder.mkdir(parents=True)
-            (folder / "part").write_text("done")
+    def encode(self, catalog, train, *, context):
+        if not (context.folder / "part").is_file():
+            context.folder.mkdir(parents=True)
+            (context.folder / "part").write_text("done")
             raise KeyboardInterrupt
-        return self.encode(catalog, train, seed=seed)
+        return super().encode(catalog, train, context=context)
 
 
 def test_an_interrupted_encoder_finds_its_parts_and_leaves_none(tmp_path):

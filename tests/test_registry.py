@@ -14,6 +14,8 @@ from genrec.errors import PluginError
 from genrec.families import FAMILIES, Component, Merge, merges, tokenizers
 from genrec.recipe.blocks import REGISTRIES
 from genrec.registry import Registry, add_plugin_folder, load_plugin, plugin_files
+from genrec.runtime.environment import Environment
+from genrec.stages import component_identity
 
 BORDA = """\
 from genrec.families import Merge, merges
@@ -122,7 +124,8 @@ def test_plugin_is_loaded_once_on_first_use(folder: Path) -> None:
     assert cls.type_name == "borda"
     load_plugin((folder / "points.py").resolve())
     assert merges.get("borda") is cls
-    assert cls().identity()["source"] != merges.get("confidence")().identity()["source"]
+    own, core = (component_identity(merge(), Environment()) for merge in (cls, merges.get("confidence")))
+    assert own["source"] != core["source"]
 
 
 def test_changed_file_is_listed_anew(folder: Path) -> None:
@@ -137,7 +140,7 @@ def test_changed_file_is_listed_anew(folder: Path) -> None:
 def test_one_file_may_bring_parts_of_several_families(folder: Path) -> None:
     (folder / "parts.py").write_text(
         BORDA + "\nfrom genrec import families\n\n@families.tokenizers.register('points')\n"
-        "class Points(families.Tokenizer):\n    def fit(self, vectors, *, seed, keys): ...\n",
+        "class Points(families.Tokenizer):\n    def fit(self, vectors, *, keys, context): ...\n",
         encoding="utf-8",
     )
     assert merges.get("borda").type_name == "borda"

@@ -147,7 +147,7 @@ def smoke(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     words += [word for change in changes for word in ("--set", change)]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as told:
         patch.setattr(registry, "_plugin_folders", [RECIPES.parent / "plugins"])
-        patch.setenv("GENREC_DATA", str(data))  # the command sets it; here it is put back
+        patch.delenv("GENREC_DATA", raising=False)
         patch.chdir(here)
         status = main(words)
         assert [path.name for path in here.iterdir()] == ["run"], "nothing is written outside the run's folder"

@@ -3,12 +3,19 @@
 import os
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import genrec.stages
-from genrec.stages import Stages, address, load_ids, load_vectors, save_ids, save_vectors
+from genrec.errors import DataError
+from genrec.families import ItemEncoder
+from genrec.item_encoders.concatenation import Concatenation
+from genrec.item_encoders.cooccurrence import Cooccurrence
+from genrec.item_encoders.tfidf import Tfidf
+from genrec.runtime.environment import Environment, InputFile
+from genrec.stages import Stages, address, component_identity, load_ids, load_vectors, save_ids, save_vectors
 from genrec.types import ItemVectors, SemanticIds
 
 
@@ -134,3 +141,44 @@ def test_a_stage_that_another_process_is_at_is_waited_for(tmp_path, capsys):
     other.wait()
     with stages.alone("codes", "other"):
         assert ask(stages, "other", work=lambda: "new")[0] == "new"
+
+
+class Reading(ItemEncoder):
+    """Reads a file."""
+
+    type_name: ClassVar[str] = "reading"
+    speed_only: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+
+    file: InputFile
+    """The file."""
+    batch_size: int = 32
+    """Changes no number."""
+
+    def encode(self, catalog, train, *, context):
+        raise AssertionError("nobody encodes here")
+
+
+def test_a_component_is_known_by_what_decides_its_work_and_so_are_those_inside_it(tmp_path):
+    (tmp_path / "a").write_text("one")
+    environment = Environment(data=tmp_path)
+
+    def identity(file="a", *, wrapped=False, dim=128, **fields):
+        component = Reading.model_validate({"file": file, **fields})
+        if wrapped:
+            component = Concatenation(encoders=(Tfidf(dim=dim), component))
+        return component_identity(component, environment)
+
+    assert identity(batch_size=1) == identity()
+    assert identity(batch_size=1, wrapped=True) == identity(wrapped=True)
+    assert "batch_size" not in identity()["block"]
+    assert identity(dim=3, wrapped=True) != identity(wrapped=True)
+    sources = [
+        component_identity(Concatenation(encoders=(part,)), environment)["source"] for part in (Tfidf(), Cooccurrence())
+    ]
+    assert sources[0] != sources[1]
+    before = identity(), identity(wrapped=True)
+    (tmp_path / "a").write_text("another")
+    assert identity()["files"] != before[0]["files"]
+    assert identity(wrapped=True)["files"] != before[1]["files"]
+    with pytest.raises(DataError, match=f"^gone: no such file or folder, looked in .*{tmp_path}$"):
+        identity("gone", wrapped=True)

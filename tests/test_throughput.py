@@ -9,27 +9,21 @@ from clockwork_runs import recipe, stream
 from torch.nn import functional
 
 from genrec.decoders.transformer import Transformer
-from genrec.devices import choose_device
 from genrec.experiment import Experiment, untrained
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.log_prob_sum import LogProbSum
+from genrec.runtime.environment import Environment
+from genrec.runtime.threads import threads
 from genrec.search.settings import SearchSettings
 from genrec.stages import Stages
 from genrec.throughput.decoding import time_decoding
-from genrec.throughput.machine import higher, measure_peak, this_machine, threads
+from genrec.throughput.machine import higher, measure_peak
 from genrec.throughput.measurement import measure
 from genrec.throughput.timing import Peak, Seconds, Timing, counted_flops
 from genrec.throughput.training import time_training
 from genrec.training.checkpoint import weights_of
 
 DIM, FEEDFORWARD, LAYERS, HISTORY, BEAMS, CODES = 32, 64, 2, 6, 20, 7
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu():
-    choose_device("cpu")
-    yield
-    choose_device("auto")
 
 
 def of_transformers(**changes):
@@ -39,7 +33,7 @@ def of_transformers(**changes):
 
 
 def experiment(asked, folder: Path) -> Experiment:
-    return Experiment(asked, Stages(folder, quiet=True))
+    return Experiment(asked, Stages(folder, quiet=True), environment=Environment("cpu", threads=1))
 
 
 def parts(asked, folder: Path):
@@ -112,15 +106,6 @@ def test_the_peak_is_higher_than_that_of_a_small_product(monkeypatch: pytest.Mon
     assert peak.dtype == "float32"
     assert higher(Peak(2.0, 5.0, 1, "a"), Peak(3.0, 4.0, 2, "b")) == Peak(3.0, 5.0, 2, "b")
     assert higher(Peak(3.0, None, 2, "b"), Peak(2.0, None, 1, "a")) == Peak(3.0, None, 2, "b")
-
-
-def test_threads_are_set_meanwhile():
-    before = torch.get_num_threads()
-    with threads(before + 1):
-        assert this_machine(torch.device("cpu")).threads == before + 1
-    assert torch.get_num_threads() == before
-    with threads(None):
-        assert torch.get_num_threads() == before
 
 
 def test_decoding_executes_what_the_formula_says(tmp_path: Path):
@@ -214,7 +199,7 @@ def test_training_costs_three_times_the_losses(tmp_path: Path):
 def test_a_measurement_of_fresh_weights_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("genrec.throughput.machine._SIZES", (64,))
     made = experiment(recipe(), tmp_path)
-    found = measure(made, batch_sizes=[3, 50], users=20, steps=2, repetitions=1, num_threads=1)
+    found = measure(made, batch_sizes=[3, 50], users=20, steps=2, repetitions=1)
     assert found.weights == "random"
     assert found.machine.threads == 1
     assert [timing.count for timing in found.decode] == [21, 50]

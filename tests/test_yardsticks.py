@@ -11,6 +11,7 @@ from genrec.baselines.popularity import Popularity
 from genrec.baselines.transition import Transition
 from genrec.experiment import Experiment
 from genrec.families import Baseline
+from genrec.runtime.environment import WorkContext
 from genrec.stages import Stages
 from genrec.yardsticks import Yardstick
 
@@ -25,16 +26,16 @@ class Learning(Baseline):
     epochs: int = 9
     """Decided by validation."""
 
-    def fit(self, catalog, train, *, seed):
+    def fit(self, catalog, train, *, context):
         raise AssertionError("fit_validated is asked")
 
-    def fit_validated(self, catalog, train, *, seed, validate, folder):
-        fitted = Popularity().fit(catalog, train, seed=seed)
+    def fit_validated(self, catalog, train, *, context, validate):
+        fitted, folder = Popularity().fit(catalog, train, context=context), context.folder
         if (folder / "finished").is_file():
             self.told.append(("found", self.epochs))
         else:
             score = None if validate is None else validate(fitted)
-            self.told.append((train.items.size, seed, self.epochs, score))
+            self.told.append((train.items.size, context.seed, self.epochs, score))
             folder.mkdir(parents=True)
             (folder / "finished").touch()
         fitted.chosen = Learning(epochs=3)
@@ -61,7 +62,7 @@ def test_a_ranking_is_found_again_and_another_split_needs_no_fit(tmp_path, told)
     experiment = yardstick(tmp_path).experiment
     test = yardstick(tmp_path).rank("test", top_n=7)
     assert told[1:] == [("found", 9)]
-    expected = Popularity().fit(experiment.dataset.catalog, experiment.dataset.train, seed=0)
+    expected = Popularity().fit(experiment.dataset.catalog, experiment.dataset.train, context=WorkContext(seed=0))
     expected = expected.rank(experiment.dataset.test.histories, top_n=7, exclude_seen=False)
     np.testing.assert_array_equal(test.items_BN, expected.items_BN)
     assert yardstick(tmp_path).note("test") == "baseline learning: epochs 3; learning stopped where validation was best"
@@ -71,7 +72,9 @@ def test_a_ranking_is_found_again_and_another_split_needs_no_fit(tmp_path, told)
 def test_validation_is_by_all_validation_users(tmp_path, told, monkeypatch):
     one = yardstick(tmp_path)
     asked = []
-    fitted_rank = type(Popularity().fit(one.experiment.dataset.catalog, one.experiment.dataset.train, seed=0)).rank
+    fitted_rank = type(
+        Popularity().fit(one.experiment.dataset.catalog, one.experiment.dataset.train, context=WorkContext(seed=0))
+    ).rank
 
     def rank(self, histories, **options):
         asked.append(histories)

@@ -6,6 +6,7 @@ import numpy as np
 
 from genrec.baselines._popularity_order import PopularityOrder, chunks, seen_cells
 from genrec.families import Baseline, FittedBaseline, baselines
+from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Histories, Ranking
 
 
@@ -13,7 +14,7 @@ from genrec.types import Catalog, Histories, Ranking
 class Popularity(Baseline):
     """Most popular items in training first; what personalisation must beat."""
 
-    def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedPopularity:
+    def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedPopularity:
         """Count interactions; equal counts go by item number."""
         return FittedPopularity(PopularityOrder.of(train, len(catalog)))
 

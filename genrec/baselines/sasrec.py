@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from genrec.devices import chosen_device
 from genrec.families import Baseline, FittedBaseline, baselines
 from genrec.progress import console
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.training.settings import TrainingSettings
 from genrec.types import Catalog, Histories
@@ -70,18 +69,17 @@ class Sasrec(Baseline):
                 raise ValueError(f"dim {dim} is not a multiple of num_heads {self.num_heads}")
         return self
 
-    def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedSasrec:
+    def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedSasrec:
         """Train for ``epochs``, or all of them, and keep the last; see :meth:`fit_validated`."""
-        return self.fit_validated(catalog, train, seed=seed, validate=None, folder=None)
+        return self.fit_validated(catalog, train, context=context, validate=None)
 
     def fit_validated(
         self,
         catalog: Catalog,
         train: Histories,
         *,
-        seed: int,
+        context: WorkContext,
         validate: Callable[[FittedBaseline], float] | None,
-        folder: Path | None,
     ) -> FittedSasrec:
         """Train each combination, and keep the best epoch of the best one.
 
@@ -100,8 +98,8 @@ class Sasrec(Baseline):
         best: tuple[float, Sasrec, SasRec] | None = None
         for dim, dropout, rate in combinations:
             name = f"dim {dim}, dropout {dropout}, learning_rate {rate}"
-            module = self._module(len(catalog), dim, dropout, seed)
-            log = self._train(module, train, rate, name, seed, validate, folder)
+            module = self._module(len(catalog), dim, dropout, context)
+            log = self._train(module, train, rate, name, context, validate)
             score = log.epochs[log.best_epoch - 1].validation or 0.0
             if best is None or score > best[0]:
                 found = {"dim": dim, "dropout": dropout, "learning_rate": rate, "epochs": log.best_epoch}
@@ -111,12 +109,12 @@ class Sasrec(Baseline):
         assert best is not None
         return FittedSasrec(best[2], best[1])
 
-    def _module(self, num_items: int, dim: int, dropout: float, seed: int) -> SasRec:
+    def _module(self, num_items: int, dim: int, dropout: float, context: WorkContext) -> SasRec:
         import torch
 
         from genrec.baselines._sasrec import SasRec
 
-        torch.manual_seed(derive(seed, "sasrec", "weights"))
+        torch.manual_seed(derive(context.seed, "sasrec", "weights"))
         return SasRec(
             num_items,
             dim=dim,
@@ -125,7 +123,7 @@ class Sasrec(Baseline):
             feedforward_dim=max(1, round(self.feedforward_ratio * dim)),
             dropout=dropout,
             max_history=self.max_history,
-        ).to(chosen_device())
+        ).to(context.device)
 
     def _train(
         self,
@@ -133,9 +131,8 @@ class Sasrec(Baseline):
         train: Histories,
         learning_rate: float,
         name: str,
-        seed: int,
+        context: WorkContext,
         validate: Callable[[FittedBaseline], float] | None,
-        folder: Path | None,
     ) -> TrainingLog:
         """Train one combination and leave it with its best weights."""
         from genrec.baselines._sasrec import FittedSasrec
@@ -148,7 +145,7 @@ class Sasrec(Baseline):
             max_history=self.max_history,
             batch_size=self.batch_size,
             each_position=True,
-            seed=seed,
+            seed=context.seed,
             device=module.item_table.weight.device,
         )
         settings = TrainingSettings(
@@ -166,9 +163,9 @@ class Sasrec(Baseline):
             module.losses,
             settings,
             validate=None if validate is None else lambda: validate(FittedSasrec(module)),
-            seed=seed,
+            seed=context.seed,
             title=f"sasrec, {name}",
-            folder=None if folder is None else folder / name.replace(", ", "_").replace(" ", "-"),
+            folder=None if context.folder is None else context.folder / name.replace(", ", "_").replace(" ", "-"),
             epochs=self.epochs,
         )
 

@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 
 from genrec.baselines._popularity_order import PopularityOrder, chunks, seen_cells
 from genrec.families import Baseline, FittedBaseline, baselines
+from genrec.runtime.environment import WorkContext
 from genrec.types import ABSENT, Catalog, Histories, Ranking
 
 
@@ -24,7 +25,7 @@ class Transition(Baseline):
     recent_items: PositiveInt = 5
     """Latest items of a history that have a say; the last weighs 1, the one before 1/2, then 1/3."""
 
-    def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedTransition:
+    def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedTransition:
         """Count the transitions of the training histories."""
         order = PopularityOrder.of(train, len(catalog))
         return FittedTransition(Followers.of(train, len(catalog), self.next_items), order, self.recent_items)

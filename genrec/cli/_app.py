@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for a mistake of the user's, 1 for one of genrec's, 130 when interrupted.
     """
+    # Threads that wait give their core to others instead of spinning on it; read by OpenMP when torch loads it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.filterwarnings("ignore", message="Number of distinct clusters")  # points that repeat are nobody's mistake
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, Seed
+from genrec.cli._options import AsJson, Data, Device, Overrides, Seed, ThreadCount, changes_of, environment_of
 
 if TYPE_CHECKING:
     from genrec.throughput.measurement import Throughput
@@ -26,10 +26,7 @@ def command(
         str, typer.Option("--batch-sizes", metavar="B1,B2", help="Users decoded together.")
     ] = "1,32,256",
     repetitions: Annotated[int, typer.Option("--repetitions", min=1, help="Of everything, after a warm-up.")] = 5,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", min=1, help="Threads that torch computes on; default: as it is.", show_default=False),
-    ] = None,
+    threads: ThreadCount = None,
     users: Annotated[int, typer.Option("--users", min=1, help="Validation users who are asked, at most.")] = 512,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps of a repetition.")] = 10,
     each_stream: Annotated[
@@ -47,31 +44,29 @@ def command(
 ) -> None:
     """Time decoding and training, warm and repeated, and say how close to this machine's limit they are."""
     import json
-    import os
 
     from genrec.comparison.axes import variants
 
-    if data is not None:  # components that name files (weights, vectors, codes) look there too
-        os.environ["GENREC_DATA"] = str(data)
     wanted, sizes = _parse_what(what), _parse_batch_sizes(batch_sizes)
     _check_file(output)
-    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
+    changes = changes_of(overrides, seed)
     [variant] = variants([source], overrides=changes)
 
     from genrec.cli._output import print_json
-    from genrec.devices import choose_device
     from genrec.experiment import Experiment
     from genrec.finished_run import FinishedExperiment
     from genrec.run_folder import RunFolder
     from genrec.stages import Stages
     from genrec.throughput.measurement import measure
 
-    choose_device(device)
+    block = variant.recipe.block()
+    environment = environment_of(variant.source, block, data=data, device=device, threads=threads)
     stages = Stages(RunFolder.stages_of(None), quiet=True)
     if variant.run is None:
-        experiment = Experiment(variant.recipe, stages, data=data)
+        experiment = Experiment(variant.recipe, stages, environment=environment)
     else:
-        experiment = FinishedExperiment(RunFolder.open(variant.run), variant.recipe, stages, data=data)
+        folder = RunFolder.open(variant.run)
+        experiment = FinishedExperiment(folder, variant.recipe, stages, environment=environment)
     measured = measure(
         experiment,
         wanted,
@@ -79,7 +74,6 @@ def command(
         users=users,
         steps=steps,
         repetitions=repetitions,
-        num_threads=threads,
         each_stream=each_stream,
     )
     if output is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides
+from genrec.cli._options import AsJson, Data, Device, Overrides, ThreadCount, changes_of, environment_of, parse_threads
 
 if TYPE_CHECKING:
     from genrec.comparison.plan import Plan, PlannedStage
@@ -72,45 +72,43 @@ def command(
     data: Data = None,
     overrides: Overrides = None,
     device: Device = "auto",
+    threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare recipes, tokenizers, merges, streams and seeds: what they share is done once."""
-    import os
     import time
 
     from genrec.comparison.axes import parse_budget, parse_seeds, variants
 
-    if data is not None:  # components that name files (weights, vectors, codes) look there too
-        os.environ["GENREC_DATA"] = str(data)
     seconds = None if budget is None else parse_budget(budget)
+    wanted_threads = parse_threads(threads)
     wanted_seeds = () if seeds is None else parse_seeds(seeds)
-    compared = variants(recipes, vary or (), overrides=overrides or (), controls=controls)
+    compared = variants(recipes, vary or (), overrides=changes_of(overrides), controls=controls)
 
     from genrec.cli._output import results
     from genrec.comparison.comparing import compare
     from genrec.comparison.plan import make_plan
     from genrec.comparison.tables import print_comparison, write
     from genrec.comparison.work import Workshop, default_jobs
-    from genrec.devices import choose_device
     from genrec.progress import console
     from genrec.run_folder import RunFolder
     from genrec.stages import Stages
 
-    choose_device(device)
+    environment = environment_of(data=data, device=device)
     begun = time.monotonic()
     split = "test" if test else "valid"
     stages = Stages(RunFolder.stages_of(output), quiet=True)
-    plan = make_plan(compared, wanted_seeds, stages, split=split, data=data)
+    plan = make_plan(compared, wanted_seeds, stages, split=split, environment=environment)
     if dry_run:
-        _print_plan(plan, jobs or default_jobs())
+        _print_plan(plan, jobs or default_jobs(environment))
         return
     folder = RunFolder.create(output, Path(f"compare-{recipes[0].resolve().stem}"), verb="compare")
     console.print(f"{len(plan.trials)} trials of {len(compared)} variants -> {folder.path}", markup=False)
     workshop = Workshop(
         logs=folder.path / "logs",
-        at_once=jobs or default_jobs(),
-        device=device,
-        data=data,
+        at_once=jobs or default_jobs(environment),
+        environment=environment,
+        threads=wanted_threads,
         deadline=None if seconds is None else begun + seconds,
     )
     title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))

@@ -70,7 +70,9 @@ def _extras() -> dict[str, str]:
 
 
 def _machine() -> dict[str, str]:
-    machine = {"platform": platform.platform(), "cores": str(_cores()), "memory": _memory()}
+    from genrec.runtime.threads import cores
+
+    machine = {"platform": platform.platform(), "cores": str(cores()), "memory": _memory()}
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways
@@ -97,10 +99,6 @@ def _products() -> dict[str, str]:
         "float32 products": "oneDNN" if is_exact() else "torch's own library",
         "bfloat16 instructions": "unknown" if not known else "yes" if has_bfloat16 else slow,
     }
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli._options import AsJson, Device
+from genrec.cli._options import AsJson, Device, ThreadCount, environment_of, parse_threads
 
 
 def command(
@@ -20,6 +20,7 @@ def command(
     ],
     top: Annotated[int, typer.Option("--top", min=1, help="How many items.")] = 10,
     device: Device = "auto",
+    threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend the next items, with each stream's share of the score."""
@@ -27,13 +28,15 @@ def command(
 
     from genrec.cli._output import print_json, print_table
     from genrec.cli._plugins import find_plugins
-    from genrec.devices import choose_device
+    from genrec.runtime.threads import threads as computing_on
+    from genrec.runtime.threads import threads_for
     from genrec.serving.recommender import Recommender
 
-    choose_device(device)
+    asked, environment = parse_threads(threads), environment_of(device=device)
     find_plugins()
-    recommender = Recommender(run)
-    found = recommender.recommend([history], top_n=top)[0]
+    recommender = Recommender(run, environment=environment)
+    with computing_on(threads_for(asked, recommender.recipe.block())):
+        found = recommender.recommend([history], top_n=top)[0]
     if as_json:
         print_json([asdict(item) for item in found])
         return

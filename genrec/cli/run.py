@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed
+from genrec.cli._options import (
+    AsJson,
+    Data,
+    Device,
+    Overrides,
+    RecipeFile,
+    Seed,
+    ThreadCount,
+    changes_of,
+    environment_of,
+)
 
 
 def command(
@@ -21,25 +31,21 @@ def command(
     overrides: Overrides = None,
     seed: Seed = None,
     device: Device = "auto",
+    threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe: encode, tokenize, train, search, merge, and print a table that can be believed."""
-    import os
-
     from genrec.recipe import dump_recipe, load_recipe
 
-    if data is not None:  # components that name files (weights, vectors, codes) look there too
-        os.environ["GENREC_DATA"] = str(data)
-    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
+    changes = changes_of(overrides, seed)
     checked = load_recipe(recipe, changes)
 
     from genrec.cli._output import results
-    from genrec.devices import choose_device
     from genrec.errors import GenrecError
     from genrec.progress import console
     from genrec.run_folder import RunFolder
 
-    choose_device(device)
+    environment = environment_of(recipe, checked.block(), data=data, device=device, threads=threads)
     folder = RunFolder.create(output, recipe)
     folder.write_recipe(dump_recipe(checked), changes)
     console.print(f"{checked.title} -> {folder.path}", markup=False)
@@ -47,7 +53,7 @@ def command(
     from genrec.pipeline import run  # brings torch, which takes seconds
 
     try:
-        report = run(checked, folder, data=data)
+        report = run(checked, folder, environment=environment)
     except GenrecError:
         _discard_if_only_begun(folder.path)
         raise

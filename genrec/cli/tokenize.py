@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed
+from genrec.cli._options import (
+    AsJson,
+    Data,
+    Device,
+    Overrides,
+    RecipeFile,
+    Seed,
+    ThreadCount,
+    changes_of,
+    environment_of,
+)
 
 if TYPE_CHECKING:
     from genrec.comparison.axes import Variant
@@ -41,30 +51,27 @@ def command(
     overrides: Overrides = None,
     seed: Seed = None,
     device: Device = "auto",
+    threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
     """Give the items of every stream their codes, and say how good these are."""
-    import os
-
     from genrec.comparison.axes import variants
     from genrec.recipe import dump_recipe
 
-    if data is not None:  # components that name files (weights, vectors, codes) look there too
-        os.environ["GENREC_DATA"] = str(data)
-    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
+    changes = changes_of(overrides, seed)
     chosen = variants([recipe], vary or (), overrides=changes)
 
     from genrec.cli._output import print_json, print_table, results
-    from genrec.devices import choose_device
     from genrec.evaluation._code_tables import codes_table, legend, markdown, pairs_table
     from genrec.experiment import Experiment
     from genrec.progress import console
     from genrec.run_folder import RunFolder
+    from genrec.runtime.threads import threads as computing_on
     from genrec.stages import Stages
 
-    choose_device(device)
+    environment = environment_of(recipe, chosen[0].recipe.block(), data=data, device=device, threads=threads)
     stages = Stages(RunFolder.stages_of(output), quiet=True)
-    dataset = Experiment(chosen[0].recipe, stages, data=data).dataset
+    dataset = Experiment(chosen[0].recipe, stages, environment=environment).dataset
     folder, is_run = _folder(output, recipe)
     title = chosen[0].recipe.title
     console.print(f"{title} -> {folder.path}", markup=False)
@@ -73,10 +80,9 @@ def command(
         if len(chosen) == 1:
             folder.write_recipe(dump_recipe(chosen[0].recipe), changes)
     keeps: dict[str, Any] = {"keep": folder.keep} if len(chosen) == 1 and not is_run else {}
-    measured = [
-        _measured(variant, Experiment(_train_only(variant.recipe), stages, data=data, dataset=dataset, **keeps))
-        for variant in chosen
-    ]
+    given = {"environment": environment, "dataset": dataset, **keeps}
+    with computing_on(environment.threads):
+        measured = [_measured(variant, Experiment(_train_only(variant.recipe), stages, **given)) for variant in chosen]
     notes = list(dict.fromkeys(note for variant in measured for note in variant.pop("notes")))
     page = {"title": title, "dataset": dataset.name, "variants": measured, "notes": notes}
     folder.write_json("quality.json", page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import starmap
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,7 @@ from genrec.experiment import Address, Experiment, SplitName
 from genrec.families import Merge
 from genrec.finished_run import FinishedExperiment
 from genrec.run_folder import RunFolder
+from genrec.runtime.environment import Environment
 from genrec.sources import source_hash
 from genrec.stages import Stages, address
 from genrec.types import Dataset
@@ -204,7 +205,7 @@ def make_plan(
     stages: Stages,
     *,
     split: SplitName,
-    data: Path | None,
+    environment: Environment | None = None,
 ) -> Plan:
     """Lay out the trials of some variants.
 
@@ -213,23 +214,25 @@ def make_plan(
         seeds: of every variant that is not a finished run; empty: each recipe's own.
         stages: where finished stages are kept.
         split: whose users will be asked.
-        data: where data sets lie.
+        environment: device and folders; the folder of each recipe takes the place of its own.
 
     Raises:
         GenrecError: the dataset cannot be read, a run is not finished, or runs of other data stand beside it.
     """
-    dataset = Experiment(variants[0].recipe, stages, data=data).dataset
+    environment = environment or Environment()
+    dataset = Experiment(variants[0].recipe, stages, environment=environment).dataset
     trials: list[Trial] = []
     runs: dict[str, Variant] = {}
     """Finished runs that differ in their seed alone are one variant: the first of them."""
     for variant in variants:
+        here = replace(environment, recipe=variant.source.resolve().parent)
         if variant.run is None:
             for seed in seeds or (variant.recipe.seed,):
                 recipe = variant.recipe.model_copy(update={"seed": seed})
-                trials.append(Trial(variant, seed, Experiment(recipe, stages, data=data, dataset=dataset)))
+                trials.append(Trial(variant, seed, Experiment(recipe, stages, environment=here, dataset=dataset)))
         else:
             folder = RunFolder.open(variant.run)
-            experiment = FinishedExperiment(folder, variant.recipe, stages, data=data, dataset=dataset)
+            experiment = FinishedExperiment(folder, variant.recipe, stages, environment=here, dataset=dataset)
             first = runs.setdefault(_block(variant, without=("title", "seed")), variant)
             if any(trial.variant is first and trial.seed == variant.recipe.seed for trial in trials):
                 first = variant  # the same once more, from other sources perhaps: a row of its own

@@ -14,18 +14,19 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from genrec.comparison.plan import BaselineJob, ModelJob, Plan
 from genrec.comparison.worker import Request
-from genrec.devices import chosen_device
 from genrec.errors import GenrecError
 from genrec.experiment import Experiment
 from genrec.finished_run import FinishedExperiment
 from genrec.progress import Bar, console
 from genrec.registry import plugin_folders
+from genrec.runtime.environment import Environment
+from genrec.runtime.threads import Threads, cores, threads, threads_for
 
 Job = ModelJob | BaselineJob
 
@@ -34,9 +35,9 @@ _GRACE = 30.0
 """Seconds that a process has to end by itself once it is told to."""
 
 
-def default_jobs() -> int:
+def default_jobs(environment: Environment) -> int:
     """Models at a time: one a processor, at most four, for each holds the data in memory; one on a GPU."""
-    return min(os.cpu_count() or 1, 4) if chosen_device().type == "cpu" else 1
+    return min(os.cpu_count() or 1, 4) if environment.torch_device.type == "cpu" else 1
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ class Workshop:
     Args:
         logs: folder for what the processes say.
         at_once: processes at a time, each with its share of the processors.
-        device: ``--device``.
-        data: where data sets lie.
+        environment: device and data folder.
+        threads: of each model, ``--threads``; auto reckons with a model's share of the cores.
         deadline: of ``time.monotonic()``, from when on nothing new is begun and what runs is stopped; None: never.
     """
 
     logs: Path
     at_once: int
-    device: str = "auto"
-    data: Path | None = None
+    environment: Environment = field(default_factory=Environment)
+    threads: Threads = None
     deadline: float | None = None
 
     def do(self, plan: Plan) -> None:
@@ -89,9 +90,11 @@ class Workshop:
                 continue
             try:
                 # An experiment of its own, so that the arrays are not kept for as long as the comparison lasts.
-                own = Experiment(recipe, plan.stages, data=self.data, dataset=plan.dataset)
-                for experiment in dict.fromkeys([own, *(own.asked_of(split) for split, _ in job.wanted)]):
-                    _ = experiment.streams
+                here = job.experiment.environment
+                own = Experiment(recipe, plan.stages, environment=here, dataset=plan.dataset)
+                with threads(threads_for(self.threads, recipe.block())):
+                    for experiment in dict.fromkeys([own, *(own.asked_of(split) for split, _ in job.wanted)]):
+                        _ = experiment.streams
             except Exception as error:
                 failed[missing] = self._told(job, error)
                 job.fail(failed[missing])
@@ -120,7 +123,7 @@ class Workshop:
                     return
                 while len(running) < self.at_once and (job := _next(waiting, running)):
                     waiting.remove(job)
-                    running.append(_Process(job, self._request(job, plan), self._log_file(job), self._environment()))
+                    running.append(_Process(job, self._request(job, plan), self._log_file(job)))
                 time.sleep(_LOOK_EVERY)
                 for process in [process for process in running if process.popen.poll() is not None]:
                     running.remove(process)
@@ -135,13 +138,16 @@ class Workshop:
 
     def _request(self, job: Job, plan: Plan) -> Request:
         is_baseline = isinstance(job, BaselineJob)
+        block = job.trials[0].experiment.recipe.block()
         return Request(
-            recipe=job.trials[0].experiment.recipe.block(),
+            recipe=block,
             run=job.trials[0].run,
             stages=plan.stages.root,
-            data=self.data,
+            data=self.environment.data,
+            recipe_folder=job.trials[0].experiment.environment.recipe,
             plugin_folders=plugin_folders(),
-            device=self.device,
+            device=self.environment.device,
+            threads=threads_for(self.threads, block, max(1, cores() // self.at_once)),
             wanted=[(job.split, False)] if is_baseline else job.wanted,
             baseline=(job.yardstick.baseline.type_name, job.top_n) if is_baseline else None,
             summary_key="" if is_baseline else job.summary_key,
@@ -152,10 +158,6 @@ class Workshop:
         name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", job.name)[:80].strip("_.")
         key = job.address.key if isinstance(job, BaselineJob) else job.summary_key
         return self.logs / f"{name}-{key[:6]}.log"
-
-    def _environment(self) -> dict[str, str]:
-        threads = max(1, (os.cpu_count() or 1) // self.at_once)
-        return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 
 def _next(waiting: Sequence[Job], running: Sequence[_Process]) -> Job | None:
@@ -170,7 +172,7 @@ _SPENT = "not finished within the budget; the same command goes on from here"
 class _Process:
     """A worker and its log. It ends by itself when its standard input is closed."""
 
-    def __init__(self, job: Job, request: Request, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, job: Job, request: Request, log: Path) -> None:
         self.job, self._log, self.began = job, log, time.monotonic()
         self._file: IO[bytes] = log.open("wb")
         self.popen = subprocess.Popen(
@@ -178,7 +180,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=self._file,
             stderr=self._file,
-            env=environment,
+            env={**os.environ, **({"OMP_NUM_THREADS": str(request.threads)} if request.threads else {})},
             start_new_session=True,  # Ctrl-C is for the comparison, which tells its processes
         )
         assert self.popen.stdin is not None

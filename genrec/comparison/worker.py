@@ -19,6 +19,8 @@ from pydantic import BaseModel
 from genrec.errors import GenrecError
 from genrec.experiment import Experiment, SplitName
 from genrec.finished_run import FinishedExperiment
+from genrec.runtime.environment import Environment
+from genrec.runtime.threads import threads
 from genrec.yardsticks import Yardstick
 
 
@@ -31,8 +33,13 @@ class Request(BaseModel):
     """Folder of a finished run, whose model it is."""
     stages: Path
     data: Path | None = None
+    """The data folder."""
+    recipe_folder: Path | None = None
+    """Where files that the recipe names are looked for, too."""
     plugin_folders: list[Path] = []
     device: str = "auto"
+    threads: int | None = None
+    """None: as ``OMP_NUM_THREADS`` says."""
     wanted: list[tuple[SplitName, bool]]
     """Splits to be searched, each with or without every stream's scores."""
     summary_key: str
@@ -47,21 +54,27 @@ def work(request: Request) -> None:
     Raises:
         GenrecError: whatever a run of the recipe raises.
     """
-    from genrec.devices import choose_device
-    from genrec.recipe import recipe_of
     from genrec.registry import add_plugin_folder
+
+    for folder in request.plugin_folders:
+        add_plugin_folder(folder)
+    environment = Environment(request.device, request.threads, request.data, request.recipe_folder)
+    environment.check_device()
+    with threads(request.threads):
+        _work(request, environment)
+
+
+def _work(request: Request, environment: Environment) -> None:
+    from genrec.recipe import recipe_of
     from genrec.run_folder import RunFolder
     from genrec.stages import Stages
     from genrec.training.checkpoint import save_json
 
-    for folder in request.plugin_folders:
-        add_plugin_folder(folder)
-    choose_device(request.device)
     recipe, stages = recipe_of(request.recipe), Stages(request.stages)
     if request.run is None:
-        experiment = Experiment(recipe, stages, data=request.data)
+        experiment = Experiment(recipe, stages, environment=environment)
     else:
-        experiment = FinishedExperiment(RunFolder.open(request.run), recipe, stages, data=request.data)
+        experiment = FinishedExperiment(RunFolder.open(request.run), recipe, stages, environment=environment)
     if request.baseline is not None:
         name, top_n = request.baseline
         (baseline,) = (baseline for baseline in recipe.baselines if baseline.type_name == name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
 from genrec.families import ItemEncoder
 from genrec.item_encoders._pictures import PictureList
+from genrec.runtime.environment import Environment, WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ class PictureEncoder(ItemEncoder):
     """An encoder that runs every picture through a pretrained network."""
 
     reads_histories = False
+    speed_only: ClassVar[frozenset[str]] = frozenset({"batch_size", "num_workers"})
 
     model: str
     """The network."""
@@ -32,38 +33,26 @@ class PictureEncoder(ItemEncoder):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """What a GPU computes in, auto is bf16 where it can and fp16 elsewhere; a CPU always computes in fp32."""
 
-    def identity(self) -> dict[str, Any]:
-        """Leaves out what decides nothing but speed."""
-        identity = super().identity()
-        del identity["block"]["batch_size"], identity["block"]["num_workers"]
-        return identity
-
     @abstractmethod
-    def tower(self) -> Tower:
-        """The network with its weights.
+    def tower(self, environment: Environment) -> Tower:
+        """The network with its weights, which are looked for in the environment's folders.
 
         Raises:
             DataError: a package or the weights are missing, or are not those of the model; the text says what to do.
         """
 
     @abstractmethod
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, environment: Environment) -> tuple[str, ...]:
         """What the report must say of the weights."""
 
-    def prepare(self, catalog: Catalog) -> None:
+    def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
         """Look for pictures and load the network once: what is missing is said before any work."""
         PictureList.of(catalog, self.type_name)
-        self.tower()
+        self.tower(context.environment)
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
-        return self._encode(catalog, None)
-
-    def encode_resumable(self, catalog: Catalog, train: Histories, *, seed: int, folder: Path) -> ItemVectors:
-        return self._encode(catalog, folder)
-
-    def _encode(self, catalog: Catalog, folder: Path | None) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         pictures = PictureList.of(catalog, self.type_name)
-        tower = self.tower()
+        tower = self.tower(context.environment)
         from genrec.item_encoders._picture_tower import encode_pictures
 
         vectors_NE, read_N, unreadable = encode_pictures(
@@ -73,8 +62,9 @@ class PictureEncoder(ItemEncoder):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             precision=self.precision,
-            folder=folder,
+            device=context.device,
+            folder=context.folder,
         )
         pictures.demand_some(unreadable, self.type_name)
         mean = pictures.mean_vectors(vectors_NE, read_N, unreadable, normalize=self.normalize)
-        return ItemVectors(mean.vectors_IE, mean.present_I, (*self.notes(), *mean.notes))
+        return ItemVectors(mean.vectors_IE, mean.present_I, (*self.notes(context.environment), *mean.notes))

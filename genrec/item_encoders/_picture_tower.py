@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch.utils.data import DataLoader
 
-from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.item_encoders._pictures import PictureList, Unreadable
 from genrec.progress import Bar
+from genrec.runtime.threads import cores
 
 PART = 512
 """Pictures of a part; not the batch size, which may change between an interruption and the next try."""
@@ -143,6 +143,7 @@ def encode_pictures(
     batch_size: int,
     num_workers: int | None,
     precision: Precision,
+    device: torch.device,
     folder: Path | None,
 ) -> tuple[np.ndarray, np.ndarray, list[Unreadable]]:
     """Encode every picture.
@@ -154,6 +155,7 @@ def encode_pictures(
         batch_size: pictures in a batch; no number depends on it.
         num_workers: processes that read pictures, 0 for none beside this one, None for as many as fit the machine.
         precision: what a GPU computes in.
+        device: where the network computes.
         folder: where finished parts are kept and found again; None keeps nothing.
 
     Returns:
@@ -171,7 +173,7 @@ def encode_pictures(
     rows_of = {start: range(start, min(start + PART, len(pictures))) for start in starts if start not in parts}
     waiting = sum(map(len, rows_of.values()))
     if num_workers is None:
-        num_workers = 0 if waiting <= 2 * batch_size else min(4, _cores() - 1)
+        num_workers = 0 if waiting <= 2 * batch_size else min(4, cores() - 1)
     batches = [list(rows[at : at + batch_size]) for rows in rows_of.values() for at in range(0, len(rows), batch_size)]
     loader = DataLoader(
         _Framed(pictures, tower.frame),  # type: ignore[arg-type]  # torch asks for no more than these two methods
@@ -181,7 +183,7 @@ def encode_pictures(
     )
     death = ""
     try:
-        for part in _finished(loader, rows_of, tower, precision, title, len(pictures)):
+        for part in _finished(loader, rows_of, tower, device, precision, title, len(pictures)):
             parts[part.start] = part
             if folder is not None:
                 part.save(_part_file(folder, part.start))
@@ -207,10 +209,15 @@ def _part_file(folder: Path, start: int) -> Path:
 
 
 def _finished(
-    loader: Any, rows_of: Mapping[int, range], tower: Tower, precision: Precision, title: str, total: int
+    loader: Any,
+    rows_of: Mapping[int, range],
+    tower: Tower,
+    device: torch.device,
+    precision: Precision,
+    title: str,
+    total: int,
 ) -> Iterator[_Part]:
     """Parts as they are finished, those of ``rows_of`` in order; a batch of the loader belongs to one part."""
-    device = chosen_device()
     module = tower.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loaded = iter(loader)  # workers start before the bar's thread does: a fork would copy the locks that it holds
     with Bar(title, total) as bar:
@@ -253,8 +260,3 @@ def _autocast(device: torch.device, precision: Precision) -> Any:
         return nullcontext()
     has_bf16 = precision == "bf16" or (precision == "auto" and torch.cuda.is_bf16_supported())
     return torch.autocast("cuda", torch.bfloat16 if has_bf16 else torch.float16)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec.errors import DataError
-from genrec.files import fingerprint, locate
 from genrec.item_encoders._weights import RANDOM_WEIGHTS_KEY, package_folders, read_json
+from genrec.runtime.environment import Environment
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,11 +20,12 @@ _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _PREFIXES = ("_orig_mod.", "module.")
 
 
-def find_weights(name: str, first: str = "model.safetensors") -> Path:
+def find_weights(name: str, environment: Environment, first: str = "model.safetensors") -> Path:
     """The one weights file that a name stands for.
 
     Args:
         name: a file, a folder that holds one, or ``package:<module>`` for a Python package that carries one.
+        environment: its folders are searched.
         first: the file that is taken where a folder holds several.
 
     Raises:
@@ -33,11 +34,12 @@ def find_weights(name: str, first: str = "model.safetensors") -> Path:
     if name.startswith("package:"):
         roots = package_folders(name.removeprefix("package:"))
         return _the_only(name, [file for root in roots for file in root.rglob("*")], first)
-    found = locate(name)
+    found = environment.locate(name)
     if found is None:
         raise DataError(
-            f"{name}: no such file or folder; expected weights ({', '.join(SUFFIXES)}), a folder that holds them, or "
-            "package:<module> for a Python package that carries them"
+            f"{name}: no such file or folder, looked in {environment.places}; expected weights "
+            f"({', '.join(SUFFIXES)}), a folder that holds them, or package:<module> for a Python package that "
+            "carries them"
         )
     if found.is_dir():
         return _the_only(str(found), found.iterdir(), first)
@@ -128,9 +130,9 @@ def mismatch(file: Path, tensors: Mapping[str, Tensor], model: str, wanted: Mapp
     )
 
 
-def weights_identity(file: Path) -> list[str]:
-    """Fingerprints of a weights file and of the configurations beside it: they say how pictures are prepared."""
-    return [fingerprint(part) for part in (file, *_configs(file))]
+def weights_files(file: Path) -> tuple[Path, ...]:
+    """A weights file and the configurations beside it: they say how pictures are prepared."""
+    return (file, *_configs(file))
 
 
 def are_random(file: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.errors import DataError
-from genrec.files import locate
+from genrec.runtime.environment import Environment
 
 _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
 _SUBFOLDERS_LEFT_OUT = ("onnx/*", "openvino/*")
@@ -16,18 +16,19 @@ RANDOM_WEIGHTS_KEY = "genrec_random_weights"
 """A ``config.json`` (or ``open_clip_config.json``) in which this is true says that the weights beside it are random."""
 
 
-def find_folder(model: str) -> Path | None:
+def find_folder(model: str, environment: Environment) -> Path | None:
     """The folder of a model that is on this machine; None for a name on the Hugging Face Hub.
 
     Args:
         model: a folder, ``package:<module>`` for a Python package that carries the model, or a name on the hub.
+        environment: its folders are searched.
 
     Raises:
         DataError: the folder or package is not there, or has no model in it.
     """
     if model.startswith("package:"):
         return _in_package(model.removeprefix("package:"))
-    found = locate(model)
+    found = environment.locate(model)
     if found is not None and found.is_dir():
         if not (found / "config.json").is_file() and not (found / "modules.json").is_file():
             raise DataError(
@@ -37,8 +38,8 @@ def find_folder(model: str) -> Path | None:
         return found
     if model.count("/") > 1 or model[:1] in {".", "/", "~"} or "\\" in model or Path(model).suffix == ".safetensors":
         raise DataError(
-            f"{model}: no such folder; expected a sentence-transformers or transformers model folder with config.json, "
-            "tokenizer and model.safetensors"
+            f"{model}: no such folder, looked in {environment.places}; expected a sentence-transformers or "
+            "transformers model folder with config.json, tokenizer and model.safetensors"
         )
     return None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from genrec.families import ItemEncoder, item_encoders
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.types import Catalog, Histories, ItemVectors
 
@@ -36,34 +36,19 @@ class Concatenation(ItemEncoder):
         """Whether one of its parts gives vectors."""
         return any(encoder.gives_vectors for encoder in self.encoders)
 
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "encoders": [encoder.identity() for encoder in self.encoders]}
+    def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
+        for position, encoder in enumerate(self.encoders):
+            encoder.prepare(catalog, context=_of_part(context, position))
 
-    def prepare(self, catalog: Catalog) -> None:
-        for encoder in self.encoders:
-            encoder.prepare(catalog)
-
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         """Encode every item; it is present where one of the parts knows it, and a part that does not stays zero.
 
         Zero is a part's mean after centring, so a missing part pulls an item nowhere.
         """
-        return self._side_by_side(
-            encoder.encode(catalog, train, seed=derive(seed, "concatenation", position))
+        parts = [
+            encoder.encode(catalog, train, context=_of_part(context, position))
             for position, encoder in enumerate(self.encoders)
-        )
-
-    def encode_resumable(self, catalog: Catalog, train: Histories, *, seed: int, folder: Path) -> ItemVectors:
-        """As :meth:`encode`; each part keeps what it has finished in a folder of its own."""
-        return self._side_by_side(
-            encoder.encode_resumable(
-                catalog, train, seed=derive(seed, "concatenation", position), folder=folder / f"part-{position}"
-            )
-            for position, encoder in enumerate(self.encoders)
-        )
-
-    def _side_by_side(self, encoded: Iterable[ItemVectors]) -> ItemVectors:
-        parts = list(encoded)
+        ]
         vectors_IE = np.concatenate([_standardised(part) for part in parts], axis=1)
         present_I = np.any([part.present_I for part in parts], axis=0)
         notes = tuple(
@@ -72,6 +57,12 @@ class Concatenation(ItemEncoder):
             for note in part.notes
         )
         return ItemVectors(vectors_IE, present_I, notes)
+
+
+def _of_part(context: WorkContext, position: int) -> WorkContext:
+    """A seed and a folder of its own for each part."""
+    folder = None if context.folder is None else context.folder / f"part-{position}"
+    return replace(context, seed=derive(context.seed, "concatenation", position), folder=folder)
 
 
 def _standardised(part: ItemVectors) -> np.ndarray:

@@ -14,6 +14,7 @@ from pydantic import PositiveFloat, PositiveInt
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, fixed_signs, unit_rows
+from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Cooccurrence(ItemEncoder):
     normalize: bool = True
     """Scale vectors to length 1, so that rare items do not gather around the origin."""
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         counts = companion_counts(train, len(catalog), self.window)
         if counts.nnz == 0:
             raise DataError(

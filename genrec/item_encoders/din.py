@@ -7,10 +7,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, unit_rows
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.training.settings import TrainingSettings
 from genrec.types import Catalog, Histories, ItemVectors
@@ -59,24 +59,24 @@ class Din(ItemEncoder):
     training: DinTraining = DinTraining()
     """Optimisation and stopping; ``validation_users`` have their last training item held out."""
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         count_I = np.bincount(train.items, minlength=len(catalog))
         if not (train.lengths > 1).any():
             raise DataError("din: no training history has two items; choose an item encoder that does not need them")
-        vectors_IE = self._trained_table(train, count_I, seed).astype(np.float32)
+        vectors_IE = self._trained_table(train, count_I, context).astype(np.float32)
         if self.normalize:
             vectors_IE = unit_rows(vectors_IE)
         vectors_IE, notes = fill_unseen(vectors_IE, count_I > 0)
         return ItemVectors(vectors_IE.astype(np.float32), np.ones(len(catalog), dtype=bool), notes)
 
-    def _trained_table(self, train: Histories, count_I: np.ndarray, seed: int) -> np.ndarray:
+    def _trained_table(self, train: Histories, count_I: np.ndarray, context: WorkContext) -> np.ndarray:
         """The item table after training, (I, dim)."""
         import torch
 
         from genrec.item_encoders._din_network import DinNetwork, DinSamples, sampled_softmax
         from genrec.training.trainer import train as fit
 
-        device = chosen_device()
+        seed, device = context.seed, context.device
         torch.manual_seed(derive(seed, "din", "weights"))
         network = DinNetwork(len(count_I), self.dim, self.attention_hidden, self.max_history, self.dropout).to(device)
         kept, prefixes, answers = held_out(train, self.training.validation_users, derive(seed, "din", "held out"))

@@ -19,8 +19,9 @@ from genrec.item_encoders._picture_weights import (
     mismatch,
     read_config,
     read_tensors,
-    weights_identity,
+    weights_files,
 )
+from genrec.runtime.environment import Environment
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -43,20 +44,17 @@ class Image(PictureEncoder):
     size: PositiveInt | None = None
     """Side of the square that the model sees, in pixels; by default that of its training."""
 
-    def identity(self) -> dict[str, Any]:
-        """Adds the fingerprints of weights that lie on this machine, and of the configuration beside them."""
-        identity = super().identity()
-        if self.weights is None:
-            return identity
-        return {**identity, "weights": weights_identity(find_weights(self.weights))}
+    def input_files(self, environment: Environment) -> tuple[Path, ...]:
+        """The weights, where they are on this machine, and the configuration beside them."""
+        return () if self.weights is None else weights_files(find_weights(self.weights, environment))
 
-    def notes(self) -> tuple[str, ...]:
-        if self.weights is not None and are_random(find_weights(self.weights)):
+    def notes(self, environment: Environment) -> tuple[str, ...]:
+        if self.weights is not None and are_random(find_weights(self.weights, environment)):
             return (f"the weights of {self.weights} are random",)
         return ()
 
-    def tower(self) -> Tower:
-        file = None if self.weights is None else find_weights(self.weights)
+    def tower(self, environment: Environment) -> Tower:
+        file = None if self.weights is None else find_weights(self.weights, environment)
         try:
             import timm
             from timm.data import create_transform, resolve_model_data_config  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from genrec.families import ItemEncoder, item_encoders
+from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
 
@@ -17,6 +18,6 @@ class NoVectors(ItemEncoder):
     reads_histories: ClassVar[bool] = False
     gives_vectors: ClassVar[bool] = False
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         """Nothing to do."""
         return ItemVectors(np.zeros((len(catalog), 0), dtype=np.float32), np.ones(len(catalog), dtype=bool))

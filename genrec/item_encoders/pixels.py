@@ -9,6 +9,7 @@ from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._pictures import PictureList, Unreadable
 from genrec.item_encoders._rows import place
 from genrec.progress import track
+from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
 
@@ -23,11 +24,11 @@ class Pixels(ItemEncoder):
     dim: PositiveInt = 64
     """Width of the vectors; smaller where there are fewer pictures or pixels."""
 
-    def prepare(self, catalog: Catalog) -> None:
+    def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
         """Look for pictures."""
         PictureList.of(catalog, self.type_name)
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         from sklearn.decomposition import PCA
 
         pictures = PictureList.of(catalog, self.type_name)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
-from genrec.files import fingerprint, locate
 from genrec.item_encoders._rows import place
+from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
 
@@ -21,23 +20,22 @@ class Precomputed(ItemEncoder):
 
     reads_histories = False
 
-    file: str
-    """``.parquet`` (columns ``key`` and ``vector``), ``.safetensors`` (tensor ``vectors``) or ``.npy``; as named, or
-    below GENREC_DATA. Of the last two, row i belongs to key i of the keys."""
-    keys: str | None = None
+    file: InputFile
+    """``.parquet`` (columns ``key`` and ``vector``), ``.safetensors`` (tensor ``vectors``) or ``.npy``, looked
+    for as named, beside the recipe and in the data folder. Of the last two, row i belongs to key i of the keys."""
+    keys: InputFile | None = None
     """File of the keys, a JSON list or one a line. By default the JSON list ``keys`` in the metadata of a
     safetensors file that has it, otherwise ``<file>.keys.json``."""
 
-    def identity(self) -> dict[str, Any]:
-        """Adds the fingerprints of the files."""
-        file = self._find(self.file)
-        keys = self._keys_file(file)
-        files = {"file": fingerprint(file), "keys": fingerprint(keys) if keys is not None else None}
-        return {**super().identity(), "content": files}
+    def input_files(self, environment: Environment) -> tuple[Path, ...]:
+        """The vectors and, unless they are in the same file, their keys."""
+        file = environment.find_file(self.file)
+        keys = self._keys_file(file, environment)
+        return (file,) if keys is None else (file, keys)
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
-        file = self._find(self.file)
-        keys, vectors_NE = self._read(file)
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
+        file = context.find_file(self.file)
+        keys, vectors_NE = self._read(file, context.environment)
         if vectors_NE.ndim != 2 or vectors_NE.dtype.kind not in "fiu":
             raise DataError(
                 f"{file}: expected numbers of shape (items, width), got {vectors_NE.dtype} {vectors_NE.shape}"
@@ -67,16 +65,10 @@ class Precomputed(ItemEncoder):
             notes.append(f"{unknown} keys of {file.name} are no item of this dataset")
         return place(chosen_NE, present_I, tuple(notes))
 
-    def _find(self, name: str) -> Path:
-        found = locate(name)
-        if found is None or not found.is_file():
-            raise DataError(f"{name}: no such file, neither as named nor below GENREC_DATA; put the item vectors there")
-        return found
-
-    def _keys_file(self, file: Path) -> Path | None:
+    def _keys_file(self, file: Path, environment: Environment) -> Path | None:
         """Where the keys lie; None where they are in the file itself."""
         if self.keys is not None:
-            return self._find(self.keys)
+            return environment.find_file(self.keys)
         if file.suffix == ".parquet" or (file.suffix == ".safetensors" and "keys" in _metadata(file)):
             return None
         beside = file.with_name(file.name + ".keys.json")
@@ -87,7 +79,7 @@ class Precomputed(ItemEncoder):
             )
         return beside
 
-    def _read(self, file: Path) -> tuple[list[str], np.ndarray]:
+    def _read(self, file: Path, environment: Environment) -> tuple[list[str], np.ndarray]:
         match file.suffix:
             case ".parquet":
                 if self.keys is not None:
@@ -102,7 +94,7 @@ class Precomputed(ItemEncoder):
                 vectors_NE = _read_safetensors(file)
             case other:
                 raise DataError(f"{file}: files ending in {other!r} are not read; use .parquet, .safetensors or .npy")
-        keys_file = self._keys_file(file)
+        keys_file = self._keys_file(file, environment)
         return _metadata_keys(file) if keys_file is None else read_keys(keys_file), vectors_NE
 
 

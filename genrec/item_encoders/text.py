@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveInt
 
-from genrec.devices import chosen_device
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
-from genrec.files import fingerprint
 from genrec.item_encoders._rows import place, unit_rows
 from genrec.item_encoders._weights import (
     RANDOM_WEIGHTS_KEY,
@@ -24,6 +22,7 @@ from genrec.item_encoders._weights import (
     transformer_folder,
 )
 from genrec.progress import Bar
+from genrec.runtime.environment import Environment, WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ class Text(ItemEncoder):
     """Vectors of the items' texts from a pretrained sentence encoder."""
 
     reads_histories = False
+    speed_only: ClassVar[frozenset[str]] = frozenset({"batch_size"})
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     """A model folder, ``package:<module>`` for a Python package that carries one, or a name on the Hugging Face Hub."""
@@ -50,28 +50,30 @@ class Text(ItemEncoder):
     batch_size: PositiveInt = 32
     """Texts in a batch; texts of as many tokens go together, so that next to nothing is padded."""
 
-    def identity(self) -> dict[str, Any]:
-        """Adds the fingerprint of weights that lie on this machine; how fast it works is left out."""
-        identity = super().identity()
-        del identity["block"]["batch_size"]
-        folder = find_folder(self.model)
-        return identity if folder is None else {**identity, "weights": fingerprint(folder)}
+    def input_files(self, environment: Environment) -> tuple[Path, ...]:
+        """The model's folder, where it is on this machine."""
+        folder = find_folder(self.model, environment)
+        return () if folder is None else (folder,)
 
-    def prepare(self, catalog: Catalog) -> None:
+    def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
         """Look for texts, and for weights that may be loaded, fetching them where they are not here."""
         self._present(catalog)
-        inspect(find_folder(self.model) or download(self.model, self.revision))
+        inspect(self._folder(context))
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         present_I = self._present(catalog)
-        folder = find_folder(self.model) or download(self.model, self.revision)
+        folder = self._folder(context)
         config = inspect(folder)
-        encoder = self._load(folder)
+        encoder = self._load(folder, context)
         vectors_NE = self._vectors(encoder, [catalog.texts[item] for item in np.flatnonzero(present_I)])
         if self.normalize:
             vectors_NE = unit_rows(vectors_NE)
         notes = (f"the weights of {self.model} are random",) if config.get(RANDOM_WEIGHTS_KEY) else ()
         return place(vectors_NE, present_I, notes)
+
+    def _folder(self, context: WorkContext) -> Path:
+        """The model's folder, fetched where it is not on this machine."""
+        return find_folder(self.model, context.environment) or download(self.model, self.revision)
 
     def _present(self, catalog: Catalog) -> np.ndarray:
         """Which items have a text, bool (I,); an error where none has."""
@@ -80,7 +82,7 @@ class Text(ItemEncoder):
             raise DataError(f"{self.type_name}: no item of this dataset has a text; choose another item encoder")
         return present_I
 
-    def _load(self, folder: Path) -> SentenceTransformer:
+    def _load(self, folder: Path, context: WorkContext) -> SentenceTransformer:
         """The encoder in a folder, in float32, ready to encode."""
         try:
             from sentence_transformers import SentenceTransformer
@@ -89,7 +91,7 @@ class Text(ItemEncoder):
                 f"{self.type_name}: sentence-transformers cannot be imported ({error}); pip install 'genrec[text]'"
             ) from error
         options: dict[str, Any] = {
-            "device": str(chosen_device()),
+            "device": str(context.device),
             "local_files_only": True,
             "trust_remote_code": False,
             "model_kwargs": {"use_safetensors": True},

@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fixed_signs, place, unit_rows
+from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
 
@@ -24,7 +25,7 @@ class Tfidf(ItemEncoder):
     min_items: PositiveInt = 2
     """Terms that stand in fewer items are left out."""
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         with_text = np.flatnonzero([bool(text.strip()) for text in catalog.texts])

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from genrec.errors import DataError
 from genrec.families import item_encoders
-from genrec.files import locate
 from genrec.item_encoders._picture_encoder import PictureEncoder
 from genrec.item_encoders._picture_weights import (
     SUFFIXES,
@@ -19,9 +18,10 @@ from genrec.item_encoders._picture_weights import (
     demand_reachable,
     find_weights,
     read_config,
-    weights_identity,
+    weights_files,
 )
 from genrec.item_encoders._weights import package_folders
+from genrec.runtime.environment import Environment
 
 if TYPE_CHECKING:
     from genrec.item_encoders._picture_tower import Tower
@@ -41,18 +41,18 @@ class Vit(PictureEncoder):
     """A pretraining that open_clip knows for the model, or a weights file; folders and names on the hub carry their own
     weights. OpenAI's own file belongs to the models whose name ends in ``-quickgelu``."""
 
-    def identity(self) -> dict[str, Any]:
-        """Adds the fingerprints of weights that lie on this machine, and of the configuration beside them."""
-        file = self._file()
-        return super().identity() if file is None else {**super().identity(), "weights": weights_identity(file)}
+    def input_files(self, environment: Environment) -> tuple[Path, ...]:
+        """The weights, where they are on this machine, and the configuration beside them."""
+        file = self._file(environment)
+        return () if file is None else weights_files(file)
 
-    def notes(self) -> tuple[str, ...]:
-        file, folder = self._file(), self._folder()
+    def notes(self, environment: Environment) -> tuple[str, ...]:
+        file, folder = self._file(environment), self._folder(environment)
         if file is not None and are_random(file):
             return (f"the weights of {self.model if folder else self.pretrained} are random",)
         return ()
 
-    def _folder(self) -> Path | None:
+    def _folder(self, environment: Environment) -> Path | None:
         """The model's folder, where ``model`` is one.
 
         Raises:
@@ -66,7 +66,7 @@ class Vit(PictureEncoder):
             return folders[0]
         if self.model.startswith(_HUB):
             return None
-        found = locate(self.model)
+        found = environment.locate(self.model)
         if found is not None and found.is_dir():
             if not (found / _CONFIG).is_file():
                 raise DataError(
@@ -75,26 +75,26 @@ class Vit(PictureEncoder):
             return found
         if "/" in self.model or "\\" in self.model or self.model[:1] in {".", "~"}:
             raise DataError(
-                f"{self.model}: no such folder; expected a folder with {_CONFIG} and open_clip_model.safetensors, "
-                f"a model of open_clip such as ViT-B-16, or {_HUB}<name>"
+                f"{self.model}: no such folder, looked in {environment.places}; expected a folder with {_CONFIG} and "
+                f"open_clip_model.safetensors, a model of open_clip such as ViT-B-16, or {_HUB}<name>"
             )
         return None
 
-    def _file(self) -> Path | None:
+    def _file(self, environment: Environment) -> Path | None:
         """The weights file, where it lies on this machine.
 
         Raises:
             DataError: it should, and does not.
         """
-        folder = self._folder()
+        folder = self._folder(environment)
         if folder is not None:
-            return find_weights(str(folder), first="open_clip_model.safetensors")
+            return find_weights(str(folder), environment, first="open_clip_model.safetensors")
         if self.model.startswith(_HUB) or Path(self.pretrained).suffix not in SUFFIXES:
             return None
-        return find_weights(self.pretrained)
+        return find_weights(self.pretrained, environment)
 
-    def tower(self) -> Tower:
-        folder, file = self._folder(), self._file()
+    def tower(self, environment: Environment) -> Tower:
+        folder, file = self._folder(environment), self._file(environment)
         try:
             import open_clip
             from open_clip.transform import PreprocessCfg, image_transform_v2

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from genrec.families import Component
+from genrec.runtime.environment import Environment
 
 Demand = Callable[[object, str], None]
 """A condition, and the sentence of the contract that it stands for."""
@@ -26,8 +28,8 @@ def demands_of(component: Component) -> Demand:
     return demand
 
 
-def check_component(component: Component, demand: Demand) -> None:
-    """Registered, frozen, documented, and the same after a trip through its recipe block."""
+def check_component(component: Component, environment: Environment, demand: Demand) -> None:
+    """Registered, frozen, documented, the same after a trip through its recipe block, and its files are there."""
     cls = type(component)
     demand(component.type_name, "a component is registered under a name")
     demand((cls.__doc__ or "").strip(), "the class has a docstring: its first line is what `genrec list` shows")
@@ -45,12 +47,10 @@ def check_component(component: Component, demand: Demand) -> None:
     except TypeError as error:
         raise AssertionError(f"{component.type_name}: block() is plain data, but {error}") from error
     demand(_rebuilt(component, stored) == component, "a component built from its own block is equal to it")
-    identity = component.identity()
-    demand(identity == component.identity(), "identity() says the same twice")
-    try:
-        json.dumps(identity)
-    except TypeError as error:
-        raise AssertionError(f"{component.type_name}: identity() is plain data, but {error}") from error
+    demand(cls.speed_only <= set(cls.model_fields), "speed_only names fields of the component")
+    files = component.input_files(environment)
+    demand(files == component.input_files(environment), "input_files() says the same twice")
+    demand(all(isinstance(file, Path) and file.exists() for file in files), "input_files() names files that are there")
 
 
 def unchanged(array: np.ndarray, before: np.ndarray) -> bool:

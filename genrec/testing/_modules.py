@@ -17,6 +17,7 @@ from genrec.model.contracts import (
     StreamContext,
     TaskModule,
 )
+from genrec.runtime.environment import WorkContext
 from genrec.search.dense import item_numbers
 from genrec.search.trie import Trie
 from genrec.testing._demands import Demand
@@ -49,7 +50,7 @@ def _context(streams: tuple[str, ...], *, dim: int = _DIM, writes_codes: bool = 
         vectors = tiny_vectors(width=6 + number, absent=(3 + number, NUM_ITEMS - 1), seed=number)
         if writes_codes:
             tree = tokenizers.get("kmeans_tree").model_validate({"branching": 4 + number})
-            ids = tree.fit(vectors, seed=1, keys=tiny_catalog().keys)
+            ids = tree.fit(vectors, keys=tiny_catalog().keys, context=WorkContext(seed=1))
         else:
             ids = item_numbers(vectors)
         contexts[name] = StreamContext(ids, Trie.of(ids), vectors)

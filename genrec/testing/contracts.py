@@ -21,6 +21,7 @@ from genrec.families import (
     Task,
     Tokenizer,
 )
+from genrec.runtime.environment import Environment, WorkContext
 from genrec.search.trie import Trie
 from genrec.testing._demands import Demand, check_component, demands_of, unchanged
 from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_candidates, tiny_catalog, tiny_histories, tiny_vectors
@@ -32,25 +33,26 @@ def check(component: Component, *, data: Path | None = None) -> None:
 
     Args:
         component: an instance, built with the arguments to be tried.
-        data: for a dataset: where its files lie.
+        data: the data folder, where a dataset and other components that name files find them.
 
     Raises:
         AssertionError: it breaks the contract; the text says which sentence of it.
         GenrecError: what the component itself says, e.g. that weights are missing.
     """
     demand = demands_of(component)
-    check_component(component, demand)
+    environment = Environment(data=data)
+    check_component(component, environment, demand)
     match component:
         case DatasetSource():
             _check_dataset(component, demand, data)
         case ItemEncoder():
-            _check_item_encoder(component, demand)
+            _check_item_encoder(component, environment, demand)
         case Tokenizer():
-            _check_tokenizer(component, demand)
+            _check_tokenizer(component, environment, demand)
         case Merge():
             _check_merge(component, demand)
         case Baseline():
-            _check_baseline(component, demand)
+            _check_baseline(component, environment, demand)
         case HistoryEncoder() | Decoder() | Task():
             from genrec.testing._modules import check_module
 
@@ -87,54 +89,56 @@ def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> 
                 demand(pictures.open(item, number).mode == "RGB", "a picture is opened as RGB")
 
 
-def _check_item_encoder(encoder: ItemEncoder, demand: Demand) -> None:
+def _check_item_encoder(encoder: ItemEncoder, environment: Environment, demand: Demand) -> None:
+    first, second = WorkContext(1, environment), WorkContext(2, environment)
     catalog, train = tiny_catalog(), tiny_histories()
     items, offsets = train.items.copy(), train.offsets.copy()
-    vectors = encoder.encode(catalog, train, seed=1)
+    vectors = encoder.encode(catalog, train, context=first)
     demand(isinstance(vectors, ItemVectors), "encode() gives ItemVectors")
     demand(len(vectors.vectors_IE) == NUM_ITEMS, "encode() gives one row for every item of the catalog")
     demand(vectors.present_I.any(), "an item that has a title, a text, a picture and a history has a vector")
     demand((vectors.vectors_IE[~vectors.present_I] == 0).all(), "the rows of absent items are zero")
     demand(unchanged(train.items, items) and unchanged(train.offsets, offsets), "encode() leaves its inputs alone")
-    again = encoder.encode(tiny_catalog(), tiny_histories(), seed=1)
+    again = encoder.encode(tiny_catalog(), tiny_histories(), context=first)
     demand(unchanged(again.vectors_IE, vectors.vectors_IE), "the same seed gives the same vectors")
     demand(unchanged(again.present_I, vectors.present_I), "the same items are present every time")
     if not encoder.is_random:
-        other = encoder.encode(catalog, train, seed=2)
+        other = encoder.encode(catalog, train, context=second)
         demand(
             unchanged(other.vectors_IE, vectors.vectors_IE),
             "another seed gives the same vectors, or the class says is_random",
         )
     if not encoder.reads_histories:
-        other = encoder.encode(catalog, train.without_last(1), seed=1)
+        other = encoder.encode(catalog, train.without_last(1), context=first)
         demand(
             unchanged(other.vectors_IE, vectors.vectors_IE),
             "other histories give the same vectors, or the class does not say reads_histories = False",
         )
 
 
-def _check_tokenizer(tokenizer: Tokenizer, demand: Demand) -> None:
+def _check_tokenizer(tokenizer: Tokenizer, environment: Environment, demand: Demand) -> None:
+    first, second = WorkContext(1, environment), WorkContext(2, environment)
     keys, vectors = tiny_catalog().keys, tiny_vectors()
     before = vectors.vectors_IE.copy()
-    ids = tokenizer.fit(vectors, seed=1, keys=keys)
+    ids = tokenizer.fit(vectors, keys=keys, context=first)
     demand(unchanged(vectors.vectors_IE, before), "fit() leaves the vectors alone")
     _check_ids(ids, vectors, demand)
-    again = tokenizer.fit(tiny_vectors(), seed=1, keys=keys)
+    again = tokenizer.fit(tiny_vectors(), keys=keys, context=first)
     demand(_same_ids(ids, again), "the same seed gives the same codes")
     if not tokenizer.is_random:
         demand(
-            _same_ids(ids, tokenizer.fit(vectors, seed=2, keys=keys)),
+            _same_ids(ids, tokenizer.fit(vectors, keys=keys, context=second)),
             "another seed gives the same codes, or the class says is_random",
         )
     shifted = np.where(vectors.present_I[:, None], vectors.vectors_IE, np.float32(1e6))
-    other = tokenizer.fit(ItemVectors(shifted, vectors.present_I), seed=1, keys=keys)
+    other = tokenizer.fit(ItemVectors(shifted, vectors.present_I), keys=keys, context=first)
     demand(_same_ids(ids, other), "the rows of absent items are never used")
     _check_assign(tokenizer, ids, vectors, ItemVectors(shifted, vectors.present_I), demand)
     alike = ItemVectors(np.where(vectors.present_I[:, None], np.float32(1), np.float32(0)), vectors.present_I)
     alike = ItemVectors(np.ascontiguousarray(np.broadcast_to(alike.vectors_IE, (NUM_ITEMS, 8))), vectors.present_I)
-    _check_ids(tokenizer.fit(alike, seed=1, keys=keys), alike, demand)
+    _check_ids(tokenizer.fit(alike, keys=keys, context=first), alike, demand)
     single = ItemVectors(vectors.vectors_IE[:1], vectors.present_I[:1])
-    _check_ids(tokenizer.fit(single, seed=1, keys=keys[:1]), single, demand)
+    _check_ids(tokenizer.fit(single, keys=keys[:1], context=first), single, demand)
 
 
 def _check_ids(ids: SemanticIds, vectors: ItemVectors, demand: Demand) -> None:
@@ -282,10 +286,11 @@ def check_ranking(ranking: Any, users: int, top_n: int, demand: Demand) -> None:
         demand(len(np.unique(found)) == len(found), "no item stands twice in a row")
 
 
-def _check_baseline(baseline: Baseline, demand: Demand) -> None:
+def _check_baseline(baseline: Baseline, environment: Environment, demand: Demand) -> None:
+    first, second = WorkContext(1, environment), WorkContext(2, environment)
     catalog, train = tiny_catalog(), tiny_histories()
     items = train.items.copy()
-    fitted = baseline.fit(catalog, train, seed=1)
+    fitted = baseline.fit(catalog, train, context=first)
     asked = tiny_histories(num_users=7, seed=5)
     top_n = NUM_ITEMS + 4
     ranking = fitted.rank(asked, top_n=top_n, exclude_seen=False)
@@ -293,11 +298,13 @@ def _check_baseline(baseline: Baseline, demand: Demand) -> None:
     check_ranking(ranking, len(asked), top_n, demand)
     demand(ranking.items_BN.max() < NUM_ITEMS, "a baseline ranks items of the catalog")
     demand(
-        _same_ranking(baseline.fit(catalog, train, seed=1).rank(asked, top_n=top_n, exclude_seen=False), ranking),
+        _same_ranking(
+            baseline.fit(catalog, train, context=first).rank(asked, top_n=top_n, exclude_seen=False), ranking
+        ),
         "the same seed gives the same ranking",
     )
     if not baseline.is_random:
-        other = baseline.fit(catalog, train, seed=2).rank(asked, top_n=top_n, exclude_seen=False)
+        other = baseline.fit(catalog, train, context=second).rank(asked, top_n=top_n, exclude_seen=False)
         demand(_same_ranking(other, ranking), "another seed gives the same ranking, or the class says is_random")
     short = fitted.rank(asked, top_n=4, exclude_seen=False)
     start = Ranking(ranking.items_BN[:, :4], ranking.scores_BN[:, :4])
@@ -313,10 +320,10 @@ def _check_baseline(baseline: Baseline, demand: Demand) -> None:
         demand(left_out, "exclude_seen leaves the items of the history out")
     nobody = fitted.rank(Histories.of([]), top_n=3, exclude_seen=True)
     demand(nobody.items_BN.shape == (0, 3), "no users give an empty ranking")
-    _check_validated(baseline, asked, demand)
+    _check_validated(baseline, environment, asked, demand)
 
 
-def _check_validated(baseline: Baseline, asked: Histories, demand: Demand) -> None:
+def _check_validated(baseline: Baseline, environment: Environment, asked: Histories, demand: Demand) -> None:
     """Stopping, choosing, and going on from what is kept."""
     catalog, train, targets = tiny_catalog(), tiny_histories(), np.arange(len(asked))
 
@@ -328,9 +335,9 @@ def _check_validated(baseline: Baseline, asked: Histories, demand: Demand) -> No
         return fitted.rank(asked, top_n=NUM_ITEMS, exclude_seen=False)
 
     with TemporaryDirectory() as folder:
-        kept_in = Path(folder) / "fit"
-        fitted = baseline.fit_validated(catalog, train, seed=1, validate=validate, folder=kept_in)
-        again = baseline.fit_validated(catalog, train, seed=1, validate=validate, folder=kept_in)
+        context = WorkContext(1, environment, Path(folder) / "fit")
+        fitted = baseline.fit_validated(catalog, train, context=context, validate=validate)
+        again = baseline.fit_validated(catalog, train, context=context, validate=validate)
         demand(_same_ranking(ranked(again), ranked(fitted)), "fit_validated() in the same folder gives the same")
-    alone = (fitted.chosen or baseline).fit(catalog, train, seed=1)
+    alone = (fitted.chosen or baseline).fit(catalog, train, context=WorkContext(1, environment))
     demand(_same_ranking(ranked(alone), ranked(fitted)), "fit() of what was chosen gives the same without validation")

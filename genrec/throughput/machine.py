@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,17 +31,6 @@ class Machine:
     """Of torch, in this process."""
     torch: str
     blas: str
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Let torch compute on so many threads; None leaves it as it is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def this_machine(device: torch.device) -> Machine:

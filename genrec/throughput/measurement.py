@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec.devices import chosen_device
 from genrec.experiment import Experiment, untrained
 from genrec.finished_run import FinishedExperiment
 from genrec.recipe.schema import Recipe
+from genrec.runtime.threads import threads
 from genrec.seeds import derive
 from genrec.throughput.decoding import described, time_decoding
-from genrec.throughput.machine import Machine, higher, measure_peak, this_machine, threads
+from genrec.throughput.machine import Machine, higher, measure_peak, this_machine
 from genrec.throughput.timing import Peak, Timing
 from genrec.throughput.training import time_training
 from genrec.types import Histories
@@ -68,7 +68,6 @@ def measure(
     users: int = 512,
     steps: int = 10,
     repetitions: int = 5,
-    num_threads: int | None = None,
     each_stream: bool = False,
 ) -> Throughput:
     """Time a model.
@@ -83,13 +82,12 @@ def measure(
         users: validation users who are asked, at most.
         steps: optimizer steps of a repetition.
         repetitions: of everything.
-        num_threads: of torch; None leaves it as it is.
         each_stream: time the search of each stream alone as well.
 
     Raises:
         GenrecError: files, weights or components are not as they must be.
     """
-    recipe, dataset, device = experiment.recipe, experiment.dataset, chosen_device()
+    recipe, dataset, device = experiment.recipe, experiment.dataset, experiment.environment.torch_device
     is_trained = isinstance(experiment, FinishedExperiment)
     if is_trained:
         experiment = experiment.asked_of("test")
@@ -98,7 +96,7 @@ def measure(
         model = untrained(recipe, experiment.streams, dataset.num_items, dataset.train).to(device).eval()
     tries = {name: context.trie for name, context in experiment.streams.items()}
     asked = dataset.valid.sample(users, derive(recipe.seed, "throughput", "users"))
-    with threads(num_threads):
+    with threads(experiment.environment.threads):
         machine, before = this_machine(device), measure_peak(device)
         decode: tuple[Timing, ...] = ()
         if "decode" in what:  # first: training changes the weights

@@ -11,7 +11,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from genrec.devices import chosen_device
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.training.settings import TrainingSettings
 from genrec.training.trainer import train
@@ -31,10 +31,10 @@ _BLOCK = 16_384
 """Items that are encoded at a time without gradient."""
 
 
-def trained(settings: RqVae, points_NE: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def trained(settings: RqVae, points_NE: np.ndarray, context: WorkContext) -> dict[str, np.ndarray]:
     """Train on standardised vectors, float32 (N, E); the weights by the names that ``RqVae.fit`` gives them."""
+    seed, device = context.seed, context.device
     torch.manual_seed(derive(seed, "rqvae", "weights"))
-    device = chosen_device()
     network = RqVaeNetwork(
         points_NE.shape[1], settings.hidden, settings.latent_dim, settings.levels, settings.codes, settings.commitment
     ).to(device)

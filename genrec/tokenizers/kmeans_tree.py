@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from genrec.families import Tokenizer, tokenizers
 from genrec.new_items import Prefix, check_same_width, with_new_items
 from genrec.progress import Bar
+from genrec.runtime.environment import WorkContext
 from genrec.search.trie import Trie
 from genrec.seeds import derive
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
@@ -49,7 +50,7 @@ class KMeansTree(Tokenizer):
     normalize: bool = False
     """Scale the vectors to length 1 first, so that distance means cosine."""
 
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Build the tree.
 
         The codebook holds ``centres_<d>`` (nodes at depth d, E), in the order of their codes, for the depths 1 to
@@ -73,8 +74,10 @@ class KMeansTree(Tokenizer):
             single = 0
             while not levels or path_N.max() + 1 < len(points_NE):
                 depth = len(levels)
-                child_N = self._divide(points_NE, path_N, derive(seed, "divide", depth))
-                code_N = self._number(points_NE, path_N, child_N, derive(seed, "number", depth), codebook, depth)
+                child_N = self._divide(points_NE, path_N, derive(context.seed, "divide", depth))
+                code_N = self._number(
+                    points_NE, path_N, child_N, derive(context.seed, "number", depth), codebook, depth
+                )
                 levels.append(code_N)
                 path_N = np.unique(path_N * (code_N.max() + 1) + code_N, return_inverse=True)[1]
                 if path_N.max() + 1 < len(points_NE):

@@ -11,7 +11,7 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.families import Tokenizer, tokenizers
-from genrec.files import fingerprint, locate
+from genrec.runtime.environment import InputFile, WorkContext
 from genrec.tokenizers._collisions import add_suffix, count_collisions
 from genrec.tokenizers._present import for_all_items
 from genrec.types import ItemVectors, SemanticIds
@@ -30,69 +30,55 @@ class Precomputed(Tokenizer):
 
     reads_vectors: ClassVar[bool] = False
 
-    file: Path
+    file: InputFile
     """``.json``: ``{"<item key>": [3, 17, 4], ...}``; codes may be written ``"<a_3>"`` too. ``.parquet``: the columns
-    ``key`` (text) and ``codes`` (list of integers)."""
+    ``key`` (text) and ``codes`` (list of integers). Looked for as named, beside the recipe and in the data folder."""
     collisions: Literal["suffix", "error"] = "suffix"
     """What happens to items of one code: a further level numbers them, or the file is refused."""
 
-    def identity(self) -> dict[str, Any]:
-        """Its block, source, and the content of the file."""
-        return {**super().identity(), "content": fingerprint(self._found())}
-
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Look up every item's codes.
 
         Raises:
             DataError: the file is missing or malformed, names no item of the catalog, or (``collisions: error``) gives
                 two items one code.
         """
-        known = self._read()
+        file = context.find_file(self.file)
+        known = _read(file)
         rows_N = np.array([row for row, key in enumerate(keys) if key in known], dtype=np.int64)
         if len(rows_N) == 0:
             raise DataError(
-                f"{self.file}: none of its {len(known)} keys (the first: {next(iter(known), '')!r}) is an item of the "
+                f"{file}: none of its {len(known)} keys (the first: {next(iter(known), '')!r}) is an item of the "
                 f"catalog (the first: {keys[0]!r}); expected the data set's own item keys"
             )
         notes = []
         if unknown := len(known) - len(rows_N):
-            notes.append(
-                f"{self.file.name}: {unknown:,} of {len(known):,} keys are not in the catalog and are left out"
-            )
+            notes.append(f"{file.name}: {unknown:,} of {len(known):,} keys are not in the catalog and are left out")
         if unnamed := len(keys) - len(rows_N):
-            notes.append(f"{self.file.name}: {unnamed:,} of {len(keys):,} items are not in the file")
+            notes.append(f"{file.name}: {unnamed:,} of {len(keys):,} items are not in the file")
         codes_NL = _rectangle([known[keys[row]] for row in rows_N])
         sizes = tuple(int(size) + 1 for size in codes_NL.max(axis=0))
         collisions = count_collisions(codes_NL)
         if collisions and self.collisions == "error":
             raise DataError(
-                f"{self.file}: {collisions} items share their code with another, "
+                f"{file}: {collisions} items share their code with another, "
                 f"e.g. {_shown(codes_NL, rows_N, keys)}; give every item its own, or use collisions: suffix"
             )
         codes_NL, sizes = add_suffix(codes_NL, sizes)
         return SemanticIds(for_all_items(codes_NL, rows_N, len(keys)), sizes, {}, collisions, tuple(notes))
 
-    def _found(self) -> Path:
-        found = locate(str(self.file))
-        if found is None or not found.is_file():
-            raise DataError(
-                f"{self.file}: there is no such file; expected a .json or .parquet file of codes by item key, as a "
-                "path from the working folder or from the data folder (--data, GENREC_DATA)"
-            )
-        return found
 
-    def _read(self) -> dict[str, list[int]]:
-        content = self._found().read_bytes()
-        match self.file.suffix:
-            case ".json":
-                raw = _from_json(content, self.file)
-            case ".parquet":
-                raw = _from_parquet(content, self.file)
-            case suffix:
-                raise DataError(
-                    f"{self.file}: codes come as .json or .parquet, not as {suffix or 'a file without ending'}"
-                )
-        return {key: _checked(codes, key, self.file) for key, codes in raw.items()}
+def _read(file: Path) -> dict[str, list[int]]:
+    """The codes by item key."""
+    content = file.read_bytes()
+    match file.suffix:
+        case ".json":
+            raw = _from_json(content, file)
+        case ".parquet":
+            raw = _from_parquet(content, file)
+        case suffix:
+            raise DataError(f"{file}: codes come as .json or .parquet, not as {suffix or 'a file without ending'}")
+    return {key: _checked(codes, key, file) for key, codes in raw.items()}
 
 
 def _from_json(content: bytes, file: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.new_items import Prefix, check_same_width, with_new_items
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
@@ -56,7 +57,7 @@ class ProductQuantizer(Tokenizer):
             )
         return codes
 
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Quantise every item.
 
         The codebook holds ``sub_centres`` (levels, codes, W), the centres of each part, W = ceil(E / levels);
@@ -70,7 +71,7 @@ class ProductQuantizer(Tokenizer):
         # Threads would change the last digits.
         with threadpool_limits(1):
             points_ND = self._padded(vectors.vectors_IE[rows_N])
-            codebook = self._train(points_ND, derive(seed, "train"))
+            codebook = self._train(points_ND, derive(context.seed, "train"))
             parts_NLW = _parts(points_ND, codebook, self.levels)
             codes_NL = _nearest(parts_NLW, codebook["sub_centres"])
             sizes, collisions = (self.codes,) * self.levels, count_collisions(codes_NL)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.new_items import check_same_width, with_new_items
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.tokenizers._present import for_all_items, present_rows
 from genrec.types import ItemVectors, SemanticIds
@@ -30,7 +31,7 @@ class RandomCodes(Tokenizer):
     branching: Annotated[int, Field(ge=2)] = 256
     """Children of a node, k."""
 
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Deal the items.
 
         The children of a node have codes drawn from all of the level's, no two alike. The codebook is empty.
@@ -39,7 +40,7 @@ class RandomCodes(Tokenizer):
             DataError: no item has a vector, so no item can have a code.
         """
         rows_N = present_rows(vectors, self.type_name)
-        generator = np.random.default_rng(derive(seed, "deal"))
+        generator = np.random.default_rng(derive(context.seed, "deal"))
         place_N = generator.permutation(len(rows_N))
         """The place of each item within its node, 0, 1, ..."""
         node_N = np.zeros(len(rows_N), dtype=np.int64)

@@ -9,6 +9,7 @@ from pydantic import PositiveInt
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.progress import track
+from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
@@ -50,7 +51,7 @@ class ResidualKMeans(Tokenizer):
     normalize: bool = False
     """Scale the vectors to length 1 first."""
 
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Quantise every item.
 
         The codebook holds ``centres`` (levels, codes, E), which add up to an item's reconstruction, and
@@ -68,7 +69,7 @@ class ResidualKMeans(Tokenizer):
         before_last_NE = residual_NE
         for level in track(range(self.levels), "residual_kmeans: levels"):
             before_last_NE = residual_NE
-            codes_NL[:, level], centres_VE = self._quantize(residual_NE, derive(seed, level))
+            codes_NL[:, level], centres_VE = self._quantize(residual_NE, derive(context.seed, level))
             centres_LVE[level, : len(centres_VE)] = centres_VE
             residual_NE = residual_NE - centres_LVE[level, codes_NL[:, level]]
         codes_NL, sizes, collisions = tell_apart(

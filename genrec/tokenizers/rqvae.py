@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from genrec.devices import one_thread
 from genrec.families import Tokenizer, tokenizers
+from genrec.runtime.environment import WorkContext
+from genrec.runtime.threads import one_thread
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centres
 from genrec.tokenizers._residual import assign, quantize, tell_apart
@@ -65,7 +66,7 @@ class RqVae(Tokenizer):
     normalize: bool = False
     """Scale the vectors to length 1 first."""
 
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Train on the present items, then quantise them.
 
         The codebook holds ``codebooks`` (levels, codes, latent_dim); ``encoder_weight_<n>`` (out, in) and
@@ -92,7 +93,7 @@ class RqVae(Tokenizer):
             "normalized": np.array([self.normalize]),
         }
         with one_thread():  # last digits grow in training
-            codebook |= trained(self, (points_NE - codebook["mean"]) / codebook["scale"], seed)
+            codebook |= trained(self, (points_NE - codebook["mean"]) / codebook["scale"], context)
             codes_NL, before_last_ND = quantize(_encode(points_NE, codebook), codebook["codebooks"])
         codes_NL, sizes, collisions = tell_apart(
             codes_NL,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from genrec.baselines._popularity_order import PopularityOrder, chunks
 from genrec.baselines.popularity import Popularity
+from genrec.runtime.environment import WorkContext
 from genrec.types import ABSENT, Catalog, Histories
 
 NUM_ITEMS = 9
@@ -23,7 +24,7 @@ def catalog(num_items: int) -> Catalog:
 @settings(max_examples=80, deadline=None)
 @given(histories_of_items, histories_of_items, st.integers(1, 12), st.booleans())
 def test_it_ranks_by_count_then_item_number(train, asked, top_n, exclude_seen):
-    fitted = Popularity().fit(catalog(NUM_ITEMS), Histories.of(train), seed=0)
+    fitted = Popularity().fit(catalog(NUM_ITEMS), Histories.of(train), context=WorkContext(seed=0))
     ranking = fitted.rank(Histories.of(asked), top_n=top_n, exclude_seen=exclude_seen)
     counts = Counter(item for history in train for item in history)
     order = sorted(range(NUM_ITEMS), key=lambda item: (-counts[item], item))

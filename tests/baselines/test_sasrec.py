@@ -16,6 +16,7 @@ from genrec.baselines.sasrec import Sasrec
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg, recall, target_ranks
 from genrec.model.layers import init_weights
+from genrec.runtime.environment import WorkContext
 from genrec.search.top import top
 from genrec.testing import clockwork, tiny_catalog, tiny_histories
 from genrec.training.batches import HistoryBatch
@@ -122,7 +123,7 @@ def test_it_learns_a_certain_next_item(tmp_path):
     world = clockwork(num_items=40, rounds=3)
     data = world.dataset
     fitted = Sasrec(**QUICK, max_epochs=40).fit_validated(
-        data.catalog, data.train, seed=1, validate=validation_of(world), folder=tmp_path
+        data.catalog, data.train, context=WorkContext(1, folder=tmp_path), validate=validation_of(world)
     )
     ranking = fitted.rank(data.test.histories, top_n=5, exclude_seen=False)
     assert recall(target_ranks(ranking, data.test.targets), 1).mean() > 0.9
@@ -141,7 +142,9 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path):
         return validation_of(world)(fitted)
 
     def fit(folder):
-        return baseline.fit_validated(data.catalog, data.train, seed=1, validate=validate, folder=folder)
+        return baseline.fit_validated(
+            data.catalog, data.train, context=WorkContext(1, folder=folder), validate=validate
+        )
 
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "resumed")
@@ -165,10 +168,10 @@ def test_of_several_combinations_the_best_on_validation_is_kept():
         seen.append((fitted.module.item_table.embedding_dim, fitted.module.dropout.probability))
         return next(told)
 
-    fitted = baseline.fit_validated(tiny_catalog(), tiny_histories(), seed=1, validate=validate, folder=None)
+    fitted = baseline.fit_validated(tiny_catalog(), tiny_histories(), context=WorkContext(1), validate=validate)
     assert seen == [(dim, dropout) for dim in (8, 16) for dropout in (0.1, 0.3) for _ in range(3)]
     assert fitted.chosen == Sasrec(**QUICK | {"dim": 8, "dropout": 0.3}, max_epochs=3, epochs=2)
-    alone = fitted.chosen.fit(tiny_catalog(), tiny_histories(), seed=1)
+    alone = fitted.chosen.fit(tiny_catalog(), tiny_histories(), context=WorkContext(seed=1))
     torch.testing.assert_close(dict(alone.module.named_parameters()), dict(fitted.module.named_parameters()))
 
 
@@ -176,9 +179,9 @@ def test_what_cannot_be_is_said():
     with pytest.raises(ValueError, match="dim 12 is not a multiple of num_heads 8"):
         Sasrec(dim=(16, 12), num_heads=8)
     with pytest.raises(ValueError, match="sasrec: 2 combinations, and no validation users to choose by"):
-        Sasrec(dropout=(0.1, 0.2)).fit(tiny_catalog(), tiny_histories(), seed=1)
+        Sasrec(dropout=(0.1, 0.2)).fit(tiny_catalog(), tiny_histories(), context=WorkContext(seed=1))
     with pytest.raises(DataError, match="none of the 2 training histories has two items"):
-        Sasrec().fit(tiny_catalog(), Histories.of([[1], [2]]), seed=1)
+        Sasrec().fit(tiny_catalog(), Histories.of([[1], [2]]), context=WorkContext(seed=1))
 
 
 def test_a_list_comes_back_from_its_block():

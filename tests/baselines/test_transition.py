@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from genrec.baselines.popularity import Popularity
 from genrec.baselines.transition import Followers, Transition
 from genrec.evaluation.metrics import ndcg, recall, target_ranks
+from genrec.runtime.environment import WorkContext
 from genrec.types import ABSENT, Catalog, Dataset, Histories
 
 DATA = Path(__file__).parents[2] / "../shared/data"
@@ -45,7 +46,7 @@ def ranked_by_hand(train, history, top_n, exclude_seen, next_items, recent_items
 @given(histories_of_items, histories_of_items, st.integers(1, 12), st.booleans(), st.integers(1, 4), st.integers(1, 6))
 def test_it_does_what_the_dictionary_version_does(train, asked, top_n, exclude_seen, next_items, recent_items):
     baseline = Transition(next_items=next_items, recent_items=recent_items)
-    fitted = baseline.fit(catalog(NUM_ITEMS), Histories.of(train), seed=0)
+    fitted = baseline.fit(catalog(NUM_ITEMS), Histories.of(train), context=WorkContext(seed=0))
     ranking = fitted.rank(Histories.of(asked), top_n=top_n, exclude_seen=exclude_seen)
     assert ranking.items_BN.shape == (len(asked), top_n)
     for user, history in enumerate(asked):
@@ -68,10 +69,10 @@ def test_a_certain_next_item_is_found():
     rng = np.random.default_rng(0)
     sequences = [[(start + step) % 50 for step in range(8)] for start in rng.integers(0, 50, 400)]
     data = Dataset("clock", catalog(50), tuple(map(str, range(400))), Histories.of(sequences), "clock")
-    fitted = Transition().fit(data.catalog, data.train, seed=0)
+    fitted = Transition().fit(data.catalog, data.train, context=WorkContext(seed=0))
     ranks = target_ranks(fitted.rank(data.test.histories, top_n=5, exclude_seen=False), data.test.targets)
     assert recall(ranks, 1).mean() == 1.0
-    popular = Popularity().fit(data.catalog, data.train, seed=0)
+    popular = Popularity().fit(data.catalog, data.train, context=WorkContext(seed=0))
     ranks = target_ranks(popular.rank(data.test.histories, top_n=5, exclude_seen=False), data.test.targets)
     assert recall(ranks, 1).mean() < 0.1
 
@@ -96,7 +97,7 @@ def real_data():
 
 
 def means(baseline, data: Dataset, exclude_seen: bool) -> dict[str, float]:
-    fitted = baseline.fit(data.catalog, data.train, seed=0)
+    fitted = baseline.fit(data.catalog, data.train, context=WorkContext(seed=0))
     ranking = fitted.rank(data.test.histories, top_n=20, exclude_seen=exclude_seen)
     ranks = target_ranks(ranking, data.test.targets)
     return {

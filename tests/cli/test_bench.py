@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from genrec.cli import main
-from genrec.devices import choose_device
 
 Capture = pytest.CaptureFixture[str]
 QUICK = ("--users", "8", "--steps", "1", "--repetitions", "2", "--batch-sizes", "4,8")
@@ -21,8 +20,7 @@ def small(folder: Path, small_recipe: str, monkeypatch: pytest.MonkeyPatch) -> P
     """``small.yaml`` in the working folder, and a peak that is soon measured."""
     monkeypatch.setattr("genrec.throughput.machine._SIZES", (256,))
     (folder / "small.yaml").write_text(small_recipe, encoding="utf-8")
-    yield folder
-    choose_device("auto")
+    return folder
 
 
 def bench(source: str, *words: str) -> int:

@@ -152,6 +152,26 @@ def test_interrupted_run_says_that_it_goes_on(
     )
 
 
+def test_waiting_threads_are_told_not_to_spin_by_the_command_line_alone(folder: Path) -> None:
+    says = "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+    main = "from genrec.cli import main; main(['--version'])"
+    code = f"import os, sys; import genrec, genrec.plugin; {says}; {main}; {says}"
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for given, policy in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={**inherited, **given, "PYTHONPATH": str(ROOT)},
+            timeout=120,
+        )
+        assert done.stdout.splitlines()[::2] == [
+            f"{given.get('OMP_WAIT_POLICY')} False",
+            f"{policy} False",
+        ], done.stderr
+
+
 def test_reader_that_goes_away_is_no_bug(folder: Path) -> None:
     command = f"{sys.executable} -m genrec.cli schema | head -c 10"
     done = subprocess.run(

@@ -28,8 +28,7 @@ def small(folder: Path, small_recipe: str, monkeypatch: pytest.MonkeyPatch) -> P
     (folder / "small.yaml").write_text(small_recipe, encoding="utf-8")
     (folder / "home").mkdir()
     monkeypatch.setenv("HOME", str(folder / "home"))
-    monkeypatch.setenv("GENREC_DATA", "")  # remembered, since --data sets it
-    monkeypatch.delenv("GENREC_DATA")
+    monkeypatch.delenv("GENREC_DATA", raising=False)
     return folder
 
 
@@ -82,6 +81,19 @@ def test_without_output_runs_have_folders_by_name_and_time_and_share_stages(fold
     assert set(reused(second).values()) == {True}
     assert numbers(first) == numbers(second)
     assert {path.name for path in folder.iterdir()} == {"runs", "home", "small.yaml", "recipe.yaml"}
+
+
+def test_threads_and_device_are_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for words, threads in (((), 1), (("--threads", "auto"), 1), (("--threads", "3"), 3)):
+        assert run("--output", "out", *words) == 0
+        made = read(Path("out/run.json"))
+        assert (made["threads"], made["device"]) == (threads, "cpu")
+        assert f"on cpu with {threads} thread" in Path("out/report.md").read_text(encoding="utf-8")
+    capsys.readouterr()
+    for words in (["run", "small.yaml"], ["compare", "small.yaml"], ["tokenize", "small.yaml"]):
+        assert main([*words, "--threads", "many"]) == 2
+        assert capsys.readouterr().err == "--threads many: expected a whole number from 1, or auto\n"
 
 
 def test_seed_and_set_are_recorded_and_the_recorded_recipe_runs_again(folder: Path) -> None:

@@ -26,4 +26,4 @@ def small_recipe(folder):
 
 def small_plan(folder, vary=(), seeds=(), *, split="valid", overrides=()):
     compared = variants([small_recipe(folder)], vary, overrides=overrides)
-    return make_plan(compared, seeds, Stages(folder / ".stages"), split=split, data=None)
+    return make_plan(compared, seeds, Stages(folder / ".stages"), split=split)

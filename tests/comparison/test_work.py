@@ -104,19 +104,19 @@ def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
     run(load_recipe(recipe), first)
     shutil.copytree(first.path, tmp_path / "second")
     stages = Stages(tmp_path / "stages")
-    both = make_plan(variants([first.path, tmp_path / "second"]), (), stages, split="valid", data=None)
+    both = make_plan(variants([first.path, tmp_path / "second"]), (), stages, split="valid")
     assert [trial.variant.name for trial in both.trials] == ["first", "second"], "equal recipes and seeds, two runs"
 
     third = RunFolder(shutil.copytree(first.path, tmp_path / "third"), stages.root)
     third.write_recipe(f"{recipe.read_text()}seed: 2\n", ())
-    seeds = make_plan(variants([first.path, third.path]), (), stages, split="valid", data=None)
+    seeds = make_plan(variants([first.path, third.path]), (), stages, split="valid")
     assert [(trial.variant.name, trial.seed) for trial in seeds.trials] == [("first", 1), ("first", 2)]
     assert f"first, seed 2: {third.path}, a run that differs in its seed alone" in list(notes_of(seeds, "valid"))
 
     first.write_recipe(recipe.read_text().replace("users: 150", "users: 140"), ())
     other = variants([first.path], ["merge=confidence,log_prob_sum"])
     with pytest.raises(DataError, match=r"has asked 150 users of showroom .* its model may have seen them"):
-        make_plan(other, (), stages, split="valid", data=None)
+        make_plan(other, (), stages, split="valid")
 
 
 def test_what_fails_is_said_and_stops_nobody(tmp_path, monkeypatch):

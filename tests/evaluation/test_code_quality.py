@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 from genrec.absent_items import with_own_branch
 from genrec.evaluation._code_tables import codes_table, markdown
 from genrec.evaluation.code_quality import measure_agreement, measure_codes
+from genrec.runtime.environment import WorkContext
 from genrec.tokenizers.kmeans_tree import KMeansTree
 from genrec.tokenizers.residual_kmeans import ResidualKMeans
 from genrec.types import Catalog, ItemVectors, SemanticIds
@@ -44,7 +45,7 @@ def vectors() -> ItemVectors:
 
 @pytest.fixture(scope="module")
 def tree(vectors: ItemVectors) -> SemanticIds:
-    return KMeansTree(branching=8).fit(vectors, seed=1, keys=())
+    return KMeansTree(branching=8).fit(vectors, keys=(), context=WorkContext(seed=1))
 
 
 def test_by_hand() -> None:
@@ -113,7 +114,7 @@ def test_all_neighbours_of_an_item_are_what_any_two_items_would_share(vectors: I
 def test_reconstruction_error_by_depth_is_that_of_fewer_levels(vectors: ItemVectors, normalize: bool) -> None:
     def measured(levels: int) -> list[float]:
         tokenizer = ResidualKMeans(levels=levels, codes=8, normalize=normalize)
-        ids = tokenizer.fit(vectors, seed=1, keys=())
+        ids = tokenizer.fit(vectors, keys=(), context=WorkContext(seed=1))
         quality = measure_codes(ids, vectors, tokenizer=tokenizer)
         assert quality["reconstruction_error"] == quality["prefixes"][-1]["reconstruction_error"]
         return [prefix["reconstruction_error"] for prefix in quality["prefixes"]]
@@ -141,7 +142,7 @@ def test_error_of_a_tree_is_the_variance_within_its_nodes(vectors: ItemVectors, 
 def test_a_branch_of_absent_items_is_counted_and_tells_nothing_of_neighbours(
     tokenizer: KMeansTree | ResidualKMeans, vectors: ItemVectors
 ) -> None:
-    ids = tokenizer.fit(vectors, seed=1, keys=())
+    ids = tokenizer.fit(vectors, keys=(), context=WorkContext(seed=1))
     before = measure_codes(ids, vectors, tokenizer=tokenizer)
     after = measure_codes(with_own_branch(ids), vectors, tokenizer=tokenizer)
     assert (before["items"], before["absent"], before["unread"]) == (239, 1, 0)
@@ -157,7 +158,7 @@ def test_a_branch_of_absent_items_is_counted_and_tells_nothing_of_neighbours(
 
 
 def test_a_tree_of_one_level_stands_for_no_vectors() -> None:
-    ids = KMeansTree(branching=8).fit(all_present(np.eye(4)), seed=1, keys=())
+    ids = KMeansTree(branching=8).fit(all_present(np.eye(4)), keys=(), context=WorkContext(seed=1))
     assert KMeansTree(branching=8).reconstruct(ids) is None
     assert measure_codes(ids, all_present(np.eye(4)), tokenizer=KMeansTree())["reconstruction_error"] is None
 
@@ -182,7 +183,7 @@ def test_categories_are_told_by_place_and_measured_as_scikit_learn_does(
 
 def test_streams_of_one_view_agree_and_of_two_views_do_not(vectors: ItemVectors, tree: SemanticIds) -> None:
     other = all_present(np.random.default_rng(7).normal(size=(240, 6)))
-    ids = {"a": tree, "twice": tree, "b": KMeansTree(branching=8).fit(other, seed=1, keys=())}
+    ids = {"a": tree, "twice": tree, "b": KMeansTree(branching=8).fit(other, keys=(), context=WorkContext(seed=1))}
     same, apart, again = measure_agreement(ids, {"a": vectors, "twice": vectors, "b": other})
     assert [(pair["first"], pair["second"]) for pair in (same, apart, again)] == [
         ("a", "twice"),

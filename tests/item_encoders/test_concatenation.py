@@ -9,6 +9,8 @@ from genrec.item_encoders.concatenation import Concatenation
 from genrec.item_encoders.cooccurrence import Cooccurrence
 from genrec.item_encoders.din import Din
 from genrec.item_encoders.tfidf import Tfidf
+from genrec.runtime.environment import Environment, WorkContext
+from genrec.stages import component_identity
 from genrec.types import Catalog, Histories
 
 
@@ -16,8 +18,10 @@ def test_parts_are_standardised_and_side_by_side():
     texts = ("", "red apple pie", "red apple tart", "green pear tart", "green pear pie", "red pear")
     catalog = Catalog(tuple("abcdef"), texts, texts, ((),) * 6)
     histories = Histories.of([[0, 1, 2], [3, 4, 5], [2, 0, 1], [5, 4]])
-    both = Concatenation(encoders=(Tfidf(), Cooccurrence(normalize=False))).encode(catalog, histories, seed=0)
-    text = Tfidf().encode(catalog, histories, seed=0)
+    both = Concatenation(encoders=(Tfidf(), Cooccurrence(normalize=False))).encode(
+        catalog, histories, context=WorkContext(seed=0)
+    )
+    text = Tfidf().encode(catalog, histories, context=WorkContext(seed=0))
     width = text.vectors_IE.shape[1]
     assert both.present_I.all()
     assert not both.vectors_IE[0, :width].any()
@@ -28,7 +32,9 @@ def test_parts_are_standardised_and_side_by_side():
 
 def test_an_item_that_no_part_knows_is_absent(catalog_of, no_histories):
     catalog = catalog_of(["red apple", "", "green apple", "red pear"])
-    vectors = Concatenation(encoders=(Tfidf(), Tfidf(max_ngram=1))).encode(catalog, no_histories, seed=0)
+    vectors = Concatenation(encoders=(Tfidf(), Tfidf(max_ngram=1))).encode(
+        catalog, no_histories, context=WorkContext(seed=0)
+    )
     assert vectors.present_I.tolist() == [True, False, True, True]
     assert not vectors.vectors_IE[1].any()
 
@@ -44,10 +50,12 @@ def test_its_block_holds_the_blocks_of_its_parts():
 def test_randomness_and_identity_are_those_of_the_parts():
     assert not Concatenation(encoders=(Tfidf(), Cooccurrence())).is_random
     assert Concatenation(encoders=(Tfidf(), Din())).is_random
-    assert Concatenation(encoders=(Tfidf(),)).identity() != Concatenation(encoders=(Tfidf(dim=3),)).identity()
+    assert component_identity(Concatenation(encoders=(Tfidf(),)), Environment()) != component_identity(
+        Concatenation(encoders=(Tfidf(dim=3),)), Environment()
+    )
 
 
 def test_notes_name_their_part():
     catalog, histories = companion_world(3, size=4, num_users=9, unseen=1)
-    vectors = Concatenation(encoders=(Cooccurrence(),)).encode(catalog, histories, seed=0)
+    vectors = Concatenation(encoders=(Cooccurrence(),)).encode(catalog, histories, context=WorkContext(seed=0))
     assert vectors.notes == ("cooccurrence: 1 of 13 items have no behaviour to learn from and get the mean vector",)

@@ -9,6 +9,7 @@ from torch import nn
 from genrec.errors import DataError
 from genrec.item_encoders._din_network import Dice, DinBatch, DinNetwork, DinSamples, sampled_softmax
 from genrec.item_encoders.din import Din, DinTraining, held_out, neighbor_ndcg
+from genrec.runtime.environment import WorkContext
 from genrec.types import Histories
 
 
@@ -108,10 +109,14 @@ QUICK = DinTraining(max_epochs=12, batch_size=64, warmup_steps=10, learning_rate
 def test_companions_are_nearest_and_the_seed_decides():
     catalog, histories = companion_world(6, size=6, num_users=240, unseen=2, walk=4)
     encoder = Din(dim=16, attention_hidden=(8,), num_negatives=8, dropout=0, training=QUICK)
-    vectors = encoder.encode(catalog, histories, seed=1)
+    vectors = encoder.encode(catalog, histories, context=WorkContext(seed=1))
     assert companions_found(vectors.vectors_IE, 6, 6) > 0.95
-    assert np.array_equal(vectors.vectors_IE, encoder.encode(catalog, histories, seed=1).vectors_IE)
-    assert not np.allclose(vectors.vectors_IE, encoder.encode(catalog, histories, seed=2).vectors_IE)
+    assert np.array_equal(
+        vectors.vectors_IE, encoder.encode(catalog, histories, context=WorkContext(seed=1)).vectors_IE
+    )
+    assert not np.allclose(
+        vectors.vectors_IE, encoder.encode(catalog, histories, context=WorkContext(seed=2)).vectors_IE
+    )
     assert encoder.is_random
     assert vectors.present_I.all()
     assert np.allclose(vectors.vectors_IE[36:], vectors.vectors_IE[:36].mean(axis=0), atol=1e-6)
@@ -126,4 +131,4 @@ def test_a_block_that_names_one_training_key_keeps_dins_other_defaults():
 def test_nothing_to_learn_from_is_an_error():
     catalog, _ = companion_world(2, size=3, num_users=2)
     with pytest.raises(DataError, match=r"^din: no training history has two items"):
-        Din().encode(catalog, Histories.of([[0], [1]]), seed=0)
+        Din().encode(catalog, Histories.of([[0], [1]]), context=WorkContext(seed=0))

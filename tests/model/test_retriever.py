@@ -9,6 +9,7 @@ from genrec.decoders.transformer import Transformer
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
+from genrec.runtime.environment import WorkContext
 from genrec.search.trie import Trie
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.tasks.semantic_transfer import SemanticTransfer
@@ -27,7 +28,7 @@ def streams(*names):
     made = {}
     for number, name in enumerate(names):
         vectors = tiny_vectors(width=6 + number, absent=(3 + number, 23), seed=number)
-        ids = KMeansTree(branching=3 + number).fit(vectors, seed=1, keys=KEYS)
+        ids = KMeansTree(branching=3 + number).fit(vectors, keys=KEYS, context=WorkContext(seed=1))
         made[name] = StreamContext(ids, Trie.of(ids), vectors)
     return made
 

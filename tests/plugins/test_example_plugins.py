@@ -5,6 +5,7 @@ import pytest
 
 from genrec import families, registry
 from genrec.registry import load_plugin
+from genrec.runtime.environment import WorkContext
 from genrec.testing import check, tiny_candidates, tiny_catalog, tiny_histories
 from genrec.types import Candidates, Catalog, Histories
 
@@ -79,7 +80,7 @@ def test_borda_ignores_log_probs(borda):
 def test_attribute_onehot_by_hand(attribute_onehot):
     attributes = (("red", "oak"), ("red",), (), ("red", "steel", "steel"))
     catalog = Catalog(("a", "b", "c", "d"), ("",) * 4, ("",) * 4, attributes)
-    vectors = attribute_onehot().encode(catalog, tiny_histories(4), seed=1)
+    vectors = attribute_onehot().encode(catalog, tiny_histories(4), context=WorkContext(seed=1))
     assert vectors.present_I.tolist() == [True, True, False, True]
     red, rare = np.log1p(4 / 3), np.log1p(4)
     expected = np.array([[red, rare, 0], [red, 0, 0], [0, 0, 0], [red, 0, rare]])
@@ -89,7 +90,7 @@ def test_attribute_onehot_by_hand(attribute_onehot):
 
 def test_items_of_one_kind_are_neighbours(attribute_onehot):
     catalog = tiny_catalog()
-    vectors = attribute_onehot().encode(catalog, tiny_histories(), seed=1).vectors_IE
+    vectors = attribute_onehot().encode(catalog, tiny_histories(), context=WorkContext(seed=1)).vectors_IE
     similarity = vectors @ vectors.T
     np.fill_diagonal(similarity, -1)
     present = [item for item in range(len(catalog)) if catalog.attributes[item]]
@@ -104,7 +105,7 @@ def test_pure_svd_keeps_the_contract(pure_svd):
 def test_pure_svd_puts_items_of_the_same_users_together(pure_svd):
     histories = Histories.of([[0, 1, 0], [1, 0], [0, 1], [2, 3], [3, 2], [2, 3]])
     catalog = Catalog(tuple("abcde"), ("",) * 5, ("",) * 5, ((),) * 5)
-    vectors = pure_svd(dim=2).encode(catalog, histories, seed=0)
+    vectors = pure_svd(dim=2).encode(catalog, histories, context=WorkContext(seed=0))
     similar = vectors.vectors_IE @ vectors.vectors_IE.T
     assert vectors.present_I.tolist() == [True, True, True, True, False]
     np.testing.assert_allclose(similar[:4, :4], np.kron(np.eye(2), np.ones((2, 2))), atol=1e-5)

@@ -41,7 +41,7 @@ class Hashing(ItemEncoder):
     scale: float | Literal["auto"] = "auto"
     training: TrainingSettings = TrainingSettings(learning_rate=0.5, max_epochs=3)
 
-    def encode(self, catalog, train, *, seed): ...
+    def encode(self, catalog, train, *, context): ...
 
 
 @item_encoders.register("stack")
@@ -52,7 +52,7 @@ class Stack(ItemEncoder):
     by_name: dict[str, ItemEncoder] = {}
     reducer: Tokenizer | None = None
 
-    def encode(self, catalog, train, *, seed): ...
+    def encode(self, catalog, train, *, context): ...
 
 
 @tokenizers.register("grid")
@@ -62,7 +62,7 @@ class Grid(Tokenizer):
     branching: PositiveInt = 4
     shuffled: bool = False
 
-    def fit(self, vectors, *, seed, keys): ...
+    def fit(self, vectors, *, keys, context): ...
 
 
 @tokenizers.register("verbless")
@@ -130,7 +130,7 @@ class First(Merge):
 class Nothing(Baseline):
     """Ranks nothing."""
 
-    def fit(self, catalog, train, *, seed): ...
+    def fit(self, catalog, train, *, context): ...
 '''
 
 RECIPE = """\

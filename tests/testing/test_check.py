@@ -15,6 +15,7 @@ from genrec.families import Baseline, Decoder, FittedBaseline, HistoryEncoder, I
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.confidence import Confidence
 from genrec.model.contracts import Encoded, TaskModule
+from genrec.runtime.environment import WorkContext
 from genrec.testing import check
 from genrec.types import ABSENT, Candidates, Catalog, Histories, ItemVectors, Ranking, SemanticIds
 
@@ -191,7 +192,7 @@ class TextLength(ItemEncoder):
 
     type_name: ClassVar[str] = "text_length"
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         lengths = np.array([[len(text)] for text in catalog.texts], dtype=np.float32)
         return ItemVectors(lengths, lengths[:, 0] > 0)
 
@@ -204,9 +205,9 @@ def test_item_encoder_that_hides_its_randomness():
     class Noise(TextLength):
         """Random, and does not say so."""
 
-        def encode(self, catalog, train, *, seed):
+        def encode(self, catalog, train, *, context):
             return ItemVectors(
-                np.random.default_rng(seed).normal(size=(len(catalog), 2)).astype(np.float32),
+                np.random.default_rng(context.seed).normal(size=(len(catalog), 2)).astype(np.float32),
                 np.ones(len(catalog), bool),
             )
 
@@ -221,7 +222,7 @@ def test_item_encoder_with_a_generator_of_its_own():
 
         is_random: ClassVar[bool] = True
 
-        def encode(self, catalog, train, *, seed):
+        def encode(self, catalog, train, *, context):
             return ItemVectors(generator.normal(size=(len(catalog), 2)).astype(np.float32), np.ones(len(catalog), bool))
 
     broken(Unseeded(), "the same seed gives the same vectors")
@@ -231,9 +232,9 @@ def test_item_encoder_that_changes_the_histories():
     class Sorter(TextLength):
         """Sorts in place."""
 
-        def encode(self, catalog, train, *, seed):
+        def encode(self, catalog, train, *, context):
             train.items.sort()
-            return super().encode(catalog, train, seed=seed)
+            return super().encode(catalog, train, context=context)
 
     broken(Sorter(), "encode() leaves its inputs alone")
 
@@ -242,8 +243,8 @@ def test_item_encoder_that_leaves_items_out():
     class Dropper(TextLength):
         """One row fewer."""
 
-        def encode(self, catalog, train, *, seed):
-            vectors = super().encode(catalog, train, seed=seed)
+        def encode(self, catalog, train, *, context):
+            vectors = super().encode(catalog, train, context=context)
             return ItemVectors(vectors.vectors_IE[1:], vectors.present_I[1:])
 
     broken(Dropper(), "encode() gives one row for every item of the catalog")
@@ -254,7 +255,7 @@ class Numbers(Tokenizer):
 
     type_name: ClassVar[str] = "numbers"
 
-    def fit(self, vectors: ItemVectors, *, seed: int, keys: tuple[str, ...]) -> SemanticIds:
+    def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         codes = np.where(vectors.present_I, np.arange(len(vectors.present_I)), ABSENT)
         return SemanticIds(codes[:, None].astype(np.int32), (len(codes),))
 
@@ -267,8 +268,8 @@ def test_tokenizer_that_gives_absent_items_codes():
     class All(Numbers):
         """Absent items get codes too."""
 
-        def fit(self, vectors, *, seed, keys):
-            return super().fit(ItemVectors(vectors.vectors_IE, np.ones(len(keys), bool)), seed=seed, keys=keys)
+        def fit(self, vectors, *, keys, context):
+            return super().fit(ItemVectors(vectors.vectors_IE, np.ones(len(keys), bool)), keys=keys, context=context)
 
     broken(All(), "items that are present get codes, absent ones get none")
 
@@ -277,8 +278,8 @@ def test_tokenizer_that_looks_at_absent_rows():
     class Nosy(Numbers):
         """The mean of all rows decides."""
 
-        def fit(self, vectors, *, seed, keys):
-            ids = super().fit(vectors, seed=seed, keys=keys)
+        def fit(self, vectors, *, keys, context):
+            ids = super().fit(vectors, keys=keys, context=context)
             if vectors.vectors_IE.mean() < 100:
                 return ids
             size = ids.vocabulary_sizes[0]
@@ -292,7 +293,7 @@ class Fixed(Baseline):
 
     type_name: ClassVar[str] = "fixed"
 
-    def fit(self, catalog: Catalog, train: Histories, *, seed: int) -> FittedBaseline:
+    def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedBaseline:
         return FixedOrder(len(catalog))
 
 
@@ -320,7 +321,7 @@ def test_baseline_that_recommends_seen_items():
     class Repeating(Fixed):
         """Ignores exclude_seen."""
 
-        def fit(self, catalog, train, *, seed):
+        def fit(self, catalog, train, *, context):
             return Forgetful(len(catalog))
 
     broken(Repeating(), "exclude_seen leaves the items of the history out")

@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 
 from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
+from genrec.runtime.environment import WorkContext
 from genrec.search.trie import Trie
 from genrec.tokenizers._balanced import assign_evenly, balanced_kmeans, cluster_means, exchange
 from genrec.tokenizers._child_order import matched_codes
@@ -31,7 +32,7 @@ def blobs(num_points: int, width: int, num_blobs: int, *, spread: float = 0.3, s
 
 
 def fit(tree: KMeansTree, points: np.ndarray, seed: int = 1):
-    return tree.fit(vectors_of(points), seed=seed, keys=())
+    return tree.fit(vectors_of(points), keys=(), context=WorkContext(seed=seed))
 
 
 def assert_balanced(codes_NL: np.ndarray, branching: int) -> None:
@@ -93,14 +94,14 @@ def test_absent_items_get_no_code_and_change_nothing():
     points = blobs(40, 4, 5)
     whole = fit(KMeansTree(branching=4), points)
     wider = np.concatenate([points[:7], np.full((1, 4), 9e9), points[7:]])
-    ids = KMeansTree(branching=4).fit(vectors_of(wider, absent=(7,)), seed=1, keys=())
+    ids = KMeansTree(branching=4).fit(vectors_of(wider, absent=(7,)), keys=(), context=WorkContext(seed=1))
     assert (ids.codes_IL[7] == ABSENT).all()
     assert np.array_equal(np.delete(ids.codes_IL, 7, axis=0), whole.codes_IL)
 
 
 def test_without_any_vector_it_says_what_to_do():
     with pytest.raises(DataError) as caught:
-        KMeansTree().fit(vectors_of(np.zeros((3, 2)), absent=(0, 1, 2)), seed=1, keys=())
+        KMeansTree().fit(vectors_of(np.zeros((3, 2)), absent=(0, 1, 2)), keys=(), context=WorkContext(seed=1))
     assert str(caught.value) == (
         "kmeans_tree: none of the 3 items has a vector, so no item can get a code; choose an item encoder that the "
         "data set can feed (texts, pictures), or leave this stream out"
@@ -358,7 +359,7 @@ def test_new_items_beside_a_branch_of_absent_ones():
     points = blobs(100, 4, 9)
     vectors = vectors_of(points, absent=(3, 4, 5))
     tree = KMeansTree(branching=6)
-    own = with_own_branch(tree.fit(vectors, seed=1, keys=()))
+    own = with_own_branch(tree.fit(vectors, keys=(), context=WorkContext(seed=1)))
     wider = tree.assign(own, vectors, vectors_of(points[[3, 4, 5]]))
     assert (own.codes_IL[[3, 4, 5], 0] == 6).all()
     assert (wider.codes_IL[100:, 0] < 6).all()

@@ -8,6 +8,8 @@ import polars
 import pytest
 
 from genrec.errors import DataError
+from genrec.runtime.environment import Environment, WorkContext
+from genrec.stages import component_identity
 from genrec.tokenizers.precomputed import Precomputed
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
@@ -16,7 +18,7 @@ KEYS = ("a", "b", "c", "d")
 
 def fit(file: Path, **fields) -> SemanticIds:
     vectors = ItemVectors(np.zeros((4, 2), np.float32), np.ones(4, bool))
-    return Precomputed(file=file, **fields).fit(vectors, seed=1, keys=KEYS)
+    return Precomputed(file=file, **fields).fit(vectors, keys=KEYS, context=WorkContext(seed=1))
 
 
 def written(folder: Path, content: object, name: str = "codes.json") -> Path:
@@ -101,8 +103,8 @@ def test_missing_file(tmp_path):
     with pytest.raises(DataError) as caught:
         fit(tmp_path / "none.json")
     assert str(caught.value) == (
-        f"{tmp_path / 'none.json'}: there is no such file; expected a .json or .parquet file of codes by item key, as "
-        "a path from the working folder or from the data folder (--data, GENREC_DATA)"
+        f"{tmp_path / 'none.json'}: no such file or folder, looked in {Path.cwd()} (no data folder is set: --data DIR "
+        "or GENREC_DATA)"
     )
 
 
@@ -121,7 +123,7 @@ def test_other_formats_are_refused(tmp_path):
 
 def test_identity_follows_the_content(tmp_path):
     file = written(tmp_path, {"a": [1]})
-    first = Precomputed(file=file).identity()
-    assert Precomputed(file=file).identity() == first
+    first = component_identity(Precomputed(file=file), Environment())
+    assert component_identity(Precomputed(file=file), Environment()) == first
     written(tmp_path, {"a": [2]})
-    assert Precomputed(file=file).identity() != first
+    assert component_identity(Precomputed(file=file), Environment()) != first

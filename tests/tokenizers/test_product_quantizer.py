@@ -6,6 +6,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from genrec.errors import DataError
+from genrec.runtime.environment import WorkContext
 from genrec.tokenizers.product_quantizer import ProductQuantizer
 from genrec.types import ABSENT, ItemVectors
 
@@ -15,7 +16,7 @@ def vectors_of(points: np.ndarray, absent: tuple[int, ...] = ()) -> ItemVectors:
 
 
 def fit(tokenizer: ProductQuantizer, points: np.ndarray, seed: int = 1):
-    return tokenizer.fit(vectors_of(points), seed=seed, keys=())
+    return tokenizer.fit(vectors_of(points), keys=(), context=WorkContext(seed=seed))
 
 
 def correlated(num_points: int, width: int, seed: int = 0) -> np.ndarray:
@@ -145,7 +146,7 @@ def test_absent_items_change_nothing():
     points = correlated(80, 6)
     wider = np.concatenate([points[:7], np.full((1, 6), 9e9), points[7:]])
     tokenizer = ProductQuantizer(levels=2, codes=8)
-    ids = tokenizer.fit(vectors_of(wider, absent=(7,)), seed=1, keys=())
+    ids = tokenizer.fit(vectors_of(wider, absent=(7,)), keys=(), context=WorkContext(seed=1))
     assert (ids.codes_IL[7] == ABSENT).all()
     assert np.isnan(tokenizer.reconstruct(ids)[7]).all()
     assert np.array_equal(np.delete(ids.codes_IL, 7, axis=0), fit(tokenizer, points).codes_IL)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from genrec.errors import DataError
+from genrec.runtime.environment import WorkContext
 from genrec.tokenizers.kmeans_tree import KMeansTree
 from genrec.tokenizers.random_codes import RandomCodes
 from genrec.types import ABSENT, ItemVectors
@@ -18,7 +19,7 @@ def vectors_of(num_items: int, width: int = 3, absent: tuple[int, ...] = (), see
 
 
 def fit(tokenizer: RandomCodes, vectors: ItemVectors, seed: int = 1):
-    return tokenizer.fit(vectors, seed=seed, keys=())
+    return tokenizer.fit(vectors, keys=(), context=WorkContext(seed=seed))
 
 
 def sizes_of_nodes(codes_NL: np.ndarray) -> list[list[int]]:
@@ -34,7 +35,7 @@ def sizes_of_nodes(codes_NL: np.ndarray) -> list[list[int]]:
 def test_it_has_the_shape_of_a_balanced_tree(num_items, branching, seed):
     vectors = vectors_of(num_items)
     ids = fit(RandomCodes(branching=branching), vectors, seed)
-    tree = KMeansTree(branching=branching, iterations=2).fit(vectors, seed=seed, keys=())
+    tree = KMeansTree(branching=branching, iterations=2).fit(vectors, keys=(), context=WorkContext(seed=seed))
     assert ids.vocabulary_sizes == tree.vocabulary_sizes
     assert sizes_of_nodes(ids.codes_IL) == sizes_of_nodes(tree.codes_IL)
     for depth in range(ids.num_levels):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
+from genrec.runtime.environment import WorkContext
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
 from genrec.tokenizers._residual import quantize
 from genrec.tokenizers.residual_kmeans import ResidualKMeans
@@ -16,7 +17,7 @@ from genrec.types import ItemVectors
 
 def fit(tokenizer: ResidualKMeans, points: np.ndarray, seed: int = 1):
     vectors = ItemVectors(points.astype(np.float32), np.ones(len(points), dtype=bool))
-    return tokenizer.fit(vectors, seed=seed, keys=())
+    return tokenizer.fit(vectors, keys=(), context=WorkContext(seed=seed))
 
 
 def test_levels_explain_more_and_more():
@@ -218,7 +219,7 @@ def test_a_new_item_goes_to_its_nearest_codes(balanced, collisions):
     points[10:14] = points[10]
     tokenizer = ResidualKMeans(levels=2, codes=32, balanced=balanced, collisions=collisions, normalize=True)
     vectors = ItemVectors(points, np.arange(150) != 3)
-    ids = with_own_branch(tokenizer.fit(vectors, seed=1, keys=()))
+    ids = with_own_branch(tokenizer.fit(vectors, keys=(), context=WorkContext(seed=1)))
     new = ItemVectors(mixed(40, 5, seed=7), np.arange(40) != 2)
     wider = tokenizer.assign(ids, vectors, new)
     assert np.array_equal(wider.codes_IL[:150], ids.codes_IL)

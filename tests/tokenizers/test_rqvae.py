@@ -6,6 +6,7 @@ import torch
 
 from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
+from genrec.runtime.environment import WorkContext
 from genrec.tokenizers._rqvae import RqVaeNetwork
 from genrec.tokenizers.rqvae import RqVae
 from genrec.types import ABSENT, ItemVectors, SemanticIds
@@ -18,7 +19,7 @@ def vectors_of(points: np.ndarray, absent: tuple[int, ...] = ()) -> ItemVectors:
 
 
 def fit(tokenizer: RqVae, points: np.ndarray, seed: int = 1) -> SemanticIds:
-    return tokenizer.fit(vectors_of(points), seed=seed, keys=())
+    return tokenizer.fit(vectors_of(points), keys=(), context=WorkContext(seed=seed))
 
 
 def families(num_points: int, width: int = 24, seed: int = 0) -> np.ndarray:
@@ -188,7 +189,7 @@ def test_nearest_free_keeps_the_length():
 def test_a_new_item_goes_where_its_twin_is(collisions):
     points = np.concatenate([families(100), np.repeat(families(1, seed=3), 5, axis=0)])
     tokenizer = RqVae(**SMALL | {"collisions": collisions, "codes": 32, "normalize": True})
-    ids = with_own_branch(tokenizer.fit(vectors_of(points, absent=(7, 8)), seed=1, keys=()))
+    ids = with_own_branch(tokenizer.fit(vectors_of(points, absent=(7, 8)), keys=(), context=WorkContext(seed=1)))
     twins = np.array([0, 20, 60])
     wider = tokenizer.assign(ids, vectors_of(points, absent=(7, 8)), vectors_of(2 * points[twins], absent=(1,)))
     assert np.array_equal(wider.codes_IL[:105], ids.codes_IL)
@@ -220,7 +221,7 @@ def test_the_number_of_threads_decides_nothing():
     threads = torch.get_num_threads()
     for number in (1, 2):
         torch.set_num_threads(number)
-        found.append(tokenizer.fit(vectors, seed=1, keys=()).codes_IL)
+        found.append(tokenizer.fit(vectors, keys=(), context=WorkContext(seed=1)).codes_IL)
         assert torch.get_num_threads() == number
     torch.set_num_threads(threads)
     np.testing.assert_array_equal(found[0], found[1])
