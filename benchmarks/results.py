@@ -28,15 +28,16 @@ from genrec.comparison.comparing import compare
 from genrec.comparison.plan import Plan, make_plan
 from genrec.comparison.results import Comparison, Row
 from genrec.comparison.statistics import main_cutoff, pairs_with
-from genrec.comparison.work import Workshop
+from genrec.comparison.work import Runner
 from genrec.errors import GenrecError, RecipeError
 from genrec.evaluation.report import finite, read_metrics
 from genrec.evaluation.slices import groups_by_length, groups_by_popularity
-from genrec.experiment import TRAIN_ONLY, SplitName
+from genrec.experiment.cache import Cache
+from genrec.experiment.fit import TRAIN_ONLY
+from genrec.experiment.keys import SplitName
+from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
-from genrec.run_folder import RunFolder
-from genrec.runtime.environment import Environment
-from genrec.stages import Stages
+from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.training.trainer import TrainingLog
 
 RULES: Sequence[Literal["keep", "filter"]] = ("keep", "filter")
@@ -58,7 +59,7 @@ class Asked:
 
 
 def ask(
-    runs: Sequence[Path], against: Sequence[Path], rule: str, split: SplitName, stages: Stages, data: Path | None
+    runs: Sequence[Path], against: Sequence[Path], rule: str, split: SplitName, cache: Cache, environment: Environment
 ) -> Asked:
     """Search what is not searched yet, and rank.
 
@@ -66,18 +67,15 @@ def ask(
         RecipeError: the runs differ in more than their seed.
         GenrecError: a run is not finished, or cannot be asked.
     """
-    environment = Environment(data=data)
     compared = variants([*runs, *against], overrides=[f"evaluation.seen_items={rule}"])
-    plan = make_plan(compared, (), stages, split=split, environment=environment)
+    plan = make_plan(compared, (), cache, split=split, environment=environment)
     own = {trial.variant.name for trial in plan.trials if trial.run in runs}
     if len(own) > 1:
         raise RecipeError(
             f"{', '.join(map(str, runs))}: differ in more than their seed, or a seed is there twice; expected the runs "
             "of one recipe, each seed once (other recipes: --against)"
         )
-    comparison = compare(
-        plan, Workshop(stages.root / "logs", at_once=1, environment=environment), title="results", split=split
-    )
+    comparison = compare(plan, Runner(cache.root / "logs", at_once=1), title="results", split=split)
     if failed := [trial for trial in plan.trials if trial.failure]:
         raise GenrecError(f"{failed[0].run}: {failed[0].failure}")
     return Asked(plan, comparison, _methods(comparison, compared))
@@ -258,9 +256,9 @@ def add(
     runs: Sequence[Path],
     against: Sequence[Path],
     folder: Path,
-    stages: Stages,
+    cache: Cache,
     *,
-    data: Path | None = None,
+    environment: Environment = THIS_MACHINE,
     name: str = "",
     rules: Sequence[str] = RULES,
 ) -> Path:
@@ -270,8 +268,8 @@ def add(
         runs: folders, one for each seed.
         against: folders of runs of other recipes on the same data.
         folder: of the JSON files.
-        stages: where searches are kept.
-        data: where data sets lie.
+        cache: finished searches.
+        environment: device, threads and the data folder.
         name: of the file; by default made of the recipe's title.
         rules: about seen items.
 
@@ -294,7 +292,7 @@ def add(
         )
     for rule in rules:
         splits: tuple[SplitName, ...] = ("valid", "test")
-        asked: dict[SplitName, Asked] = {split: ask(runs, against, rule, split, stages, data) for split in splits}
+        asked: dict[SplitName, Asked] = {split: ask(runs, against, rule, split, cache, environment) for split in splits}
         new = list(entries(seeds, rule, asked))
         tested = tests(asked["test"], new[0]["fit"], rule)
         _replace(content["entries"], new, ("seed", "fit", "seen_items"))
@@ -330,22 +328,22 @@ def main() -> int:
     adding.add_argument("--against", type=Path, nargs="+", default=[], metavar="RUN", help="runs of other recipes")
     adding.add_argument("--name", default="", help="of the file; default: made of the title")
     adding.add_argument("--data", type=Path, help="where data sets lie")
-    adding.add_argument("--stages", type=Path, default=RunFolder.stages_of(None), help="where searches are kept")
+    adding.add_argument("--stages", type=Path, default=RunFolder.cache_of(None), help="where searches are kept")
     adding.add_argument("--rules", nargs="+", choices=RULES, default=RULES, help="about seen items; default: both")
     verbs.add_parser("page", help="write the page")
     arguments = parser.parse_args()
     if arguments.verb == "page":
         print(write_page(arguments.folder))
         return 0
-    stages = Stages(arguments.stages, quiet=True)
+    cache = Cache(arguments.stages, quiet=True)
     try:
         print(
             add(
                 arguments.runs,
                 arguments.against,
                 arguments.folder,
-                stages,
-                data=arguments.data,
+                cache,
+                environment=Environment(data=arguments.data),
                 name=arguments.name,
                 rules=arguments.rules,
             )

@@ -254,7 +254,12 @@ class FittedBaseline(ABC):
 
 
 class Baseline(Component):
-    """A yardstick: a method that every table shows beside the recipe's own."""
+    """A method that every table shows beside the recipe's own."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it validates, so that it may take as long as a model."""
+        return type(self).fit_validated is not Baseline.fit_validated
 
     @abstractmethod
     def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedBaseline:

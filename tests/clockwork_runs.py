@@ -7,13 +7,13 @@ from typing import ClassVar
 from genrec.baselines.popularity import Popularity
 from genrec.decoders.mlp import Mlp
 from genrec.evaluation.protocol import EvaluationSettings
+from genrec.experiment.finished_run import load_model, load_streams
+from genrec.experiment.run_folder import RunFolder
 from genrec.families import DatasetSource, ItemEncoder
-from genrec.finished_run import load_model, load_streams
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.confidence import Confidence
 from genrec.pipeline import run
 from genrec.recipe.schema import Recipe, Stream
-from genrec.run_folder import RunFolder
 from genrec.search.settings import SearchSettings
 from genrec.testing import clockwork
 from genrec.tokenizers.kmeans_tree import KMeansTree

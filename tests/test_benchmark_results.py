@@ -18,10 +18,10 @@ from genrec.errors import GenrecError, RecipeError
 from genrec.evaluation.metrics import ndcg
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.report import read_metrics
+from genrec.experiment.cache import Cache
+from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
 from genrec.recipe import dump_recipe, load_recipe
-from genrec.run_folder import RunFolder
-from genrec.stages import Stages
 
 RECIPE = """
 title: A small shop
@@ -56,7 +56,7 @@ def _shop(tmp_path_factory):
         patch.setenv("OMP_NUM_THREADS", "1")
         runs = [finished(root / "one"), finished(root / "two", "seed=2")]
         control = finished(root / "control", "title=One merge less", "merge=confidence", "training.final_fit=false")
-        stages = Stages(root / "stages", quiet=True)
+        stages = Cache(root / "stages", quiet=True)
         for rule, others in (("filter", []), ("keep", [control])):
             file = results.add(runs, others, root / "docs" / "results", stages, rules=[rule])
         yield root, runs, control, stages, file

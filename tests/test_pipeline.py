@@ -12,6 +12,7 @@ from clockwork_runs import NUM_ITEMS, World, curve_of, longer, opened, recalls, 
 
 from genrec.errors import DataError
 from genrec.evaluation.protocol import EvaluationSettings
+from genrec.experiment.run_folder import RunFolder
 from genrec.families import DatasetSource, ItemEncoder, Merge
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.confidence import Confidence
@@ -19,7 +20,6 @@ from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
 from genrec.model.retriever import Retriever
 from genrec.pipeline import run
-from genrec.run_folder import RunFolder
 from genrec.search.candidates import load_candidates
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams
@@ -306,7 +306,7 @@ def test_a_dataset_that_nobody_can_be_asked_about_is_said_at_once(tmp_path):
         def load(self, data):
             return Dataset("short", whole.catalog, ("a", "b"), Histories.of([[1, 2], [2, 3]]), "short")
 
-    with pytest.raises(DataError, match=r"^short: no user has three items or more, so nobody can be asked$"):
+    with pytest.raises(DataError, match=r"^short: no user has three items or more, so there is nobody to evaluate$"):
         run_in(tmp_path, recipe(dataset=Short()))
 
 

@@ -8,12 +8,15 @@ from clockwork_runs import NUM_ITEMS, Given, World, opened, recipe, run_in, stre
 
 from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
-from genrec.finished_run import FinishedExperiment
+from genrec.experiment.cache import Cache
+from genrec.experiment.candidates import search_users
+from genrec.experiment.finished_run import finished_fits, load_fit
+from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.storage import load_ids, load_vectors
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
-from genrec.run_folder import RunFolder
+from genrec.runtime.environment import Environment
 from genrec.search.candidates import load_candidates
-from genrec.stages import Stages, load_ids
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.testing import clockwork
 from genrec.types import ABSENT, ItemVectors
@@ -72,10 +75,14 @@ def test_a_finished_run_reads_the_vectors_that_absent_items_were_given(tmp_path)
     asked = recipe(streams=streams, history_encoder=encoder)
     run_in(tmp_path, asked)
     found = load_candidates(tmp_path / "candidates" / "test.safetensors")
-    again = FinishedExperiment(RunFolder.open(tmp_path), asked, Stages(tmp_path / "others"))
-    assert (~again.vectors["text"].present_I).sum() == 8, "as the encoder gave them"
-    assert again.streams["text"].vectors.present_I.all()
-    np.testing.assert_array_equal(again.candidates("test", scores=False).log_probs_BCS, found.log_probs_BCS)
+    folder = RunFolder.open(tmp_path)
+    fit = finished_fits(folder, asked, World().load(None), Environment()).test
+    vectors = load_vectors(tmp_path / "streams" / "text" / "vectors.safetensors")
+    assert (~vectors.present_I).sum() == 8, "as the encoder gave them"
+    streams, trained = load_fit(folder, fit)
+    assert streams["text"].vectors.present_I.all()
+    again = search_users(fit, trained.model, streams, "test", Cache(tmp_path / "others"), scores=False)
+    np.testing.assert_array_equal(again.log_probs_BCS, found.log_probs_BCS)
 
 
 def test_three_streams_give_a_row_for_each_pair_that_asks_these_two_alone(tmp_path):

@@ -11,11 +11,11 @@ import pytest
 
 from genrec import registry
 from genrec.errors import PluginError
+from genrec.experiment.keys import component_key
 from genrec.families import FAMILIES, Component, Merge, merges, tokenizers
 from genrec.recipe.blocks import REGISTRIES
 from genrec.registry import Registry, add_plugin_folder, load_plugin, plugin_files
 from genrec.runtime.environment import Environment
-from genrec.stages import component_identity
 
 BORDA = """\
 from genrec.families import Merge, merges
@@ -124,7 +124,7 @@ def test_plugin_is_loaded_once_on_first_use(folder: Path) -> None:
     assert cls.type_name == "borda"
     load_plugin((folder / "points.py").resolve())
     assert merges.get("borda") is cls
-    own, core = (component_identity(merge(), Environment()) for merge in (cls, merges.get("confidence")))
+    own, core = (component_key(merge(), Environment()) for merge in (cls, merges.get("confidence")))
     assert own["source"] != core["source"]
 
 

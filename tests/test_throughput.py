@@ -1,5 +1,6 @@
 """What ``genrec bench`` measures: operations counted right, every user and target once, rates that follow from them."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,17 @@ from clockwork_runs import recipe, stream
 from torch.nn import functional
 
 from genrec.decoders.transformer import Transformer
-from genrec.experiment import Experiment, untrained
+from genrec.experiment.cache import Cache
+from genrec.experiment.dataset import load_dataset
+from genrec.experiment.fit import plan_fit
+from genrec.experiment.ids import tokenize_items
+from genrec.experiment.model import untrained_model
+from genrec.experiment.vectors import encode_items
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.runtime.environment import Environment
 from genrec.runtime.threads import threads
 from genrec.search.settings import SearchSettings
-from genrec.stages import Stages
 from genrec.throughput.decoding import time_decoding
 from genrec.throughput.machine import higher, measure_peak
 from genrec.throughput.measurement import measure
@@ -32,15 +37,21 @@ def of_transformers(**changes):
     return recipe(**{"streams": streams} | changes)
 
 
-def experiment(asked, folder: Path) -> Experiment:
-    return Experiment(asked, Stages(folder, quiet=True), environment=Environment("cpu", threads=1))
+CPU = Environment("cpu", threads=1)
+
+
+def coded(asked, folder: Path):
+    """Dataset, streams and cache."""
+    cache = Cache(folder, quiet=True)
+    fit = plan_fit(asked, load_dataset(asked, CPU), CPU)
+    return fit.dataset, tokenize_items(fit, encode_items(fit, cache), cache), cache
 
 
 def parts(asked, folder: Path):
     """Model, tries and dataset."""
-    made = experiment(asked, folder)
-    model = untrained(asked, made.streams, made.dataset.num_items).eval()
-    return model, {name: context.trie for name, context in made.streams.items()}, made.dataset
+    dataset, streams, _ = coded(asked, folder)
+    model = untrained_model(asked, streams, dataset.num_items).eval()
+    return model, {name: context.trie for name, context in streams.items()}, dataset
 
 
 def counted(work) -> int | None:
@@ -198,20 +209,22 @@ def test_training_costs_three_times_the_losses(tmp_path: Path):
 
 def test_a_measurement_of_fresh_weights_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("genrec.throughput.machine._SIZES", (64,))
-    made = experiment(recipe(), tmp_path)
-    found = measure(made, batch_sizes=[3, 50], users=20, steps=2, repetitions=1)
+    dataset, streams, cache = coded(recipe(), tmp_path)
+    model = untrained_model(recipe(), streams, dataset.num_items, dataset.train).eval()
+    timed = partial(measure, recipe(), dataset, streams, model, weights="random")
+    found = timed(batch_sizes=[3, 50], users=20, steps=2, repetitions=1, num_threads=1)
     assert found.weights == "random"
     assert found.machine.threads == 1
     assert [timing.count for timing in found.decode] == [21, 50]
     assert found.train is not None
     assert not list(tmp_path.glob("model*"))
-    assert {stage["kind"] for stage in made.stages.log} == {"vectors", "ids"}
+    assert {stage["kind"] for stage in cache.log} == {"vectors", "ids"}
     assert found.notes[0].startswith("weights are random: ")
     assert "decode: 20 validation users, of each 6.0 items are read in the mean" in found.notes
     assert "decode: 20 users do not fill the larger batches and are in them more than once" in found.notes
     assert "decode: search beam, beam width 20, lists of 10, seen items: keep" in found.notes
     assert any(note.startswith(f"train: {found.train.count} targets in 2 steps") for note in found.notes)
-    only = measure(made, ["train"], steps=1, repetitions=1)
+    only = timed(["train"], steps=1, repetitions=1)
     assert only.decode == ()
     assert only.train is not None
-    assert measure(made, ["decode"], batch_sizes=[8], users=8, repetitions=1).train is None
+    assert timed(["decode"], batch_sizes=[8], users=8, repetitions=1).train is None

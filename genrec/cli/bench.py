@@ -53,29 +53,45 @@ def command(
     [variant] = variants([source], overrides=changes)
 
     from genrec.cli._output import print_json
-    from genrec.experiment import Experiment
-    from genrec.finished_run import FinishedExperiment
-    from genrec.run_folder import RunFolder
-    from genrec.stages import Stages
+    from genrec.experiment.cache import Cache
+    from genrec.experiment.dataset import load_dataset
+    from genrec.experiment.finished_run import finished_fits, load_fit
+    from genrec.experiment.fit import plan_fit
+    from genrec.experiment.ids import tokenize_items
+    from genrec.experiment.model import untrained_model
+    from genrec.experiment.run_folder import RunFolder
+    from genrec.experiment.vectors import encode_items
+    from genrec.runtime.threads import threads as computing_on
     from genrec.throughput.measurement import measure
 
-    block = variant.recipe.block()
-    environment = environment_of(variant.source, block, data=data, device=device, threads=threads)
-    stages = Stages(RunFolder.stages_of(None), quiet=True)
-    if variant.run is None:
-        experiment = Experiment(variant.recipe, stages, environment=environment)
-    else:
-        folder = RunFolder.open(variant.run)
-        experiment = FinishedExperiment(folder, variant.recipe, stages, environment=environment)
-    measured = measure(
-        experiment,
-        wanted,
-        batch_sizes=sizes,
-        users=users,
-        steps=steps,
-        repetitions=repetitions,
-        each_stream=each_stream,
-    )
+    chosen = variant.recipe
+    environment = environment_of(variant.source, chosen.block(), data=data, device=device, threads=threads)
+    with computing_on(environment.threads):
+        dataset = load_dataset(chosen, environment)
+        if variant.run is None:
+            fit, cache = plan_fit(chosen, dataset, environment), Cache(RunFolder.cache_of(None), quiet=True)
+            vectors = encode_items(fit, cache)
+            streams = tokenize_items(fit, vectors, cache)
+            model = untrained_model(chosen, streams, dataset.num_items, dataset.train)
+            model = model.to(environment.torch_device).eval()
+        else:
+            folder = RunFolder.open(variant.run)
+            streams, trained = load_fit(folder, finished_fits(folder, chosen, dataset, environment).test)
+            model = trained.model
+        measured = measure(
+            chosen,
+            dataset,
+            streams,
+            model,
+            wanted,
+            weights="random" if variant.run is None else "trained",
+            batch_sizes=sizes,
+            users=users,
+            steps=steps,
+            repetitions=repetitions,
+            num_threads=environment.threads,
+            each_stream=each_stream,
+        )
     if output is not None:
         output.write_text(json.dumps(measured.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if as_json:

@@ -89,31 +89,30 @@ def command(
     from genrec.comparison.comparing import compare
     from genrec.comparison.plan import make_plan
     from genrec.comparison.tables import print_comparison, write
-    from genrec.comparison.work import Workshop, default_jobs
+    from genrec.comparison.work import Runner, default_jobs
+    from genrec.experiment.cache import Cache
+    from genrec.experiment.run_folder import RunFolder
     from genrec.progress import console
-    from genrec.run_folder import RunFolder
-    from genrec.stages import Stages
 
     environment = environment_of(data=data, device=device)
     begun = time.monotonic()
     split = "test" if test else "valid"
-    stages = Stages(RunFolder.stages_of(output), quiet=True)
-    plan = make_plan(compared, wanted_seeds, stages, split=split, environment=environment)
+    cache = Cache(RunFolder.cache_of(output), quiet=True)
+    plan = make_plan(compared, wanted_seeds, cache, split=split, environment=environment)
     if dry_run:
         _print_plan(plan, jobs or default_jobs(environment))
         return
     folder = RunFolder.create(output, Path(f"compare-{recipes[0].resolve().stem}"), verb="compare")
     console.print(f"{len(plan.trials)} trials of {len(compared)} variants -> {folder.path}", markup=False)
-    workshop = Workshop(
+    runner = Runner(
         logs=folder.path / "logs",
         at_once=jobs or default_jobs(environment),
-        environment=environment,
         threads=wanted_threads,
         deadline=None if seconds is None else begun + seconds,
     )
     title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
-    comparison = compare(plan, workshop, title=title, split=split)
-    write(comparison, getattr(plan.dataset, split), folder.path)
+    comparison = compare(plan, runner, title=title, split=split)
+    write(comparison, plan.dataset.valid if split == "valid" else plan.dataset.test, folder.path)
     folder.finish({"split": comparison.split, "stages": comparison.stages, "seconds": round(comparison.seconds, 1)})
     if as_json:
         typer.echo((folder.path / "comparison.json").read_text(encoding="utf-8"), nl=False)
@@ -129,7 +128,7 @@ def _print_plan(plan: Plan, jobs: int) -> None:
 
     groups: dict[tuple[str, str], list[PlannedStage]] = {}
     for stage in plan.planned():
-        groups.setdefault((stage.address.kind, ", ".join(stage.like)), []).append(stage)
+        groups.setdefault((stage.stage.kind, ", ".join(stage.like)), []).append(stage)
     lines = []
     for (kind, like), stages in groups.items():
         left = [stage for stage in stages if not stage.finished]
@@ -144,7 +143,7 @@ def _print_plan(plan: Plan, jobs: int) -> None:
 
 def _whole_estimate(plan: Plan, jobs: int) -> str:
     left = [stage for stage in plan.planned() if not stage.finished]
-    seconds = sum((stage.seconds or 0.0) / (1 if stage.address.kind in ("vectors", "ids") else jobs) for stage in left)
+    seconds = sum((stage.seconds or 0.0) / (1 if stage.stage.kind in ("vectors", "ids") else jobs) for stage in left)
     unknown = sum(stage.seconds is None for stage in left)
     told = f"about {_duration(seconds)} with {jobs} at a time"
     if unknown:

@@ -42,8 +42,8 @@ def command(
 
     from genrec.cli._output import results
     from genrec.errors import GenrecError
+    from genrec.experiment.run_folder import RunFolder
     from genrec.progress import console
-    from genrec.run_folder import RunFolder
 
     environment = environment_of(recipe, checked.block(), data=data, device=device, threads=threads)
     folder = RunFolder.create(output, recipe)

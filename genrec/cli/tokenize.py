@@ -21,9 +21,10 @@ from genrec.cli._options import (
 
 if TYPE_CHECKING:
     from genrec.comparison.axes import Variant
-    from genrec.experiment import Experiment
+    from genrec.experiment.cache import Cache
+    from genrec.experiment.fit import Fit
+    from genrec.experiment.run_folder import RunFolder
     from genrec.recipe import Recipe
-    from genrec.run_folder import RunFolder
 
 
 def command(
@@ -63,15 +64,15 @@ def command(
 
     from genrec.cli._output import print_json, print_table, results
     from genrec.evaluation._code_tables import codes_table, legend, markdown, pairs_table
-    from genrec.experiment import Experiment
+    from genrec.experiment.cache import Cache
+    from genrec.experiment.dataset import load_dataset
+    from genrec.experiment.fit import plan_fit
+    from genrec.experiment.run_folder import RunFolder
     from genrec.progress import console
-    from genrec.run_folder import RunFolder
     from genrec.runtime.threads import threads as computing_on
-    from genrec.stages import Stages
 
     environment = environment_of(recipe, chosen[0].recipe.block(), data=data, device=device, threads=threads)
-    stages = Stages(RunFolder.stages_of(output), quiet=True)
-    dataset = Experiment(chosen[0].recipe, stages, environment=environment).dataset
+    dataset = load_dataset(chosen[0].recipe, environment)
     folder, is_run = _folder(output, recipe)
     title = chosen[0].recipe.title
     console.print(f"{title} -> {folder.path}", markup=False)
@@ -79,16 +80,17 @@ def command(
         folder.write_catalog(dataset.catalog)
         if len(chosen) == 1:
             folder.write_recipe(dump_recipe(chosen[0].recipe), changes)
-    keeps: dict[str, Any] = {"keep": folder.keep} if len(chosen) == 1 and not is_run else {}
-    given = {"environment": environment, "dataset": dataset, **keeps}
+    place = folder.place if len(chosen) == 1 and not is_run else None
+    cache = Cache(RunFolder.cache_of(output), place=place, quiet=True)
     with computing_on(environment.threads):
-        measured = [_measured(variant, Experiment(_train_only(variant.recipe), stages, **given)) for variant in chosen]
+        fits = [plan_fit(_train_only(variant.recipe), dataset, environment) for variant in chosen]
+        measured = [_measured(variant, fit, cache) for variant, fit in zip(chosen, fits, strict=True)]
     notes = list(dict.fromkeys(note for variant in measured for note in variant.pop("notes")))
     page = {"title": title, "dataset": dataset.name, "variants": measured, "notes": notes}
     folder.write_json("quality.json", page)
     folder.write_text("quality.md", markdown(title, measured, notes))
     if not is_run:
-        folder.finish({"stages": stages.log})
+        folder.finish({"stages": cache.log})
     if as_json:
         print_json(page)
         return
@@ -109,7 +111,7 @@ def _train_only(recipe: Recipe) -> Recipe:
 def _folder(output: Path | None, recipe: Path) -> tuple[RunFolder, bool]:
     """Where to write, and whether that is a finished run, whose own files stay as they are."""
     from genrec.errors import DataError
-    from genrec.run_folder import RunFolder
+    from genrec.experiment.run_folder import RunFolder
 
     if output is not None:
         try:
@@ -119,37 +121,37 @@ def _folder(output: Path | None, recipe: Path) -> tuple[RunFolder, bool]:
     return RunFolder.create(output, Path(f"tokenize-{recipe.name}"), verb="tokenize"), False
 
 
-def _measured(variant: Variant, experiment: Experiment) -> dict[str, Any]:
-    """What is to be said of one variant, plain data."""
+def _measured(variant: Variant, fit: Fit, cache: Cache) -> dict[str, Any]:
+    """The quality of one variant's codes, plain data."""
     from genrec.evaluation.code_quality import measure_agreement, measure_codes
+    from genrec.experiment.ids import tokenize_items
+    from genrec.experiment.vectors import encode_items
 
+    encoded = encode_items(fit, cache)
+    contexts = tokenize_items(fit, encoded, cache)
     streams, notes = {}, list(variant.notes)
-    for name, stream in experiment.recipe.streams.items():
-        context, tokenizer, key = experiment.streams[name], stream.tokenizer, experiment.ids_keys[name]
+    for name, stream in fit.recipe.streams.items():
+        context, tokenizer, key = contexts[name], stream.tokenizer, fit.keys.ids[name]
         streams[name] = {
             "tokenizer": "none" if tokenizer is None else tokenizer.type_name,
             "block": None if tokenizer is None else tokenizer.block(),
             "address": key,
-            "seconds": experiment.stages.made("ids", key).get("seconds"),
+            "seconds": cache.facts("ids", key).get("seconds"),
             **measure_codes(
-                context.ids,
-                context.vectors,
-                experiment.dataset.catalog,
-                tokenizer=tokenizer,
-                seed=experiment.recipe.seed,
+                context.ids, context.vectors, fit.dataset.catalog, tokenizer=tokenizer, seed=fit.recipe.seed
             ),
         }
         notes += [f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes)]
         if unread := streams[name]["unread"]:
             notes.append(f"stream {name}: {unread:,} items could not be read and have codes in a branch of their own")
-    ids = {name: context.ids for name, context in experiment.streams.items()}
-    vectors = {name: context.vectors for name, context in experiment.streams.items()}
-    pairs = measure_agreement(ids, vectors, seed=experiment.recipe.seed)
+    ids = {name: context.ids for name, context in contexts.items()}
+    vectors = {name: context.vectors for name, context in contexts.items()}
+    pairs = measure_agreement(ids, vectors, seed=fit.recipe.seed)
     return {
         "name": variant.name,
         "setting": dict(variant.setting),
         "overrides": list(variant.overrides),
-        "seed": experiment.recipe.seed,
+        "seed": fit.recipe.seed,
         "streams": streams,
         "pairs": pairs,
         "notes": notes,

@@ -11,13 +11,13 @@ from typing import Any
 
 from genrec.comparison._vary import key_of
 from genrec.errors import RecipeError
+from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.loading import load_recipe
 from genrec.recipe.overrides import apply
 from genrec.recipe.problems import InvalidRecipeError, Place, Problem, dotted
 from genrec.recipe.problems import Path as KeyPath
 from genrec.recipe.schema import Recipe
 from genrec.recipe.source import Source, read, write
-from genrec.run_folder import RunFolder
 
 _FREE_IN_A_RUN = ("merge", "search", "evaluation", "baselines", "title")
 """What can change in a finished run without its model."""

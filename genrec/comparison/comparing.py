@@ -10,19 +10,19 @@ from genrec.comparison.plan import Plan, PlannedStage, Trial
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.results import Comparison, Row
 from genrec.comparison.statistics import statistics_of
-from genrec.comparison.work import Workshop
+from genrec.comparison.work import Runner
 from genrec.errors import GenrecError
 from genrec.evaluation.report import Protocol
-from genrec.experiment import SplitName
-from genrec.pipeline import selection
+from genrec.experiment.keys import SplitName
+from genrec.reporting.run_report import selection
 
 
-def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> Comparison:
+def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comparison:
     """Work a plan off and compare what it gives.
 
     Args:
         plan: trials and the stages that they share.
-        workshop: how to work.
+        runner: runs its jobs.
         title: of the comparison.
         split: whose users are asked.
 
@@ -31,8 +31,8 @@ def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> 
     """
     began = time.monotonic()
     planned = plan.planned()
-    workshop.do(plan)
-    settings = plan.trials[0].experiment.recipe.evaluation
+    runner.run(plan)
+    settings = plan.trials[0].recipe.evaluation
     rows = make_rows(plan, split, top_n=max(settings.cutoffs))
     if not any(len(row.seeds) for row in rows if row.kind == "variant"):
         reasons = dict.fromkeys(f"- {trial.variant.name}, seed {trial.seed}: {trial.failure}" for trial in plan.trials)
@@ -42,7 +42,7 @@ def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> 
         plan.dataset,
         settings,
         plan.trials[0].seed,
-        selection=selection(plan.trials[0].experiment.asked_of("valid")),
+        selection=selection(_first(plan).fits.valid),
         final_fit=_final_fit(plan.trials, split),
         split=users,
     )
@@ -60,9 +60,17 @@ def compare(plan: Plan, workshop: Workshop, *, title: str, split: SplitName) -> 
     )
 
 
+def _first(plan: Plan) -> Trial:
+    return next(trial for trial in plan.trials if trial.planned is not None)
+
+
 def _final_fit(trials: Sequence[Trial], split: SplitName) -> str:
     """What the models that were asked were fitted on; where variants differ, those that have learned more are named."""
-    final = {trial.variant.name: trial.experiment.asked_of(split).dataset.trains_on_validation for trial in trials}
+    final = {
+        trial.variant.name: trial.fits.of(split).dataset.trains_on_validation
+        for trial in trials
+        if trial.planned is not None
+    }
     if not any(final.values()):
         return "train only"
     epochs = "train + validation, for as many epochs as a fit on train only found best on validation"
@@ -83,10 +91,10 @@ def _axes(trials: Sequence[Trial]) -> dict[str, tuple[str, ...]]:
 def _stages(plan: Plan, before: Sequence[PlannedStage]) -> Mapping[str, Mapping[str, int]]:
     """Of each kind, how many stages were made and how many were found finished."""
     counts: dict[str, dict[str, int]] = {}
-    now = {stage.address for stage in plan.planned() if stage.finished}
+    now = {stage.stage for stage in plan.planned() if stage.finished}
     for stage in before:
-        kind = counts.setdefault(stage.address.kind, {"made": 0, "reused": 0, "missing": 0, "wanted": 0})
-        state = "reused" if stage.finished else "made" if stage.address in now else "missing"
+        kind = counts.setdefault(stage.stage.kind, {"made": 0, "reused": 0, "missing": 0, "wanted": 0})
+        state = "reused" if stage.finished else "made" if stage.stage in now else "missing"
         kind[state] += 1
         kind["wanted"] += stage.trials
     return counts

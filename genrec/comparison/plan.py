@@ -14,15 +14,19 @@ from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
 from genrec.errors import GenrecError
 from genrec.evaluation import code_quality
-from genrec.experiment import Address, Experiment, SplitName
-from genrec.families import Merge
-from genrec.finished_run import FinishedExperiment
-from genrec.run_folder import RunFolder
-from genrec.runtime.environment import Environment
-from genrec.sources import source_hash
-from genrec.stages import Stages, address
+from genrec.experiment.baselines import fitted_key, ranking_stage
+from genrec.experiment.cache import Cache
+from genrec.experiment.dataset import load_dataset
+from genrec.experiment.finished_run import finished_fits
+from genrec.experiment.fit import Fit, Fits, plan_fits
+from genrec.experiment.keys import SplitName, Stage, make_key
+from genrec.experiment.rankings import needs_fitting
+from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.source_code import source_hash
+from genrec.families import Baseline
+from genrec.recipe.schema import Recipe
+from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.types import Dataset
-from genrec.yardsticks import Yardstick
 
 
 @dataclass
@@ -31,11 +35,20 @@ class Trial:
 
     variant: Variant
     seed: int
-    experiment: Experiment
+    recipe: Recipe
+    """The variant's, with this seed."""
+    planned: Fits | None
+    """None where a file that a component names is missing."""
     run: Path | None = None
     """Folder of the finished run that it is."""
     failure: str = ""
     """Why there is no result, in a line."""
+
+    @property
+    def fits(self) -> Fits:
+        """Which fit evaluates which users."""
+        assert self.planned is not None, self.failure
+        return self.planned
 
 
 @dataclass
@@ -47,21 +60,25 @@ class ModelJob:
     """Splits to be searched, each with or without every stream's scores."""
 
     @property
-    def experiment(self) -> Experiment:
+    def fits(self) -> Fits:
         """Of any of its trials: they differ in their merge alone."""
-        return self.trials[0].experiment
+        return self.trials[0].fits
 
     @property
-    def experiments(self) -> list[Experiment]:
-        """The experiment, and with ``final_fit`` the one that test users are asked of, if they are."""
-        asked = (self.experiment.asked_of(split) for split, _ in self.wanted)
-        return list(dict.fromkeys([self.experiment, *asked]))
+    def recipe(self) -> Recipe:
+        """Of any of its trials."""
+        return self.trials[0].recipe
+
+    @property
+    def needed(self) -> list[Fit]:
+        """The fits that it takes: the one on train alone, and with ``final_fit`` the one for test users."""
+        return list(dict.fromkeys(fit for split, _ in self.wanted for fit in self.fits.until(split)))
 
     @property
     def name(self) -> str:
         """What its trials have in common, and the seed."""
         shared = shared_setting([trial.variant for trial in self.trials])
-        return f"{', '.join(starmap(in_a_name, shared.items())) or 'model'}, seed {self.experiment.recipe.seed}"
+        return f"{', '.join(starmap(in_a_name, shared.items())) or 'model'}, seed {self.recipe.seed}"
 
     @property
     def failure(self) -> str:
@@ -70,8 +87,8 @@ class ModelJob:
 
     @property
     def training_key(self) -> str:
-        """Address of what it trains."""
-        return self.experiment.model_key
+        """The key of what it trains."""
+        return self.fits.valid.keys.model
 
     def fail(self, why: str) -> None:
         """Note why there is no model."""
@@ -80,25 +97,25 @@ class ModelJob:
 
     @property
     def summary_key(self) -> str:
-        """Address of what its process says of the model."""
-        keys = [experiment.model_key for experiment in self.experiments]
-        return address(models=keys, source=source_hash(Path(code_quality.__file__)))
+        """The key of what its process reports of the model."""
+        keys = [fit.keys.model for fit in self.needed]
+        return make_key(models=keys, source=source_hash(Path(code_quality.__file__)))
 
-    def addresses(self) -> list[Address]:
+    def stages(self) -> list[Stage]:
         """Its stages, in the order of the work."""
-        found = [
-            Address("candidates", split, self.experiment.candidates_key(split, scores=scores))
+        made = (stage for fit in self.needed for stage in fit.stages())
+        return [*dict.fromkeys(made), *self.searches()]
+
+    def searches(self) -> list[Stage]:
+        """The stages of its searches."""
+        return [
+            Stage("candidates", split, self.fits.of(split).candidates_key(split, scores=scores))
             for split, scores in self.wanted
         ]
-        made = (address for experiment in self.experiments for address in experiment.addresses())
-        return [*dict.fromkeys(made), *found]
 
-    def is_finished(self, stages: Stages) -> bool:
+    def is_finished(self, cache: Cache) -> bool:
         """Whether there is nothing left for a process to do."""
-        searched = [address for address in self.addresses() if address.kind == "candidates"]
-        return stages.path("summary", self.summary_key).is_file() and all(
-            stages.path(*key_of(address)).is_file() for address in searched
-        )
+        return cache.path("summary", self.summary_key).is_file() and all(map(cache.has, self.searches()))
 
 
 @dataclass
@@ -107,7 +124,9 @@ class BaselineJob:
 
     trials: list[Trial]
     """That name it."""
-    yardstick: Yardstick
+    baseline: Baseline
+    fit: Fit
+    """The fit that the split's users are evaluated with."""
     split: SplitName
     top_n: int
     failure: str = ""
@@ -120,27 +139,26 @@ class BaselineJob:
     @property
     def name(self) -> str:
         """Its type, and the seed."""
-        return f"{self.yardstick.baseline.type_name}, seed {self.seed}"
+        return f"{self.baseline.type_name}, seed {self.seed}"
 
     @property
     def is_final(self) -> bool:
         """Whether it learns from validation items, as the model beside it does."""
-        return self.yardstick.of(self.split).experiment.dataset.trains_on_validation
+        return self.fit.dataset.trains_on_validation
 
     @property
-    def address(self) -> Address:
+    def stage(self) -> Stage:
         """Of its ranking."""
-        key = self.yardstick.ranking_key(self.split, top_n=self.top_n)
-        return Address("baseline", self.yardstick.baseline.type_name, key)
+        return ranking_stage(self.baseline, self.fit, self.split, top_n=self.top_n)
 
     @property
     def training_key(self) -> str:
-        """Address of what it trains."""
-        return self.yardstick.of(self.split).key
+        """The key of what it trains."""
+        return fitted_key(self.baseline, self.fit)
 
-    def is_finished(self, stages: Stages) -> bool:
+    def is_finished(self, cache: Cache) -> bool:
         """Whether there is nothing left for a process to do."""
-        return stages.path(*key_of(self.address)).is_file()
+        return cache.has(self.stage)
 
     def fail(self, why: str) -> None:
         """Note why there is no ranking."""
@@ -151,7 +169,7 @@ class BaselineJob:
 class PlannedStage:
     """One stage, wanted by one trial or more."""
 
-    address: Address
+    stage: Stage
     trials: int
     """How many want it."""
     like: tuple[str, ...]
@@ -166,93 +184,95 @@ class Plan:
     """Everything that a comparison does before it ranks."""
 
     dataset: Dataset
-    stages: Stages
+    cache: Cache
     trials: list[Trial]
     jobs: list[ModelJob] = field(default_factory=list)
     baselines: list[BaselineJob] = field(default_factory=list)
 
     def planned(self) -> list[PlannedStage]:
         """Every stage that takes time, once, kind by kind in the order of the work."""
-        wanted: dict[tuple[str, str], tuple[Address, Experiment, int]] = {}
+        wanted: dict[tuple[str, str], tuple[Stage, ModelJob, int]] = {}
         for job in self.jobs:
-            for stage in job.addresses():
-                first, experiment, count = wanted.get(key_of(stage), (stage, job.experiment, 0))
-                wanted[key_of(stage)] = first, experiment, count + len(job.trials)
+            for stage in job.stages():
+                first, owner, count = wanted.get((stage.kind, stage.key), (stage, job, 0))
+                wanted[stage.kind, stage.key] = first, owner, count + len(job.trials)
         kinds = ("vectors", "ids", "model", "candidates")
-        times = {kind: self.stages.all_made(kind) for kind in (*kinds, "baseline")}
+        times = {kind: self.cache.all_facts(kind) for kind in (*kinds, "baseline")}
         found = []
-        for stage, experiment, count in sorted(wanted.values(), key=lambda part: kinds.index(part[0].kind)):
-            known_run = isinstance(experiment, FinishedExperiment) and stage.kind == "model"
-            found.append(self._planned(stage, experiment.like(stage), count, times[stage.kind], known_run))
+        for stage, job, count in sorted(wanted.values(), key=lambda part: kinds.index(part[0].kind)):
+            is_of_run = job.trials[0].run is not None and stage.kind == "model"
+            found.append(self._planned(stage, job.fits.valid.like(stage), count, times[stage.kind], is_of_run))
         for job in self.baselines:
-            if job.yardstick.is_trained:
-                like = job.yardstick.like(job.split)
-                found.append(self._planned(job.address, like, len(job.trials), times["baseline"]))
+            if job.baseline.is_trained:
+                like = job.fit.like(job.stage)
+                found.append(self._planned(job.stage, like, len(job.trials), times["baseline"]))
         return found
 
     def _planned(
-        self, stage: Address, like: tuple[str, ...], count: int, times: Sequence[dict[str, Any]], known: bool = False
+        self, stage: Stage, like: tuple[str, ...], count: int, times: Sequence[dict[str, Any]], known: bool = False
     ) -> PlannedStage:
-        if known or self.stages.path(*key_of(stage)).is_file():
+        if known or self.cache.has(stage):
             return PlannedStage(stage, count, like, True, 0.0)
-        took = [made["seconds"] for made in times if made.get("like") == list(like)]
+        took = [facts["seconds"] for facts in times if facts.get("like") == list(like)]
         return PlannedStage(stage, count, like, False, median(took) if took else None)
 
 
 def make_plan(
     variants: Sequence[Variant],
     seeds: Sequence[int],
-    stages: Stages,
+    cache: Cache,
     *,
     split: SplitName,
-    environment: Environment | None = None,
+    environment: Environment = THIS_MACHINE,
 ) -> Plan:
-    """Lay out the trials of some variants.
+    """Lay out the trials of some variants; nothing is encoded or trained.
 
     Args:
         variants: on one dataset.
         seeds: of every variant that is not a finished run; empty: each recipe's own.
-        stages: where finished stages are kept.
-        split: whose users will be asked.
+        cache: finished stages.
+        split: whose users will be evaluated.
         environment: device and folders; the folder of each recipe takes the place of its own.
 
     Raises:
         GenrecError: the dataset cannot be read, a run is not finished, or runs of other data stand beside it.
     """
-    environment = environment or Environment()
-    dataset = Experiment(variants[0].recipe, stages, environment=environment).dataset
+    dataset = load_dataset(variants[0].recipe, environment)
     trials: list[Trial] = []
     runs: dict[str, Variant] = {}
     """Finished runs that differ in their seed alone are one variant: the first of them."""
     for variant in variants:
         here = replace(environment, recipe=variant.source.resolve().parent)
         if variant.run is None:
-            for seed in seeds or (variant.recipe.seed,):
-                recipe = variant.recipe.model_copy(update={"seed": seed})
-                trials.append(Trial(variant, seed, Experiment(recipe, stages, environment=here, dataset=dataset)))
+            trials += [_trial(variant, seed, dataset, here) for seed in seeds or (variant.recipe.seed,)]
         else:
-            folder = RunFolder.open(variant.run)
-            experiment = FinishedExperiment(folder, variant.recipe, stages, environment=here, dataset=dataset)
+            fits = finished_fits(RunFolder.open(variant.run), variant.recipe, dataset, here)
             first = runs.setdefault(_block(variant, without=("title", "seed")), variant)
             if any(trial.variant is first and trial.seed == variant.recipe.seed for trial in trials):
                 first = variant  # the same once more, from other sources perhaps: a row of its own
-            trials.append(Trial(first, variant.recipe.seed, experiment, variant.run))
-    return Plan(dataset, stages, trials, _jobs(trials, split), _baseline_jobs(trials, split))
+            trials.append(Trial(first, variant.recipe.seed, variant.recipe, fits, variant.run))
+    return Plan(dataset, cache, trials, _jobs(trials, split), _baseline_jobs(trials, split))
+
+
+def _trial(variant: Variant, seed: int, dataset: Dataset, environment: Environment) -> Trial:
+    recipe = variant.recipe.model_copy(update={"seed": seed})
+    try:
+        return Trial(variant, seed, recipe, plan_fits(recipe, dataset, environment))
+    except GenrecError as error:  # a file that a component names is not there
+        return Trial(variant, seed, recipe, None, failure=str(error))
 
 
 def _jobs(trials: Sequence[Trial], split: SplitName) -> list[ModelJob]:
     """Trials that differ in their merge alone share a job, and a search with scores serves those that need none."""
     shared: dict[str, list[Trial]] = {}
     for trial in trials:
-        try:
-            shared.setdefault(trial.experiment.candidates_key(split, scores=False), []).append(trial)
-        except GenrecError as error:  # a file that a component names is not there
-            trial.failure = str(error)
+        if trial.planned is not None:
+            shared.setdefault(trial.fits.of(split).candidates_key(split, scores=False), []).append(trial)
     jobs = []
     for group in shared.values():
-        merges = [trial.experiment.recipe.merge for trial in group]
+        merges = [trial.recipe.merge for trial in group]
         scores = any(merge.needs_scores for merge in merges)
-        fits = any(type(merge).fit is not Merge.fit for merge in merges)
+        fits = any(map(needs_fitting, merges))
         splits: tuple[SplitName, ...] = ("valid", "test") if fits and split == "test" else (split,)
         jobs.append(ModelJob(group, [(name, scores) for name in splits]))
     return jobs
@@ -260,25 +280,21 @@ def _jobs(trials: Sequence[Trial], split: SplitName) -> list[ModelJob]:
 
 def _baseline_jobs(trials: Sequence[Trial], split: SplitName) -> list[BaselineJob]:
     """Every baseline that some trial names, once for what its model has learned from; a random one by seed."""
-    top_n = max(trials[0].experiment.recipe.evaluation.cutoffs)
+    planned = [trial for trial in trials if trial.planned is not None]
     wanted: dict[tuple[str, bool], dict[int, BaselineJob]] = {}
-    for trial in trials:
-        for baseline in trial.experiment.recipe.baselines:
-            job = BaselineJob([], Yardstick(baseline, trial.experiment), split, top_n)
+    for trial in planned:
+        top_n = max(planned[0].recipe.evaluation.cutoffs)
+        for baseline in trial.recipe.baselines:
+            job = BaselineJob([], baseline, trial.fits.of(split), split, top_n)
             seeds = wanted.setdefault((json.dumps(baseline.block()), job.is_final), {})
             seeds.setdefault(trial.seed, job).trials.append(trial)
     jobs = []
     for seeds in wanted.values():
         first, *others = (seeds[seed] for seed in sorted(seeds))
-        if not first.yardstick.baseline.is_random:
+        if not first.baseline.is_random:
             first.trials, others = [trial for job in (first, *others) for trial in job.trials], []
         jobs += [first, *others]
     return jobs
-
-
-def key_of(stage: Address) -> tuple[str, str]:
-    """Kind and key: what a stage is kept by."""
-    return stage.kind, stage.key
 
 
 def shared_setting(variants: Sequence[Variant]) -> dict[str, str]:

@@ -18,11 +18,13 @@ from genrec.comparison.results import Kind, Row, Trained
 from genrec.errors import GenrecError
 from genrec.evaluation.cross_fitting import cross_fitted
 from genrec.evaluation.metrics import best_ranks, target_ranks
-from genrec.experiment import SplitName
-from genrec.families import Merge
+from genrec.experiment.baselines import rank_baseline
+from genrec.experiment.candidates import find_candidates
+from genrec.experiment.keys import SplitName
+from genrec.experiment.rankings import needs_fitting
 from genrec.merges.single import Single
-from genrec.pipeline import curve
 from genrec.progress import Bar
+from genrec.reporting.run_report import curve
 from genrec.seeds import derive
 from genrec.training.trainer import TrainingLog
 from genrec.types import Candidates, Ranking, Split
@@ -96,9 +98,7 @@ class _Ranker:
     def rank(self, job: ModelJob) -> None:
         """Rank by every merge that wants this model, and by each of its streams."""
         scores = any(scores for _, scores in job.wanted)
-        found: dict[SplitName, Candidates] = {
-            split: job.experiment.candidates(split, scores=scores) for split, _ in job.wanted
-        }
+        found: dict[SplitName, Candidates] = {split: self._found(job, split, scores) for split, _ in job.wanted}
         trained = trained_model(job, self._plan, self._split, scores)
         for trial in job.trials:
             try:
@@ -117,13 +117,18 @@ class _Ranker:
             best = self._row_of_model(job, f"{name}: oracle", "oracle")
             best.ranks[trained.seed], best.models[trained.seed] = best_ranks(np.stack(ranks)), trained
 
+    def _found(self, job: ModelJob, split: SplitName, scores: bool) -> Candidates:
+        found = find_candidates(job.fits.of(split), split, self._plan.cache, scores=scores)
+        assert found is not None, "the job is finished"
+        return found
+
     def _merged(self, trial: Trial, found: dict[SplitName, Candidates]) -> Ranking:
-        merge, targets = trial.experiment.recipe.merge, self._plan.dataset.valid.targets
+        merge, targets = trial.recipe.merge, self._plan.dataset.valid.targets
 
         def seen(split: SplitName) -> Candidates:
             return found[split] if merge.needs_scores else found[split].without_scores()
 
-        if type(merge).fit is Merge.fit:
+        if not needs_fitting(merge):
             return merge.merge(seen(self._split), top_n=self._top_n)
         if self._split == "valid":
             seed = derive(trial.seed, "cross-fitting")
@@ -149,14 +154,14 @@ class _Ranker:
 
 def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool) -> Trained:
     """What is known of a job's model."""
-    experiment, stages = job.experiment, plan.stages
-    summary: dict[str, Any] = json.loads(stages.path("summary", job.summary_key).read_text(encoding="utf-8"))
-    searched = stages.made("candidates", experiment.candidates_key(split_name, scores=scores))
-    made = [stages.made("model", part.model_key) for part in job.experiments]
+    fit, cache = job.fits.of(split_name), plan.cache
+    summary: dict[str, Any] = json.loads(cache.path("summary", job.summary_key).read_text(encoding="utf-8"))
+    searched = cache.facts("candidates", fit.candidates_key(split_name, scores=scores))
+    made = [cache.facts("model", part.keys.model) for part in job.needed]
     peaks = [peak for facts in (*made, searched) if (peak := facts.get("peak_bytes"))]
     return Trained(
-        seed=experiment.recipe.seed,
-        address=experiment.asked_of(split_name).model_key,
+        seed=fit.recipe.seed,
+        address=fit.keys.model,
         parameters=summary["parameters"],
         training_seconds=summary["training_seconds"],
         search_seconds=searched.get("seconds"),
@@ -184,7 +189,7 @@ def _baseline_rows(plan: Plan, split: Split) -> Iterator[Row]:
     """Each baseline's, with all of its seeds."""
     groups: dict[tuple[str, bool], list[BaselineJob]] = {}
     for job in plan.baselines:
-        groups.setdefault((json.dumps(job.yardstick.baseline.block()), job.is_final), []).append(job)
+        groups.setdefault((json.dumps(job.baseline.block()), job.is_final), []).append(job)
     is_mixed = len({is_final for _, is_final in groups}) > 1
     taken: set[str] = {trial.variant.name for trial in plan.trials}
     for (_, is_final), jobs in groups.items():
@@ -192,13 +197,13 @@ def _baseline_rows(plan: Plan, split: Split) -> Iterator[Row]:
         for job in jobs:
             try:
                 if not job.failure:
-                    ranking = job.yardstick.rank(job.split, top_n=job.top_n)
+                    ranking = rank_baseline(job.baseline, job.fit, job.split, plan.cache, top_n=job.top_n)
                     row.ranks[job.seed] = target_ranks(ranking, split.targets)
             except GenrecError as error:
                 job.fail(" ".join(str(error).split()))
             if job.failure:
                 row.failures[job.seed] = job.failure
-        name = jobs[0].yardstick.baseline.type_name + " on train + validation" * (is_mixed and is_final)
+        name = jobs[0].baseline.type_name + " on train + validation" * (is_mixed and is_final)
         name = _free_name(name, taken)
         taken.add(name)
         yield row.row(name)

@@ -14,15 +14,15 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from genrec.comparison.plan import BaselineJob, ModelJob, Plan
 from genrec.comparison.worker import Request
 from genrec.errors import GenrecError
-from genrec.experiment import Experiment
-from genrec.finished_run import FinishedExperiment
+from genrec.experiment.ids import tokenize_items
+from genrec.experiment.vectors import encode_items
 from genrec.progress import Bar, console
 from genrec.registry import plugin_folders
 from genrec.runtime.environment import Environment
@@ -41,25 +41,23 @@ def default_jobs(environment: Environment) -> int:
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """How a comparison works.
+class Runner:
+    """Runs the jobs of a plan.
 
     Args:
-        logs: folder for what the processes say.
+        logs: folder for the output of the processes.
         at_once: processes at a time, each with its share of the processors.
-        environment: device and data folder.
         threads: of each model, ``--threads``; auto reckons with a model's share of the cores.
         deadline: of ``time.monotonic()``, from when on nothing new is begun and what runs is stopped; None: never.
     """
 
     logs: Path
     at_once: int
-    environment: Environment = field(default_factory=Environment)
     threads: Threads = None
     deadline: float | None = None
 
-    def do(self, plan: Plan) -> None:
-        """Make every stage of a plan that is not finished; trials that fail say why."""
+    def run(self, plan: Plan) -> None:
+        """Compute every stage of a plan that is not finished; trials that fail have a reason."""
         self._make_codes(plan)
         self._make_models(plan)
 
@@ -72,13 +70,10 @@ class Workshop:
         """Vectors and codes of all jobs, each once; what failed is not tried again for a job that misses the same."""
         failed: dict[tuple[str, ...], str] = {}
         for job in plan.jobs:
-            recipe = job.experiment.recipe
-            if isinstance(job.experiment, FinishedExperiment) or job.is_finished(plan.stages):
+            if job.trials[0].run is not None or job.is_finished(plan.cache):
                 continue
             missing = tuple(
-                stage.key
-                for stage in job.addresses()
-                if stage.kind in ("vectors", "ids") and not plan.stages.path(stage.kind, stage.key).is_file()
+                stage.key for stage in job.stages() if stage.kind in ("vectors", "ids") and not plan.cache.has(stage)
             )
             if not missing:
                 continue
@@ -89,12 +84,10 @@ class Workshop:
                 job.fail(failed[missing])
                 continue
             try:
-                # An experiment of its own, so that the arrays are not kept for as long as the comparison lasts.
-                here = job.experiment.environment
-                own = Experiment(recipe, plan.stages, environment=here, dataset=plan.dataset)
-                with threads(threads_for(self.threads, recipe.block())):
-                    for experiment in dict.fromkeys([own, *(own.asked_of(split) for split, _ in job.wanted)]):
-                        _ = experiment.streams
+                with threads(threads_for(self.threads, job.recipe.block())):
+                    for fit in job.needed:
+                        vectors = encode_items(fit, plan.cache)
+                        tokenize_items(fit, vectors, plan.cache)
             except Exception as error:
                 failed[missing] = self._told(job, error)
                 job.fail(failed[missing])
@@ -111,8 +104,8 @@ class Workshop:
         return why
 
     def _make_models(self, plan: Plan) -> None:
-        trained = [job for job in plan.baselines if job.yardstick.is_trained]
-        waiting = [job for job in (*plan.jobs, *trained) if not job.failure and not job.is_finished(plan.stages)]
+        trained = [job for job in plan.baselines if job.baseline.is_trained]
+        waiting = [job for job in (*plan.jobs, *trained) if not job.failure and not job.is_finished(plan.cache)]
         running: list[_Process] = []
         total, done = len(waiting), 0
         with Bar("models", total) as bar, _stopped(running):
@@ -137,26 +130,24 @@ class Workshop:
                 bar.advance(0, note=running[-1].last_line()[:100] if running else "")
 
     def _request(self, job: Job, plan: Plan) -> Request:
-        is_baseline = isinstance(job, BaselineJob)
-        block = job.trials[0].experiment.recipe.block()
-        return Request(
+        trial, block = job.trials[0], job.trials[0].recipe.block()
+        count = threads_for(self.threads, block, max(1, cores() // self.at_once))
+        request = Request(
             recipe=block,
-            run=job.trials[0].run,
-            stages=plan.stages.root,
-            data=self.environment.data,
-            recipe_folder=job.trials[0].experiment.environment.recipe,
+            run=trial.run,
+            cache=plan.cache.root,
+            environment=replace(trial.fits.valid.environment, threads=count),
             plugin_folders=plugin_folders(),
-            device=self.environment.device,
-            threads=threads_for(self.threads, block, max(1, cores() // self.at_once)),
-            wanted=[(job.split, False)] if is_baseline else job.wanted,
-            baseline=(job.yardstick.baseline.type_name, job.top_n) if is_baseline else None,
-            summary_key="" if is_baseline else job.summary_key,
         )
+        if isinstance(job, BaselineJob):
+            baseline = (job.baseline.type_name, job.top_n)
+            return request.model_copy(update={"wanted": [(job.split, False)], "baseline": baseline})
+        return request.model_copy(update={"wanted": job.wanted, "summary_key": job.summary_key})
 
     def _log_file(self, job: Job) -> Path:
         self.logs.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", job.name)[:80].strip("_.")
-        key = job.address.key if isinstance(job, BaselineJob) else job.summary_key
+        key = job.stage.key if isinstance(job, BaselineJob) else job.summary_key
         return self.logs / f"{name}-{key[:6]}.log"
 
 
@@ -180,7 +171,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=self._file,
             stderr=self._file,
-            env={**os.environ, **({"OMP_NUM_THREADS": str(request.threads)} if request.threads else {})},
+            env={**os.environ, **({"OMP_NUM_THREADS": str(count)} if (count := request.environment.threads) else {})},
             start_new_session=True,  # Ctrl-C is for the comparison, which tells its processes
         )
         assert self.popen.stdin is not None

@@ -11,17 +11,23 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from genrec.errors import GenrecError
-from genrec.experiment import Experiment, SplitName
-from genrec.finished_run import FinishedExperiment
+from genrec.experiment.keys import SplitName
 from genrec.runtime.environment import Environment
 from genrec.runtime.threads import threads
-from genrec.yardsticks import Yardstick
+
+if TYPE_CHECKING:
+    from genrec.experiment.cache import Cache
+    from genrec.experiment.fit import Fit
+    from genrec.experiment.model import Trained
+    from genrec.experiment.run_folder import RunFolder
+    from genrec.model.contracts import StreamContext
 
 
 class Request(BaseModel):
@@ -31,19 +37,13 @@ class Request(BaseModel):
     """With every default written out."""
     run: Path | None = None
     """Folder of a finished run, whose model it is."""
-    stages: Path
-    data: Path | None = None
-    """The data folder."""
-    recipe_folder: Path | None = None
-    """Where files that the recipe names are looked for, too."""
+    cache: Path
+    environment: Environment = Environment()
     plugin_folders: list[Path] = []
-    device: str = "auto"
-    threads: int | None = None
-    """None: as ``OMP_NUM_THREADS`` says."""
-    wanted: list[tuple[SplitName, bool]]
+    wanted: list[tuple[SplitName, bool]] = []
     """Splits to be searched, each with or without every stream's scores."""
-    summary_key: str
-    """Address of the summary."""
+    summary_key: str = ""
+    """Cache key of the summary."""
     baseline: tuple[str, int] | None = None
     """Name of a baseline of the recipe, and how many items it is to recommend: this is wanted in place of a model."""
 
@@ -54,73 +54,86 @@ def work(request: Request) -> None:
     Raises:
         GenrecError: whatever a run of the recipe raises.
     """
+    from genrec.experiment.baselines import rank_baseline
+    from genrec.experiment.cache import Cache
+    from genrec.experiment.candidates import search_users
+    from genrec.experiment.dataset import load_dataset
+    from genrec.experiment.finished_run import finished_fits
+    from genrec.experiment.fit import plan_fits
+    from genrec.experiment.keys import Stage
+    from genrec.experiment.run_folder import RunFolder
+    from genrec.recipe import recipe_of
     from genrec.registry import add_plugin_folder
+    from genrec.training.checkpoint import save_json
 
     for folder in request.plugin_folders:
         add_plugin_folder(folder)
-    environment = Environment(request.device, request.threads, request.data, request.recipe_folder)
+    recipe, environment, cache = recipe_of(request.recipe), request.environment, Cache(request.cache)
     environment.check_device()
-    with threads(request.threads):
-        _work(request, environment)
-
-
-def _work(request: Request, environment: Environment) -> None:
-    from genrec.recipe import recipe_of
-    from genrec.run_folder import RunFolder
-    from genrec.stages import Stages
-    from genrec.training.checkpoint import save_json
-
-    recipe, stages = recipe_of(request.recipe), Stages(request.stages)
-    if request.run is None:
-        experiment = Experiment(recipe, stages, environment=environment)
-    else:
-        experiment = FinishedExperiment(RunFolder.open(request.run), recipe, stages, environment=environment)
+    dataset = load_dataset(recipe, environment)
+    run = None if request.run is None else RunFolder.open(request.run)
+    fits = plan_fits(recipe, dataset, environment) if run is None else finished_fits(run, recipe, dataset, environment)
     if request.baseline is not None:
         name, top_n = request.baseline
         (baseline,) = (baseline for baseline in recipe.baselines if baseline.type_name == name)
         for split, _ in request.wanted:
-            Yardstick(baseline, experiment).rank(split, top_n=top_n)
+            rank_baseline(baseline, fits.of(split), split, cache, top_n=top_n)
         return
+    needed = list(dict.fromkeys(fit for split, _ in request.wanted for fit in fits.until(split)))
+    models = fit_models(needed, cache, run)
     for split, scores in request.wanted:
-        experiment.candidates(split, scores=scores)
-    parts = dict.fromkeys([experiment, *(experiment.asked_of(split) for split, _ in request.wanted)])
-    stages.get(
-        "summary",
-        request.summary_key,
-        name=recipe.title,
-        work=lambda: summary(*parts),
+        streams, trained = models[fits.of(split)]
+        search_users(fits.of(split), trained.model, streams, split, cache, scores=scores)
+    cache.get(
+        Stage("summary", recipe.title, request.summary_key),
+        work=lambda: summary(models),
         save=save_json,
         load=lambda path: json.loads(path.read_text(encoding="utf-8")),
     )
 
 
-def summary(first: Experiment, *final: Experiment) -> dict[str, Any]:
+def fit_models(
+    fits: Sequence[Fit], cache: Cache, run: RunFolder | None
+) -> dict[Fit, tuple[dict[str, StreamContext], Trained]]:
+    """The streams and the model of each fit, in the order of the work: found, made, or read from a finished run."""
+    from genrec.experiment.finished_run import load_fit
+    from genrec.experiment.ids import tokenize_items
+    from genrec.experiment.model import train_model
+    from genrec.experiment.vectors import encode_items
+
+    models: dict[Fit, tuple[dict[str, StreamContext], Trained]] = {}
+    for fit in fits:
+        if run is not None:
+            models[fit] = load_fit(run, fit)
+            continue
+        vectors = encode_items(fit, cache)
+        streams = tokenize_items(fit, vectors, cache)
+        epochs = None if fit.selection is None else models[fit.selection][1].log.best_epoch
+        models[fit] = streams, train_model(fit, streams, cache, epochs=epochs)
+    return models
+
+
+def summary(models: Mapping[Fit, tuple[dict[str, StreamContext], Trained]]) -> dict[str, Any]:
     """Parameters, training curve and the codes' quality of a model: plain data.
 
     Args:
-        first: whose curve it is.
-        final: the experiment that is asked in its place, if test users are and there is one.
+        models: of the fit on train alone, whose curve it is, and of the final fit if test users are evaluated with one.
     """
     from genrec.evaluation.code_quality import measure_codes
 
-    experiment = final[-1] if final else first
+    first, (fit, (streams, trained)) = next(iter(models.values())), list(models.items())[-1]
     codes = {}
-    for name, stream in experiment.recipe.streams.items():
+    for name, stream in fit.recipe.streams.items():
         if stream.tokenizer is not None:
-            context = experiment.streams[name]
+            context = streams[name]
             codes[name] = {
-                **measure_codes(
-                    context.ids,
-                    context.vectors,
-                    experiment.dataset.catalog,
-                    tokenizer=stream.tokenizer,
-                ),
+                **measure_codes(context.ids, context.vectors, fit.dataset.catalog, tokenizer=stream.tokenizer),
                 "notes": [*context.vectors.notes, *context.ids.notes],
             }
     return {
-        "parameters": sum(parameter.numel() for parameter in experiment.model.parameters()),
-        "training_seconds": sum(part.training_log.seconds for part in (first, *final)),
-        "log": first.training_log.as_json(),
+        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "training_seconds": sum(part.log.seconds for _, part in models.values()),
+        "log": first[1].log.as_json(),
         "codes": codes,
     }
 
@@ -137,7 +150,9 @@ def main() -> int:
 
     threading.Thread(target=stop_when_alone, daemon=True).start()
     try:
-        work(Request.model_validate_json(line))
+        request = Request.model_validate_json(line)
+        with threads(request.environment.threads):
+            work(request)
     except GenrecError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # one line: the comparison reads the last
         return 2

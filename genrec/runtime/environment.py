@@ -115,6 +115,10 @@ class Environment:
         return [folder.expanduser() for folder in (self.recipe, self.data) if folder is not None]
 
 
+THIS_MACHINE = Environment()
+"""The default: what this machine has, and no data folder."""
+
+
 @dataclass(frozen=True)
 class WorkContext:
     """What a component is given beside its data.

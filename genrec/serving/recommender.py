@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from genrec.errors import DataError
+from genrec.experiment.finished_run import load_model, load_streams
+from genrec.experiment.run_folder import RunFolder
 from genrec.families import merges
-from genrec.finished_run import load_model, load_streams
 from genrec.recipe import Recipe, parse_recipe
 from genrec.registry import add_plugin_folder
-from genrec.run_folder import RunFolder
-from genrec.runtime.environment import Environment
+from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.search.streams import search_streams
 from genrec.types import ABSENT, Candidates, Histories
 
@@ -50,14 +50,14 @@ class Recommender:
 
     Args:
         run: the run's folder.
-        environment: where to compute; by default what this machine has.
+        environment: on which device to compute.
 
     Raises:
         DataError: the folder holds no finished run.
         RecipeError: its recipe names a plugin that is not there.
     """
 
-    def __init__(self, run: Path, *, environment: Environment | None = None) -> None:
+    def __init__(self, run: Path, *, environment: Environment = THIS_MACHINE) -> None:
         folder = RunFolder.open(run)
         self.recipe = _recipe_of(folder)
         items = folder.read_json("items.json")
@@ -69,8 +69,9 @@ class Recommender:
             if title:
                 self._rows_of_title.setdefault(title.casefold(), []).append(row)
         streams = load_streams(self.recipe, folder.path)
-        device = (environment or Environment()).torch_device
-        self.model = load_model(self.recipe, folder.path, streams, len(self.keys)).to(device)
+        self.model = load_model(self.recipe, folder.path, streams, len(self.keys)).to(
+            (environment or Environment()).torch_device
+        )
         self.tries = {name: context.trie for name, context in streams.items()}
 
     def row(self, name: str) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from genrec.experiment import Experiment, untrained
-from genrec.finished_run import FinishedExperiment
+from genrec.model.contracts import StreamContext
+from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
 from genrec.runtime.threads import threads
 from genrec.seeds import derive
@@ -17,7 +17,7 @@ from genrec.throughput.decoding import described, time_decoding
 from genrec.throughput.machine import Machine, higher, measure_peak, this_machine
 from genrec.throughput.timing import Peak, Timing
 from genrec.throughput.training import time_training
-from genrec.types import Histories
+from genrec.types import Dataset, Histories
 
 Work = Literal["decode", "train"]
 
@@ -61,42 +61,43 @@ class Throughput:
 
 
 def measure(
-    experiment: Experiment,
+    recipe: Recipe,
+    dataset: Dataset,
+    streams: Mapping[str, StreamContext],
+    model: Retriever,
     what: Sequence[Work] = ("decode", "train"),
     *,
+    weights: Literal["random", "trained"],
     batch_sizes: Sequence[int] = (1, 32, 256),
     users: int = 512,
     steps: int = 10,
     repetitions: int = 5,
+    num_threads: int | None = None,
     each_stream: bool = False,
 ) -> Throughput:
-    """Time a model.
-
-    Vectors and codes are made as for a run, or found finished; nothing is trained for it: a recipe's model has fresh
-    weights, a finished run its own.
+    """Time a model; when training was timed its weights have changed.
 
     Args:
-        experiment: a recipe's, or of a finished run. The model of a finished one is another when it was trained here.
+        recipe: the model's.
+        dataset: the recipe's.
+        streams: the codes that the model writes.
+        model: on its device, in eval mode.
         what: decoding, training or both.
+        weights: whether the model was trained.
         batch_sizes: users searched together.
         users: validation users who are asked, at most.
         steps: optimizer steps of a repetition.
         repetitions: of everything.
+        num_threads: of torch; None leaves it as it is.
         each_stream: time the search of each stream alone as well.
 
     Raises:
         GenrecError: files, weights or components are not as they must be.
     """
-    recipe, dataset, device = experiment.recipe, experiment.dataset, experiment.environment.torch_device
-    is_trained = isinstance(experiment, FinishedExperiment)
-    if is_trained:
-        experiment = experiment.asked_of("test")
-        model = experiment.model
-    else:
-        model = untrained(recipe, experiment.streams, dataset.num_items, dataset.train).to(device).eval()
-    tries = {name: context.trie for name, context in experiment.streams.items()}
+    device, is_trained = next(model.parameters()).device, weights == "trained"
+    tries = {name: context.trie for name, context in streams.items()}
     asked = dataset.valid.sample(users, derive(recipe.seed, "throughput", "users"))
-    with threads(experiment.environment.threads):
+    with threads(num_threads):
         machine, before = this_machine(device), measure_peak(device)
         decode: tuple[Timing, ...] = ()
         if "decode" in what:  # first: training changes the weights
@@ -114,7 +115,6 @@ def measure(
             train = time_training(model, dataset.train, recipe, steps=steps, repetitions=repetitions)
         peak = higher(before, measure_peak(device))
     notes = [*_notes(recipe, decode, train, asked.histories, is_trained), *_remarks(decode, train, machine)]
-    weights = "trained" if is_trained else "random"
     return Throughput(recipe.title, dataset.name, weights, machine, peak, decode, train, tuple(notes))
 
 

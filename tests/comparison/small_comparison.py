@@ -2,7 +2,8 @@
 
 from genrec.comparison.axes import variants
 from genrec.comparison.plan import make_plan
-from genrec.stages import Stages
+from genrec.experiment.cache import Cache
+from genrec.runtime.environment import Environment
 
 RECIPE = """
 title: Small
@@ -26,4 +27,4 @@ def small_recipe(folder):
 
 def small_plan(folder, vary=(), seeds=(), *, split="valid", overrides=()):
     compared = variants([small_recipe(folder)], vary, overrides=overrides)
-    return make_plan(compared, seeds, Stages(folder / ".stages"), split=split)
+    return make_plan(compared, seeds, Cache(folder / ".stages"), split=split, environment=Environment())

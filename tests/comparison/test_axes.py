@@ -14,8 +14,8 @@ from varied_recipes import THREE, TWO, by_name, names, of, problems, write_recip
 
 from genrec.comparison.axes import variants
 from genrec.errors import DataError, RecipeError
+from genrec.experiment.run_folder import RunFolder
 from genrec.recipe import dump_recipe, load_recipe
-from genrec.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import pytest
 from small_comparison import small_plan, small_recipe
 
 from genrec.comparison.ranking import make_rows
-from genrec.comparison.work import Workshop
+from genrec.comparison.work import Runner
+from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
-from genrec.run_folder import RunFolder
 
 SASREC = "baselines=[popularity, {type: sasrec, dim: 8, max_epochs: 2, warmup_steps: 1}]"
 
@@ -20,11 +20,11 @@ def one_thread(monkeypatch):
 
 
 def work(plan, folder, **settings):
-    Workshop(logs=folder / "logs", at_once=2, **settings).do(plan)
+    Runner(logs=folder / "logs", at_once=2, **settings).run(plan)
 
 
 def planned(plan):
-    return [stage for stage in plan.planned() if stage.address.kind == "baseline"]
+    return [stage for stage in plan.planned() if stage.stage.kind == "baseline"]
 
 
 def test_it_is_trained_once_a_seed_for_all_variants(tmp_path, monkeypatch):
@@ -32,7 +32,7 @@ def test_it_is_trained_once_a_seed_for_all_variants(tmp_path, monkeypatch):
         return small_plan(tmp_path, ["merge=confidence,log_prob_sum"], (1, 2), split="test", overrides=[SASREC])
 
     plan = small()
-    assert [(stage.address.name, stage.trials, stage.finished) for stage in planned(plan)] == [("sasrec", 2, False)] * 2
+    assert [(stage.stage.name, stage.trials, stage.finished) for stage in planned(plan)] == [("sasrec", 2, False)] * 2
     work(plan, tmp_path)
     assert len(list((tmp_path / "logs").glob("sasrec_seed_*.log"))) == 2
     monkeypatch.setattr("genrec.baselines.sasrec.Sasrec.fit_validated", None)  # this process has nothing to fit
@@ -42,7 +42,7 @@ def test_it_is_trained_once_a_seed_for_all_variants(tmp_path, monkeypatch):
     monkeypatch.undo()
 
     trial = next(trial for trial in plan.trials if trial.seed == 2)
-    report = run(trial.experiment.recipe, RunFolder.create(tmp_path / "run", small_recipe(tmp_path)))
+    report = run(trial.recipe, RunFolder.create(tmp_path / "run", small_recipe(tmp_path)))
     (row,) = (row for row in report.rows if row.name == "sasrec")
     np.testing.assert_array_equal(rows["sasrec"].ranks_SU[1], row.ranks_U)
     assert any(note.startswith("baseline sasrec: dim 8, dropout 0.5, ") for note in report.notes)

@@ -17,15 +17,18 @@ from genrec.comparison.axes import variants
 from genrec.comparison.comparing import code_notes, compare, notes_of
 from genrec.comparison.plan import make_plan
 from genrec.comparison.ranking import make_rows
-from genrec.comparison.work import Workshop
+from genrec.comparison.work import Runner
 from genrec.comparison.worker import Request
 from genrec.errors import DataError, GenrecError
-from genrec.experiment import Experiment
+from genrec.experiment.cache import Cache
+from genrec.experiment.ids import tokenize_items
+from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.vectors import encode_items
+from genrec.item_encoders.cooccurrence import Cooccurrence
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.pipeline import run
 from genrec.recipe import load_recipe
-from genrec.run_folder import RunFolder
-from genrec.stages import Stages
+from genrec.runtime.environment import Environment
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +37,7 @@ def one_thread(monkeypatch):
 
 
 def work(plan, folder, **settings):
-    Workshop(logs=folder / "logs", at_once=2, **settings).do(plan)
+    Runner(logs=folder / "logs", at_once=2, **settings).run(plan)
 
 
 def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
@@ -45,7 +48,7 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     assert kinds == ["variant", "variant", "stream", "stream", "oracle", "baseline", "baseline"]
     trial = next(t for t in plan.trials if t.variant.name == "log_prob_sum" and t.seed == 2)
     alone = RunFolder.create(tmp_path / "alone", small_recipe(tmp_path))
-    report = run(trial.experiment.recipe, alone)
+    report = run(trial.recipe, alone)
     ranks = {row.name: row.ranks_U for row in report.rows}
     np.testing.assert_array_equal(rows["log_prob_sum"].ranks_SU[1], ranks["merge: log_prob_sum"])
     np.testing.assert_array_equal(rows["model: text alone"].ranks_SU[1], ranks["stream: text"])
@@ -57,7 +60,7 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     assert model.peak_bytes is None or model.peak_bytes > 10_000_000
     assert len(model.curve) == 1
     assert set(model.codes) == {"behavior", "text"}
-    told = experiment_notes(trial.experiment)
+    told = notes_of_streams(trial.fits.test, plan.cache)
     assert {stream: codes["notes"] for stream, codes in model.codes.items()} == told
     assert any(told.values()), "nothing to see here otherwise"
     assert [note for note in code_notes(list(rows.values())) if note.startswith("stream ")] == [
@@ -79,8 +82,9 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     assert rows["confidence"].seeds == (1, 2)
 
 
-def experiment_notes(experiment):
-    return {name: [*context.vectors.notes, *context.ids.notes] for name, context in experiment.streams.items()}
+def notes_of_streams(fit, cache):
+    streams = tokenize_items(fit, encode_items(fit, cache), cache)
+    return {name: [*context.vectors.notes, *context.ids.notes] for name, context in streams.items()}
 
 
 def test_jobs_of_one_model_wait_for_each_other(tmp_path, monkeypatch):
@@ -103,25 +107,26 @@ def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
     first.write_recipe(recipe.read_text(), ())
     run(load_recipe(recipe), first)
     shutil.copytree(first.path, tmp_path / "second")
-    stages = Stages(tmp_path / "stages")
-    both = make_plan(variants([first.path, tmp_path / "second"]), (), stages, split="valid")
+    cache = Cache(tmp_path / "stages")
+    both = make_plan(variants([first.path, tmp_path / "second"]), (), cache, split="valid", environment=Environment())
     assert [trial.variant.name for trial in both.trials] == ["first", "second"], "equal recipes and seeds, two runs"
 
-    third = RunFolder(shutil.copytree(first.path, tmp_path / "third"), stages.root)
+    third = RunFolder(shutil.copytree(first.path, tmp_path / "third"), cache.root)
     third.write_recipe(f"{recipe.read_text()}seed: 2\n", ())
-    seeds = make_plan(variants([first.path, third.path]), (), stages, split="valid")
+    seeds = make_plan(variants([first.path, third.path]), (), cache, split="valid", environment=Environment())
     assert [(trial.variant.name, trial.seed) for trial in seeds.trials] == [("first", 1), ("first", 2)]
     assert f"first, seed 2: {third.path}, a run that differs in its seed alone" in list(notes_of(seeds, "valid"))
 
     first.write_recipe(recipe.read_text().replace("users: 150", "users: 140"), ())
     other = variants([first.path], ["merge=confidence,log_prob_sum"])
-    with pytest.raises(DataError, match=r"has asked 150 users of showroom .* its model may have seen them"):
-        make_plan(other, (), stages, split="valid")
+    why = r"was evaluated on the last items of 150 users of showroom.* its model may have seen them"
+    with pytest.raises(DataError, match=why):
+        make_plan(other, (), cache, split="valid", environment=Environment())
 
 
 def test_what_fails_is_said_and_stops_nobody(tmp_path, monkeypatch):
     plan = small_plan(tmp_path, ["training.learning_rate=3e-3,1e30", "streams=text,behavior"])
-    monkeypatch.setattr(Experiment, "_encode", _failing_for("behavior", Experiment._encode))
+    monkeypatch.setattr(Cooccurrence, "encode", _out)
     work(plan, tmp_path)
     rows = {row.name: row for row in make_rows(plan, "valid", 10) if row.kind == "variant"}
     assert rows["learning_rate=3e-3, text"].seeds == (1,)
@@ -132,13 +137,8 @@ def test_what_fails_is_said_and_stops_nobody(tmp_path, monkeypatch):
     assert "is not finite" in why
 
 
-def _failing_for(broken, encode):
-    def encode_or_fail(self, name, stream):
-        if name == broken:
-            raise GenrecError("the vectors are out")
-        return encode(self, name, stream)
-
-    return encode_or_fail
+def _out(self, catalog, train, *, context):
+    raise GenrecError("the vectors are out")
 
 
 def test_a_process_that_is_killed_is_a_failure_of_its_trials(tmp_path, monkeypatch):
@@ -184,8 +184,8 @@ def test_a_worker_ends_with_its_comparison_where_interrupts_are_ignored(tmp_path
     plan = small_plan(tmp_path, overrides=["training.max_epochs=2000", "training.patience=2000"])
     (job,) = plan.jobs
     request = Request(
-        recipe=job.experiment.recipe.block(),
-        stages=plan.stages.root,
+        recipe=job.recipe.block(),
+        cache=plan.cache.root,
         wanted=job.wanted,
         summary_key=job.summary_key,
     )
@@ -200,7 +200,7 @@ def test_a_worker_ends_with_its_comparison_where_interrupts_are_ignored(tmp_path
     worker.stdin.write(request.model_dump_json().encode() + b"\n")
     worker.stdin.flush()
     until = time.monotonic() + 60
-    while not list(plan.stages.root.glob("training-*/training.json")) and time.monotonic() < until:
+    while not list(plan.cache.root.glob("training-*/training.json")) and time.monotonic() < until:
         time.sleep(0.02)
     worker.stdin.close()
     try:
@@ -213,11 +213,11 @@ def test_a_comparison_says_what_each_model_learned_and_fits_baselines_accordingl
     both = ["training.final_fit=false,true"]
     for split, learned in (("valid", [False, False]), ("test", [False, True])):
         plan = small_plan(tmp_path, both, split=split)
-        assert [t.experiment.asked_of(split).dataset.trains_on_validation for t in plan.trials] == learned
-        kinds = Counter(stage.address.kind for stage in plan.planned())
+        assert [t.fits.of(split).dataset.trains_on_validation for t in plan.trials] == learned
+        kinds = Counter(stage.stage.kind for stage in plan.planned())
         assert (kinds["model"], kinds["candidates"]) == (1 + any(learned), 1 + any(learned))
         assert kinds["vectors"] == 2 + any(learned), "co-occurrence alone reads histories"
-        compared = compare(plan, Workshop(logs=tmp_path / "logs", at_once=1), title="both", split=split)
+        compared = compare(plan, Runner(logs=tmp_path / "logs", at_once=1), title="both", split=split)
         names = [row.name for row in compared.rows if row.kind == "baseline"]
         popularity = ["popularity", "popularity on train + validation"]
         assert [name for name in names if name.startswith("popularity")] == popularity[: 1 + any(learned)]
@@ -233,4 +233,4 @@ def test_a_comparison_says_what_each_model_learned_and_fits_baselines_accordingl
             )
             assert variants[1].models[0].training_seconds > variants[0].models[0].training_seconds
     only = small_plan(tmp_path, overrides=["training.final_fit=true"], split="test")
-    assert all(stage.finished for stage in only.planned() if stage.address.kind != "candidates")
+    assert all(stage.finished for stage in only.planned() if stage.stage.kind != "candidates")

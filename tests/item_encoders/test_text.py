@@ -14,10 +14,10 @@ from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertModel, T5EncoderModel
 
 from genrec.errors import DataError
+from genrec.experiment.keys import component_key
 from genrec.item_encoders.sentence_t5 import SentenceT5
 from genrec.item_encoders.text import Text
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.stages import component_identity
 
 WORDS = ["red", "green", "blue", "lipstick", "shampoo", "hair", "dry", "cable", "a", "of"]
 TEXTS = ["red lipstick", "", "dry hair shampoo of a red", "blue cable", "green"]
@@ -104,10 +104,10 @@ def test_texts_of_as_many_tokens_go_together_and_come_back_in_order(bert_folder,
 
 
 def test_identity_follows_the_weights_and_not_the_speed(t5_folder):
-    before = component_identity(SentenceT5(model=str(t5_folder)), Environment())
-    assert component_identity(SentenceT5(model=str(t5_folder), batch_size=3), Environment()) == before
+    before = component_key(SentenceT5(model=str(t5_folder)), Environment())
+    assert component_key(SentenceT5(model=str(t5_folder), batch_size=3), Environment()) == before
     save_file({"linear.weight": torch.ones(10, 16)}, t5_folder / "2_Dense" / "model.safetensors")
-    assert component_identity(SentenceT5(model=str(t5_folder)), Environment()) != before
+    assert component_key(SentenceT5(model=str(t5_folder)), Environment()) != before
     assert SentenceT5(model="some-organisation/some-model").input_files(Environment()) == ()
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from genrec.errors import DataError
+from genrec.experiment.keys import component_key
 from genrec.item_encoders.vit import Vit
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.stages import component_identity
 from genrec.testing import check
 
 
@@ -154,15 +154,15 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, gradients, no_histories):
 
 def test_identity_follows_the_weights_and_not_the_speed(tmp_path):
     folder = write_open_clip(tmp_path / "clip")
-    before = component_identity(Vit(model=str(folder)), Environment())
-    assert component_identity(Vit(model=str(folder), batch_size=3, num_workers=2), Environment()) == before
-    assert component_identity(Vit(model=str(folder), precision="fp32"), Environment()) != before
+    before = component_key(Vit(model=str(folder)), Environment())
+    assert component_key(Vit(model=str(folder), batch_size=3, num_workers=2), Environment()) == before
+    assert component_key(Vit(model=str(folder), precision="fp32"), Environment()) != before
     save_file(small_clip(seed=1).state_dict(), folder / "open_clip_model.safetensors")
-    assert component_identity(Vit(model=str(folder)), Environment()) != before
-    before = component_identity(Vit(model=str(folder)), Environment())
+    assert component_key(Vit(model=str(folder)), Environment()) != before
+    before = component_key(Vit(model=str(folder)), Environment())
     config = folder / "open_clip_config.json"
     config.write_text(config.read_text().replace("0.4", "0.45"))
-    assert component_identity(Vit(model=str(folder)), Environment()) != before
+    assert component_key(Vit(model=str(folder)), Environment()) != before
     assert Vit().input_files(Environment()) == ()
 
 

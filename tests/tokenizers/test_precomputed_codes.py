@@ -8,8 +8,8 @@ import polars
 import pytest
 
 from genrec.errors import DataError
+from genrec.experiment.keys import component_key
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.stages import component_identity
 from genrec.tokenizers.precomputed import Precomputed
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
@@ -123,7 +123,7 @@ def test_other_formats_are_refused(tmp_path):
 
 def test_identity_follows_the_content(tmp_path):
     file = written(tmp_path, {"a": [1]})
-    first = component_identity(Precomputed(file=file), Environment())
-    assert component_identity(Precomputed(file=file), Environment()) == first
+    first = component_key(Precomputed(file=file), Environment())
+    assert component_key(Precomputed(file=file), Environment()) == first
     written(tmp_path, {"a": [2]})
-    assert component_identity(Precomputed(file=file), Environment()) != first
+    assert component_key(Precomputed(file=file), Environment()) != first

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
+from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
 from genrec.recipe import load_recipe
-from genrec.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,19 +17,19 @@ _MARK = "run.json"
 
 
 class RunFolder:
-    """One run's folder; the only place, beside the stages, that a run writes to.
+    """One run's folder; the only place, beside the cache, that a run writes to.
 
     Args:
         path: the folder; made if it is not there.
-        stages: where finished stages are kept.
+        cache: the folder of finished stages.
     """
 
-    def __init__(self, path: Path, stages: Path) -> None:
-        self.path, self.stages = path, stages
+    def __init__(self, path: Path, cache: Path) -> None:
+        self.path, self.cache = path, cache
 
     @staticmethod
-    def stages_of(output: Path | None) -> Path:
-        """Where a run keeps its stages: ``--output`` keeps its own, all other runs share theirs."""
+    def cache_of(output: Path | None) -> Path:
+        """Where a run has its finished stages: ``--output`` has its own, all other runs share theirs."""
         return Path("runs") / ".stages" if output is None else output / ".stages"
 
     @classmethod
@@ -58,7 +58,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         for part in ("streams", "candidates", "train_only"):  # links of an earlier run in the folder; stages stay
             shutil.rmtree(path / part, ignore_errors=True)
-        folder = cls(path, cls.stages_of(output))
+        folder = cls(path, cls.cache_of(output))
         folder.write_json(_MARK, {"verb": verb, "finished": False})
         return folder
 
@@ -76,7 +76,7 @@ class RunFolder:
         if (verb := mark.get("verb", "run")) != "run":
             raise DataError(f"{path}: the folder of a `genrec {verb}`, which has no model; expected that of a run")
         if not mark.get("finished"):
-            raise DataError(f"{path}: this run has not finished; run its recipe again, it goes on where it was")
+            raise DataError(f"{path}: this run has not finished; run its recipe again, it resumes")
         return folder
 
     def finish(self, facts: dict[str, Any]) -> None:
@@ -115,8 +115,8 @@ class RunFolder:
         """Which item of the source each row of every matrix is."""
         self.write_json("items.json", {"keys": catalog.keys, "titles": catalog.titles})
 
-    def keep(self, stage: Path, name: str) -> None:
-        """Keep a stage's file with the run, as a link where the file system can."""
+    def place(self, stage: Path, name: str) -> None:
+        """Put a stage's file into the run's folder, as a link where the file system can."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from genrec.errors import DataError
-from genrec.run_folder import RunFolder
+from genrec.experiment.run_folder import RunFolder
 from genrec.testing import tiny_catalog
 
 RECIPE = Path("recipes/small.yaml")
@@ -15,7 +15,7 @@ RECIPE = Path("recipes/small.yaml")
 
 def test_a_new_run_marks_its_folder(tmp_path):
     folder = RunFolder.create(tmp_path / "a" / "b", RECIPE)
-    assert (folder.path, folder.stages) == (tmp_path / "a" / "b", tmp_path / "a" / "b" / ".stages")
+    assert (folder.path, folder.cache) == (tmp_path / "a" / "b", tmp_path / "a" / "b" / ".stages")
     assert folder.read_json("run.json") == {"verb": "run", "finished": False}
     folder.finish({"model": "k"})
     assert RunFolder.open(folder.path).read_json("run.json") == {"verb": "run", "finished": True, "model": "k"}
@@ -58,7 +58,7 @@ def test_runs_of_one_second_do_not_share_a_folder(tmp_path, monkeypatch):
     for folder in folders:
         assert folder.path.parent == Path("runs")
         assert folder.path.name.startswith("small-")
-        assert folder.stages == Path("runs/.stages"), "stages are shared by all such runs"
+        assert folder.cache == Path("runs/.stages"), "stages are shared by all such runs"
 
 
 def test_what_is_no_finished_run_cannot_be_opened(tmp_path):
@@ -68,7 +68,7 @@ def test_what_is_no_finished_run_cannot_be_opened(tmp_path):
     RunFolder.create(tmp_path, RECIPE)
     with pytest.raises(DataError) as caught:
         RunFolder.open(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: this run has not finished; run its recipe again, it goes on where it was"
+    assert str(caught.value) == f"{tmp_path}: this run has not finished; run its recipe again, it resumes"
 
 
 def test_missing_and_broken_files_are_said(tmp_path):
@@ -112,6 +112,6 @@ def test_a_stage_is_kept_with_the_run(tmp_path, monkeypatch, links):
     for content in ("first", "second"):
         stage = tmp_path / content
         stage.write_text(content)
-        folder.keep(stage, "streams/text/ids.safetensors")
+        folder.place(stage, "streams/text/ids.safetensors")
         stage.unlink()
         assert (folder.path / "streams/text/ids.safetensors").read_text() == content

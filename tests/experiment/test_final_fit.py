@@ -10,13 +10,14 @@ from clockwork_runs import NUM_ITEMS, Given, World, longer, opened, recipe, run_
 from genrec.baselines.popularity import Popularity
 from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
-from genrec.finished_run import FinishedExperiment, load_model
+from genrec.experiment.cache import Cache
+from genrec.experiment.candidates import search_users
+from genrec.experiment.finished_run import finished_fits, load_fit, load_model
+from genrec.experiment.run_folder import RunFolder
 from genrec.merges.learned import Learned
 from genrec.merges.single import Single
-from genrec.run_folder import RunFolder
-from genrec.runtime.environment import WorkContext
+from genrec.runtime.environment import Environment, WorkContext
 from genrec.search.candidates import load_candidates
-from genrec.stages import Stages
 from genrec.training.checkpoint import load_tensors, weights_of
 
 
@@ -88,22 +89,23 @@ def same(model, file):
     return all(torch.equal(stored[name], tensor.cpu()) for name, tensor in weights_of(model).items())
 
 
-def test_a_finished_run_asks_test_users_of_the_final_model_and_validation_users_of_the_first(done, tmp_path):
+def test_a_finished_run_evaluates_test_users_with_the_final_model_and_validation_users_with_the_first(done, tmp_path):
     root, _, _, report = done
     folders = {"valid": root / "train_only", "test": root}
-    finished = FinishedExperiment(RunFolder.open(root), final(), Stages(tmp_path / "stages"))
-    parts = {split: finished.asked_of(split) for split in ("valid", "test")}
-    assert parts["valid"] is finished
+    folder, cache = RunFolder.open(root), Cache(tmp_path / "stages")
+    fits = finished_fits(folder, final(), World().load(None), Environment())
+    assert (fits.valid.selection, fits.test.selection) == (None, fits.valid)
+    found = {}
     for split, other in (("valid", "test"), ("test", "valid")):
-        assert parts[other].asked_of(split) is parts[split]
-        assert same(parts[split].model, folders[split] / "model.safetensors")
-        assert not same(parts[split].model, folders[other] / "model.safetensors")
+        streams, trained = load_fit(folder, fits.of(split))
+        assert same(trained.model, folders[split] / "model.safetensors")
+        assert not same(trained.model, folders[other] / "model.safetensors")
         stored = load_candidates(folders[split] / "candidates" / f"{split}.safetensors")
-        found = finished.candidates(split, scores=True)
-        np.testing.assert_array_equal(found.items_BC, stored.items_BC)
-        np.testing.assert_array_equal(found.log_probs_BCS, stored.log_probs_BCS)
-    assert len({part.model_key for part in parts.values()}) == 2
-    alone = Single(stream="text").merge(finished.candidates("test", scores=True), top_n=10)
+        found[split] = search_users(fits.of(split), trained.model, streams, split, cache, scores=True)
+        np.testing.assert_array_equal(found[split].items_BC, stored.items_BC)
+        np.testing.assert_array_equal(found[split].log_probs_BCS, stored.log_probs_BCS)
+    assert fits.valid.keys.model != fits.test.keys.model
+    alone = Single(stream="text").merge(found["test"], top_n=10)
     [row] = [row for row in report.rows if row.name == "stream: text"]
     np.testing.assert_array_equal(row.ranks_U, target_ranks(alone, World().load(None).test.targets))
 

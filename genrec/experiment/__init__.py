@@ -1,0 +1,1 @@
+"""The stages of an experiment, their cache and its keys, and the folders of finished runs."""

@@ -1,0 +1,89 @@
+"""The stage ``search``: a model and the users of a split -> what each stream proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from genrec.experiment.cache import Cache
+from genrec.experiment.fit import Fit
+from genrec.experiment.keys import SplitName, Stage
+from genrec.model.contracts import StreamContext
+from genrec.model.retriever import Retriever
+from genrec.search.candidates import load_candidates, save_candidates
+from genrec.search.streams import search_streams, tell_prefixes
+from genrec.types import Candidates
+
+
+def search_users(
+    fit: Fit,
+    model: Retriever,
+    streams: Mapping[str, StreamContext],
+    split: SplitName,
+    cache: Cache,
+    *,
+    scores: bool,
+) -> Candidates:
+    """What the streams propose to the users of a split.
+
+    Args:
+        fit: what the model was fitted on.
+        model: in any mode.
+        streams: as :func:`~genrec.experiment.ids.tokenize_items` gives them.
+        split: which users.
+        cache: finished stages.
+        scores: whether every stream gives its log-probability of every candidate (``Merge.needs_scores``).
+    """
+    if (found := find_candidates(fit, split, cache, scores=scores)) is not None:
+        return found
+    return _search(fit, model, streams, split, cache, scores)
+
+
+def find_candidates(fit: Fit, split: SplitName, cache: Cache, *, scores: bool) -> Candidates | None:
+    """The candidates of a split's users where they were found before; those with all scores serve for both."""
+    for with_scores in dict.fromkeys([True, scores]):
+        stage = Stage("candidates", split, fit.candidates_key(split, scores=with_scores))
+        if cache.has(stage):
+            found = _get(fit, split, cache, stage, work=_never)
+            return found if scores or not with_scores else found.without_scores()
+    return None
+
+
+def _search(
+    fit: Fit,
+    model: Retriever,
+    streams: Mapping[str, StreamContext],
+    split: SplitName,
+    cache: Cache,
+    scores: bool,
+) -> Candidates:
+    work = partial(
+        search_streams,
+        model,
+        {name: context.trie for name, context in streams.items()},
+        fit.users(split).histories,
+        fit.recipe.search,
+        num_items=fit.dataset.num_items,
+        max_history=fit.recipe.history_encoder.max_history,
+        with_scores=scores,
+        seen=fit.recipe.evaluation.seen_items,
+        title=f"searching {split}",
+        told=tell_prefixes,
+    )
+    return _get(fit, split, cache, Stage("candidates", split, fit.candidates_key(split, scores=scores)), work)
+
+
+def _get(fit: Fit, split: SplitName, cache: Cache, stage: Stage, work) -> Candidates:
+    with cache.timer.measure(fit.part(f"search {split}")):
+        return cache.get(
+            stage,
+            work=work,
+            save=save_candidates,
+            load=load_candidates,
+            artifact=fit.artifact(f"candidates/{split}.safetensors"),
+            like=fit.like(stage),
+        )
+
+
+def _never() -> Candidates:
+    raise AssertionError("the stage is finished")

@@ -1,0 +1,62 @@
+"""The stage ``tokenize``: item vectors -> semantic IDs, in every stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from genrec.absent_items import like_nearest, with_own_branch
+from genrec.experiment.cache import Cache
+from genrec.experiment.fit import Fit
+from genrec.experiment.keys import Stage
+from genrec.experiment.storage import load_ids, save_ids
+from genrec.model.contracts import StreamContext
+from genrec.recipe.schema import Stream
+from genrec.runtime.environment import WorkContext
+from genrec.search.dense import item_numbers
+from genrec.search.trie import Trie
+from genrec.types import ItemVectors, SemanticIds
+
+
+def tokenize_items(fit: Fit, vectors: Mapping[str, ItemVectors], cache: Cache) -> dict[str, StreamContext]:
+    """The semantic IDs of every stream, those of its absent items included, and the vectors they were made of.
+
+    Args:
+        fit: what is fitted.
+        vectors: of every stream, as :func:`~genrec.experiment.vectors.encode_items` gives them.
+        cache: finished stages.
+    """
+    contexts = {}
+    for name, stream in fit.recipe.streams.items():
+        stage, known = Stage("ids", name, fit.keys.ids[name]), known_vectors(stream, name, vectors)
+        context = fit.context("tokenizer", name)
+        with cache.timer.measure(fit.part(f"codes of {name}")):
+            ids = cache.get(
+                stage,
+                work=partial(_tokenize, stream, known, fit.dataset.catalog.keys, context),
+                save=save_ids,
+                load=load_ids,
+                artifact=fit.artifact(f"streams/{name}/ids.safetensors"),
+                like=fit.like(stage),
+            )
+        contexts[name] = StreamContext(ids, Trie.of(ids), known)
+    return contexts
+
+
+def known_vectors(stream: Stream, name: str, vectors: Mapping[str, ItemVectors]) -> ItemVectors:
+    """The vectors that a stream is coded by: its own, absent items with those of the nearest if the recipe says so.
+
+    Args:
+        stream: the recipe's.
+        name: its name.
+        vectors: of every stream, as its item encoder gave them.
+    """
+    guide = stream.nearest_in
+    return vectors[name] if guide is None else like_nearest(vectors[name], vectors[guide])
+
+
+def _tokenize(stream: Stream, vectors: ItemVectors, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
+    if stream.tokenizer is None:
+        return item_numbers(vectors)
+    ids = stream.tokenizer.fit(vectors, keys=keys, context=context)
+    return ids if stream.absent_items == "leave_out" else with_own_branch(ids)

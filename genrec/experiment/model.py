@@ -1,0 +1,115 @@
+"""The stage ``train``: histories and semantic IDs -> a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrec.experiment.cache import Cache
+from genrec.experiment.fit import Fit
+from genrec.experiment.keys import Stage
+from genrec.experiment.selection import mean_stream_ndcg
+from genrec.model.contracts import StreamContext
+from genrec.model.retriever import Retriever
+from genrec.recipe.schema import Recipe
+from genrec.seeds import derive
+from genrec.training.batches import HistoryBatches
+from genrec.training.checkpoint import load_tensors, load_weights, save_json, save_tensors, weights_of
+from genrec.training.trainer import TrainingLog, train
+from genrec.types import Histories, Split
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and how its training went."""
+
+    model: Retriever
+    """With its best weights, in eval mode."""
+    log: TrainingLog
+
+
+def train_model(fit: Fit, streams: Mapping[str, StreamContext], cache: Cache, *, epochs: int | None = None) -> Trained:
+    """Train the recipe's model, or load it where it was trained before.
+
+    Args:
+        fit: what is fitted.
+        streams: as :func:`~genrec.experiment.ids.tokenize_items` gives them.
+        cache: finished stages.
+        epochs: of a final fit, which has no validation; None: until validation stops it.
+
+    Raises:
+        TrainingError: the loss or the validation's score is not finite.
+    """
+    recipe, dataset = fit.recipe, fit.dataset
+    stage, folder = Stage("model", fit.title, fit.keys.model), cache.path("training", fit.keys.model)
+    model = untrained_model(recipe, streams, dataset.num_items, dataset.train).to(fit.environment.torch_device)
+    users = validation_users(fit)
+
+    def validate() -> float:
+        return mean_stream_ndcg(
+            model,
+            {name: context.trie for name, context in streams.items()},
+            users,
+            num_items=dataset.num_items,
+            max_history=recipe.history_encoder.max_history,
+            seen_items=fit.selected_under,
+        )
+
+    def work() -> TrainingLog:
+        batches = HistoryBatches(
+            dataset.train,
+            num_items=dataset.num_items,
+            max_history=recipe.history_encoder.max_history,
+            batch_size=recipe.training.batch_size,
+            each_position=model.is_causal,
+            seed=fit.seed("batches"),
+            device=next(model.parameters()).device,
+        )
+        return train(
+            model,
+            batches.epoch,
+            model.losses,
+            recipe.training,
+            validate=validate if epochs is None else None,
+            seed=fit.seed("training"),
+            title=f"training {fit.title}" if epochs is None else f"final fit of {fit.title}",
+            folder=folder,
+            epochs=epochs,
+        )
+
+    def save(log: TrainingLog, path: Path) -> None:
+        save_json(log.as_json(), path.with_name(f"log-{stage.key}.json"))
+        save_tensors(weights_of(model), path)
+
+    def load(path: Path) -> TrainingLog:
+        load_weights(model, load_tensors(path))
+        return TrainingLog.from_file(path.with_name(f"log-{stage.key}.json"))
+
+    with cache.timer.measure(fit.part("training")):
+        log = cache.get(
+            stage,
+            work=work,
+            save=save,
+            load=load,
+            artifact=fit.artifact("model.safetensors"),
+            like=fit.like(stage),
+            scratch=folder,
+        )
+    return Trained(model.eval(), log)
+
+
+def untrained_model(
+    recipe: Recipe, streams: Mapping[str, StreamContext], num_items: int, train: Histories | None = None
+) -> Retriever:
+    """The recipe's model with fresh weights; without training histories its counts are to come with weights."""
+    decoders = {name: stream.decoder for name, stream in recipe.streams.items()}
+    seed = derive(recipe.seed, "model")
+    return Retriever(
+        recipe.history_encoder, decoders, recipe.tasks, streams, num_items=num_items, seed=seed, train=train
+    )
+
+
+def validation_users(fit: Fit) -> Split:
+    """The random validation users by whom a checkpoint is selected."""
+    return fit.dataset.valid.sample(fit.recipe.training.validation_users, fit.seed("validation users"))

@@ -1,0 +1,63 @@
+"""The stage ``merge``: candidates of all streams -> a ranking by the merge, by those of pairs, and by each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+
+from genrec.evaluation.report import Kind
+from genrec.families import Merge
+from genrec.merges.single import Single
+from genrec.types import Candidates, Ranking
+
+Names = tuple[str, ...]
+
+
+def needs_fitting(merge: Merge) -> bool:
+    """Whether a merge has anything to fit on validation users."""
+    return type(merge).fit is not Merge.fit
+
+
+def fit_merges(
+    merge: Merge, streams: Mapping[str, object], found: Candidates | None, targets: np.ndarray
+) -> dict[Names, Merge]:
+    """The merge of all streams, and of each pair where there are more than two, fitted if there is anything to fit.
+
+    Args:
+        merge: the recipe's.
+        streams: by name.
+        found: candidates of the validation users; None where the merge has nothing to fit.
+        targets: the validation users' (U,).
+
+    Returns:
+        By names of the streams that are merged, all of them first.
+    """
+    subsets: list[Names] = [tuple(streams)]
+    if len(streams) > 2:
+        subsets += [pair for pair in combinations(streams, 2) if set(merge.streams_used()) <= set(pair)]
+    if found is None:
+        return dict.fromkeys(subsets, merge)
+    return {names: merge.fit(found.of_streams(names), targets) for names in subsets}
+
+
+def merge_streams(merges: Mapping[Names, Merge], found: Candidates, *, top_n: int) -> dict[str, tuple[Kind, Ranking]]:
+    """Every method's lists: the merge, that of each pair of streams, each stream alone.
+
+    Args:
+        merges: as :func:`fit_merges` gives them.
+        found: candidates of the users.
+        top_n: length of the lists.
+    """
+    rankings: dict[str, tuple[Kind, Ranking]] = {}
+    for names, merge in merges.items():
+        if names == found.streams:
+            if len(names) > 1:
+                rankings[f"merge: {merge.type_name}"] = "merge", merge.merge(found, top_n=top_n)
+        else:
+            ranking = merge.merge(found.of_streams(names), top_n=top_n)
+            rankings[f"pair: {' + '.join(names)}"] = "pair", ranking
+    for name in found.streams:
+        rankings[f"stream: {name}"] = "stream", Single(stream=name).merge(found, top_n=top_n)
+    return rankings

@@ -1,0 +1,136 @@
+"""A run's report: the rows of its methods, the protocol in words, and what a reader must know of data and training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from genrec.evaluation.audit import Audit
+from genrec.evaluation.report import Epoch, PairedTest, Protocol, Report, Row
+from genrec.experiment.baselines import chosen_settings
+from genrec.experiment.cache import Cache
+from genrec.experiment.fit import Fit, Fits
+from genrec.experiment.model import Trained, validation_users
+from genrec.model.contracts import StreamContext
+from genrec.model.retriever import Retriever
+from genrec.recipe.schema import Stream
+from genrec.training.trainer import TrainingLog
+from genrec.types import ItemVectors
+
+
+def make_report(
+    fits: Fits,
+    selected: Trained,
+    trained: Trained,
+    vectors: Mapping[str, ItemVectors],
+    streams: Mapping[str, StreamContext],
+    rows: Sequence[Row],
+    tests: Sequence[PairedTest],
+    audited: Audit,
+    cache: Cache,
+) -> Report:
+    """The report of a run.
+
+    Args:
+        fits: which fit evaluated which users.
+        selected: the model of the fit on train alone, whose curve is shown.
+        trained: the model that test users were evaluated with.
+        vectors: of its streams, as the encoders gave them.
+        streams: its streams.
+        rows: a row for each method.
+        tests: between them.
+        audited: what the audit says of the dataset.
+        cache: with the time that each part took.
+    """
+    fit = fits.valid
+    recipe, dataset = fit.recipe, fit.dataset
+    return Report(
+        title=recipe.title,
+        protocol=Protocol.of(
+            dataset, recipe.evaluation, recipe.seed, selection=selection(fit), final_fit=final_fit(fit, selected.log)
+        ),
+        split=dataset.test,
+        rows=rows,
+        tests=tests,
+        curve=curve(selected.log),
+        stage_seconds=cache.timer.seconds,
+        parameters=_parameters(trained.model),
+        notes=tuple(_notes(fits, selected, trained, vectors, streams, audited, cache)),
+    )
+
+
+def selection(fit: Fit) -> str:
+    """How the checkpoint was selected, in words."""
+    users = len(validation_users(fit))
+    other = fit.selected_under != fit.recipe.evaluation.seen_items
+    rule = f", under seen_items: {fit.selected_under}" if other else ""
+    return f"best mean NDCG@10 of the streams alone on {users:,} random validation users{rule}, before any merge"
+
+
+def final_fit(fit: Fit, selected: TrainingLog) -> str:
+    """What the model that evaluates test users was fitted on, in words."""
+    if not fit.recipe.training.final_fit:
+        return "train only"
+    epochs = selected.best_epoch
+    return f"train + validation, {epochs} epoch{'s' * (epochs != 1)}, chosen on validation by a fit on train only"
+
+
+def curve(log: TrainingLog) -> list[Epoch]:
+    """The epochs of a training, for a report."""
+    return [Epoch(e.epoch, e.losses, e.validation, e.seconds, e.learning_rate) for e in log.epochs]
+
+
+def _parameters(model: Retriever) -> dict[str, int]:
+    """Trainable parameters by part; what parts share counts once, where it is first."""
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        part = name.partition(".")[0].strip("_").replace("_", " ")
+        counts[part] = counts.get(part, 0) + parameter.numel()
+    return counts
+
+
+def _notes(
+    fits: Fits,
+    selected: Trained,
+    trained: Trained,
+    vectors: Mapping[str, ItemVectors],
+    streams: Mapping[str, StreamContext],
+    audited: Audit,
+    cache: Cache,
+) -> Iterator[str]:
+    recipe = fits.valid.recipe
+    yield from (f"data: {note}" for note in audited.notes)
+    yield from (f"audit: {line}" for line in audited.lines())
+    for name, context in streams.items():
+        yield from (f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes))
+        yield from (f"stream {name}: {note}" for note in _absent(recipe.streams[name], vectors[name], context))
+        if context.ids.collisions:
+            yield f"stream {name}: {context.ids.collisions:,} items shared a code before repair"
+    log = selected.log
+    device, threads = next(trained.model.parameters()).device, torch.get_num_threads()
+    yield (
+        f"training: best of {len(log.epochs)} epochs was {log.best_epoch}, stopped by {log.stopped_by}, "
+        f"{log.seconds / 60:.1f} minutes on {device} with {threads} thread{'s' if threads > 1 else ''}"
+    )
+    if fits.test is not fits.valid:
+        yield (
+            f"final fit: vectors, codes and model again on train + validation, {trained.log.seconds / 60:.1f} "
+            "minutes; the curve and whatever is said of validation are of the fit on train only"
+        )
+    yield from (note for baseline in recipe.baselines if (note := chosen_settings(baseline, fits.test, cache)))
+
+
+def _absent(stream: Stream, vectors: ItemVectors, context: StreamContext) -> Iterator[str]:
+    """How many items the encoder could not read, and what became of them."""
+    num_items, ids = len(vectors.present_I), context.ids
+    if near := int((context.vectors.present_I & ~vectors.present_I).sum()):
+        guide = stream.nearest_in
+        yield f"{near:,} of {num_items:,} items have nothing to encode and are coded as the nearest in {guide}"
+    if apart := int((~context.vectors.present_I & ids.present_I).sum()):
+        yield f"{apart:,} of {num_items:,} items have nothing to encode and have codes in a branch of their own"
+    if absent := int((~ids.present_I).sum()):
+        yield (
+            f"{absent:,} of {num_items:,} items have no code and are never proposed; a merge by confidence or rank "
+            "favours the rest"
+        )

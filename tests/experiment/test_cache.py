@@ -1,0 +1,133 @@
+"""Finished stages: loaded where they are whole, worked out where they are not, and what decides a key."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from genrec.experiment import keys
+from genrec.experiment.cache import Cache
+from genrec.experiment.keys import Stage, make_key
+from genrec.experiment.storage import load_ids, load_vectors, save_ids, save_vectors
+from genrec.types import ItemVectors, SemanticIds
+
+
+def ask(cache, key="k", *, work=lambda: "content", save=lambda text, path: path.write_text(text)):
+    return cache.get(Stage("ids", "text", key), work=work, save=save, load=lambda path: path.read_text())
+
+
+def never():
+    raise AssertionError("this was finished before")
+
+
+def test_a_finished_stage_is_not_worked_out_again(tmp_path):
+    first, second = Cache(tmp_path / "stages"), Cache(tmp_path / "stages")
+    assert ask(first) == "content"
+    assert (tmp_path / "stages" / "ids-k").read_text() == "content"
+    assert ask(second, work=never) == ask(first, work=never)
+    assert ask(second, "other", work=lambda: "new") == "new"
+    entry = {"kind": "ids", "name": "text", "key": "k"}
+    assert first.log == [entry | {"reused": False}, entry | {"reused": True}]
+    assert second.log == [entry | {"reused": True}, entry | {"key": "other", "reused": False}]
+
+
+def test_what_was_interrupted_is_worked_out_again(tmp_path):
+    def dies(text, path):
+        path.write_text("half a cont")
+        raise KeyboardInterrupt
+
+    cache = Cache(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        ask(cache, save=dies)
+    with pytest.raises(ZeroDivisionError):
+        ask(cache, work=lambda: 1 / 0)
+    assert not cache.path("ids", "k").exists()
+    assert ask(cache) == "content"
+
+
+def test_another_run_that_finished_the_same_stage_meanwhile_does_no_harm(tmp_path):
+    """On a file system without locks."""
+    cache = Cache(tmp_path)
+
+    def save(text, path):
+        path.write_text(text)
+        cache.path("ids", "k").write_text("content")
+
+    assert ask(cache, save=save) == "content"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ids-k", "locks", "made-ids-k.json"]
+
+
+def test_nothing_is_made_before_there_is_something_to_store(tmp_path):
+    Cache(tmp_path / "stages").path("ids", "k")
+    assert not (tmp_path / "stages").exists()
+
+
+def test_a_key_depends_on_all_and_only_on_content(monkeypatch):
+    parts = {"component": {"block": {"type": "x", "k": 3}, "source": "abc"}, "seed": 1}
+    assert make_key(**parts) == make_key(seed=1, component={"source": "abc", "block": {"k": 3, "type": "x"}})
+    others = [
+        make_key(component=parts["component"], seed=2),
+        make_key(component={**parts["component"], "source": "abd"}, seed=1),
+        make_key(component=parts["component"], seed=None),
+        make_key(component=parts["component"], seed=1, more=None),
+        make_key(component=["a", "b"], seed=1),
+        make_key(component=["b", "a"], seed=1),
+    ]
+    monkeypatch.setattr(keys, "FORMAT", keys.FORMAT + 1)
+    others.append(make_key(**parts))
+    monkeypatch.undo()
+    assert len({make_key(**parts), *others}) == len(others) + 1
+
+
+def test_vectors_survive_their_file(tmp_path):
+    vectors = ItemVectors(
+        np.asfortranarray(np.arange(12, dtype=np.float32).reshape(4, 3)), np.array([1, 0, 1, 1], bool), ("random ü",)
+    )
+    save_vectors(vectors, tmp_path / "vectors")
+    loaded = load_vectors(tmp_path / "vectors")
+    np.testing.assert_array_equal(loaded.vectors_IE, vectors.vectors_IE)
+    np.testing.assert_array_equal(loaded.present_I, vectors.present_I)
+    assert loaded.notes == vectors.notes
+
+
+def test_ids_survive_their_file(tmp_path):
+    codes_IL = np.array([[0, 1], [-1, -1], [2, 0]], dtype=np.int32)
+    ids = SemanticIds(codes_IL, (np.int64(3), 2), {"level/0": np.eye(3), "mean": np.zeros(2, np.float32)}, 4)
+    save_ids(ids, tmp_path / "ids")
+    loaded = load_ids(tmp_path / "ids")
+    np.testing.assert_array_equal(loaded.codes_IL, codes_IL)
+    assert (loaded.vocabulary_sizes, loaded.collisions) == ((3, 2), 4)
+    assert loaded.codebook.keys() == ids.codebook.keys()
+    for name, part in ids.codebook.items():
+        np.testing.assert_array_equal(loaded.codebook[name], part)
+        assert loaded.codebook[name].dtype == part.dtype
+
+
+def test_what_a_stage_took_is_kept_beside_it(tmp_path):
+    cache = Cache(tmp_path)
+    ask(cache)
+    made = cache.facts("ids", "k")
+    assert made["seconds"] >= 0
+    assert made["peak_bytes"] is None or made["peak_bytes"] > 1_000_000
+    assert cache.all_facts("ids") == [made]
+    assert cache.facts("ids", "another") == {}
+    (tmp_path / "made-ids-k.json").write_text("broken")
+    assert cache.facts("ids", "k") == {}
+
+
+def test_a_stage_that_another_process_is_at_is_waited_for(tmp_path, capsys):
+    cache = Cache(tmp_path)
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom genrec.experiment.cache import Cache\n"
+        "with Cache(Path(sys.argv[1])).lock('ids', 'k'):\n"
+        "    print('working', flush=True)\n    time.sleep(1)\n"
+        "    (Path(sys.argv[1]) / 'ids-k').write_text('content')\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "working\n"
+    assert ask(cache, work=never) == "content"
+    assert "waiting for another process that computes it" in capsys.readouterr().err
+    other.wait()
+    assert ask(cache, "other", work=lambda: "new") == "new"
