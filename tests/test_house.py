@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -27,11 +28,17 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MODULES = sorted(
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in PACKAGE.rglob("*.py")
 )
+
+
+def component_files(family: Registry[Any]) -> list[Path]:
+    """The files of a family's components in the core."""
+    return [file for file in sorted((PACKAGE / family.family).glob("*.py")) if not file.name.startswith("_")]
+
+
 CORE = [
     pytest.param(family, file, id=f"{family.family}/{file.stem}")
     for family in FAMILIES
-    for file in sorted((PACKAGE / family.family).glob("*.py"))
-    if not file.name.startswith("_")
+    for file in component_files(family)
 ]
 
 
@@ -70,6 +77,15 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.lineno, node.module
+
+
+def imports_on_loading(file: Path) -> Iterator[str]:
+    """Modules that a file imports at its top, whoever loads it."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
 
 
 def layer_names() -> list[str]:
@@ -114,10 +130,33 @@ def test_importing_needs_no_torch(module: str) -> None:
     assert in_new_process(f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-def test_knowing_every_component_needs_no_torch() -> None:
-    get_all = "[family.get(name) for family in FAMILIES for name in family.names()]"
-    code = f"import sys; from genrec.families import FAMILIES; {get_all}; print('torch' in sys.modules)"
+def test_only_components_that_import_torch_themselves_need_it() -> None:
+    """``genrec validate`` imports what a recipe names: no torch, unless one of those files asks for it at its top."""
+    names = [
+        (family.family, file.stem)
+        for family in FAMILIES
+        for file in component_files(family)
+        if "torch" not in {module.partition(".")[0] for module in imports_on_loading(file)}
+    ]
+    get_all = f"[getattr(families, family).get(name) for family, name in {names}]"
+    code = f"import sys; from genrec import families; {get_all}; print('torch' in sys.modules)"
     assert in_new_process(code) == "False"
+
+
+def test_knowing_every_component_imports_no_library_that_only_its_work_needs() -> None:
+    heavy = {
+        *("transformers", "sentence_transformers", "timm", "open_clip", "torchvision", "faiss"),
+        *("sklearn", "scipy", "pandas", "matplotlib"),
+    }
+    get_all = "[family.get(name) for family in FAMILIES for name in family.names()]"
+    code = f"import sys; from genrec.families import FAMILIES; {get_all}; print(sorted({heavy} & set(sys.modules)))"
+    assert in_new_process(code) == "[]"
+
+
+def test_one_component_is_one_file() -> None:
+    """Settings above, module below: no ``x.py`` with its other half in ``_x.py``."""
+    halves = [file for file in PACKAGE.rglob("_*.py") if file.with_name(file.name.removeprefix("_")).is_file()]
+    assert [str(file.relative_to(ROOT)) for file in halves] == []
 
 
 def test_public_names_are_there() -> None:
