@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import torch
 from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
-
-if TYPE_CHECKING:
-    from genrec.decoders._mlp import MlpDecoder
-    from genrec.model.contracts import BuildContext
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
+from genrec.model.layers import Dropout, FeedForward, init_weights
+from genrec.model.vocabularies import build_vocabulary
 
 
 @decoders.register("mlp")
@@ -42,6 +43,64 @@ class Mlp(Decoder):
 
     def build(self, context: BuildContext) -> MlpDecoder:
         """The module for ``context.stream``."""
-        from genrec.decoders._mlp import MlpDecoder
-
         return MlpDecoder(self, context)
+
+
+class Block(nn.Module):
+    """x + feed-forward(norm(x)), normalised."""
+
+    def __init__(self, dim: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm, self.feedforward = nn.LayerNorm(dim), FeedForward(dim, hidden_dim, dropout)
+        self.dropout, self.output_norm = Dropout(dropout), nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.output_norm(x + self.dropout(self.feedforward(self.norm(x))))
+
+
+class MlpDecoder(DecoderModule):
+    """One block for each level, and one for the summary token that reads the whole code."""
+
+    def __init__(self, settings: Mlp, context: BuildContext) -> None:
+        super().__init__()
+        self.vocabulary = build_vocabulary(context, settings.vocabulary, settings.leaves)
+        self.blocks = nn.ModuleList(
+            Block(context.dim, settings.hidden_dim, settings.dropout) for _ in range(self.vocabulary.num_levels + 1)
+        )
+        init_weights(self.blocks)
+        init_weights(self.vocabulary.tables)
+        self.vocabulary.start_from([context.streams[name].vectors for name in settings.start_from])
+
+    def forward(
+        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+    ) -> Outputs:
+        target_N, state_ND = encoded.asked(target_BQ, each_position=each_position)
+        nodes_NL, present_N = self.vocabulary.nodes_of(target_N)
+        log_probs, hidden = [], []
+        for level in range(self.vocabulary.num_levels):
+            hidden.append(self.blocks[level](state_ND))
+            log_probs.append(self.vocabulary.target_log_probs(level, hidden[-1], nodes_NL))
+            if with_summary or level + 1 < self.vocabulary.num_levels:
+                state_ND = state_ND + self._embed(level, nodes_NL[:, level])
+        log_probs_NL = torch.stack(log_probs, 1).masked_fill(~present_N[:, None], 0.0)
+        summary_ND = self.blocks[-1](state_ND) if with_summary else None
+        return Outputs(log_probs_NL, torch.stack(hidden, 1), summary_ND, present_N, target_N)
+
+    def _embed(self, level: int, nodes: Tensor) -> Tensor:
+        return self.vocabulary.embed(level, self.vocabulary.entries(level, nodes))
+
+    def begin(self, encoded: Encoded) -> TensorState:
+        return TensorState(encoded.last_BD[:, None])
+
+    def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        B, K = nodes_BK.shape
+        state_BKD = state.kept_B
+        if depth:
+            state_BKD = state_BKD.gather(1, origin_BK[..., None].expand(-1, -1, state_BKD.shape[-1]))
+            state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
+        if depth + 1 < self.vocabulary.num_levels:
+            state.kept_B = state_BKD
+        hidden_ND = self.blocks[depth](state_BKD).flatten(0, 1)
+        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
+            return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import math
+from typing import ClassVar
 
+import numpy as np
+import torch
 from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
+from genrec.types import Histories
 
-if TYPE_CHECKING:
-    from genrec.decoders._transition import TransitionDecoder
-    from genrec.model.contracts import BuildContext
+_RARELY = 0.5
+"""Added to each item's count of popularity, so that every item can be foretold."""
 
 
 @decoders.register("transition")
@@ -35,6 +40,118 @@ class Transition(Decoder):
 
     def build(self, context: BuildContext) -> TransitionDecoder:
         """The module for ``context.stream``."""
-        from genrec.decoders._transition import TransitionDecoder
-
         return TransitionDecoder(self, context)
+
+
+class TransitionDecoder(DecoderModule):
+    """Counts of training as buffers, and the weights by which they are added up.
+
+    Pairs are numbers ``item * num_items + follower``, ascending; those of an item begin at its ``start_I``. A finished
+    run is built without training histories, and its counts come with its weights.
+    """
+
+    start_I: Tensor
+    pairs_P: Tensor
+    counts_PG: Tensor
+    total_IG: Tensor
+    popularity_I: Tensor
+    nodes_I: Tensor
+    items_M: Tensor
+
+    def __init__(self, settings: Transition, context: BuildContext) -> None:
+        super().__init__()
+        self.num_items, self.dim = context.num_items, context.dim
+        self.place_weights_K = nn.Parameter(-torch.arange(1, settings.recent_items + 1).log())
+        self.gap_weights_G = nn.Parameter(-torch.arange(1, settings.next_items + 1).log())
+        self.smoothing = nn.Parameter(torch.tensor(math.log(settings.smoothing)))
+        train = context.train or Histories(np.empty(0, np.int64), np.zeros(1, np.int64))
+        for name, counted in _count(train, context.num_items, settings.next_items).items():
+            self.register_buffer(name, torch.from_numpy(counted))
+        trie = context.own.trie
+        self.register_buffer("nodes_I", torch.from_numpy(trie.nodes_IL[:, 0]), persistent=False)
+        self.register_buffer("items_M", torch.from_numpy(trie.item_of_leaf), persistent=False)
+
+    def forward(
+        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+    ) -> Outputs:
+        row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
+        target_N = target_BQ[row_N, query_N]
+        last_N = query_N if each_position else encoded.mask_BT.sum(1)[row_N] - 1
+        latest_NK = self._latest(encoded, row_N, last_N, len(self.place_weights_K))
+        present_N = self.nodes_I[target_N] >= 0
+        counts_NKG, totals_NKG = self._counts(latest_NK, target_N), self.total_IG[latest_NK]
+        if self.training:
+            # The pairs that are being told: the item that stands where place g is has this target at gap g.
+            near_NG = self._latest(encoded, row_N, last_N, len(self.gap_weights_G))
+            told_NKG = (latest_NK[:, :, None] == near_NG[:, None, :]) & (counts_NKG > 0)
+            counts_NKG, totals_NKG = counts_NKG - told_NKG.float(), totals_NKG - told_NKG.float()
+        weights_KG, smoothing = self._weights_KG(), self.smoothing.exp()
+        followed_N = (counts_NKG * weights_KG).sum((1, 2)) + smoothing * self.popularity_I[target_N]
+        all_N = (totals_NKG * weights_KG).sum((1, 2)) + smoothing
+        log_probs_N1 = (followed_N / all_N).log().masked_fill(~present_N, 0.0)[:, None]
+        nothing_ND = log_probs_N1.new_zeros(len(target_N), self.dim)
+        summary_ND = nothing_ND if with_summary else None
+        return Outputs(log_probs_N1, nothing_ND[:, None], summary_ND, present_N, target_N)
+
+    def _weights_KG(self) -> Tensor:
+        return (self.place_weights_K[:, None] + self.gap_weights_G).exp()
+
+    def _latest(self, encoded: Encoded, row_N: Tensor, last_N: Tensor, num_places: int) -> Tensor:
+        """The items of some users from place ``last_N`` back, (N, places); ``num_items`` where there is none."""
+        history_BT = encoded.history_BT
+        assert history_BT is not None
+        place_NK = last_N[:, None] - torch.arange(num_places, device=history_BT.device)
+        items_NK = history_BT[row_N[:, None], place_NK.clamp_min(0)]
+        return items_NK.masked_fill(place_NK < 0, self.num_items)
+
+    def _counts(self, items_NK: Tensor, follower_N: Tensor) -> Tensor:
+        """How often each follower stood at each gap behind each item, (N, K, G)."""
+        asked_NK = items_NK * self.num_items + follower_N[:, None]
+        place_NK = torch.searchsorted(self.pairs_P, asked_NK).clamp_max(len(self.pairs_P) - 1)
+        return self.counts_PG[place_NK] * (self.pairs_P[place_NK] == asked_NK)[..., None]
+
+    def begin(self, encoded: Encoded) -> TensorState:
+        rows_B = torch.arange(len(encoded.mask_BT), device=encoded.mask_BT.device)
+        return TensorState(self._latest(encoded, rows_B, encoded.mask_BT.sum(1) - 1, len(self.place_weights_K)))
+
+    def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        latest_BK = state.kept_B
+        B, K = latest_BK.shape
+        first_N, end_N = self.start_I[latest_BK].flatten(), self.start_I[latest_BK + 1].flatten()
+        size_N = end_N - first_N
+        asked_P = torch.repeat_interleave(size_N)  # which of the B * K items each pair belongs to
+        pair_P = torch.arange(len(asked_P), device=asked_P.device) - (size_N.cumsum(0) - size_N - first_N)[asked_P]
+        weight_P = (self.counts_PG[pair_P] * self._weights_KG()[asked_P % K]).sum(1)
+        followed_BI = self.smoothing.exp() * self.popularity_I.repeat(B, 1)
+        user_P, follower_P = asked_P // K, self.pairs_P[pair_P] % self.num_items
+        followed_BI.view(-1).index_add_(0, user_P * self.num_items + follower_P, weight_P)
+        all_B = (self.total_IG[latest_BK] * self._weights_KG()).sum((1, 2)) + self.smoothing.exp()
+        return (followed_BI[:, self.items_M] / all_B[:, None]).log()[:, None]
+
+
+def _count(train: Histories, num_items: int, next_items: int) -> dict[str, np.ndarray]:
+    """Followers of each item by gap, their totals, and popularity, under the names of the buffers.
+
+    The item ``num_items``, that of padding, has none.
+    """
+    items = train.items.astype(np.int64)
+    user = np.repeat(np.arange(len(train)), train.lengths)
+    cells, gaps = [], []
+    for gap in range(1, next_items + 1):
+        is_pair = user[:-gap] == user[gap:]
+        cells.append(items[:-gap][is_pair] * num_items + items[gap:][is_pair])
+        gaps.append(np.full(len(cells[-1]), gap - 1))
+    pairs, pair_of = np.unique(np.concatenate(cells), return_inverse=True)
+    counts_PG = np.zeros((len(pairs), next_items), np.float32)
+    np.add.at(counts_PG, (pair_of, np.concatenate(gaps)), 1.0)
+    before = pairs // num_items
+    total_IG = np.zeros((num_items + 1, next_items), np.float32)
+    np.add.at(total_IG, before, counts_PG)
+    popularity_I = np.bincount(items, minlength=num_items) + _RARELY
+    return {
+        "start_I": np.searchsorted(before, np.arange(num_items + 2)).astype(np.int64),
+        "pairs_P": pairs,
+        "counts_PG": counts_PG,
+        "total_IG": total_IG,
+        "popularity_I": (popularity_I / popularity_I.sum()).astype(np.float32),
+    }
