@@ -7,8 +7,7 @@ import torch
 from genrec.model.contracts import BuildContext, Outputs, StreamContext
 from genrec.search.dense import item_numbers
 from genrec.search.trie import Trie
-from genrec.tasks._global_contrastive import scaled_vectors
-from genrec.tasks.global_contrastive import GlobalContrastive
+from genrec.tasks.global_contrastive import GlobalContrastive, scaled_vectors
 from genrec.testing import tiny_vectors
 from genrec.types import ItemVectors
 
