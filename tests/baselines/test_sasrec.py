@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch.nn import functional
 
-from genrec.baselines import _sasrec
-from genrec.baselines._sasrec import FittedSasrec, SasRec, catalog_cross_entropy
-from genrec.baselines.sasrec import Sasrec
+from genrec.baselines import sasrec
+from genrec.baselines.sasrec import FittedSasrec, Sasrec, SasrecNetwork, catalog_cross_entropy
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg, recall, target_ranks
 from genrec.model.layers import init_weights
@@ -28,7 +27,7 @@ QUICK = SMALL | {"learning_rate": 0.01, "warmup_steps": 5, "batch_size": 8}
 
 def module_of(num_items=9, *, max_history=4, seed=0):
     torch.manual_seed(seed)
-    module = SasRec(
+    module = SasrecNetwork(
         num_items, dim=8, num_layers=2, num_heads=2, feedforward_dim=12, dropout=0.5, max_history=max_history
     )
     init_weights(module, std=1.0)
@@ -46,7 +45,7 @@ def validation_of(world):
 
 @pytest.mark.parametrize("at_once", [1, 30, 2**21])
 def test_the_loss_and_its_gradients_are_those_of_the_whole_catalogue(monkeypatch, at_once):
-    monkeypatch.setitem(_sasrec._LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(sasrec._LOGITS_AT_ONCE, "cpu", at_once)
     torch.manual_seed(0)
     states_ND = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     items_ID = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
@@ -80,7 +79,7 @@ def test_a_state_depends_on_its_item_and_those_before_alone():
 @pytest.mark.parametrize("at_once", [1, 20, 2**21])
 @pytest.mark.parametrize("exclude_seen", [False, True])
 def test_it_ranks_as_one_would_by_hand(monkeypatch, at_once, exclude_seen):
-    monkeypatch.setitem(_sasrec._LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(sasrec._LOGITS_AT_ONCE, "cpu", at_once)
     module = module_of()
     with torch.no_grad():
         module.item_table.weight[7] = module.item_table.weight[2]
