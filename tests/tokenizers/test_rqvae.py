@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +11,7 @@ import torch
 from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
 from genrec.runtime.environment import WorkContext
-from genrec.tokenizers._rqvae import RqVaeNetwork
-from genrec.tokenizers.rqvae import RqVae
+from genrec.tokenizers.rqvae import RqVae, RqVaeNetwork
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
 SMALL = {"levels": 2, "codes": 16, "hidden": (32,), "latent_dim": 8, "epochs": 5, "batch_size": 64}
@@ -225,3 +228,30 @@ def test_the_number_of_threads_decides_nothing():
         assert torch.get_num_threads() == number
     torch.set_num_threads(threads)
     np.testing.assert_array_equal(found[0], found[1])
+
+
+ONE_THREAD = """
+import numpy as np
+from threadpoolctl import threadpool_info
+from genrec.tokenizers.rqvae import RqVae, RqVaeNetwork
+from genrec.types import ItemVectors
+
+start = RqVaeNetwork.start
+
+def started(*arguments):
+    start(*arguments)
+    print(sorted({library["num_threads"] for library in threadpool_info()}))
+
+RqVaeNetwork.start = started
+vectors = ItemVectors(np.eye(40, 8, dtype=np.float32), np.ones(40, dtype=bool))
+RqVae(levels=1, codes=4, hidden=(4,), latent_dim=2, epochs=1).fit(vectors, seed=0, keys=())
+"""
+
+
+def test_the_codes_start_on_one_thread() -> None:
+    """Libraries that are loaded after the limit was set know nothing of it, and k-means is then another one."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_THREAD], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.stdout.splitlines()[:1] == ["[1]"], done.stdout + done.stderr
