@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, unit_rows
 from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
+from genrec.training import trainer
 from genrec.training.settings import TrainingSettings
 from genrec.types import Catalog, Histories, ItemVectors
 
@@ -71,11 +78,6 @@ class Din(ItemEncoder):
 
     def _trained_table(self, train: Histories, count_I: np.ndarray, context: WorkContext) -> np.ndarray:
         """The item table after training, (I, dim)."""
-        import torch
-
-        from genrec.item_encoders._din_network import DinNetwork, DinSamples, sampled_softmax
-        from genrec.training.trainer import train as fit
-
         seed, device = context.seed, context.device
         torch.manual_seed(derive(seed, "din", "weights"))
         network = DinNetwork(len(count_I), self.dim, self.attention_hidden, self.max_history, self.dropout).to(device)
@@ -85,11 +87,11 @@ class Din(ItemEncoder):
         q_I = q_I / q_I.sum()
         log_q_I = torch.from_numpy(np.log(np.maximum(q_I * self.num_negatives, 1e-12))).float().to(device)
 
-        def batches(epoch: int):
+        def batches(epoch: int) -> Iterator[DinBatch]:
             generator = np.random.default_rng(derive(seed, "din", "batches", epoch))
             return samples.batches(self.training.batch_size, self.num_negatives, q_I, generator)
 
-        def loss(batch):
+        def loss(batch: DinBatch) -> dict[str, Tensor]:
             batch = batch.to(device)
             return {"sampled_softmax": sampled_softmax(network(batch), batch, log_q_I)}
 
@@ -99,8 +101,171 @@ class Din(ItemEncoder):
         def validate() -> float:
             return neighbor_ndcg(table(), prefixes, answers)
 
-        fit(network, batches, loss, self.training, validate=validate if len(answers) else None, seed=seed, title="din")
+        validation = validate if len(answers) else None
+        trainer.train(network, batches, loss, self.training, validate=validation, seed=seed, title="din")
         return table()
+
+
+class Dice(nn.Module):
+    """Data-adaptive activation (DIN, eq. 6): p(x) x + (1 - p(x)) alpha x, p the sigmoid of x standardised.
+
+    Mean and variance are those of the batch while training and running ones afterwards; alpha is learned. Both count
+    as constants for the gradient, which halves the cost of the step.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def forward(self, x_NH: Tensor) -> Tensor:
+        mean_H, variance_H = self.mean, self.variance
+        if self.training and len(x_NH) > 1:
+            values_NH = x_NH.detach().float()
+            mean_H = values_NH.mean(0)
+            variance_H = (values_NH - mean_H).square_().mean(0)
+            self.mean.lerp_(mean_H, 0.1)
+            self.variance.lerp_(variance_H, 0.1)
+        scale_H = (variance_H + 1e-6).rsqrt()
+        gate_NH = torch.sigmoid(torch.addcmul(-mean_H * scale_H, x_NH, scale_H))
+        return x_NH * torch.addcmul(self.alpha, gate_NH, 1.0 - self.alpha)
+
+
+@dataclass(frozen=True)
+class DinBatch:
+    """B histories end to end, without padding, and the candidates that they are scored against."""
+
+    items_P: Tensor
+    """History items."""
+    row_P: Tensor
+    """The row each belongs to, 0..B-1."""
+    steps_P: Tensor
+    """How many steps before the target each stands, from 0."""
+    target_B: Tensor
+    negatives_C: Tensor
+    """Items drawn for the whole batch, shared by its rows."""
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.target_B)
+
+    def to(self, device: torch.device) -> DinBatch:
+        """The same on another device."""
+        return DinBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+class DinNetwork(nn.Module):
+    """Score of candidate t: its bias plus the sum over history items h of a(h, t) h.t, a the local activation unit.
+
+    The unit (DIN, fig. 2) is an MLP on [h, t, h - t, h * t] with Dice, whose output is a weight without softmax, so
+    that the strength of an interest survives. Its first layer is applied to each term apart: W[h, t, h - t, h * t] =
+    (Wh + Wd) h + (Wt - Wd) t + Wp (h * t), which turns all candidates of a batch into one matrix product.
+    """
+
+    def __init__(self, num_items: int, dim: int, hidden: tuple[int, ...], max_history: int, dropout: float) -> None:
+        super().__init__()
+        first = hidden[0]
+        self.item_table = nn.Embedding(num_items, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.item_bias = nn.Parameter(torch.zeros(num_items))
+        self.of_history = nn.Linear(dim, first)
+        self.of_target = nn.Linear(dim, first, bias=False)
+        self.of_product = nn.Linear(dim, first, bias=False)
+        self.of_steps = nn.Embedding(max_history, first)
+        deeper = [layer for a, b in pairwise(hidden) for layer in (nn.Linear(a, b), Dice(b))]
+        self.rest = nn.Sequential(Dice(first), *deeper)
+        self.last = nn.Linear(hidden[-1], 1)
+        nn.init.normal_(self.item_table.weight, std=dim**-0.5)
+        nn.init.zeros_(self.of_steps.weight)
+        nn.init.ones_(self.last.bias)
+
+    def weights(self, history_PD: Tensor, steps_P: Tensor, target_PD: Tensor, shared_CD: Tensor) -> Tensor:
+        """The local activation unit.
+
+        Args:
+            history_PD: vectors of history items.
+            steps_P: how many steps before the target each stands.
+            target_PD: the target of each history item's row.
+            shared_CD: candidates that all rows share.
+
+        Returns:
+            weights (P, 1 + C): of every history item for its target and for each shared candidate.
+        """
+        positions, shared = len(history_PD), len(shared_CD)
+        history_PH = self.of_history(history_PD) + self.of_steps(steps_P)
+        own_PH = self.of_target(target_PD) + self.of_product(history_PD * target_PD)
+        product_DCH = torch.einsum("cd,hd->dch", shared_CD, self.of_product.weight)
+        others_PCH = (history_PD @ product_DCH.flatten(1)).view(positions, shared, -1) + self.of_target(shared_CD)
+        hidden_PCH = torch.cat([own_PH[:, None], others_PCH], dim=1) + history_PH[:, None]
+        return self.last(self.rest(hidden_PCH.flatten(0, 1))).view(positions, 1 + shared)
+
+    def forward(self, batch: DinBatch) -> Tensor:
+        """Scores (B, 1 + C): of each row's target, then of the shared negatives."""
+        history_PD = self.dropout(self.item_table(batch.items_P))
+        target_PD = self.dropout(self.item_table(batch.target_B))[batch.row_P]
+        shared_CD = self.dropout(self.item_table(batch.negatives_C))
+        weight_PC = self.weights(history_PD, batch.steps_P, target_PD, shared_CD)
+        affinity_PC = torch.cat([(history_PD * target_PD).sum(1, keepdim=True), history_PD @ shared_CD.T], dim=1)
+        bias_BC = torch.cat(
+            [
+                self.item_bias[batch.target_B][:, None],
+                self.item_bias[batch.negatives_C].expand(len(batch.target_B), -1),
+            ],
+            dim=1,
+        )
+        return bias_BC.float().index_add(0, batch.row_P, (weight_PC * affinity_PC).float())
+
+
+def sampled_softmax(scores_BC: Tensor, batch: DinBatch, log_q_I: Tensor) -> Tensor:
+    """Cross-entropy of the target against sampled negatives, each score less its log expected count (log-q).
+
+    A negative that happens to be a row's target is left out of that row (Bengio and Senecal 2008).
+    """
+    candidates_BC = torch.cat([batch.target_B[:, None], batch.negatives_C.expand(len(batch.target_B), -1)], dim=1)
+    corrected_BC = scores_BC - log_q_I[candidates_BC]
+    hit_BC = candidates_BC == batch.target_B[:, None]
+    hit_BC[:, 0] = False
+    corrected_BC = corrected_BC.masked_fill(hit_BC, float("-inf"))
+    return functional.cross_entropy(
+        corrected_BC, torch.zeros(len(corrected_BC), dtype=torch.long, device=corrected_BC.device)
+    )
+
+
+class DinSamples:
+    """Every training item with a predecessor is a target, read with up to ``max_history`` items before it."""
+
+    def __init__(self, histories: Histories, max_history: int) -> None:
+        lengths = histories.lengths
+        place = np.arange(lengths.sum()) - np.repeat(histories.offsets[:-1], lengths)
+        self._items = histories.items.astype(np.int64)
+        self._targets = np.flatnonzero(place > 0)
+        self._num_read = np.minimum(place[self._targets], max_history)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def batches(
+        self, batch_size: int, num_negatives: int, q_I: np.ndarray, generator: np.random.Generator
+    ) -> Iterator[DinBatch]:
+        """One pass in random order, with negatives drawn from the distribution ``q_I``."""
+        cumulated_I = np.cumsum(q_I)
+        order = generator.permutation(len(self))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            negatives = np.searchsorted(cumulated_I, generator.random(num_negatives) * cumulated_I[-1], side="right")
+            yield self._batch(chosen, negatives)
+
+    def _batch(self, chosen: np.ndarray, negatives: np.ndarray) -> DinBatch:
+        target, size = self._targets[chosen], self._num_read[chosen]
+        row_P = np.repeat(np.arange(len(chosen)), size)
+        steps_P = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        items_P = self._items[target[row_P] - 1 - steps_P]
+        arrays = items_P, row_P, steps_P, self._items[target], negatives
+        return DinBatch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
 def held_out(train: Histories, num_users: int, seed: int) -> tuple[Histories, Histories, np.ndarray]:

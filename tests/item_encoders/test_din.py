@@ -7,8 +7,17 @@ from companion_world import companion_world, companions_found
 from torch import nn
 
 from genrec.errors import DataError
-from genrec.item_encoders._din_network import Dice, DinBatch, DinNetwork, DinSamples, sampled_softmax
-from genrec.item_encoders.din import Din, DinTraining, held_out, neighbor_ndcg
+from genrec.item_encoders.din import (
+    Dice,
+    Din,
+    DinBatch,
+    DinNetwork,
+    DinSamples,
+    DinTraining,
+    held_out,
+    neighbor_ndcg,
+    sampled_softmax,
+)
 from genrec.runtime.environment import WorkContext
 from genrec.types import Histories
 
