@@ -9,7 +9,6 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Beams": "genrec.types",
     "Candidates": "genrec.types",
     "Catalog": "genrec.types",
     "Dataset": "genrec.types",
@@ -18,6 +17,7 @@ _HOMES = {
     "Ranking": "genrec.types",
     "SemanticIds": "genrec.types",
     "Split": "genrec.types",
+    "StreamCandidates": "genrec.types",
     "DataError": "genrec.errors",
     "GenrecError": "genrec.errors",
     "PluginError": "genrec.errors",

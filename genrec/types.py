@@ -278,7 +278,7 @@ class SemanticIds:
 
 
 @dataclass(frozen=True)
-class Beams:
+class StreamCandidates:
     """What one stream found for each user, best first, no item twice."""
 
     items_BN: np.ndarray
@@ -288,7 +288,9 @@ class Beams:
 
     def __post_init__(self) -> None:
         if self.items_BN.shape != self.log_probs_BN.shape or self.items_BN.ndim != 2:
-            raise ValueError(f"beams: items {self.items_BN.shape} and log_probs {self.log_probs_BN.shape} must agree")
+            raise ValueError(
+                f"stream candidates: items {self.items_BN.shape} and log_probs {self.log_probs_BN.shape} must agree"
+            )
 
     def entropy_B(self) -> np.ndarray:
         """Entropy (nats) of the list's renormalised probabilities: how unsure the stream is, float32 (B,)."""

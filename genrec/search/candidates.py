@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from genrec.errors import DataError
-from genrec.types import ABSENT, Beams, Candidates
+from genrec.types import ABSENT, Candidates, StreamCandidates
 
 Score = Callable[[str, np.ndarray], np.ndarray]
 """A stream's name and items_BC (ABSENT: not asked) -> exact log-probabilities (B, C)."""
@@ -25,7 +25,9 @@ _ARRAYS = {
 }
 
 
-def unite(streams: Mapping[str, Beams], code_lengths: Mapping[str, int], *, scores: Score | None = None) -> Candidates:
+def unite(
+    streams: Mapping[str, StreamCandidates], code_lengths: Mapping[str, int], *, scores: Score | None = None
+) -> Candidates:
     """The union of all streams' lists, each item once.
 
     Candidates are ordered by their best rank in any stream, and among equals by the order of the streams.
@@ -37,10 +39,10 @@ def unite(streams: Mapping[str, Beams], code_lengths: Mapping[str, int], *, scor
     """
     names = tuple(streams)
     lists = tuple(streams.values())
-    depth = max(beams.items_BN.shape[1] for beams in lists)
+    depth = max(part.items_BN.shape[1] for part in lists)
     # Axis M runs over ranks, and over the streams within a rank: an item first appears where it ranks best.
-    items_BM = _interleave([beams.items_BN for beams in lists], depth, ABSENT)
-    log_probs_BM = _interleave([beams.log_probs_BN for beams in lists], depth, -np.inf)
+    items_BM = _interleave([part.items_BN for part in lists], depth, ABSENT)
+    log_probs_BM = _interleave([part.log_probs_BN for part in lists], depth, -np.inf)
     column_BM = _columns_of_distinct(items_BM)
 
     user, place = np.nonzero(items_BM != ABSENT)
@@ -63,7 +65,7 @@ def unite(streams: Mapping[str, Beams], code_lengths: Mapping[str, int], *, scor
         items_BC,
         log_probs_BCS,
         ranks_BCS,
-        np.stack([beams.entropy_B() for beams in lists], axis=1),
+        np.stack([part.entropy_B() for part in lists], axis=1),
         np.array([code_lengths[name] for name in names], dtype=np.int32),
     )
 

@@ -20,7 +20,7 @@ from genrec.search.candidates import stack, unite
 from genrec.search.exact import best_items, score_all, score_items
 from genrec.search.settings import SearchSettings
 from genrec.search.trie import Trie
-from genrec.types import ABSENT, Beams, Candidates, Histories
+from genrec.types import ABSENT, Candidates, Histories, StreamCandidates
 
 
 class Searchable(Protocol):
@@ -120,7 +120,7 @@ def _search_batch(
     prefixes: dict[str, int],
 ) -> Candidates:
     """The candidates of some users; adds to ``prefixes`` how many a search by bound expanded in each stream."""
-    beams: dict[str, Beams] = {}
+    beams: dict[str, StreamCandidates] = {}
     exact_BI: dict[str, Tensor] = {}
     for name, trie in tries.items():
         decoder = retriever.decoders[name]
@@ -144,7 +144,7 @@ def _search_batch(
                     list_length=settings.list_length,
                     excluded_BH=excluded_BH,
                 )
-        beams[name] = Beams(items_BN.cpu().numpy(), log_probs_BN.cpu().numpy())
+        beams[name] = StreamCandidates(items_BN.cpu().numpy(), log_probs_BN.cpu().numpy())
 
     def scores(name: str, items_BC: np.ndarray) -> np.ndarray:
         asked_BC = torch.from_numpy(items_BC).to(encoded[name].states_BTD.device)
@@ -168,5 +168,5 @@ def _without(log_probs_BI: Tensor, excluded_BH: np.ndarray) -> Tensor:
 
 def _none(tries: Mapping[str, Trie]) -> Candidates:
     """The candidates of no users at all."""
-    nobody = {name: Beams(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)) for name in tries}
+    nobody = {name: StreamCandidates(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)) for name in tries}
     return unite(nobody, {name: trie.num_levels for name, trie in tries.items()})

@@ -10,7 +10,7 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.search.candidates import unite
-from genrec.types import ABSENT, Beams, Candidates, Catalog, Dataset, Histories, ItemVectors
+from genrec.types import ABSENT, Candidates, Catalog, Dataset, Histories, ItemVectors, StreamCandidates
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -118,7 +118,7 @@ def tiny_candidates(
         items_BN[2 if number < last else 3] = ABSENT
         items_BN[3] = ABSENT
         found_BN = np.take_along_axis(scores[name], np.maximum(items_BN, 0), axis=1)
-        lists[name] = Beams(items_BN, np.where(items_BN == ABSENT, np.float32(-np.inf), found_BN))
+        lists[name] = StreamCandidates(items_BN, np.where(items_BN == ABSENT, np.float32(-np.inf), found_BN))
 
     def score(name: str, items_BC: np.ndarray) -> np.ndarray:
         return np.take_along_axis(scores[name], np.maximum(items_BC, 0), axis=1)

@@ -11,7 +11,7 @@ from genrec.merges.learned import Learned
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.search.candidates import unite
 from genrec.testing import tiny_candidates
-from genrec.types import Beams
+from genrec.types import StreamCandidates
 
 
 def world(num_users, weights=(1.0, 0.0), *, seed=0, width=12):
@@ -23,7 +23,7 @@ def world(num_users, weights=(1.0, 0.0), *, seed=0, width=12):
     for number, log_probs_BI in enumerate(log_probs_SBI):
         order_BI = np.argsort(-log_probs_BI, axis=1)
         ordered_BI = np.take_along_axis(log_probs_BI, order_BI, axis=1)
-        lists[f"s{number}"] = Beams(order_BI.astype(np.int64), ordered_BI.astype(np.float32))
+        lists[f"s{number}"] = StreamCandidates(order_BI.astype(np.int64), ordered_BI.astype(np.float32))
     utility_BI = np.tensordot(weights, log_probs_SBI, axes=1) + rng.gumbel(size=(num_users, width))
     return unite(lists, dict.fromkeys(lists, 2)), utility_BI.argmax(axis=1)
 

@@ -5,20 +5,20 @@ from hypothesis import strategies as st
 from genrec.merges.round_robin import RoundRobin
 from genrec.search.candidates import unite
 from genrec.testing import tiny_candidates
-from genrec.types import Beams
+from genrec.types import StreamCandidates
 
 
 def candidates_of(lists, entropy_BS=None):
     """One user a row: ``lists[user][stream]`` are items, best first."""
     depth = max((len(part) for row in lists for part in row), default=0)
-    beams = {}
+    by_stream = {}
     for stream in range(len(lists[0])):
         items_BN = np.full((len(lists), depth), -1, dtype=np.int64)
         for user, row in enumerate(lists):
             items_BN[user, : len(row[stream])] = row[stream]
         log_probs_BN = np.where(items_BN < 0, -np.inf, -np.arange(depth)).astype(np.float32)
-        beams[f"s{stream}"] = Beams(items_BN, log_probs_BN)
-    found = unite(beams, dict.fromkeys(beams, 1))
+        by_stream[f"s{stream}"] = StreamCandidates(items_BN, log_probs_BN)
+    found = unite(by_stream, dict.fromkeys(by_stream, 1))
     if entropy_BS is not None:
         found.entropy_BS[:] = entropy_BS
     return found

@@ -7,24 +7,26 @@ from hypothesis import strategies as st
 
 from genrec.errors import DataError
 from genrec.search.candidates import load_candidates, save_candidates, stack, unite
-from genrec.types import Beams
+from genrec.types import StreamCandidates
 
 NINF = -np.inf
 
 
-def random_beams(rng, num_users, num_items, length):
+def random_list(rng, num_users, num_items, length):
     items_BN = np.full((num_users, length), -1, dtype=np.int64)
     log_probs_BN = np.full((num_users, length), NINF, dtype=np.float32)
     for row in range(num_users):
         size = int(rng.integers(0, min(length, num_items) + 1))
         items_BN[row, :size] = rng.choice(num_items, size=size, replace=False)
         log_probs_BN[row, :size] = -np.sort(rng.exponential(size=size)).astype(np.float32)
-    return Beams(items_BN, log_probs_BN)
+    return StreamCandidates(items_BN, log_probs_BN)
 
 
 def two_streams():
-    behavior = Beams(np.array([[7, 3, 5], [1, -1, -1]]), np.array([[-1, -2, -3], [-0.5, NINF, NINF]], dtype=np.float32))
-    text = Beams(np.array([[5, 7], [-1, -1]]), np.array([[-0.1, -0.2], [NINF, NINF]], dtype=np.float32))
+    behavior = StreamCandidates(
+        np.array([[7, 3, 5], [1, -1, -1]]), np.array([[-1, -2, -3], [-0.5, NINF, NINF]], dtype=np.float32)
+    )
+    text = StreamCandidates(np.array([[5, 7], [-1, -1]]), np.array([[-0.1, -0.2], [NINF, NINF]], dtype=np.float32))
     return {"behavior": behavior, "text": text}
 
 
@@ -62,15 +64,15 @@ def test_scores_are_asked_only_for_what_a_stream_did_not_propose():
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(0, 6), st.integers(1, 12))
 def test_union_against_dictionaries(seed, num_streams, num_users, num_items):
     rng = np.random.default_rng(seed)
-    streams = {f"s{s}": random_beams(rng, num_users, num_items, int(rng.integers(0, 9))) for s in range(num_streams)}
+    streams = {f"s{s}": random_list(rng, num_users, num_items, int(rng.integers(0, 9))) for s in range(num_streams)}
     found = unite(streams, dict.fromkeys(streams, 2))
     for row in range(num_users):
         first, said = {}, {}
-        for s, beams in enumerate(streams.values()):
-            for place, item in enumerate(beams.items_BN[row].tolist()):
+        for s, part in enumerate(streams.values()):
+            for place, item in enumerate(part.items_BN[row].tolist()):
                 if item >= 0:
                     first[item] = min(first.get(item, (place, s)), (place, s))
-                    said[item, s] = (place, beams.log_probs_BN[row, place])
+                    said[item, s] = (place, part.log_probs_BN[row, place])
         order = sorted(first, key=lambda item: first[item])
         width = found.items_BC.shape[1]
         assert found.items_BC[row].tolist() == order + [-1] * (width - len(order))
@@ -87,7 +89,7 @@ def test_union_against_dictionaries(seed, num_streams, num_users, num_items):
 def test_stack_pads_to_the_widest():
     wide = unite(two_streams(), {"behavior": 2, "text": 3})
     narrow = unite(
-        {name: Beams(beams.items_BN[1:], beams.log_probs_BN[1:]) for name, beams in two_streams().items()},
+        {name: StreamCandidates(part.items_BN[1:], part.log_probs_BN[1:]) for name, part in two_streams().items()},
         {"behavior": 2, "text": 3},
     )
     found = stack([narrow, wide])
@@ -137,7 +139,7 @@ def test_file_of_something_else(tmp_path, content):
 @settings(max_examples=30, deadline=None)
 def test_some_of_the_streams_are_united_as_if_there_had_been_no_others(seed):
     rng = np.random.default_rng(seed)
-    lists = {name: random_beams(rng, 4, 9, 5) for name in ("a", "b", "c")}
+    lists = {name: random_list(rng, 4, 9, 5) for name in ("a", "b", "c")}
     lengths = {"a": 2, "b": 3, "c": 1}
 
     def scores(name, items_BC):
