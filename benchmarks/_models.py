@@ -171,7 +171,7 @@ def search(
     method: Literal["beam", "bound", "exact"] = "beam",
     precision: Literal["float32", "bfloat16"] = "float32",
     batch_size: int | None = None,
-    told: Callable[[Mapping[str, float]], None] | None = None,
+    on_expanded: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Candidates:
     """Ask the model as its users do; without a ``batch_size``, all histories in one batch."""
     settings = SearchSettings(
@@ -188,7 +188,7 @@ def search(
         settings,
         num_items=retriever.num_items,
         max_history=retriever.max_history,
-        told=told,
+        on_expanded=on_expanded,
     )
 
 

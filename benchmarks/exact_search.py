@@ -45,9 +45,9 @@ def agreement(lists: Sequence[Sequence[int]], exact: Sequence[Sequence[int]]) ->
 
 def lists_and_prefixes(search: Callable[..., Candidates]) -> tuple[list[list[list[int]]], float]:
     """The lists of each method, and how many prefixes ``bound`` expanded for a user."""
-    prefixes: dict[str, float] = {}
-    lists = [lists_of(search(method=method, told=prefixes.update), 0) for method in METHODS]
-    return lists, sum(prefixes.values())
+    prefixes: dict[str, dict[str, float]] = {method: {} for method in METHODS}
+    lists = [lists_of(search(method=method, on_expanded=prefixes[method].update), 0) for method in METHODS]
+    return lists, sum(prefixes["bound"].values())
 
 
 def compare(

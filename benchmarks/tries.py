@@ -22,7 +22,8 @@ from _models import Sizes, build_retriever, random_histories, random_ids
 from _results import Cell, Result, Table, give, read_conditions, say_load
 
 from genrec.model.contracts import DecoderModule
-from genrec.search.beam import search_beam
+from genrec.search.beam import BeamSearch
+from genrec.search.method import SearchRules
 from genrec.search.trie import Trie
 
 _MB = 1e6
@@ -124,7 +125,7 @@ def measure_steps(sizes: Sizes, *, batch: int, beam_width: int, list_length: int
     with clocked(decoder) as close:
         for _ in range(1 + repeats):
             close()
-            search_beam(decoder, encoded, trie, beam_width=beam_width, list_length=list_length)
+            BeamSearch(beam_width).search(decoder, encoded, trie, SearchRules(list_length))
             rounds.append(close())
     steps = [str(depth) for depth in range(trie.num_levels)]
     if missing := set(steps) - set(rounds[-1]):

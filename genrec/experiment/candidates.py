@@ -11,7 +11,7 @@ from genrec.experiment.keys import SplitName, Stage
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.search.candidates import load_candidates, save_candidates
-from genrec.search.streams import search_streams, tell_prefixes
+from genrec.search.streams import log_expanded, search_streams
 from genrec.types import Candidates
 
 
@@ -68,7 +68,7 @@ def _search(
         with_scores=scores,
         seen=fit.recipe.evaluation.seen_items,
         title=f"searching {split}",
-        told=tell_prefixes,
+        on_expanded=log_expanded if fit.recipe.search.method == "bound" else None,
     )
     return _get(fit, split, cache, Stage("candidates", split, fit.candidates_key(split, scores=scores)), work)
 

@@ -2,252 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from genrec.model.contracts import DecoderModule, DecodingState, Encoded
-from genrec.search.top import top
-from genrec.search.trie import Trie, TrieTensors
-from genrec.types import ABSENT
+from genrec.model.contracts import DecoderModule, Encoded
+from genrec.search.method import Found, SearchMethod, SearchRules
+from genrec.search.prefixes import best_leaves, best_prefixes, prefixes_at_once, user_chunks
+from genrec.search.settings import SearchSettings
+from genrec.search.trie import Trie
 
-_DEAD = float("-inf")
 _BLOCKS = 4
 """In how many blocks beams are expanded at the last level at most: lists are often full before the last one."""
-_PREFIXES_AT_ONCE = {"cpu": 2048, "cuda": 2**17}
 
 
-@torch.inference_mode()
-def search_beam(
-    decoder: DecoderModule,
-    encoded: Encoded,
-    trie: Trie,
-    *,
-    beam_width: int,
-    list_length: int,
-    excluded_BH: np.ndarray | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The most probable items of one stream.
+@dataclass(frozen=True)
+class BeamSearch(SearchMethod):
+    """Keeps the most probable prefixes of each level; N items come back where there are that many and N <= K.
 
     Prefixes that cannot be extended (all their children have probability 0) die: their log-probability is -inf and
-    their node 0, so that tensors stay dense. Equal log-probabilities are ordered by node number, which is the order
-    of the codes.
-
-    Args:
-        decoder: the stream's decoder, in eval mode.
-        encoded: B users' histories.
-        trie: the stream's trie.
-        beam_width: prefixes K kept at each level but the last, where ``list_length`` leaves are kept.
-        list_length: items N wanted.
-        excluded_BH: items that must not be found, negative entries are left out. It is the beam search in the trie of
-            the other items: no prefix that leads to excluded items alone takes a place in the beam, so that N items
-            come back where there are that many and N <= K.
-
-    Returns:
-        ``items_BN`` int64, ABSENT where a list ends early, and ``log_probs_BN`` float32 (nats), not increasing along
-        a row, -inf where ABSENT.
-
-    Raises:
-        FloatingPointError: the decoder gave NaN.
+    their node 0, so that tensors stay dense.
     """
-    parts = []
-    # Few users need large blocks to fill the processor, many can afford blocks that stop a list early.
-    block_size = min(
-        beam_width, max(-(-beam_width // _BLOCKS), prefixes_at_once(encoded) // max(1, len(encoded.mask_BT)))
-    )
-    for rows in user_chunks(encoded, block_size):
-        excluded_bH = None if excluded_BH is None else excluded_BH[rows]
-        exhausted = None if excluded_bH is None else trie.exhausted(excluded_bH)
-        beams, state, _ = best_prefixes(decoder, encoded.rows(rows), trie, exhausted, beam_width=beam_width)
-        parts.append(
-            best_leaves(decoder, state, trie, beams, exhausted, list_length=list_length, block_size=block_size)
+
+    beam_width: int
+    """Prefixes K kept at each level but the last, where ``list_length`` leaves are kept."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the decoders' matrix products; log-probabilities are float32 in either case."""
+
+    @classmethod
+    def of(cls, settings: SearchSettings) -> BeamSearch:
+        return cls(settings.beam_width, settings.precision)
+
+    @torch.inference_mode()
+    def search(self, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules) -> Found:
+        # Few users need large blocks to fill the processor, many can afford blocks that stop a list early.
+        smallest = -(-self.beam_width // _BLOCKS)
+        block_size = min(self.beam_width, max(smallest, prefixes_at_once(encoded) // max(1, len(encoded.mask_BT))))
+        is_lower = self.precision == "bfloat16"
+        with torch.autocast(encoded.states_BTD.device.type, torch.bfloat16, enabled=is_lower):
+            chunks = user_chunks(encoded, block_size)
+            return Found.concatenate(
+                [self._search_chunk(decoder, encoded.rows(rows), trie, rules.rows(rows), block_size) for rows in chunks]
+            )
+
+    def _search_chunk(
+        self, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules, block_size: int
+    ) -> Found:
+        closed = rules.closed_nodes(trie)
+        prefixes, state, inner_B = best_prefixes(decoder, encoded, trie, closed, beam_width=self.beam_width)
+        found = best_leaves(
+            decoder, state, trie, prefixes, closed, list_length=rules.list_length, block_size=block_size
         )
-    items, log_probs, _ = zip(*parts, strict=True)
-    return torch.cat(items), torch.cat(log_probs)
-
-
-class Prefixes(NamedTuple):
-    """Prefixes K of B users at one depth, best first; dead ones are node 0 of log-probability -inf."""
-
-    nodes_BK: Tensor
-    totals_BK: Tensor
-    """Their log-probabilities."""
-    origin_BK: Tensor
-    """Which of the prefixes of the depth before each descends from."""
-
-    def rows(self, index: Tensor) -> Prefixes:
-        """Those of some of the users."""
-        return Prefixes(*(part[index] for part in self))
-
-    @classmethod
-    def root(cls, encoded: Encoded) -> Prefixes:
-        """The root for each user."""
-        totals_B1 = encoded.states_BTD.new_zeros(len(encoded.states_BTD), 1, dtype=torch.float32)
-        return cls(totals_B1.long(), totals_B1, totals_B1.long())
-
-    @classmethod
-    def best(cls, totals_BM: Tensor, children_BM: Tensor, num_children: int, size: int) -> Prefixes:
-        """The ``size`` best children of all prefixes, M = prefixes * ``num_children``."""
-        best_BK = top(totals_BM, children_BM, size)
-        totals_BK = totals_BM.gather(1, best_BK)
-        is_dead_BK = totals_BK == _DEAD
-        nodes_BK = children_BM.gather(1, best_BK).masked_fill(is_dead_BK, 0)
-        return cls(nodes_BK, totals_BK, (best_BK // num_children).masked_fill(is_dead_BK, 0))
-
-
-def best_prefixes(
-    decoder: DecoderModule,
-    encoded: Encoded,
-    trie: Trie,
-    exhausted: tuple[np.ndarray, ...] | None,
-    *,
-    beam_width: int | None = None,
-    worst_B: Tensor | None = None,
-) -> tuple[Prefixes, DecodingState, Tensor]:
-    """The prefixes of all codes but the last that are kept.
-
-    Args:
-        decoder: the stream's decoder.
-        encoded: B users' histories.
-        trie: the stream's trie.
-        exhausted: what must not be entered (``Trie.exhausted``), if anything.
-        beam_width: prefixes kept at each level, at most; None: as many as there are.
-        worst_B: less probable ones are not kept, if given.
-
-    Returns:
-        The prefixes, the decoder's state, and ``prefixes_B``, how many were expanded (the root does not count).
-    """
-    state, prefixes = decoder.begin(encoded), Prefixes.root(encoded)
-    prefixes_B = torch.zeros_like(prefixes.nodes_BK[:, 0])
-    for depth in range(trie.num_levels - 1):
-        prefixes_B += (prefixes.totals_BK != _DEAD).sum(1) if depth else 0
-        steps_BKC = decoder.expand(state, depth, prefixes.nodes_BK, prefixes.origin_BK)
-        closed_BX = None if exhausted is None else exhausted[depth]
-        totals_BM, children_BM = extend(trie, depth, prefixes, steps_BKC, closed_BX)
-        if worst_B is not None:
-            totals_BM.masked_fill_(totals_BM < worst_B[:, None], _DEAD)
-        alive = max(1, int((totals_BM != _DEAD).sum(1).max()))
-        prefixes = Prefixes.best(totals_BM, children_BM, steps_BKC.shape[2], min(alive, beam_width or alive))
-    return prefixes, state, prefixes_B
-
-
-def best_leaves(
-    decoder: DecoderModule,
-    state: DecodingState,
-    trie: Trie,
-    prefixes: Prefixes,
-    exhausted: tuple[np.ndarray, ...] | None,
-    *,
-    list_length: int,
-    block_size: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The most probable items below prefixes of all codes but the last.
-
-    No item is more probable than its prefix. So the prefixes are expanded in blocks, the most probable first; each
-    block betters the list, and a user leaves the batch when the next prefix is less probable than the list's last item.
-
-    Args:
-        decoder: the stream's decoder.
-        state: of the prefixes.
-        trie: the stream's trie.
-        prefixes: of the last depth but one.
-        exhausted: what must not be entered (``Trie.exhausted``), if anything.
-        list_length: items N wanted.
-        block_size: prefixes of a user that are expanded together.
-
-    Returns:
-        ``items_BN``, ``log_probs_BN`` as :func:`search_beam`, and ``prefixes_B``, how many were expanded (the root
-        does not count).
-    """
-    depth, device = trie.num_levels - 1, prefixes.nodes_BK.device
-    num_users, num_prefixes = prefixes.nodes_BK.shape
-    leaves_BN = torch.zeros(num_users, list_length, dtype=torch.int64, device=device)
-    log_probs_BN = torch.full((num_users, list_length), _DEAD, device=device)
-    prefixes_B = torch.zeros(num_users, dtype=torch.int64, device=device)
-    users = torch.arange(num_users, device=device)
-    for first in range(0, num_prefixes, block_size):
-        totals_UK = prefixes.totals_BK[:, first : first + block_size]
-        is_open_UK = (totals_UK >= log_probs_BN[users, -1:]) & (totals_UK != _DEAD)
-        going_on = is_open_UK[:, 0].nonzero()[:, 0]  # the first is the most probable
-        if not len(going_on):
-            break
-        if len(going_on) < len(users):
-            users, state, prefixes = users[going_on], state.rows(going_on), prefixes.rows(going_on)
-            is_open_UK = is_open_UK[going_on]
-        is_open_UK = is_open_UK[:, : int(is_open_UK.sum(1).max())]
-        nodes_UK, totals_UK, origin_UK = (part[:, first : first + is_open_UK.shape[1]] for part in prefixes)
-        block = Prefixes(nodes_UK.masked_fill(~is_open_UK, 0), totals_UK.masked_fill(~is_open_UK, _DEAD), origin_UK)
-        prefixes_B[users] += is_open_UK.sum(1) if depth else 0
-        steps_UKC = decoder.expand(state, depth, block.nodes_BK, block.origin_BK)
-        closed_UX = None if exhausted is None else exhausted[depth][users.cpu().numpy()]
-        totals_UM, children_UM = extend(trie, depth, block, steps_UKC, closed_UX)
-        totals_UM = torch.cat([log_probs_BN[users], totals_UM], 1)
-        children_UM = torch.cat([leaves_BN[users], children_UM], 1)
-        best_UN = top(totals_UM, children_UM, list_length)
-        log_probs_BN[users], leaves_BN[users] = totals_UM.gather(1, best_UN), children_UM.gather(1, best_UN)
-    items_BN, log_probs_BN = as_list(trie.on(device), leaves_BN, log_probs_BN, list_length)
-    return items_BN, log_probs_BN, prefixes_B
-
-
-def prefixes_at_once(encoded: Encoded) -> int:
-    """How many prefixes keep a processor busy, and their activations in its cache."""
-    return _PREFIXES_AT_ONCE.get(encoded.states_BTD.device.type, _PREFIXES_AT_ONCE["cpu"])
-
-
-def user_chunks(encoded: Encoded, num_prefixes: int) -> Iterator[slice]:
-    """Users in chunks of :func:`prefixes_at_once`, one user at least, of ``num_prefixes`` each."""
-    num_users = len(encoded.states_BTD)
-    size = max(1, prefixes_at_once(encoded) // num_prefixes)
-    # Chunks of like size: a last one of a few users would cost nearly as much as a whole one.
-    count = max(1, -(-num_users // size))
-    yield from (slice(num_users * part // count, num_users * (part + 1) // count) for part in range(count))
-
-
-def extend(
-    trie: Trie, depth: int, prefixes: Prefixes, steps_BKC: Tensor, closed_BX: np.ndarray | None
-) -> tuple[Tensor, Tensor]:
-    """The log-probabilities of all children of prefixes.
-
-    Args:
-        trie: the stream's trie.
-        depth: of the prefixes.
-        prefixes: whose children are meant.
-        steps_BKC: what ``expand`` said of their children.
-        closed_BX: children that must not be entered, ABSENT is none.
-
-    Returns:
-        ``totals_BM`` and the children's node numbers ``children_BM``, M = K * C; -inf beyond a node's last child.
-
-    Raises:
-        FloatingPointError: the decoder gave NaN.
-    """
-    if torch.isnan(steps_BKC).any():
-        raise FloatingPointError(f"search: the decoder gave NaN log-probabilities at level {depth + 1}")
-    tree = trie.on(steps_BKC.device)
-    totals_BKC = prefixes.totals_BK[:, :, None] + steps_BKC.float()
-    children_BKC, exists_BKC = tree.children(depth, prefixes.nodes_BK)
-    totals_BKC.masked_fill_(~exists_BKC, _DEAD)
-    if closed_BX is not None:
-        _close(totals_BKC, tree, depth, prefixes.nodes_BK, torch.from_numpy(closed_BX).to(steps_BKC.device))
-    return totals_BKC.flatten(1), children_BKC.flatten(1)
-
-
-def as_list(tree: TrieTensors, leaves_BN: Tensor, log_probs_BN: Tensor, list_length: int) -> tuple[Tensor, Tensor]:
-    """Leaves -> items; dead ones become ABSENT, and rows are filled up to ``list_length``."""
-    items_BN = tree.item_of_leaf[leaves_BN].masked_fill(log_probs_BN == _DEAD, ABSENT)
-    missing = (0, list_length - items_BN.shape[1])
-    return (
-        torch.nn.functional.pad(items_BN, missing, value=ABSENT),
-        torch.nn.functional.pad(log_probs_BN, missing, value=_DEAD),
-    )
-
-
-def _close(totals_BKC: Tensor, tree: TrieTensors, depth: int, nodes_BK: Tensor, closed_BX: Tensor) -> None:
-    """Give the children ``closed_BX`` (ABSENT is none) of the beams' nodes probability 0, in place."""
-    inner_BX = closed_BX.clamp_min(0)
-    hits_BXK = (tree.parent[depth][inner_BX][:, :, None] == nodes_BK[:, None, :]) & (closed_BX >= 0)[:, :, None]
-    user, place, beam = hits_BXK.nonzero(as_tuple=True)
-    totals_BKC[user, beam, tree.slot[depth][inner_BX][user, place]] = _DEAD
+        return found._replace(num_expanded_B=inner_B + found.num_expanded_B)

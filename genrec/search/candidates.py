@@ -14,7 +14,7 @@ from genrec.errors import DataError
 from genrec.types import ABSENT, Candidates, StreamCandidates
 
 Score = Callable[[str, np.ndarray], np.ndarray]
-"""A stream's name and items_BC (ABSENT: not asked) -> exact log-probabilities (B, C)."""
+"""A stream's name and items_BC (ABSENT entries are ignored) -> exact log-probabilities (B, C)."""
 
 _ARRAYS = {
     "items_BC": np.int64,
@@ -35,7 +35,7 @@ def unite(
     Args:
         streams: each stream's list for the same B users.
         code_lengths: levels of each stream's codes.
-        scores: asked once for each stream about the candidates it did not propose; without it these are NaN.
+        scores: called once for each stream with the candidates it did not propose; without it these are NaN.
     """
     names = tuple(streams)
     lists = tuple(streams.values())

@@ -1,17 +1,43 @@
-"""Exact log-probabilities of one stream: of every item of the catalogue, or of given candidates."""
+"""Exact search of one stream: every item of the catalog is scored."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from genrec.model.contracts import DecoderModule, Encoded, Outputs
-from genrec.search.beam import as_list, user_chunks
+from genrec.model.contracts import DecoderModule, Encoded
+from genrec.search.method import Found, SearchMethod, SearchRules
+from genrec.search.prefixes import as_list, user_chunks
+from genrec.search.settings import SearchSettings
 from genrec.search.top import top
 from genrec.search.trie import Trie
 
 _DEAD = float("-inf")
 _CHILDREN_OF_A_PREFIX = 1024
+
+
+@dataclass(frozen=True)
+class ExactSearch(SearchMethod):
+    """Expands every prefix; the log-probabilities of all items also serve :meth:`score`."""
+
+    @classmethod
+    def of(cls, settings: SearchSettings) -> ExactSearch:
+        return cls()
+
+    @torch.inference_mode()
+    def search(self, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules) -> Found:
+        log_probs_BI = score_all(decoder, encoded, trie)
+        lists = best_items(rules.mask_items(log_probs_BI), trie, list_length=rules.list_length)
+        num_prefixes = sum(trie.num_nodes(depth) for depth in range(1, trie.num_levels))
+        num_expanded_B = torch.full((len(log_probs_BI),), num_prefixes, device=log_probs_BI.device)
+        return Found(*lists, num_expanded_B, log_probs_BI)
+
+    @torch.inference_mode()
+    def score(self, decoder: DecoderModule, encoded: Encoded, found: Found, items_BC: Tensor) -> Tensor:
+        assert found.log_probs_BI is not None
+        return found.log_probs_BI.gather(1, items_BC.clamp_min(0)).masked_fill(items_BC < 0, torch.nan)
 
 
 @torch.inference_mode()
@@ -58,37 +84,8 @@ def _score_leaves(decoder: DecoderModule, encoded: Encoded, trie: Trie) -> Tenso
     return totals_BK
 
 
-@torch.inference_mode()
-def score_items(decoder: DecoderModule, encoded: Encoded, items_BC: Tensor, *, chunk_size: int = 4096) -> Tensor:
-    """Log-probability of given items, by teacher forcing.
-
-    Args:
-        decoder: the stream's decoder, in eval mode.
-        encoded: B users' histories.
-        items_BC: item numbers; negative entries are left out.
-        chunk_size: about how many items go through the decoder together.
-
-    Returns:
-        ``log_probs_BC`` float32 (nats): NaN where the entry was left out, -inf for items without codes in this stream.
-    """
-    # A decoder may spend as much on an entry that is left out, so the asked ones move together to the left.
-    order_BC = (items_BC < 0).to(torch.uint8).argsort(dim=1, stable=True)
-    packed_BQ = items_BC.gather(1, order_BC)[:, : int((items_BC >= 0).sum(1).max()) if items_BC.numel() else 0]
-    log_probs_BQ = torch.full(packed_BQ.shape, torch.nan, dtype=torch.float32, device=items_BC.device)
-    size = max(1, chunk_size // max(1, packed_BQ.shape[1]))
-    for start in range(0, len(packed_BQ), size):
-        chunk = slice(start, start + size)
-        is_asked_BQ = packed_BQ[chunk] >= 0
-        if is_asked_BQ.any():
-            outputs: Outputs = decoder(encoded.rows(chunk), packed_BQ[chunk])
-            log_probs_N = outputs.log_probs_NL.float().sum(1).masked_fill(~outputs.present_N, _DEAD)
-            log_probs_BQ[chunk][is_asked_BQ] = log_probs_N
-    log_probs_BC = torch.full(items_BC.shape, torch.nan, dtype=torch.float32, device=items_BC.device)
-    return log_probs_BC.scatter(1, order_BC[:, : packed_BQ.shape[1]], log_probs_BQ)
-
-
 def best_items(log_probs_BI: Tensor, trie: Trie, *, list_length: int) -> tuple[Tensor, Tensor]:
-    """The ``list_length`` best of :func:`score_all`, in the form and with the ties of ``search_beam``."""
+    """The ``list_length`` best of :func:`score_all`, as in :class:`Found`, ties as in every method."""
     tree = trie.on(log_probs_BI.device)
     leaf_log_probs_BM = log_probs_BI[:, tree.item_of_leaf]
     leaves = torch.arange(len(tree.item_of_leaf), device=log_probs_BI.device).expand_as(leaf_log_probs_BM)

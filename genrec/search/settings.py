@@ -12,7 +12,7 @@ class SearchSettings(BaseModel):
 
     method: Literal["beam", "bound", "exact"] = "beam"
     """``beam`` keeps ``beam_width`` prefixes a level. ``bound`` misses no item: best first, until no prefix left is as
-    probable as the list's last item; the surer the model, the sooner. ``exact`` scores every item."""
+    probable as the list's last item; the more confident the model, the sooner. ``exact`` scores every item."""
     beam_width: PositiveInt = 100
     """For ``beam``: prefixes kept at each level."""
     list_length: PositiveInt = 50
@@ -20,9 +20,9 @@ class SearchSettings(BaseModel):
     batch_size: PositiveInt = 64
     """Users searched together."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """For ``beam``: in what decoders multiply. ``bfloat16`` is faster on processors that have instructions for it
-    (``genrec doctor``) and slower on others. Probabilities of codes, their sums and what merges ask for beside the
-    lists are float32 in either case; a few items of a list change, mostly near its end."""
+    """For ``beam``: the precision of the decoders' matrix products. ``bfloat16`` is faster on processors that have
+    instructions for it (``genrec doctor``) and slower on others. Log-probabilities, and scores of candidates for merges
+    that need them, are float32 in either case; a few items of a list change, mostly near its end."""
 
     @model_validator(mode="after")
     def _exact_methods_are_exact(self) -> Self:

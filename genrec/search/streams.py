@@ -1,4 +1,4 @@
-"""Every stream of a retriever, searched for every user of a split."""
+"""Search of every stream of a retriever for many users, in batches: histories in, candidates out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from genrec.float32_products import by_onednn
 from genrec.freed_memory import keep_freed_memory
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.progress import Bar, console
-from genrec.search.beam import search_beam
-from genrec.search.bound import search_bound
+from genrec.search.beam import BeamSearch
+from genrec.search.bound import BoundSearch
 from genrec.search.candidates import stack, unite
-from genrec.search.exact import best_items, score_all, score_items
+from genrec.search.exact import ExactSearch
+from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.settings import SearchSettings
 from genrec.search.trie import Trie
 from genrec.types import ABSENT, Candidates, Histories, StreamCandidates
+
+METHODS: Mapping[str, type[SearchMethod]] = {"beam": BeamSearch, "bound": BoundSearch, "exact": ExactSearch}
+"""What each value of the recipe's ``search.method`` stands for."""
 
 
 class Searchable(Protocol):
@@ -54,12 +58,12 @@ def search_streams(
     with_scores: bool = False,
     seen: Literal["keep", "filter"] = "keep",
     title: str = "searching",
-    told: Callable[[Mapping[str, float]], None] | None = None,
+    on_expanded: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Candidates:
-    """What all streams together propose to each user.
+    """The candidates of all streams for each user.
 
-    Users are searched in batches of similar history length; the answer is in their own order and does not depend on
-    who shares a batch. The retriever is put in eval mode meanwhile.
+    Users are searched in batches of similar history length; the candidates are in the users' own order and do not
+    depend on who shares a batch. The retriever is put in eval mode meanwhile.
 
     Args:
         retriever: the model; the work is done where its parameters are.
@@ -69,9 +73,9 @@ def search_streams(
         num_items: number of the padding item.
         max_history: most recent items that the model reads.
         with_scores: whether every stream gives its exact log-probability of every candidate (``needs_scores``).
-        seen: ``filter`` leaves out all items of a user's whole history; lists are as long as without.
-        title: what the progress bar says.
-        told: for ``bound``: is told how many prefixes were expanded for a user, on average, in each stream.
+        seen: ``filter`` excludes all items of a user's whole history; lists are as long as without.
+        title: of the progress bar.
+        on_expanded: called at the end with the number of prefixes expanded per user in each stream, on average.
 
     Raises:
         DataError: a user without history.
@@ -82,11 +86,12 @@ def search_streams(
         row = int(np.flatnonzero(lengths == 0)[0])
         raise DataError(f"search: the history of row {row} is empty, expected at least one item; leave such users out")
     order = np.argsort(lengths, kind="stable")
+    method = METHODS[settings.method].of(settings)
     was_training = retriever.training
     device = next(iter(retriever.parameters())).device
     retriever.train(False)
     parts = [_none(tries)]
-    prefixes = dict.fromkeys(tries, 0)
+    num_expanded = dict.fromkeys(tries, 0)
     try:
         with Bar(title, len(order)) as bar, by_onednn(), torch.inference_mode():
             for start in range(0, len(order), settings.batch_size):
@@ -95,75 +100,49 @@ def search_streams(
                 history_BT = batch.last(min(max_history, longest), padding=num_items)[0]
                 encoded = retriever.encode(torch.from_numpy(history_BT).to(device))
                 excluded_BH = batch.last(longest, padding=ABSENT)[0] if seen == "filter" else None
-                parts.append(_search_batch(retriever, encoded, tries, settings, excluded_BH, with_scores, prefixes))
+                rules = SearchRules(settings.list_length, excluded_BH)
+                found = {
+                    name: method.search(retriever.decoders[name], encoded[name], trie, rules)
+                    for name, trie in tries.items()
+                }
+                for name in tries:
+                    num_expanded[name] += int(found[name].num_expanded_B.sum())
+                parts.append(_unite(retriever, encoded, tries, method, found, with_scores=with_scores))
                 bar.advance(len(batch))
     finally:
         retriever.train(was_training)
-    if told is not None and settings.method == "bound" and len(order):
-        told({name: count / len(order) for name, count in prefixes.items()})
+    if on_expanded is not None and len(order):
+        on_expanded({name: count / len(order) for name, count in num_expanded.items()})
     return stack(parts).take(np.argsort(order))
 
 
-def tell_prefixes(means: Mapping[str, float]) -> None:
-    """Print what ``told`` is told."""
+def log_expanded(means: Mapping[str, float]) -> None:
+    """Print the averages that :func:`search_streams` passes to ``on_expanded``."""
     each = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items())
-    console.print(f"prefixes expanded for a user, on average: {each}", style="dim", markup=False)
+    console.print(f"prefixes expanded per user, on average: {each}", style="dim", markup=False)
 
 
-def _search_batch(
+def _unite(
     retriever: Searchable,
     encoded: Mapping[str, Encoded],
     tries: Mapping[str, Trie],
-    settings: SearchSettings,
-    excluded_BH: np.ndarray | None,
+    method: SearchMethod,
+    found: Mapping[str, Found],
+    *,
     with_scores: bool,
-    prefixes: dict[str, int],
 ) -> Candidates:
-    """The candidates of some users; adds to ``prefixes`` how many a search by bound expanded in each stream."""
-    beams: dict[str, StreamCandidates] = {}
-    exact_BI: dict[str, Tensor] = {}
-    for name, trie in tries.items():
-        decoder = retriever.decoders[name]
-        if settings.method == "exact":
-            exact_BI[name] = score_all(decoder, encoded[name], trie)
-            allowed_BI = exact_BI[name] if excluded_BH is None else _without(exact_BI[name], excluded_BH)
-            items_BN, log_probs_BN = best_items(allowed_BI, trie, list_length=settings.list_length)
-        elif settings.method == "bound":
-            items_BN, log_probs_BN, prefixes_B = search_bound(
-                decoder, encoded[name], trie, list_length=settings.list_length, excluded_BH=excluded_BH
-            )
-            prefixes[name] += int(prefixes_B.sum())
-        else:
-            device_type, is_lower = encoded[name].states_BTD.device.type, settings.precision == "bfloat16"
-            with torch.autocast(device_type, torch.bfloat16, enabled=is_lower):
-                items_BN, log_probs_BN = search_beam(
-                    decoder,
-                    encoded[name],
-                    trie,
-                    beam_width=settings.beam_width,
-                    list_length=settings.list_length,
-                    excluded_BH=excluded_BH,
-                )
-        beams[name] = StreamCandidates(items_BN.cpu().numpy(), log_probs_BN.cpu().numpy())
+    """The lists of all streams for the users of a batch -> their candidates."""
 
-    def scores(name: str, items_BC: np.ndarray) -> np.ndarray:
-        asked_BC = torch.from_numpy(items_BC).to(encoded[name].states_BTD.device)
-        if name in exact_BI:
-            log_probs_BC = exact_BI[name].gather(1, asked_BC.clamp_min(0)).masked_fill(asked_BC < 0, torch.nan)
-        else:
-            log_probs_BC = score_items(retriever.decoders[name], encoded[name], asked_BC)
-        return log_probs_BC.cpu().numpy()
+    def score(name: str, items_BC: np.ndarray) -> np.ndarray:
+        on_device_BC = torch.from_numpy(items_BC).to(encoded[name].states_BTD.device)
+        return method.score(retriever.decoders[name], encoded[name], found[name], on_device_BC).cpu().numpy()
 
+    lists = {
+        name: StreamCandidates(of_stream.items_BN.cpu().numpy(), of_stream.log_probs_BN.cpu().numpy())
+        for name, of_stream in found.items()
+    }
     code_lengths = {name: trie.num_levels for name, trie in tries.items()}
-    return unite(beams, code_lengths, scores=scores if with_scores else None)
-
-
-def _without(log_probs_BI: Tensor, excluded_BH: np.ndarray) -> Tensor:
-    """The same with -inf for excluded items."""
-    user, place = np.nonzero(excluded_BH >= 0)
-    allowed_BI = log_probs_BI.clone()
-    allowed_BI[torch.from_numpy(user), torch.from_numpy(excluded_BH[user, place])] = float("-inf")
-    return allowed_BI
+    return unite(lists, code_lengths, scores=score if with_scores else None)
 
 
 def _none(tries: Mapping[str, Trie]) -> Candidates:

@@ -1,6 +1,6 @@
 """The prefix tree of one stream's semantic IDs: which codes may follow which, and whose ID a leaf is.
 
-Nodes of one depth are numbered in the lexicographic order of their codes, so the children of a node are neighbours.
+Nodes of one depth are numbered in the lexicographic order of their codes, so the children of a node are neighbors.
 Depth 0 is the root alone, depth L holds one leaf for each item that has codes.
 """
 
@@ -134,7 +134,7 @@ class Trie:
         """The nodes that lead to nothing but a row's items, so that a search without those items must not enter them.
 
         Args:
-            items_BH: item numbers, in any order, repeats allowed; negative entries are left out.
+            items_BH: item numbers, in any order, repeats allowed; negative entries are ignored.
 
         Returns:
             One int64 array (B, X) for each depth 1 to L: node numbers in ascending order, ABSENT behind the last.
@@ -171,7 +171,7 @@ class Trie:
     def _move(self, device: torch.device) -> TrieTensors:
         import torch
 
-        # A search asks first, and inference tensors would be of no use to a training that asks later.
+        # A search may come first, and its inference tensors would be of no use to a later training.
         with torch.inference_mode(False):
             child_start = tuple(torch.from_numpy(starts).to(device) for starts in self.child_start)
             nodes = [torch.arange(len(starts) - 1, device=device) for starts in child_start]

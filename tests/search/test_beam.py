@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walk_decoder import WalkDecoder, encode, random_ids, random_users
 
-from genrec.search import beam
-from genrec.search.beam import search_beam
+from genrec.search import prefixes
+from genrec.search.beam import BeamSearch
 from genrec.search.exact import best_items, score_all
+from genrec.search.method import SearchRules
 from genrec.search.top import top
 from genrec.search.trie import Trie
 
@@ -18,6 +19,11 @@ def world(seed, *, num_items=40, num_levels=3, num_codes=5, absent=3, users=4, s
     ids = random_ids(seed, num_items=num_items, num_levels=num_levels, num_codes=num_codes, absent=absent)
     trie = Trie.of(ids)
     return trie, WalkDecoder(trie, seed, scale).eval(), random_users(seed, users)
+
+
+def search_beam(decoder, users, trie, *, beam_width, list_length, excluded_BH=None):
+    found = BeamSearch(beam_width).search(decoder, users, trie, SearchRules(list_length, excluded_BH))
+    return found.items_BN, found.log_probs_BN
 
 
 def plain_beam(decoder, user_D, *, beam_width, list_length, excluded=()):
@@ -114,7 +120,7 @@ def test_no_invalid_and_no_repeated_item_in_many_lists(num_levels):
             assert (filled[:, 1:] <= filled[:, :-1]).all()
 
 
-def test_excluding_items_fills_lists_as_far_as_the_catalogue_reaches():
+def test_excluding_items_fills_lists_as_far_as_the_catalog_reaches():
     trie, decoder, users = world(1, num_items=40, absent=0, users=1)
     nearly_all = np.array([[i for i in range(40) if i not in (3, 17, 30)]])
     items_BN, _ = search_beam(decoder, users, trie, beam_width=3, list_length=5, excluded_BH=nearly_all)
@@ -128,7 +134,7 @@ def test_excluding_items_fills_lists_as_far_as_the_catalogue_reaches():
 
 def test_start_step_runs_once_a_user_and_later_steps_at_beam_width(monkeypatch):
     """But the last: its beams are expanded in blocks, until no other can better the list."""
-    monkeypatch.setattr(beam, "_PREFIXES_AT_ONCE", {"cpu": 14})
+    monkeypatch.setattr(prefixes, "_PREFIXES_AT_ONCE", {"cpu": 14})
     trie, decoder, users = world(2, num_items=100, num_codes=6, users=7)
     search_beam(decoder, users, trie, beam_width=8, list_length=100)
     assert decoder.expanded == [(7, 1), (7, 6), (7, 2), (7, 2), (7, 2), (7, 2)]
@@ -136,6 +142,16 @@ def test_start_step_runs_once_a_user_and_later_steps_at_beam_width(monkeypatch):
     search_beam(decoder, users, trie, beam_width=8, list_length=1)
     assert decoder.expanded[:3] == [(7, 1), (7, 6), (7, 2)]
     assert sum(rows * width for rows, width in decoder.expanded[2:]) < 7 * 8
+
+
+def test_expanded_prefixes_are_counted(monkeypatch):
+    monkeypatch.setattr(prefixes, "_PREFIXES_AT_ONCE", {"cpu": 14})
+    trie, decoder, users = world(2, num_items=100, num_codes=6, users=7)
+    long = BeamSearch(8).search(decoder, users, trie, SearchRules(100)).num_expanded_B
+    assert long.tolist() == [6 + 8] * 7, "all of the first level, and a beam below"
+    short = BeamSearch(8).search(decoder, users, trie, SearchRules(1)).num_expanded_B
+    assert short.min() >= 6 + 1
+    assert short.sum() < long.sum(), "a list of one item is full before the last beam"
 
 
 def test_impossible_children_die_without_nan():

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walk_decoder import WalkDecoder, random_ids, random_users
 
-from genrec.search import beam
-from genrec.search.bound import search_bound
+from genrec.search import prefixes
+from genrec.search.bound import BoundSearch
 from genrec.search.exact import best_items, score_all
+from genrec.search.method import SearchRules
 from genrec.search.trie import Trie
 
 
@@ -33,45 +34,43 @@ def test_bound_finds_what_exact_search_finds(seed, levels, list_length, block_si
     trie, decoder, users = world(seed, levels, scale=scale)
     rng = np.random.default_rng(seed)
     for excluded_BH in (None, rng.integers(-1, 35, size=(4, int(rng.integers(0, 30))))):
-        items_BN, log_probs_BN, prefixes_B = search_bound(
-            decoder, users, trie, list_length=list_length, block_size=block_size, excluded_BH=excluded_BH
-        )
+        found = BoundSearch(block_size).search(decoder, users, trie, SearchRules(list_length, excluded_BH))
         items, log_probs = expected(decoder, users, trie, list_length, excluded_BH)
-        assert torch.allclose(log_probs_BN, log_probs, atol=1e-5)
-        assert torch.equal(items_BN, items)
+        assert torch.allclose(found.log_probs_BN, log_probs, atol=1e-5)
+        assert torch.equal(found.items_BN, items)
         # A beam search comes first where there are three levels or more.
         inner = sum(trie.num_nodes(depth) for depth in range(1, levels))
-        assert ((prefixes_B >= 0) & (prefixes_B <= 2 * inner)).all()
+        assert ((found.num_expanded_B >= 0) & (found.num_expanded_B <= 2 * inner)).all()
 
 
 def test_a_sure_model_stops_early():
     trie, decoder, users = world(3, 2, scale=6.0)
-    _, log_probs_BN, prefixes_B = search_bound(decoder, users, trie, list_length=1, block_size=1)
+    _, log_probs_BN, num_expanded_B, _ = BoundSearch(1).search(decoder, users, trie, SearchRules(1))
     assert log_probs_BN.exp().max() > 0.5
-    assert prefixes_B.float().mean() < 0.4 * trie.num_nodes(1)
-    assert prefixes_B.min() >= 1
+    assert num_expanded_B.float().mean() < 0.4 * trie.num_nodes(1)
+    assert num_expanded_B.min() >= 1
 
 
 def test_ties_go_by_number_as_in_exact_search():
     trie, decoder, users = world(4, 2, absent=0)
     for part in decoder.outputs:
         part[:] = 0
-    items_BN, log_probs_BN, _ = search_bound(decoder, users, trie, list_length=20, block_size=3)
-    assert len(log_probs_BN[0].unique()) < 20
-    assert torch.equal(items_BN, expected(decoder, users, trie, 20)[0])
+    found = BoundSearch(3).search(decoder, users, trie, SearchRules(20))
+    assert len(found.log_probs_BN[0].unique()) < 20
+    assert torch.equal(found.items_BN, expected(decoder, users, trie, 20)[0])
 
 
 def test_users_do_not_depend_on_each_other(monkeypatch):
     trie, decoder, users = world(5, 3, users=9)
-    together = search_bound(decoder, users, trie, list_length=10, block_size=4)
-    monkeypatch.setattr(beam, "_PREFIXES_AT_ONCE", {"cpu": 1})
-    apart = search_bound(decoder, users, trie, list_length=10, block_size=4)
-    assert torch.equal(together[0], apart[0])
-    assert torch.equal(together[2], apart[2])
+    together = BoundSearch(4).search(decoder, users, trie, SearchRules(10))
+    monkeypatch.setattr(prefixes, "_PREFIXES_AT_ONCE", {"cpu": 1})
+    apart = BoundSearch(4).search(decoder, users, trie, SearchRules(10))
+    assert torch.equal(together.items_BN, apart.items_BN)
+    assert torch.equal(together.num_expanded_B, apart.num_expanded_B)
 
 
 def test_nan_is_reported():
     trie, decoder, users = world(6, 2)
     decoder.outputs[1][:] = np.nan
     with pytest.raises(FloatingPointError, match=r"^search: the decoder gave NaN .* at level 2$"):
-        search_bound(decoder, users, trie, list_length=5)
+        BoundSearch().search(decoder, users, trie, SearchRules(5))

@@ -73,7 +73,7 @@ def random_streams(rng, num_items):
 
 
 def random_histories(rng, num_users, num_items):
-    """From one item to all of the catalogue, repeats among them."""
+    """From one item to all of the catalog, repeats among them."""
     histories = []
     for _ in range(num_users):
         kind = rng.random()

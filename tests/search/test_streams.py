@@ -9,7 +9,7 @@ from walk_decoder import DIM, WalkDecoder, random_ids
 from genrec.errors import DataError
 from genrec.model.contracts import Encoded
 from genrec.search.settings import SearchSettings
-from genrec.search.streams import search_streams
+from genrec.search.streams import METHODS, log_expanded, search_streams
 from genrec.search.trie import Trie
 from genrec.types import Histories
 
@@ -91,9 +91,9 @@ def test_lists_and_scores_are_those_of_brute_force(retriever, histories, method,
             assert ranked.tolist() == order.tolist()
         scores_BC = found.log_probs_BCS[:, :, s]
         exact_BC = np.take_along_axis(expected_UI, np.maximum(found.items_BC, 0), axis=1)
-        told_BC = is_item_BC if with_scores else found.ranks_BCS[:, :, s] >= 0
-        np.testing.assert_allclose(scores_BC[told_BC], exact_BC[told_BC], atol=1e-4)
-        assert np.isnan(scores_BC[~told_BC]).all()
+        known_BC = is_item_BC if with_scores else found.ranks_BCS[:, :, s] >= 0
+        np.testing.assert_allclose(scores_BC[known_BC], exact_BC[known_BC], atol=1e-4)
+        assert np.isnan(scores_BC[~known_BC]).all()
 
 
 def test_batches_are_trimmed_sorted_and_without_influence(retriever, histories):
@@ -111,7 +111,7 @@ def test_batches_are_trimmed_sorted_and_without_influence(retriever, histories):
         np.testing.assert_allclose(other.log_probs_BCS, batched.log_probs_BCS, atol=1e-4)
 
 
-def test_answers_come_in_the_order_of_the_question(retriever, histories):
+def test_candidates_are_in_the_order_of_the_users(retriever, histories):
     whole = search(retriever, histories)
     shuffled = np.random.default_rng(0).permutation(23)
     np.testing.assert_array_equal(search(retriever, histories.take(shuffled)).items_BC, whole.items_BC[shuffled])
@@ -142,6 +142,26 @@ def test_empty_history_is_the_users_mistake(retriever):
     expected = "search: the history of row 1 is empty, expected at least one item; leave such users out"
     with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
         search(retriever, Histories.of([[1], [], [2]]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_expanded_prefixes_are_reported_per_user(retriever, histories, method):
+    reports = []
+    search(retriever, histories, method=method, batch_size=5, on_expanded=reports.append)
+    search(retriever, histories, method=method, batch_size=50, on_expanded=reports.append)
+    [in_batches, at_once] = reports
+    assert list(in_batches) == ["behavior", "text"]
+    num_prefixes = {name: sum(map(trie.num_nodes, range(1, trie.num_levels))) for name, trie in retriever.tries.items()}
+    for name, mean in in_batches.items():
+        assert 1 <= mean <= 2 * num_prefixes[name]
+        assert method != "exact" or mean == at_once[name] == num_prefixes[name]
+    search(retriever, histories.take(np.array([], dtype=int)), method=method, on_expanded=reports.append)
+    assert len(reports) == 2, "no users, no average"
+
+
+def test_expanded_prefixes_are_printed(capsys):
+    log_expanded({"behavior": 24.04, "text": 7})
+    assert capsys.readouterr().err == "prefixes expanded per user, on average: behavior 24.0, text 7.0\n"
 
 
 def test_nothing_needs_gradients(retriever, histories):

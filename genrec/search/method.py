@@ -1,0 +1,164 @@
+"""The interface of a search method: one stream's decoder, its trie and the rules of the search in, ranked items out.
+
+A rule that restricts lists, whatever the method, is a field of :class:`SearchRules` and is applied in its two methods:
+to nodes of the trie for methods that walk down it, to items for methods that score all of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrec.model.contracts import DecoderModule, Encoded, Outputs
+from genrec.search.settings import SearchSettings
+from genrec.search.trie import Trie, TrieTensors
+
+_DEAD = float("-inf")
+
+
+@dataclass(frozen=True)
+class SearchRules:
+    """What the lists of B users may hold, and how long they are."""
+
+    list_length: int
+    """Items N per list."""
+    excluded_BH: np.ndarray | None = None
+    """Items that each user's list must not hold, int64; negative entries are ignored. The search is that in the trie of
+    the other items: no prefix that leads to excluded items alone takes a place in a beam, so lists stay full."""
+
+    def rows(self, index: slice) -> SearchRules:
+        """The rules of some of the users."""
+        return self if self.excluded_BH is None else replace(self, excluded_BH=self.excluded_BH[index])
+
+    def closed_nodes(self, trie: Trie) -> ClosedNodes | None:
+        """The nodes of a trie that a search must not enter; None if it may enter all."""
+        return None if self.excluded_BH is None else ClosedNodes(trie.exhausted(self.excluded_BH))
+
+    def mask_items(self, log_probs_BI: Tensor) -> Tensor:
+        """The log-probabilities of all items, -inf for those that must not be found; the argument is not changed."""
+        if self.excluded_BH is None:
+            return log_probs_BI
+        user, place = np.nonzero(self.excluded_BH >= 0)
+        allowed_BI = log_probs_BI.clone()
+        allowed_BI[torch.from_numpy(user), torch.from_numpy(self.excluded_BH[user, place])] = _DEAD
+        return allowed_BI
+
+
+@dataclass(frozen=True)
+class ClosedNodes:
+    """Nodes of one trie that a search must not enter, for each of B users."""
+
+    nodes: tuple[np.ndarray, ...]
+    """nodes[d]: node numbers at depth d + 1, int64 (B, X), ABSENT behind the last (``Trie.exhausted``)."""
+
+    def mask_children(
+        self, totals_BKC: Tensor, tree: TrieTensors, depth: int, nodes_BK: Tensor, users: Tensor | None = None
+    ) -> None:
+        """Set the log-probabilities of closed children of some nodes to -inf, in place.
+
+        Args:
+            totals_BKC: log-probabilities of the children.
+            tree: the trie on their device.
+            depth: of the parents.
+            nodes_BK: the parents.
+            users: which of the users the rows are; None: all of them.
+        """
+        closed_BX = self.nodes[depth] if users is None else self.nodes[depth][users.cpu().numpy()]
+        closed_BX = torch.from_numpy(closed_BX).to(totals_BKC.device)
+        inner_BX = closed_BX.clamp_min(0)
+        hits_BXK = (tree.parent[depth][inner_BX][:, :, None] == nodes_BK[:, None, :]) & (closed_BX >= 0)[:, :, None]
+        user, place, beam = hits_BXK.nonzero(as_tuple=True)
+        totals_BKC[user, beam, tree.slot[depth][inner_BX][user, place]] = _DEAD
+
+
+class Found(NamedTuple):
+    """The ranked items of B users in one stream."""
+
+    items_BN: Tensor
+    """int64, best first; ABSENT where a list ends early."""
+    log_probs_BN: Tensor
+    """float32 (nats), not increasing along a row; -inf where ABSENT."""
+    num_expanded_B: Tensor
+    """Prefixes that were expanded for each user, int64; the root does not count."""
+    log_probs_BI: Tensor | None = None
+    """Log-probabilities of all items, excluded ones included, float32; from methods that compute them anyway."""
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Found]) -> Found:
+        """The lists of several groups of users, one below the other."""
+        items, log_probs, num_expanded, _ = zip(*parts, strict=True)
+        return cls(torch.cat(items), torch.cat(log_probs), torch.cat(num_expanded))
+
+
+class SearchMethod(ABC):
+    """One way to search a stream. Its fields are its own settings; :class:`SearchRules` hold for every method."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, settings: SearchSettings) -> Self:
+        """The method with the settings of a recipe."""
+
+    @abstractmethod
+    def search(self, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules) -> Found:
+        """The most probable items of one stream.
+
+        Equal log-probabilities are ordered by node number, which is the order of the codes.
+
+        Args:
+            decoder: the stream's decoder, in eval mode.
+            encoded: B users' histories.
+            trie: the stream's trie.
+            rules: of these B users.
+
+        Raises:
+            FloatingPointError: the decoder gave NaN.
+        """
+
+    def score(self, decoder: DecoderModule, encoded: Encoded, found: Found, items_BC: Tensor) -> Tensor:
+        """Exact log-probabilities of given items, whether or not the rules allow them.
+
+        Args:
+            decoder: the stream's decoder, in eval mode.
+            encoded: B users' histories.
+            found: what :meth:`search` returned for them.
+            items_BC: item numbers; negative entries are ignored.
+
+        Returns:
+            ``log_probs_BC`` as :func:`score_items` returns them.
+        """
+        return score_items(decoder, encoded, items_BC)
+
+
+@torch.inference_mode()
+def score_items(decoder: DecoderModule, encoded: Encoded, items_BC: Tensor, *, chunk_size: int = 4096) -> Tensor:
+    """Log-probability of given items, by teacher forcing.
+
+    Args:
+        decoder: the stream's decoder, in eval mode.
+        encoded: B users' histories.
+        items_BC: item numbers; negative entries are ignored.
+        chunk_size: about how many items go through the decoder together.
+
+    Returns:
+        ``log_probs_BC`` float32 (nats): NaN where the entry is negative, -inf for items without codes in this stream.
+    """
+    # A decoder may spend as much on a negative entry, so the others move together to the left.
+    order_BC = (items_BC < 0).to(torch.uint8).argsort(dim=1, stable=True)
+    packed_BQ = items_BC.gather(1, order_BC)[:, : int((items_BC >= 0).sum(1).max()) if items_BC.numel() else 0]
+    log_probs_BQ = torch.full(packed_BQ.shape, torch.nan, dtype=torch.float32, device=items_BC.device)
+    size = max(1, chunk_size // max(1, packed_BQ.shape[1]))
+    for start in range(0, len(packed_BQ), size):
+        chunk = slice(start, start + size)
+        is_item_BQ = packed_BQ[chunk] >= 0
+        if is_item_BQ.any():
+            outputs: Outputs = decoder(encoded.rows(chunk), packed_BQ[chunk])
+            log_probs_N = outputs.log_probs_NL.float().sum(1).masked_fill(~outputs.present_N, _DEAD)
+            log_probs_BQ[chunk][is_item_BQ] = log_probs_N
+    log_probs_BC = torch.full(items_BC.shape, torch.nan, dtype=torch.float32, device=items_BC.device)
+    return log_probs_BC.scatter(1, order_BC[:, : packed_BQ.shape[1]], log_probs_BQ)

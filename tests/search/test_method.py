@@ -1,0 +1,91 @@
+"""What every search method has in common: the rules of a search, and scores of given items."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from walk_decoder import WalkDecoder, random_ids, random_users
+
+from genrec.search.exact import score_all
+from genrec.search.method import SearchRules, score_items
+from genrec.search.settings import SearchSettings
+from genrec.search.streams import METHODS
+from genrec.search.trie import Trie
+
+
+@pytest.fixture
+def world():
+    trie = Trie.of(random_ids(0, num_items=50, num_levels=3, num_codes=6, absent=5))
+    return trie, WalkDecoder(trie, 0).eval(), random_users(0, 9)
+
+
+def random_rules(seed, list_length):
+    rng = np.random.default_rng(seed)
+    return SearchRules(list_length, excluded_BH=rng.integers(-1, 50, size=(9, 25)))
+
+
+def search_all(world, rules):
+    """The lists of each method; a beam this wide misses no item."""
+    settings = {name: SearchSettings(method=name, beam_width=50) for name in METHODS}
+    return {name: method.of(settings[name]).search(*world_in_order(world), rules) for name, method in METHODS.items()}
+
+
+def world_in_order(world):
+    trie, decoder, users = world
+    return decoder, users, trie
+
+
+def test_every_method_of_a_recipe_is_in_the_table():
+    assert set(METHODS) == set(get_args(SearchSettings.model_fields["method"].annotation))
+
+
+@pytest.mark.parametrize("list_length", [1, 7, 50])
+def test_all_methods_find_the_same_lists_under_the_same_rules(world, list_length):
+    for rules in (SearchRules(list_length), random_rules(1, list_length)):
+        expected_BI = rules.mask_items(score_all(world[1], world[2], world[0]))
+        for name, found in search_all(world, rules).items():
+            assert found.items_BN.shape == found.log_probs_BN.shape == (9, list_length), name
+            assert found.num_expanded_B.shape == (9,), name
+            assert found.num_expanded_B.dtype == torch.int64, name
+            for row in range(9):
+                best = [i for i in np.argsort(-expected_BI[row].numpy()) if expected_BI[row, i] > -torch.inf]
+                best = best[:list_length]
+                assert found.items_BN[row].tolist() == best + [-1] * (list_length - len(best)), name
+                assert torch.allclose(found.log_probs_BN[row, : len(best)], expected_BI[row, best], atol=1e-5), name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scores_are_exact_for_excluded_items_too(world, name):
+    trie, decoder, users = world
+    rules = random_rules(2, 5)
+    method = METHODS[name].of(SearchSettings(method=name))
+    found = method.search(decoder, users, trie, rules)
+    items_BC = torch.from_numpy(rules.excluded_BH)
+    scores_BC = method.score(decoder, users, found, items_BC)
+    expected_BC = score_all(decoder, users, trie).gather(1, items_BC.clamp_min(0)).masked_fill(items_BC < 0, torch.nan)
+    assert torch.allclose(scores_BC, expected_BC, atol=1e-4, equal_nan=True)
+
+
+def test_masked_log_probabilities_are_a_copy():
+    log_probs_BI = torch.zeros(2, 4)
+    masked_BI = SearchRules(1, np.array([[3, -1], [0, 0]])).mask_items(log_probs_BI)
+    assert masked_BI.isneginf().tolist() == [[False, False, False, True], [True, False, False, False]]
+    assert not log_probs_BI.any()
+
+
+def test_given_items_agree_with_the_whole_catalog(world):
+    trie, decoder, users = world
+    items_BC = torch.from_numpy(np.random.default_rng(1).integers(-1, 50, size=(9, 20)))
+    items_BC[4] = -1
+    found_BC = score_items(decoder, users, items_BC)
+    expected_BC = score_all(decoder, users, trie).gather(1, items_BC.clamp_min(0)).masked_fill(items_BC < 0, torch.nan)
+    assert torch.allclose(found_BC, expected_BC, atol=1e-4, equal_nan=True)
+    assert found_BC[4].isnan().all()
+    assert found_BC.isneginf().any()
+    assert torch.equal(score_items(decoder, users, items_BC, chunk_size=1).nan_to_num(), found_BC.nan_to_num())
+
+
+def test_no_items_to_score(world):
+    _, decoder, users = world
+    assert score_items(decoder, users, torch.zeros(9, 0, dtype=torch.int64)).shape == (9, 0)
