@@ -31,6 +31,15 @@ class SearchRules:
     excluded_BH: np.ndarray | None = None
     """Items that each user's list must not hold, int64; negative entries are ignored. The search is that in the trie of
     the other items: no prefix that leads to excluded items alone takes a place in a beam, so lists stay full."""
+    allowed_I: np.ndarray | None = None
+    """Items that lists may hold, bool, the same for all users; None: all. As for ``excluded_BH``, lists stay full."""
+
+    def __post_init__(self) -> None:
+        if self.allowed_I is not None and (self.allowed_I.dtype != bool or self.allowed_I.ndim != 1):
+            raise ValueError(
+                f"search: allowed_I is {self.allowed_I.dtype} of shape {self.allowed_I.shape}, "
+                "expected one bool for each item"
+            )
 
     def rows(self, index: slice) -> SearchRules:
         """The rules of some of the users."""
@@ -38,24 +47,32 @@ class SearchRules:
 
     def closed_nodes(self, trie: Trie) -> ClosedNodes | None:
         """The nodes of a trie that a search must not enter; None if it may enter all."""
-        return None if self.excluded_BH is None else ClosedNodes(trie.exhausted(self.excluded_BH))
+        if self.excluded_BH is None and self.allowed_I is None:
+            return None
+        of_users = None if self.excluded_BH is None else trie.exhausted(self.excluded_BH, self.allowed_I)
+        if self.allowed_I is None:
+            return ClosedNodes(of_users)
+        return ClosedNodes(of_users, tuple(counts == 0 for counts in trie.allowed_counts(self.allowed_I)))
 
     def mask_items(self, log_probs_BI: Tensor) -> Tensor:
         """The log-probabilities of all items, -inf for those that must not be found; the argument is not changed."""
-        if self.excluded_BH is None:
-            return log_probs_BI
-        user, place = np.nonzero(self.excluded_BH >= 0)
-        allowed_BI = log_probs_BI.clone()
-        allowed_BI[torch.from_numpy(user), torch.from_numpy(self.excluded_BH[user, place])] = _DEAD
-        return allowed_BI
+        if self.allowed_I is not None:
+            log_probs_BI = log_probs_BI.masked_fill(torch.from_numpy(~self.allowed_I).to(log_probs_BI.device), _DEAD)
+        if self.excluded_BH is not None:
+            user, place = np.nonzero(self.excluded_BH >= 0)
+            log_probs_BI = log_probs_BI.clone()
+            log_probs_BI[torch.from_numpy(user), torch.from_numpy(self.excluded_BH[user, place])] = _DEAD
+        return log_probs_BI
 
 
 @dataclass(frozen=True)
 class ClosedNodes:
-    """Nodes of one trie that a search must not enter, for each of B users."""
+    """Nodes of one trie that a search must not enter, for each of B users and for all users."""
 
-    nodes: tuple[np.ndarray, ...]
-    """nodes[d]: node numbers at depth d + 1, int64 (B, X), ABSENT behind the last (``Trie.exhausted``)."""
+    of_users: tuple[np.ndarray, ...] | None
+    """of_users[d]: node numbers at depth d + 1, int64 (B, X), ABSENT behind the last (``Trie.exhausted``)."""
+    of_all: tuple[np.ndarray, ...] | None = None
+    """of_all[d]: whether a node of depth d + 1 is closed for every user, bool (nodes at depth d + 1,)."""
 
     def mask_children(
         self, totals_BKC: Tensor, tree: TrieTensors, depth: int, nodes_BK: Tensor, users: Tensor | None = None
@@ -69,7 +86,12 @@ class ClosedNodes:
             nodes_BK: the parents.
             users: which of the users the rows are; None: all of them.
         """
-        closed_BX = self.nodes[depth] if users is None else self.nodes[depth][users.cpu().numpy()]
+        if self.of_all is not None:
+            is_closed = torch.from_numpy(self.of_all[depth]).to(totals_BKC.device)
+            totals_BKC.masked_fill_(is_closed[tree.children(depth, nodes_BK)[0]], _DEAD)
+        if self.of_users is None:
+            return
+        closed_BX = self.of_users[depth] if users is None else self.of_users[depth][users.cpu().numpy()]
         closed_BX = torch.from_numpy(closed_BX).to(totals_BKC.device)
         inner_BX = closed_BX.clamp_min(0)
         hits_BXK = (tree.parent[depth][inner_BX][:, :, None] == nodes_BK[:, None, :]) & (closed_BX >= 0)[:, :, None]

@@ -57,6 +57,7 @@ def search_streams(
     max_history: int,
     with_scores: bool = False,
     seen: Literal["keep", "filter"] = "keep",
+    allowed_I: np.ndarray | None = None,
     title: str = "searching",
     on_expanded: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Candidates:
@@ -74,6 +75,7 @@ def search_streams(
         max_history: most recent items that the model reads.
         with_scores: whether every stream gives its exact log-probability of every candidate (``needs_scores``).
         seen: ``filter`` excludes all items of a user's whole history; lists are as long as without.
+        allowed_I: items that may be recommended, bool; None: all. Others still count as history.
         title: of the progress bar.
         on_expanded: called at the end with the number of prefixes expanded per user in each stream, on average.
 
@@ -100,7 +102,7 @@ def search_streams(
                 history_BT = batch.last(min(max_history, longest), padding=num_items)[0]
                 encoded = retriever.encode(torch.from_numpy(history_BT).to(device))
                 excluded_BH = batch.last(longest, padding=ABSENT)[0] if seen == "filter" else None
-                rules = SearchRules(settings.list_length, excluded_BH)
+                rules = SearchRules(settings.list_length, excluded_BH, allowed_I)
                 found = {
                     name: method.search(retriever.decoders[name], encoded[name], trie, rules)
                     for name, trie in tries.items()

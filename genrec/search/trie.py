@@ -130,11 +130,18 @@ class Trie:
         nodes_IL = self.nodes_IL[self.item_of_leaf]
         return tuple(np.bincount(nodes_IL[:, level]) for level in range(self.num_levels))
 
-    def exhausted(self, items_BH: np.ndarray) -> tuple[np.ndarray, ...]:
+    def allowed_counts(self, allowed_I: np.ndarray) -> tuple[np.ndarray, ...]:
+        """As :attr:`leaf_counts`, but only items where ``allowed_I`` is True are counted."""
+        counts_up_to = np.concatenate([[0], np.cumsum(allowed_I[self.item_of_leaf])])
+        # The leaves below a node are neighbors, in the order of the nodes.
+        return tuple(np.diff(counts_up_to[np.cumsum(counts)], prepend=0) for counts in self.leaf_counts)
+
+    def exhausted(self, items_BH: np.ndarray, allowed_I: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         """The nodes that lead to nothing but a row's items, so that a search without those items must not enter them.
 
         Args:
             items_BH: item numbers, in any order, repeats allowed; negative entries are ignored.
+            allowed_I: bool; if given, the nodes that lead to allowed items, but to none beside the row's.
 
         Returns:
             One int64 array (B, X) for each depth 1 to L: node numbers in ascending order, ABSENT behind the last.
@@ -143,10 +150,12 @@ class Trie:
         num_items = len(self.nodes_IL)
         keys = np.unique(rows * num_items + items_BH[rows, columns])
         rows, items = keys // num_items, keys % num_items
-        has_code = self.nodes_IL[items, 0] != ABSENT
-        rows, items = rows[has_code], items[has_code]
+        is_leaf = self.nodes_IL[items, 0] != ABSENT
+        if allowed_I is not None:
+            is_leaf &= allowed_I[items]
+        rows, items = rows[is_leaf], items[is_leaf]
         found = []
-        for level, leaf_counts in enumerate(self.leaf_counts):
+        for level, leaf_counts in enumerate(self.leaf_counts if allowed_I is None else self.allowed_counts(allowed_I)):
             num_nodes = len(leaf_counts)
             keys, counts = np.unique(rows * num_nodes + self.nodes_IL[items, level], return_counts=True)
             row, node = keys // num_nodes, keys % num_nodes

@@ -1,5 +1,6 @@
 """What every search method has in common: the rules of a search, and scores of given items."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from walk_decoder import WalkDecoder, random_ids, random_users
 
+from genrec.search.beam import BeamSearch
 from genrec.search.exact import score_all
 from genrec.search.method import SearchRules, score_items
 from genrec.search.settings import SearchSettings
@@ -23,6 +25,12 @@ def world():
 def random_rules(seed, list_length):
     rng = np.random.default_rng(seed)
     return SearchRules(list_length, excluded_BH=rng.integers(-1, 50, size=(9, 25)))
+
+
+def restricted_rules(list_length):
+    """A few items are allowed, so that whole branches are closed, and some users have seen some of these."""
+    allowed_I = np.random.default_rng(3).random(50) < 0.2
+    return replace(random_rules(4, list_length), allowed_I=allowed_I), SearchRules(list_length, allowed_I=allowed_I)
 
 
 def search_all(world, rules):
@@ -42,7 +50,7 @@ def test_every_method_of_a_recipe_is_in_the_table():
 
 @pytest.mark.parametrize("list_length", [1, 7, 50])
 def test_all_methods_find_the_same_lists_under_the_same_rules(world, list_length):
-    for rules in (SearchRules(list_length), random_rules(1, list_length)):
+    for rules in (SearchRules(list_length), random_rules(1, list_length), *restricted_rules(list_length)):
         expected_BI = rules.mask_items(score_all(world[1], world[2], world[0]))
         for name, found in search_all(world, rules).items():
             assert found.items_BN.shape == found.log_probs_BN.shape == (9, list_length), name
@@ -72,6 +80,34 @@ def test_masked_log_probabilities_are_a_copy():
     masked_BI = SearchRules(1, np.array([[3, -1], [0, 0]])).mask_items(log_probs_BI)
     assert masked_BI.isneginf().tolist() == [[False, False, False, True], [True, False, False, False]]
     assert not log_probs_BI.any()
+
+
+@pytest.mark.parametrize("beam_width", [1, 2, 5])
+def test_lists_of_allowed_items_are_full_however_narrow_the_beam(world, beam_width):
+    trie, decoder, users = world
+    has_code_I = trie.nodes_IL[:, 0] >= 0
+    for rules in restricted_rules(50):
+        found = BeamSearch(beam_width).search(decoder, users, trie, replace(rules, list_length=beam_width))
+        for row in range(9):
+            allowed = set(np.flatnonzero(rules.allowed_I & has_code_I).tolist())
+            allowed -= set() if rules.excluded_BH is None else set(rules.excluded_BH[row].tolist())
+            items = [item for item in found.items_BN[row].tolist() if item >= 0]
+            assert set(items) <= allowed
+            assert len(items) == len(set(items)) == min(beam_width, len(allowed))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_is_allowed(world, name):
+    rules = SearchRules(4, allowed_I=np.zeros(50, dtype=bool))
+    found = search_all(world, rules)[name]
+    assert found.items_BN.tolist() == [[-1] * 4] * 9
+    assert found.log_probs_BN.isneginf().all()
+
+
+def test_allowed_items_are_a_mask():
+    message = r"^search: allowed_I is int64 of shape \(2,\), expected one bool for each item$"
+    with pytest.raises(ValueError, match=message):
+        SearchRules(4, allowed_I=np.array([3, 17]))
 
 
 def test_given_items_agree_with_the_whole_catalog(world):

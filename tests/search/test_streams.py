@@ -96,6 +96,15 @@ def test_lists_and_scores_are_those_of_brute_force(retriever, histories, method,
         assert np.isnan(scores_BC[~known_BC]).all()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_only_allowed_items_are_found(retriever, histories, method):
+    allowed_I = np.arange(NUM_ITEMS) % 3 == 0
+    found = search(retriever, histories, method=method, seen="filter", list_length=NUM_ITEMS, allowed_I=allowed_I)
+    for user in range(23):
+        items = found.items_BC[user][found.items_BC[user] >= 0]
+        assert set(items.tolist()) == set(np.flatnonzero(allowed_I).tolist()) - set(histories[user].tolist())
+
+
 def test_batches_are_trimmed_sorted_and_without_influence(retriever, histories):
     batched = search(retriever, histories, with_scores=True)
     assert sum(rows for rows, _ in retriever.shapes) == 23

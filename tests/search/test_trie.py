@@ -118,6 +118,24 @@ def test_exhausted_nodes_are_those_without_another_item(built, seed):
             assert (nodes_BX[row, len(expected) :] == -1).all()
 
 
+@given(tries(), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_among_allowed_items_too(built, seed):
+    ids, trie = built
+    rng = np.random.default_rng(seed)
+    allowed_I = rng.random(len(ids.codes_IL)) < rng.random()
+    items_BH = rng.integers(-1, len(ids.codes_IL), size=(3, int(rng.integers(0, 40))))
+    allowed = np.flatnonzero(ids.present_I & allowed_I)
+    counts = trie.allowed_counts(allowed_I)
+    for level, nodes_BX in enumerate(trie.exhausted(items_BH, allowed_I)):
+        below = np.bincount(trie.nodes_IL[allowed, level], minlength=trie.num_nodes(level + 1))
+        assert counts[level].tolist() == below.tolist()
+        for row in range(3):
+            left = set(trie.nodes_IL[np.setdiff1d(allowed, items_BH[row]), level].tolist())
+            expected = [node for node in np.flatnonzero(below).tolist() if node not in left]
+            assert nodes_BX[row][nodes_BX[row] >= 0].tolist() == expected
+
+
 def test_leaf_counts():
     ids = SemanticIds(np.array([[0, 1], [2, 0], [0, 0], [-1, -1]], dtype=np.int32), (3, 2))
     assert [counts.tolist() for counts in Trie.of(ids).leaf_counts] == [[2, 1], [1, 1, 1]]
