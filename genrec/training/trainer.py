@@ -1,4 +1,4 @@
-"""The one training loop: optimise, validate after each epoch, keep the best, stop in time, go on after a kill.
+"""The one training loop: train an epoch, validate, keep the best weights, stop in time, resume after a kill.
 
 It knows neither search nor metrics nor what it trains: whatever is learned in genrec is learned by it.
 """
@@ -9,9 +9,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sized
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from genrec.training.checkpoint import (
     save_tensors,
     weights_of,
 )
+from genrec.training.log import EpochRecord, TrainingLog
 from genrec.training.optimizer import build_optimizer, learning_rate
 from genrec.training.settings import TrainingSettings
 
@@ -39,48 +40,17 @@ _REMEDY = "try a lower learning rate, more warm-up steps or a smaller gradient_c
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch was like."""
+class TrainedEpoch:
+    """What one pass over the batches gave."""
 
-    epoch: int
-    """From 1."""
     losses: dict[str, float]
-    """Mean over the epoch's batches, by part."""
-    validation: float | None
-    """What ``validate`` said afterwards; higher is better."""
-    seconds: float
-    """Training and validation."""
+    """Mean over the batches, by part."""
+    num_steps: int
+    """Optimizer steps; one for each batch."""
+    samples_per_second: float
+    """Training throughput."""
     learning_rate: float
-    """At the end of the epoch."""
-
-
-@dataclass
-class TrainingLog:
-    """All epochs, and which of them the weights come from."""
-
-    epochs: list[EpochRecord] = field(default_factory=list)
-    best_epoch: int = 0
-    stopped_by: str = ""
-    """``patience``, ``max_epochs``, ``max_minutes`` or ``epochs`` (as many as were asked for); empty while it runs."""
-
-    @property
-    def seconds(self) -> float:
-        return sum(record.seconds for record in self.epochs)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> TrainingLog:
-        """The inverse of :meth:`as_json`."""
-        epochs = [EpochRecord(**record) for record in content["epochs"]]
-        return cls(epochs, content["best_epoch"], content["stopped_by"])
-
-    @classmethod
-    def from_file(cls, path: Path) -> TrainingLog:
-        """Read what :func:`~genrec.training.checkpoint.save_json` wrote of :meth:`as_json`."""
-        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+    """Of the last step."""
 
 
 def train(
@@ -101,12 +71,12 @@ def train(
         module: what is trained, on its device.
         batches: the batches of an epoch (numbered from 1); equal for equal numbers, and sized where the schedule is
             ``cosine``. The length of a batch, where it has one, is the number of its samples.
-        loss: a batch's loss by part; their sum is minimised.
-        settings: optimisation and stopping.
+        loss: a batch's loss by part; their sum is minimized.
+        settings: optimization and stopping.
         validate: called after each epoch with the module in eval mode; None keeps the last epoch's weights.
         seed: decides dropout and whatever else draws from torch's global generator.
         title: for the progress bar.
-        folder: where checkpoints are kept; training goes on from one that is found there. A run that was
+        folder: where checkpoints are kept; training resumes from one that is found there. A run that was
             interrupted ends with the same weights as one that was not.
         epochs: train for so many, whatever the settings say of stopping; the schedule stays that of ``max_epochs``.
 
@@ -115,61 +85,118 @@ def train(
     """
     keep_freed_memory()
     optimizer = build_optimizer(module, settings)
-    log, step = TrainingLog(), 0
-    best: dict[str, Tensor] = {}
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        log, step, best = _resume(module, optimizer, folder)
-    device = next(module.parameters()).device
-    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
+    log, step, best = _resume(module, optimizer, folder)
     while not log.stopped_by:
-        epoch = len(log.epochs) + 1
-        began = time.monotonic()
+        epoch, began = len(log.epochs) + 1, time.monotonic()
         torch.manual_seed(derive(seed, "epoch", epoch))
-        module.train()
-        epoch_batches = batches(epoch)
-        num_batches = len(epoch_batches) if hasattr(epoch_batches, "__len__") else None  # type: ignore[arg-type]
-        if num_batches is None and settings.schedule == "cosine":
-            raise ValueError("the cosine schedule needs to know how many batches an epoch has")
-        sums: dict[str, Tensor] = {}
-        count = samples = 0
-        with by_onednn(), Bar(f"{title}, epoch {epoch}", num_batches) as bar:
-            for batch in epoch_batches:
-                rate = learning_rate(step, settings, num_batches or 1)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                with autocast:
-                    parts = loss(batch)
-                    total = torch.stack([part.float() for part in parts.values()]).sum()
-                optimizer.zero_grad(set_to_none=True)
-                total.backward()
-                if settings.gradient_clip:
-                    nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip, foreach=True)
-                optimizer.step()
-                step, count = step + 1, count + 1
-                samples += len(batch) if isinstance(batch, Sized) else 1
-                for name, part in parts.items():
-                    sums[name] = sums.get(name, torch.zeros((), device=device)) + part.detach()
-                bar.advance(note=_note(sums, count, samples / (time.monotonic() - began)) if count % 10 == 0 else "")
-        losses = {name: float(value) / max(count, 1) for name, value in sums.items()}
-        if not all(math.isfinite(value) for value in losses.values()):
-            raise TrainingError(f"{title}: the loss of epoch {epoch} is not finite: {losses}; {_REMEDY}")
-        module.eval()
-        score = validate() if validate is not None else None
-        if score is not None and not math.isfinite(score):
-            raise TrainingError(f"{title}: the validation after epoch {epoch} is not finite: {score}; {_REMEDY}")
-        rate = optimizer.param_groups[0]["lr"]
-        log.epochs.append(EpochRecord(epoch, losses, score, time.monotonic() - began, rate))
-        if score is None or log.best_epoch == 0 or score > (log.epochs[log.best_epoch - 1].validation or 0.0):
+        heading = f"{title}, epoch {epoch}"
+        trained = train_epoch(module, optimizer, batches(epoch), loss, settings, step=step, title=heading)
+        step += trained.num_steps
+        score = _validate(module, validate, heading)
+        log.epochs.append(
+            EpochRecord(
+                epoch=epoch,
+                losses=trained.losses,
+                validation=score,
+                seconds=time.monotonic() - began,
+                learning_rate=trained.learning_rate,
+                samples_per_second=trained.samples_per_second,
+            )
+        )
+        if _is_best(log):
             log.best_epoch = epoch
             best = {name: tensor.clone() for name, tensor in weights_of(module).items()}
         log.stopped_by = _reason_to_stop(log, settings, epochs)
-        console.print(_line(title, log))
+        console.print(_line(heading, log))
         if folder is not None:
             _save(module, optimizer, log, step, best, folder)
     load_weights(module, best)
     module.eval()
     return log
+
+
+def train_epoch(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Batch],
+    loss: Callable[[Batch], Mapping[str, Tensor]],
+    settings: TrainingSettings,
+    *,
+    step: int,
+    title: str,
+) -> TrainedEpoch:
+    """Train on each batch once.
+
+    Args:
+        module: what is trained, on its device; left in training mode.
+        optimizer: of the module's parameters; its learning rate is set before each step.
+        batches: sized where the schedule is ``cosine``.
+        loss: a batch's loss by part; their sum is minimized.
+        settings: learning rate, its schedule, and the gradient's largest norm.
+        step: optimizer steps before this epoch; the schedule continues from there.
+        title: for the progress bar and errors.
+
+    Raises:
+        TrainingError: the mean loss is not finite.
+    """
+    began = time.monotonic()
+    module.train()
+    num_batches = len(batches) if isinstance(batches, Sized) else None
+    if num_batches is None and settings.schedule == "cosine":
+        raise ValueError("the cosine schedule needs to know how many batches an epoch has")
+    device = next(module.parameters()).device
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
+    sums: dict[str, Tensor] = {}
+    count = samples = 0
+    with by_onednn(), Bar(title, num_batches) as bar:
+        for batch in batches:
+            _set_learning_rate(optimizer, learning_rate(step + count, settings, num_batches or 1))
+            with autocast:
+                parts = loss(batch)
+                total = torch.stack([part.float() for part in parts.values()]).sum()
+            _optimize(module, optimizer, total, settings.gradient_clip)
+            count += 1
+            samples += len(batch) if isinstance(batch, Sized) else 1
+            for name, part in parts.items():  # on the device: reading a value would wait for it
+                sums[name] = sums.get(name, torch.zeros((), device=device)) + part.detach()
+            bar.advance(note=_note(sums, count, samples / (time.monotonic() - began)) if count % 10 == 0 else "")
+    losses = {name: float(value) / max(count, 1) for name, value in sums.items()}
+    if not all(math.isfinite(value) for value in losses.values()):
+        raise TrainingError(f"{title}: the loss is not finite: {losses}; {_REMEDY}")
+    return TrainedEpoch(losses, count, samples / (time.monotonic() - began), optimizer.param_groups[0]["lr"])
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _optimize(module: nn.Module, optimizer: torch.optim.Optimizer, total: Tensor, gradient_clip: float) -> None:
+    """One step down the gradient of the total loss."""
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    if gradient_clip:
+        nn.utils.clip_grad_norm_(module.parameters(), gradient_clip, foreach=True)
+    optimizer.step()
+
+
+def _validate(module: nn.Module, validate: Callable[[], float] | None, title: str) -> float | None:
+    """The module's score in eval mode.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
+    module.eval()
+    score = validate() if validate is not None else None
+    if score is not None and not math.isfinite(score):
+        raise TrainingError(f"{title}: the validation score is not finite: {score}; {_REMEDY}")
+    return score
+
+
+def _is_best(log: TrainingLog) -> bool:
+    """Whether the last epoch is better than all before it; without validation it always is."""
+    score = log.epochs[-1].validation
+    return score is None or log.best_epoch == 0 or score > (log.epochs[log.best_epoch - 1].validation or 0.0)
 
 
 def _reason_to_stop(log: TrainingLog, settings: TrainingSettings, epochs: int | None) -> str:
@@ -204,16 +231,23 @@ def _save(
 
 
 def _resume(
-    module: nn.Module, optimizer: torch.optim.Optimizer, folder: Path
+    module: nn.Module, optimizer: torch.optim.Optimizer, folder: Path | None
 ) -> tuple[TrainingLog, int, dict[str, Tensor]]:
-    if not (folder / "training.json").is_file():
+    """Load the checkpoint in a folder, if there is one, into module and optimizer.
+
+    Returns:
+        the log, the number of optimizer steps, and the best weights; empty, 0 and none without a checkpoint.
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    if folder is None or not (folder / "training.json").is_file():
         return TrainingLog(), 0, {}
     content = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     log = TrainingLog.from_json(content["log"])
     tensors = load_tensors(folder / f"epoch-{len(log.epochs)}.safetensors", next(module.parameters()).device)
     load_weights(module, {name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module/")})
     load_optimizer(optimizer, tensors)
-    console.print(f"going on after epoch {len(log.epochs)} ({folder})", markup=False)
+    console.print(f"resuming after epoch {len(log.epochs)} ({folder})", markup=False)
     return log, content["step"], {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best/")}
 
 
@@ -227,4 +261,4 @@ def _line(title: str, log: TrainingLog) -> str:
     parts = " ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
     score = "" if record.validation is None else f" validation {record.validation:.4f}"
     best = " *" if log.best_epoch == record.epoch else ""
-    return f"{title}, epoch {record.epoch}: {parts}{score}{best} ({record.seconds:.0f} s)"
+    return f"{title}: {parts}{score}{best} ({record.seconds:.0f} s)"

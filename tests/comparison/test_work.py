@@ -174,7 +174,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (log,) = (tmp_path / "out" / "logs").glob("*.log")
-    assert "going on after epoch" in log.read_text()
+    assert "resuming after epoch" in log.read_text()
     told = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [row["name"] for row in told["rows"]][:2] == ["confidence", "learned"]
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -9,9 +10,12 @@ from torch import nn
 
 from genrec.errors import TrainingError
 from genrec.model.layers import Dropout
+from genrec.seeds import derive
 from genrec.training.checkpoint import weights_of
+from genrec.training.log import TrainingLog
+from genrec.training.optimizer import build_optimizer
 from genrec.training.settings import TrainingSettings
-from genrec.training.trainer import TrainingLog, train
+from genrec.training.trainer import train, train_epoch
 
 
 class Line(nn.Module):
@@ -128,6 +132,38 @@ def test_losses_are_means_over_the_batches():
         )
 
 
+def test_an_epoch_is_a_function_of_module_optimizer_and_step():
+    """Two calls, each told where the schedule stands, are two epochs of ``train``."""
+    whole, by_hand, before = Line(), Line(), Line()
+    log = run(whole, max_epochs=2, warmup_steps=20)
+    chosen = settings(max_epochs=2, warmup_steps=20)
+    optimizer = build_optimizer(by_hand, chosen)
+    for number, record in enumerate(log.epochs):
+        torch.manual_seed(derive(5, "epoch", record.epoch))
+        by_hand.eval()
+        trained = train_epoch(
+            by_hand, optimizer, batches(record.epoch), by_hand.loss, chosen, step=5 * number, title="by hand"
+        )
+        assert by_hand.training
+        assert (trained.losses, trained.learning_rate, trained.num_steps) == (record.losses, record.learning_rate, 5)
+        assert trained.samples_per_second > 0
+    assert same(weights_of(by_hand), weights_of(whole))
+    assert not same(weights_of(by_hand), weights_of(before))
+
+
+def test_throughput_counts_samples_and_not_batches():
+    """Four samples in a twentieth of a second or more: less than 80 samples/s, more than 20 batches/s."""
+    module = Line()
+
+    def slow(batch):
+        time.sleep(0.05)
+        return module.loss(batch)
+
+    [record] = run(module, loss=slow, max_epochs=1, validate=lambda: time.sleep(0.5) or 0.0).epochs
+    assert 20 < record.samples_per_second < 80
+    assert record.seconds > 0.5
+
+
 def test_each_step_has_its_learning_rate():
     log = run(Line(), max_epochs=2, warmup_steps=20)
     assert [record.learning_rate for record in log.epochs] == pytest.approx([0.01 * 5 / 20, 0.01 * 10 / 20])
@@ -165,13 +201,13 @@ def test_a_loss_that_is_not_finite_is_said():
         return {"square": module.loss(batch)["square"] * math.inf}
 
     with pytest.raises(
-        TrainingError, match=r"^line: the loss of epoch 1 is not finite: \{'square': (inf|nan)\}; try a lower"
+        TrainingError, match=r"^line, epoch 1: the loss is not finite: \{'square': (inf|nan)\}; try a lower"
     ):
         run(module, loss=loss)
 
 
 def test_a_score_that_is_not_finite_is_said():
-    with pytest.raises(TrainingError, match=r"^line: the validation after epoch 1 is not finite: nan; try a lower"):
+    with pytest.raises(TrainingError, match=r"^line, epoch 1: the validation score is not finite: nan; try a lower"):
         run(Line(), validate=lambda: math.nan)
 
 
@@ -267,3 +303,11 @@ def test_a_log_survives_its_file(tmp_path):
     (tmp_path / "log.json").write_text(json.dumps(log.as_json()))
     assert TrainingLog.from_file(tmp_path / "log.json") == log
     assert log.seconds == pytest.approx(sum(record.seconds for record in log.epochs))
+
+
+def test_a_log_without_throughput_is_read():
+    """As version 0.1.0 wrote it."""
+    record = {"epoch": 1, "losses": {"square": 2.0}, "validation": 0.5, "seconds": 3.0, "learning_rate": 0.1}
+    log = TrainingLog.from_json({"epochs": [record], "best_epoch": 1, "stopped_by": "max_epochs"})
+    assert log.epochs[0].samples_per_second is None
+    assert TrainingLog.from_json(log.as_json()) == log

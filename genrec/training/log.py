@@ -1,0 +1,56 @@
+"""What is recorded of a training: its epochs, and which of them is the best. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch was like."""
+
+    epoch: int
+    """From 1."""
+    losses: dict[str, float]
+    """Mean over the epoch's batches, by part."""
+    validation: float | None
+    """What ``validate`` said afterwards; higher is better."""
+    seconds: float
+    """Training and validation."""
+    learning_rate: float
+    """At the end of the epoch."""
+    samples_per_second: float | None = None
+    """Training throughput, validation excluded; None in the logs of version 0.1.0."""
+
+
+@dataclass
+class TrainingLog:
+    """All epochs, and which of them the weights come from."""
+
+    epochs: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped_by: str = ""
+    """``patience``, ``max_epochs``, ``max_minutes`` or ``epochs`` (as many as were asked for); empty while it runs."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(record.seconds for record in self.epochs)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TrainingLog:
+        """The inverse of :meth:`as_json`."""
+        epochs = [EpochRecord(**record) for record in content["epochs"]]
+        return cls(epochs, content["best_epoch"], content["stopped_by"])
+
+    @classmethod
+    def from_file(cls, path: Path) -> TrainingLog:
+        """Read what :func:`~genrec.training.checkpoint.save_json` wrote of :meth:`as_json`."""
+        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
