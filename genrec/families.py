@@ -1,4 +1,4 @@
-"""The eight families of components: what each takes, what it gives, and the registry that holds it.
+"""The nine families of components: what each takes, what it gives, and the registry that holds it.
 
 A component is a frozen pydantic model: its fields are the keys of its recipe block, their docstrings its help, and one
 verb does the work. Verbs in a base class with a body are defaults that a plugin may leave alone.
@@ -7,7 +7,7 @@ verb does the work. Verbs in a base class with a body are defaults that a plugin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,6 +21,7 @@ from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, R
 
 if TYPE_CHECKING:
     from genrec.model.contracts import BuildContext, DecoderModule, HistoryEncoderModule, TaskModule
+    from genrec.training.log import EpochRecord, TrainingLog
 
 
 class Component(BaseModel, ABC):
@@ -287,6 +288,65 @@ class Baseline(Component):
         return self.fit(catalog, train, context=context)
 
 
+class StartedLogger:
+    """A logger during one training; by default each hook does nothing.
+
+    With several processes the hooks are called in the main process only.
+    """
+
+    def log_step(self, step: int, losses: Mapping[str, float], learning_rate: float) -> None:
+        """Log an optimizer step; called every ``log_every`` steps.
+
+        It must not draw from torch's global generator, which decides the dropout of the next batch.
+
+        Args:
+            step: from 1, counted over all epochs.
+            losses: of this step's batch, by part.
+            learning_rate: of this step.
+        """
+
+    def log_epoch(self, record: EpochRecord, step: int) -> None:
+        """Log an epoch, after its validation and before its checkpoint is saved.
+
+        Args:
+            record: losses, validation score, time and throughput.
+            step: the epoch's last step.
+        """
+
+    def finish(self, log: TrainingLog) -> None:
+        """Write and close everything. Called once, after failures and interruptions too.
+
+        Args:
+            log: all epochs, those before a resumption included; ``stopped_by`` is empty where training did not end.
+        """
+
+
+class TrainingLogger(Component):
+    """Follows a training and writes what it sees to files. It changes no result."""
+
+    log_every: PositiveInt = 10
+    """Steps between two steps that are logged."""
+
+    def prepare(self) -> None:
+        """Check for what :meth:`start` will need (packages, services), before any work begins.
+
+        Raises:
+            DataError: it is missing; the text says what to install. By default nothing is needed.
+        """
+
+    @abstractmethod
+    def start(self, folder: Path, *, title: str, hyperparameters: Mapping[str, Any], step: int) -> StartedLogger:
+        """Start to log one training.
+
+        Args:
+            folder: of this logger and this training; it may not exist. Nothing is written elsewhere.
+            title: of the training.
+            hyperparameters: the training settings and the seed, plain values by name.
+            step: 0, or the step of the checkpoint from which training resumes. What ``folder`` has of later steps is
+                from an interrupted attempt and will be logged again.
+        """
+
+
 datasets: Registry[DatasetSource] = Registry("datasets", "dataset")
 item_encoders: Registry[ItemEncoder] = Registry("item_encoders", "item encoder")
 tokenizers: Registry[Tokenizer] = Registry("tokenizers", "tokenizer")
@@ -295,6 +355,7 @@ decoders: Registry[Decoder] = Registry("decoders", "decoder")
 tasks: Registry[Task] = Registry("tasks", "task")
 merges: Registry[Merge] = Registry("merges", "merge")
 baselines: Registry[Baseline] = Registry("baselines", "baseline")
+loggers: Registry[TrainingLogger] = Registry("loggers", "logger", folder="training/loggers")
 
 FAMILIES: tuple[Registry[Any], ...] = (
     datasets,
@@ -305,4 +366,5 @@ FAMILIES: tuple[Registry[Any], ...] = (
     tasks,
     merges,
     baselines,
+    loggers,
 )

@@ -12,13 +12,16 @@ from genrec.families import (
     HistoryEncoder,
     ItemEncoder,
     Merge,
+    StartedLogger,
     Task,
     Tokenizer,
+    TrainingLogger,
     baselines,
     datasets,
     decoders,
     history_encoders,
     item_encoders,
+    loggers,
     merges,
     tasks,
     tokenizers,
@@ -26,6 +29,7 @@ from genrec.families import (
 from genrec.progress import track
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.seeds import derive
+from genrec.training.log import EpochRecord, TrainingLog
 from genrec.types import (
     ABSENT,
     Candidates,
@@ -63,6 +67,7 @@ __all__ = [
     "DecoderModule",
     "Encoded",
     "Environment",
+    "EpochRecord",
     "FittedBaseline",
     "Histories",
     "HistoryEncoder",
@@ -75,9 +80,12 @@ __all__ = [
     "Pictures",
     "Ranking",
     "SemanticIds",
+    "StartedLogger",
     "Task",
     "TaskModule",
     "Tokenizer",
+    "TrainingLog",
+    "TrainingLogger",
     "WorkContext",
     "baselines",
     "datasets",
@@ -85,6 +93,7 @@ __all__ = [
     "derive",
     "history_encoders",
     "item_encoders",
+    "loggers",
     "merges",
     "tasks",
     "tokenizers",

@@ -1,6 +1,6 @@
 """How a name in a recipe becomes a class.
 
-Three doors lead into one table for each family: a file of the core (``genrec/<family>/<name>.py``), a file in a
+Three doors lead into one table for each family: a file of the core (``genrec/<folder>/<name>.py``), a file in a
 ``plugins`` folder, an entry point ``genrec.<family>`` of an installed package. Files are searched as text, so listing
 imports nothing; only what a recipe names is imported.
 """
@@ -67,11 +67,13 @@ class Entry:
 class Registry(Generic[C]):
     """All components of one family, by name."""
 
-    def __init__(self, family: str, singular: str) -> None:
+    def __init__(self, family: str, singular: str, folder: str = "") -> None:
         self.family = family
         """The plural: folder, entry point group and name of the registry."""
         self.singular = singular
         """For messages, e.g. "item encoder"."""
+        self.folder = folder or family
+        """Where the core's files are, below ``genrec/``; by default the family's name."""
         self._classes: dict[str, type[C]] = {}
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
@@ -97,7 +99,7 @@ class Registry(Generic[C]):
     def entries(self) -> list[Entry]:
         """Every name that can be had, core first, then plugins, then packages; broken plugin files included."""
         found: list[Entry] = []
-        for file in sorted((_CORE / self.family).glob("*.py")):
+        for file in sorted((_CORE / self.folder).glob("*.py")):
             if not file.name.startswith("_"):
                 found += [_entry(self.family, file, "core", *hit) for hit in _registrations(file).get(self.family, ())]
         for file in plugin_files():
@@ -136,7 +138,7 @@ class Registry(Generic[C]):
                 module, _, attribute = entry.target.partition(":")
                 self.register(entry.name)(getattr(importlib.import_module(module), attribute))
             elif entry.origin == "core":
-                importlib.import_module(f"genrec.{self.family}.{_path(entry).stem}")
+                importlib.import_module(f"genrec.{self.folder.replace('/', '.')}.{_path(entry).stem}")
             else:
                 load_plugin(_path(entry))
         except PluginError:

@@ -32,7 +32,7 @@ MODULES = sorted(
 
 def component_files(family: Registry[Any]) -> list[Path]:
     """The files of a family's components in the core."""
-    return [file for file in sorted((PACKAGE / family.family).glob("*.py")) if not file.name.startswith("_")]
+    return [file for file in sorted((PACKAGE / family.folder).glob("*.py")) if not file.name.startswith("_")]
 
 
 CORE = [
@@ -184,6 +184,7 @@ def test_every_field_has_help(family: Registry[Component], file: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
+        "genrec.training.settings:OptimizationSettings",
         "genrec.training.settings:TrainingSettings",
         "genrec.search.settings:SearchSettings",
         "genrec.evaluation.protocol:EvaluationSettings",

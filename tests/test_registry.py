@@ -73,7 +73,7 @@ def install(site: Path, entry_points: str, monkeypatch: pytest.MonkeyPatch, **mo
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.family)
 def test_core_file_registers_its_own_name_once(family: Registry[Component]) -> None:
     core = [entry for entry in family.entries() if entry.origin == "core"]
-    files = (Path(registry.__file__).parent / family.family).glob("[!_]*.py")
+    files = (Path(registry.__file__).parent / family.folder).glob("[!_]*.py")
     assert core
     assert [entry.name for entry in core] == sorted(file.stem for file in files)
     assert all(entry.summary for entry in core), "a class without a docstring"

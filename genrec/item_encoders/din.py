@@ -19,11 +19,11 @@ from genrec.item_encoders._rows import fill_unseen, unit_rows
 from genrec.runtime.environment import WorkContext
 from genrec.seeds import derive
 from genrec.training import trainer
-from genrec.training.settings import TrainingSettings
+from genrec.training.settings import OptimizationSettings
 from genrec.types import Catalog, Histories, ItemVectors
 
 
-class DinTraining(TrainingSettings):
+class DinTraining(OptimizationSettings):
     """Training settings with DIN's defaults."""
 
     learning_rate: PositiveFloat = 3e-3

@@ -28,6 +28,7 @@ REGISTRIES: dict[type[Component], Registry[Any]] = {
     families.Task: families.tasks,
     families.Merge: families.merges,
     families.Baseline: families.baselines,
+    families.TrainingLogger: families.loggers,
 }
 """What a field is annotated with -> where its names are looked up."""
 

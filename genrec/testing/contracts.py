@@ -18,13 +18,16 @@ from genrec.families import (
     HistoryEncoder,
     ItemEncoder,
     Merge,
+    StartedLogger,
     Task,
     Tokenizer,
+    TrainingLogger,
 )
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.search.trie import Trie
 from genrec.testing._demands import Demand, check_component, demands_of, unchanged
 from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_candidates, tiny_catalog, tiny_histories, tiny_vectors
+from genrec.training.log import EpochRecord, TrainingLog
 from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 
@@ -53,12 +56,14 @@ def check(component: Component, *, data: Path | None = None) -> None:
             _check_merge(component, demand)
         case Baseline():
             _check_baseline(component, environment, demand)
+        case TrainingLogger():
+            _check_logger(component, demand)
         case HistoryEncoder() | Decoder() | Task():
             from genrec.testing._modules import check_module
 
             check_module(component, demand)
         case _:
-            demand(False, "a component belongs to one of the eight families")
+            demand(False, "a component belongs to one of the nine families")
 
 
 def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> None:
@@ -341,3 +346,32 @@ def _check_validated(baseline: Baseline, environment: Environment, asked: Histor
         demand(_same_ranking(ranked(again), ranked(fitted)), "fit_validated() in the same folder gives the same")
     alone = (fitted.chosen or baseline).fit(catalog, train, context=WorkContext(1, environment))
     demand(_same_ranking(ranked(alone), ranked(fitted)), "fit() of what was chosen gives the same without validation")
+
+
+def _check_logger(logger: TrainingLogger, demand: Demand) -> None:
+    """Two epochs, an interruption in the third, and a second attempt at it that has no validation."""
+    import torch
+
+    logger.prepare()
+    before = logger.block()
+    with TemporaryDirectory() as root:
+        folder = Path(root) / "logs" / logger.type_name
+        log, state = TrainingLog(), torch.random.get_rng_state()
+        for first_epoch, last_epoch in ((1, 3), (3, 4)):
+            started = logger.start(folder, title="tiny", hyperparameters={"patience": 3}, step=5 * (first_epoch - 1))
+            demand(isinstance(started, StartedLogger), "start() gives a StartedLogger")
+            log.epochs = log.epochs[: first_epoch - 1]
+            for epoch in range(first_epoch, last_epoch + 1):
+                for step in range(5 * epoch - 4, 5 * epoch + 1):
+                    started.log_step(step, {"text": 2 / step, "a task": 0.5}, 1e-3)
+                demand(torch.equal(torch.random.get_rng_state(), state), "log_step() draws no random numbers of torch")
+                score = 0.1 * epoch if last_epoch == 3 else None
+                log.epochs.append(EpochRecord(epoch, {"text": 1 / epoch, "a task": 0.5}, score, 2.0, 1e-3, 64.0))
+                started.log_epoch(log.epochs[-1], 5 * epoch)
+            log.best_epoch, log.stopped_by = last_epoch, "" if last_epoch == 3 else "max_epochs"
+            started.finish(log)
+        outside = [path for path in Path(root).rglob("*") if folder not in path.parents and path.is_file()]
+        demand(not outside, "a logger writes below its folder alone")
+        again = logger.start(Path(root) / "fails", title="fails", hyperparameters={}, step=0)
+        again.finish(TrainingLog())
+    demand(logger.block() == before, "start() leaves the logger as it is: what it opens is in the StartedLogger")

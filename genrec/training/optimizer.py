@@ -7,10 +7,10 @@ import math
 import torch
 from torch import nn
 
-from genrec.training.settings import TrainingSettings
+from genrec.training.settings import OptimizationSettings
 
 
-def build_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+def build_optimizer(module: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
     """Adam or AdamW; tables, norms and biases are not decayed."""
     tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -24,7 +24,7 @@ def build_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.opti
     return kind([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
 
 
-def learning_rate(step: int, settings: TrainingSettings, steps_per_epoch: int) -> float:
+def learning_rate(step: int, settings: OptimizationSettings, steps_per_epoch: int) -> float:
     """The rate of optimizer step ``step`` (from 0): linear warm-up, then the schedule."""
     peak, warmup = settings.learning_rate, settings.warmup_steps
     if step < warmup:

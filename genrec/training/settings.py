@@ -1,12 +1,22 @@
 """How a module is trained: the recipe's ``training`` block, also used by encoders and tokenizers that learn."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from genrec.families import TrainingLogger
 
 
-class TrainingSettings(BaseModel):
-    """Optimisation, stopping and validation."""
+class OptimizationSettings(BaseModel):
+    """Optimization, stopping and validation: all settings that determine the trained weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -32,6 +42,20 @@ class TrainingSettings(BaseModel):
     """Random users on which NDCG@10 is measured after every epoch."""
     gradient_clip: NonNegativeFloat = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
+
+
+class TrainingSettings(OptimizationSettings):
+    """How the recipe's model is trained, and what follows its training."""
+
     final_fit: bool = False
     """After the best epoch was found, fit vectors, codes and model again on train + validation for as many epochs,
-    without validation; test users are asked of that model. Encoders and tokenizers that learn have no use for it."""
+    without validation; test users are evaluated with that model."""
+    loggers: tuple[TrainingLogger, ...] = ()
+    """What logs steps and epochs beside the console, each below the run's folder; loggers change no result."""
+
+    @model_validator(mode="after")
+    def _each_logger_once(self) -> Self:
+        names = [logger.type_name for logger in self.loggers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"loggers: found {', '.join(names)}, expected each logger once")
+        return self

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec.errors import TrainingError
+from genrec.families import StartedLogger, TrainingLogger
 from genrec.float32_products import by_onednn
 from genrec.freed_memory import keep_freed_memory
 from genrec.progress import Bar, console
@@ -32,7 +34,7 @@ from genrec.training.checkpoint import (
 )
 from genrec.training.log import EpochRecord, TrainingLog
 from genrec.training.optimizer import build_optimizer, learning_rate
-from genrec.training.settings import TrainingSettings
+from genrec.training.settings import OptimizationSettings
 
 Batch = TypeVar("Batch")
 
@@ -57,13 +59,15 @@ def train(
     module: nn.Module,
     batches: Callable[[int], Iterable[Batch]],
     loss: Callable[[Batch], Mapping[str, Tensor]],
-    settings: TrainingSettings,
+    settings: OptimizationSettings,
     *,
     validate: Callable[[], float] | None,
     seed: int,
     title: str,
     folder: Path | None = None,
     epochs: int | None = None,
+    loggers: Sequence[TrainingLogger] = (),
+    log_folder: Path | None = None,
 ) -> TrainingLog:
     """Train a module and leave it with its best weights, in eval mode.
 
@@ -79,22 +83,29 @@ def train(
         folder: where checkpoints are kept; training resumes from one that is found there. A run that was
             interrupted ends with the same weights as one that was not.
         epochs: train for so many, whatever the settings say of stopping; the schedule stays that of ``max_epochs``.
+        loggers: what logs steps and epochs; it changes no result. With several processes, only the main one has any.
+        log_folder: each logger writes to the folder of its name in here. Unlike ``folder`` it is not for checkpoints
+            and can be kept when training has ended.
 
     Raises:
         TrainingError: the loss or the validation's score is not finite.
+        DataError: what a logger needs is missing; found before the first epoch.
+        ValueError: there are loggers and no ``log_folder``.
     """
     keep_freed_memory()
     optimizer = build_optimizer(module, settings)
     log, step, best = _resume(module, optimizer, folder)
-    while not log.stopped_by:
-        epoch, began = len(log.epochs) + 1, time.monotonic()
-        torch.manual_seed(derive(seed, "epoch", epoch))
-        heading = f"{title}, epoch {epoch}"
-        trained = train_epoch(module, optimizer, batches(epoch), loss, settings, step=step, title=heading)
-        step += trained.num_steps
-        score = _validate(module, validate, heading)
-        log.epochs.append(
-            EpochRecord(
+    with _started(loggers, log_folder, log, title=title, settings=settings, seed=seed, step=step) as started:
+        while not log.stopped_by:
+            epoch, began = len(log.epochs) + 1, time.monotonic()
+            torch.manual_seed(derive(seed, "epoch", epoch))
+            heading = f"{title}, epoch {epoch}"
+            trained = train_epoch(
+                module, optimizer, batches(epoch), loss, settings, step=step, title=heading, on_step=started.log_step
+            )
+            step += trained.num_steps
+            score = _validate(module, validate, heading)
+            record = EpochRecord(
                 epoch=epoch,
                 losses=trained.losses,
                 validation=score,
@@ -102,14 +113,15 @@ def train(
                 learning_rate=trained.learning_rate,
                 samples_per_second=trained.samples_per_second,
             )
-        )
-        if _is_best(log):
-            log.best_epoch = epoch
-            best = {name: tensor.clone() for name, tensor in weights_of(module).items()}
-        log.stopped_by = _reason_to_stop(log, settings, epochs)
-        console.print(_line(heading, log))
-        if folder is not None:
-            _save(module, optimizer, log, step, best, folder)
+            log.epochs.append(record)
+            if _is_best(log):
+                log.best_epoch = epoch
+                best = {name: tensor.clone() for name, tensor in weights_of(module).items()}
+            log.stopped_by = _reason_to_stop(log, settings, epochs)
+            console.print(_line(heading, log))
+            started.log_epoch(record, step)
+            if folder is not None:
+                _save(module, optimizer, log, step, best, folder)
     load_weights(module, best)
     module.eval()
     return log
@@ -120,10 +132,11 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     batches: Iterable[Batch],
     loss: Callable[[Batch], Mapping[str, Tensor]],
-    settings: TrainingSettings,
+    settings: OptimizationSettings,
     *,
     step: int,
     title: str,
+    on_step: Callable[[int, Mapping[str, Tensor], float], None] | None = None,
 ) -> TrainedEpoch:
     """Train on each batch once.
 
@@ -135,6 +148,8 @@ def train_epoch(
         settings: learning rate, its schedule, and the gradient's largest norm.
         step: optimizer steps before this epoch; the schedule continues from there.
         title: for the progress bar and errors.
+        on_step: called after each optimizer step with its number (from 1, over all epochs), its losses by part
+            (scalar tensors on the device) and its learning rate.
 
     Raises:
         TrainingError: the mean loss is not finite.
@@ -150,7 +165,8 @@ def train_epoch(
     count = samples = 0
     with by_onednn(), Bar(title, num_batches) as bar:
         for batch in batches:
-            _set_learning_rate(optimizer, learning_rate(step + count, settings, num_batches or 1))
+            rate = learning_rate(step + count, settings, num_batches or 1)
+            _set_learning_rate(optimizer, rate)
             with autocast:
                 parts = loss(batch)
                 total = torch.stack([part.float() for part in parts.values()]).sum()
@@ -159,11 +175,56 @@ def train_epoch(
             samples += len(batch) if isinstance(batch, Sized) else 1
             for name, part in parts.items():  # on the device: reading a value would wait for it
                 sums[name] = sums.get(name, torch.zeros((), device=device)) + part.detach()
+            if on_step is not None:
+                on_step(step + count, parts, rate)
             bar.advance(note=_note(sums, count, samples / (time.monotonic() - began)) if count % 10 == 0 else "")
     losses = {name: float(value) / max(count, 1) for name, value in sums.items()}
     if not all(math.isfinite(value) for value in losses.values()):
         raise TrainingError(f"{title}: the loss is not finite: {losses}; {_REMEDY}")
     return TrainedEpoch(losses, count, samples / (time.monotonic() - began), optimizer.param_groups[0]["lr"])
+
+
+@dataclass(frozen=True)
+class _Loggers:
+    """The loggers of a training as one."""
+
+    started: tuple[tuple[int, StartedLogger], ...]
+    """Each with the number of steps between two that it logs."""
+
+    def log_step(self, step: int, losses: Mapping[str, Tensor], rate: float) -> None:
+        """Read the losses from the device if a logger logs this step."""
+        for log_every, logger in self.started:
+            if step % log_every == 0:
+                logger.log_step(step, {name: float(part.detach()) for name, part in losses.items()}, rate)
+
+    def log_epoch(self, record: EpochRecord, step: int) -> None:
+        for _, logger in self.started:
+            logger.log_epoch(record, step)
+
+
+@contextmanager
+def _started(
+    loggers: Sequence[TrainingLogger],
+    folder: Path | None,
+    log: TrainingLog,
+    *,
+    title: str,
+    settings: OptimizationSettings,
+    seed: int,
+    step: int,
+) -> Iterator[_Loggers]:
+    """Start every logger, and finish those that were started, whatever happens."""
+    hyperparameters = {name: getattr(settings, name) for name in OptimizationSettings.model_fields} | {"seed": seed}
+    started = []
+    with ExitStack() as stack:
+        for logger in loggers:
+            if folder is None:
+                raise ValueError("loggers need a log_folder")
+            place = folder / logger.type_name
+            one = logger.start(place, title=title, hyperparameters=hyperparameters, step=step)
+            stack.callback(one.finish, log)
+            started.append((logger.log_every, one))
+        yield _Loggers(tuple(started))
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -199,7 +260,7 @@ def _is_best(log: TrainingLog) -> bool:
     return score is None or log.best_epoch == 0 or score > (log.epochs[log.best_epoch - 1].validation or 0.0)
 
 
-def _reason_to_stop(log: TrainingLog, settings: TrainingSettings, epochs: int | None) -> str:
+def _reason_to_stop(log: TrainingLog, settings: OptimizationSettings, epochs: int | None) -> str:
     if epochs is not None:
         return "epochs" if len(log.epochs) >= epochs else ""
     if len(log.epochs) - log.best_epoch >= settings.patience:

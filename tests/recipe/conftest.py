@@ -20,7 +20,7 @@ from genrec.families import (
     Baseline, DatasetSource, Decoder, HistoryEncoder, ItemEncoder, Merge, Task, Tokenizer,
     baselines, datasets, decoders, history_encoders, item_encoders, merges, tasks, tokenizers,
 )
-from genrec.training.settings import TrainingSettings
+from genrec.training.settings import OptimizationSettings
 
 
 @datasets.register("shelf")
@@ -39,7 +39,7 @@ class Hashing(ItemEncoder):
 
     dim: PositiveInt = 8
     scale: float | Literal["auto"] = "auto"
-    training: TrainingSettings = TrainingSettings(learning_rate=0.5, max_epochs=3)
+    training: OptimizationSettings = OptimizationSettings(learning_rate=0.5, max_epochs=3)
 
     def encode(self, catalog, train, *, context): ...
 

@@ -1,0 +1,1 @@
+"""Loggers: steps and epochs of a training -> files that other programs show."""
