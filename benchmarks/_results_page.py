@@ -10,7 +10,8 @@ from typing import Any
 
 import matplotlib
 
-from genrec.evaluation._markdown import METRIC_NAMES, column_name, p_text, seconds_text, table
+from genrec.evaluation._markdown import p_text, seconds_text, table
+from genrec.evaluation.metrics import DEFAULT_METRICS, column_name
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -60,7 +61,7 @@ def _lines(files: Mapping[str, Any], folder: str) -> Iterator[str]:
 def _summary(files: Mapping[str, Any]) -> Iterator[str]:
     """A line for each recipe, fit and rule, and one for the best baseline beside them."""
     cutoff = next(iter(files.values()))["cutoff"]
-    columns = [("validation", "ndcg"), *(("test", metric) for metric in METRIC_NAMES)]
+    columns = [("validation", "ndcg"), *(("test", metric) for metric in DEFAULT_METRICS)]
     names = (f"{split} {column_name(metric, cutoff)}" for split, metric in columns)
     head = ("method", "fit", "seen items", "seeds", *names)
     rows = []
@@ -109,7 +110,7 @@ def _groups(content: Mapping[str, Any]) -> list[list[Entry]]:
 def _figures(entries: Sequence[Entry], cutoff: int) -> Iterator[str]:
     """Validation beside test, and the share of the validation figure that is lost."""
     cutoffs = sorted(map(int, entries[0]["rows"][0]["test"]["ndcg"]))
-    columns = [(metric, k) for metric in METRIC_NAMES for k in cutoffs]
+    columns = [(metric, k) for metric in DEFAULT_METRICS for k in cutoffs]
     head = (
         "method",
         "kind",

@@ -30,6 +30,7 @@ from genrec.comparison.results import Comparison, Row
 from genrec.comparison.statistics import main_cutoff, pairs_with
 from genrec.comparison.work import Runner
 from genrec.errors import GenrecError, RecipeError
+from genrec.evaluation.metrics import DEFAULT_METRICS
 from genrec.evaluation.report import finite, read_metrics
 from genrec.evaluation.slices import groups_by_length, groups_by_popularity
 from genrec.experiment.cache import Cache
@@ -44,8 +45,8 @@ RULES: Sequence[Literal["keep", "filter"]] = ("keep", "filter")
 FITS: Sequence[str] = ("train only", "train + validation")
 ON_BOTH = " on train + validation"
 """How a comparison calls baselines of a final fit where there are others as well."""
-_FREE = ("title", "seed", "training.final_fit", "evaluation.seen_items")
-"""What may differ between the entries of one file."""
+_FREE = ("title", "seed", "training.final_fit", "evaluation.seen_items", "evaluation.metrics")
+"""What may differ between the entries of one file; of each the default metrics are kept."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _figures(asked: Mapping[SplitName, Asked], seed: int) -> list[dict[str, Any]
             if row := _of_seed(whole, seed):
                 figures.setdefault(name, {"name": name, "kind": kind})[word] = {
                     metric: {str(k): float(row.values_SU(metric, k).mean()) for k in comparison.protocol.cutoffs}
-                    for metric in ("recall", "ndcg")
+                    for metric in DEFAULT_METRICS
                 }
     return list(figures.values())
 
@@ -218,7 +219,11 @@ def tests(asked: Asked, fit: str, rule: str) -> dict[str, Any]:
     others = [other for other in others if other[1] != "oracle"]
     named = {row.name: (shown, kind) for shown, kind, row in others}
     found = pairs_with(
-        own, [row for _, _, row in others], asked.comparison.cutoff, confidence=asked.comparison.protocol.confidence
+        own,
+        [row for _, _, row in others],
+        asked.comparison.cutoff,
+        DEFAULT_METRICS,
+        confidence=asked.comparison.protocol.confidence,
     )
     return {
         "fit": fit,
@@ -239,7 +244,7 @@ def tests(asked: Asked, fit: str, rule: str) -> dict[str, Any]:
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What decides a recipe's results beside seed, fit and rule, by dotted key; of files the name alone."""
-    return {key: value for key, value in _leaves(recipe.block(), "") if key not in _FREE}
+    return {key: value for key, value in _leaves(recipe.block(), "") if not {key, key.rpartition(".")[0]} & set(_FREE)}
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from genrec.errors import PluginError
 
@@ -102,15 +102,7 @@ class Registry(Generic[C]):
         for file in sorted((_CORE / self.folder).glob("*.py")):
             if not file.name.startswith("_"):
                 found += [_entry(self.family, file, "core", *hit) for hit in _registrations(file).get(self.family, ())]
-        for file in plugin_files():
-            registrations = _registrations(file)
-            if problem := registrations.get("", ()):
-                found.append(Entry(self.family, file.stem, "", _shown(file), file, problem=problem[0][0]))
-            found += [_entry(self.family, file, _shown(file), *hit) for hit in registrations.get(self.family, ())]
-        for point in _entry_points(f"genrec.{self.family}", tuple(sys.path)):
-            package = f"{point.dist.name} {point.dist.version}" if point.dist else "package"
-            found.append(Entry(self.family, point.name, f"entry point {point.value}", package, None, point.value))
-        return found
+        return [*found, *plugin_entries(self.family)]
 
     def names(self) -> list[str]:
         """The names of :meth:`entries`, without those of broken files."""
@@ -133,22 +125,48 @@ class Registry(Generic[C]):
         return self._classes[name]
 
     def _load(self, entry: Entry) -> None:
-        try:
-            if entry.target is not None:
-                module, _, attribute = entry.target.partition(":")
-                self.register(entry.name)(getattr(importlib.import_module(module), attribute))
-            elif entry.origin == "core":
-                importlib.import_module(f"genrec.{self.folder.replace('/', '.')}.{_path(entry).stem}")
-            else:
-                load_plugin(_path(entry))
-        except PluginError:
-            raise
-        except (Exception, SystemExit) as error:
-            if entry.origin == "core":
-                raise
-            raise PluginError(_blame(entry, error)) from error
+        if entry.origin == "core":
+            importlib.import_module(f"genrec.{self.folder.replace('/', '.')}.{_path(entry).stem}")
+        else:
+            load_entry(entry, lambda found: self.register(entry.name)(found))
         if entry.name not in self._classes:
             raise PluginError(f"{entry.origin}: loading it registered no {self.singular} called {entry.name!r}")
+
+
+def plugin_entries(family: str) -> list[Entry]:
+    """What plugin files, then installed packages, offer of a family; broken plugin files included."""
+    found: list[Entry] = []
+    for file in plugin_files():
+        registrations = _registrations(file)
+        if problem := registrations.get("", ()):
+            found.append(Entry(family, file.stem, "", _shown(file), file, problem=problem[0][0]))
+        found += [_entry(family, file, _shown(file), *hit) for hit in registrations.get(family, ())]
+    for point in _entry_points(f"genrec.{family}", tuple(sys.path)):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "package"
+        found.append(Entry(family, point.name, f"entry point {point.value}", package, None, point.value))
+    return found
+
+
+def load_entry(entry: Entry, register: Callable[[Any], object]) -> None:
+    """Import what a plugin's entry stands for.
+
+    Args:
+        entry: one of :func:`plugin_entries`.
+        register: is given what an entry point names; a plugin's file registers by itself.
+
+    Raises:
+        PluginError: it cannot be imported; the text names the file and the line.
+    """
+    try:
+        if entry.target is not None:
+            module, _, attribute = entry.target.partition(":")
+            register(getattr(importlib.import_module(module), attribute))
+        else:
+            load_plugin(_path(entry))
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(_blame(entry, error)) from error
 
 
 def load_plugin(file: Path) -> None:
@@ -170,7 +188,10 @@ def load_plugin(file: Path) -> None:
 
 
 def _registrations(file: Path) -> dict[str, list[tuple[str, str]]]:
-    """Family -> (name, summary) of every ``@<family>.register("name")`` in a file; key "" holds a syntax error."""
+    """Family -> (name, summary) of every ``@<family>.register("name")`` in a file; key "" holds a syntax error.
+
+    Components are classes, metrics are functions.
+    """
     try:
         state = file.stat()
         return _scan(file, state.st_mtime_ns, state.st_size)
@@ -187,14 +208,14 @@ def _scan(file: Path, mtime_ns: int, size: int) -> dict[str, list[tuple[str, str
         return {"": [(f"{file}:{line or 1}: not valid Python: {getattr(error, 'msg', error)}", "")]}
     found: dict[str, list[tuple[str, str]]] = {}
     for node in ast.walk(tree):
-        if not isinstance(node, ast.ClassDef):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
         for decorator in node.decorator_list:
             match decorator:
                 case ast.Call(
                     func=ast.Attribute(value=ast.Name(id=family) | ast.Attribute(attr=family), attr="register"),
-                    args=[ast.Constant(value=str(name))],
-                ):
+                    args=[ast.Constant(value=str(name)), *_],
+                ) if isinstance(node, ast.FunctionDef) == (family == "metrics"):
                     summary = (ast.get_docstring(node) or "").partition("\n")[0]
                     found.setdefault(family, []).append((name, summary))
     return found

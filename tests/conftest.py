@@ -10,6 +10,7 @@ import pytest
 
 from genrec import registry
 from genrec.cli import main
+from genrec.evaluation.metrics import METRICS
 from genrec.families import FAMILIES
 
 SMALL_RECIPE = """\
@@ -54,5 +55,8 @@ def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for name, cls in list(family._classes.items()):
             if cls.__module__.startswith("genrec_plugin_"):
                 del family._classes[name]
+    for name, metric in list(METRICS._known.items()):
+        if metric.measure.__module__.startswith("genrec_plugin_"):
+            del METRICS._known[name]
     for module in [name for name in sys.modules if name.startswith("genrec_plugin_")]:
         del sys.modules[module]

@@ -14,8 +14,7 @@ from genrec.comparison._values import in_a_name
 from genrec.comparison._words import against_best, best_rows
 from genrec.comparison.results import Comparison, Row, Trained
 from genrec.comparison.statistics import methods_of
-from genrec.evaluation._markdown import column_name
-from genrec.evaluation.metrics import recall
+from genrec.evaluation.metrics import METRICS, column_name
 
 _LABEL = 46
 """Columns of a name in the plot of intervals."""
@@ -41,16 +40,16 @@ def intervals_figure(comparison: Comparison) -> str:
     rows, cutoff = methods_of(comparison.rows), comparison.cutoff
     if not rows:
         return ""
-    metric = column_name("ndcg", cutoff)
-    tests = against_best(comparison, "ndcg")
+    metric = column_name(comparison.metric, cutoff)
+    tests = against_best(comparison, comparison.metric)
     equal = {test.second for test in tests if test.verdict == "not different"}
-    equal.update([tests[0].first] if tests else best_rows(comparison, "ndcg", cutoff))
-    letters = comparison.letters.get("ndcg", {})
+    equal.update([tests[0].first] if tests else best_rows(comparison, comparison.metric, cutoff))
+    letters = comparison.letters.get(comparison.metric, {})
     places = _places(comparison, rows)
     grouped: dict[str, list[Span]] = {}
     shown = dict(zip(places, shortened([label for _, label in places.values()], _LABEL), strict=True))
     for row in rows:
-        cell = comparison.cells[row.name]["ndcg"][cutoff]
+        cell = comparison.cells[row.name][comparison.metric][cutoff]
         is_baseline = row.kind == "baseline"
         group = "Baselines" if is_baseline else places[row.name][0]
         span = Span(
@@ -58,7 +57,7 @@ def intervals_figure(comparison: Comparison) -> str:
             mean=cell.mean,
             low=cell.low,
             high=cell.high,
-            seeds=row.values_SU("ndcg", cutoff).mean(axis=1).tolist(),
+            seeds=row.values_SU(comparison.metric, cutoff).mean(axis=1).tolist(),
             note=f"{cell.mean:.4f}  {letters.get(row.name, '')}".strip(),
             colour="c0" if row.name in equal else "muted" if is_baseline else "ink",
             is_baseline=is_baseline,
@@ -88,16 +87,23 @@ def intervals_figure(comparison: Comparison) -> str:
     )
 
 
-def recall_figure(comparison: Comparison) -> str:
-    """Recall at every K, from the users' ranks."""
+def metric_by_cutoff(comparison: Comparison) -> str:
+    """The metric that is shown at every K: Recall, whose curve is the distribution of ranks, else the main one."""
+    return "recall" if "recall" in comparison.metrics else comparison.metric
+
+
+def by_cutoff_figure(comparison: Comparison) -> str:
+    """A metric at every K, from the users' ranks."""
     rows = methods_of(comparison.rows)
     largest = max(comparison.protocol.cutoffs)
     places = _places(comparison, rows)
+    metric = metric_by_cutoff(comparison)
+    title = METRICS.get(metric).title
 
     def line(row: Row) -> Line:
         return Line(
             np.arange(1, largest + 1),
-            np.array([float(recall(row.ranks_SU, cutoff).mean()) for cutoff in range(1, largest + 1)]),
+            np.array([float(row.values_SU(metric, cutoff).mean()) for cutoff in range(1, largest + 1)]),
         )
 
     series = [_Series(row.name, *places[row.name], [line(row)]) for row in rows if row.kind == "variant"]
@@ -106,11 +112,11 @@ def recall_figure(comparison: Comparison) -> str:
         for number, row in enumerate(row for row in rows if row.kind == "baseline")
     }
     return _figure(
-        "recall",
+        metric,
         series,
-        caption="Recall@K at every K, averaged over users and seeds.",
+        caption=f"{title}@K at every K, averaged over users and seeds.",
         x_label="K",
-        y_label="Recall@K",
+        y_label=f"{title}@K",
         beside=baselines,
     )
 

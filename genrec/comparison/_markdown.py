@@ -28,7 +28,8 @@ from genrec.comparison._words import (
 from genrec.comparison.results import Comparison, Row
 from genrec.comparison.statistics import methods_of
 from genrec.evaluation._code_tables import sizes_text
-from genrec.evaluation._markdown import METRIC_NAMES, column_name, seconds_text, table
+from genrec.evaluation._markdown import seconds_text, table
+from genrec.evaluation.metrics import column_name
 
 _MARKS = re.compile(r"([\\`*~]|<(?=[A-Za-z/!?])|\](?=[(\[:]))")
 
@@ -54,7 +55,7 @@ def _results(comparison: Comparison) -> Iterator[str]:
 
 
 def _metrics_table(comparison: Comparison, rows: Sequence[Row], *, is_method: bool) -> Iterator[str]:
-    columns = [(metric, cutoff) for metric in METRIC_NAMES for cutoff in comparison.protocol.cutoffs]
+    columns = [(metric, cutoff) for metric in comparison.metrics for cutoff in comparison.protocol.cutoffs]
     best = {column: best_rows(comparison, *column) if is_method else [] for column in columns}
 
     def cell(row: Row, metric: str, cutoff: int) -> str:
@@ -84,7 +85,7 @@ def _tests(comparison: Comparison) -> Iterator[str]:
     yield from ("## Which differences are differences", "", tests_text(comparison), "")
     yield "The interval of a difference is of this pair alone: without 0 in it, it may stand beside *not different*."
     yield ""
-    for metric in reversed(METRIC_NAMES):
+    for metric in comparison.main_metric_first:
         if summary := summary_text(comparison, metric):
             yield from (f"**{escaped(summary)}**", "")
             yield from (f"- {escaped(pair_text(test))}" for test in against_best(comparison, metric))
@@ -103,10 +104,14 @@ def _slices(comparison: Comparison) -> Iterator[str]:
     rows = methods_of(comparison.rows)
     for axis in dict.fromkeys(part.axis for part in comparison.slices):
         found = [part for part in comparison.slices if part.axis == axis]
-        yield from (f"## By {axis}", "", f"{column_name('ndcg', comparison.cutoff)}, in brackets the users.", "")
+        title = column_name(comparison.metric, comparison.cutoff)
+        yield from (f"## By {axis}", "", f"{title}, in brackets the users.", "")
         yield from table(
             ("method", *(f"{escaped(part.label)} ({part.users:,})" for part in found)),
-            ((escaped(row.name), *(cell_text(part.cells[row.name]["ndcg"]) for part in found)) for row in rows),
+            (
+                (escaped(row.name), *(cell_text(part.cells[row.name][comparison.metric]) for part in found))
+                for row in rows
+            ),
         )
         yield ""
 

@@ -127,7 +127,7 @@ def _check_one_protocol(origins: Sequence[Origin]) -> None:
 def _protocol(recipe: Recipe) -> dict[str, Any]:
     """What all variants have in common, by dotted key."""
     block = recipe.block()
-    measured = {key: block["evaluation"][key] for key in ("cutoffs", "seen_items")}
+    measured = {key: block["evaluation"][key] for key in ("metrics", "cutoffs", "seen_items")}
     return dict(_leaves({"dataset": block["dataset"], "evaluation": measured}))
 
 

@@ -23,7 +23,7 @@ from genrec.comparison._words import (
 )
 from genrec.comparison.results import Comparison, Row
 from genrec.comparison.statistics import methods_of
-from genrec.evaluation._markdown import METRIC_NAMES, column_name
+from genrec.evaluation.metrics import column_name
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -32,7 +32,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     others = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
     console.print(_table(comparison, methods, others))
     console.print(escape(asked_text(comparison)))
-    for metric in reversed(METRIC_NAMES):
+    for metric in comparison.main_metric_first:
         if summary := summary_text(comparison, metric):
             console.print(escape(f"- {summary}"))
     for row in comparison.rows:
@@ -53,15 +53,15 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def _table(comparison: Comparison, methods: Sequence[Row], others: Sequence[Row]) -> Table:
     table = Table(title=escape(comparison.title), title_justify="left")
     table.add_column("method")
-    for metric in METRIC_NAMES:
+    for metric in comparison.metrics:
         table.add_column(column_name(metric, comparison.cutoff), justify="right")
         table.add_column("")
     for column in ("seeds", "parameters", "training"):
         table.add_column(column, justify="right")
-    best = {metric: best_rows(comparison, metric, comparison.cutoff) for metric in METRIC_NAMES}
+    best = {metric: best_rows(comparison, metric, comparison.cutoff) for metric in comparison.metrics}
     for row in (*methods, *others):
         cells = [escape(row.name) + ("\n[dim]not a method[/dim]" if row.kind == "oracle" else "")]
-        for metric in METRIC_NAMES:
+        for metric in comparison.metrics:
             cell = comparison.cells[row.name][metric][comparison.cutoff]
             mean = f"[bold]{cell_text(cell)}[/bold]" if row.name in best[metric] else cell_text(cell)
             cells.append(f"{mean}\n[dim]{escape(interval_text(cell))}[/dim]")

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from genrec.comparison.results import Cell, Comparison, Pair, Row, Trained
 from genrec.comparison.statistics import methods_of
-from genrec.evaluation._markdown import column_name, p_text, seconds_text
+from genrec.evaluation._markdown import p_text, seconds_text
+from genrec.evaluation.metrics import METRICS, column_name
 from genrec.evaluation.significance import samples_for
 
 _MOST_NAMED = 6
@@ -83,21 +84,22 @@ def interval_text(cell: Cell | Pair, *, signed: bool = False) -> str:
 
 
 def best_rows(comparison: Comparison, metric: str, cutoff: int) -> list[str]:
-    """The variants and baselines with the highest mean, if it is not 0."""
+    """The variants and baselines with the best mean; none where nothing was found."""
+    measure = METRICS.get(metric)
     means = {row.name: comparison.cells[row.name][metric][cutoff].mean for row in methods_of(comparison.rows)}
-    best = max(means.values(), default=0.0)
-    return [name for name, mean in means.items() if mean == best > 0]
+    best = measure.best(means.values())
+    return [name for name, mean in means.items() if measure.is_best(mean, best)]
 
 
 def against_best(comparison: Comparison, metric: str) -> list[Pair]:
-    """The tests of the variant with the highest mean against all variants and baselines, highest means first.
+    """The tests of the variant with the best mean against all variants and baselines, best means first.
 
     It is the ``first`` of each.
     """
     if metric not in comparison.letters:
         return []
-    methods = methods_of(comparison.rows)
-    means = {row.name: comparison.cells[row.name][metric][comparison.cutoff].mean for row in methods}
+    methods, merit = methods_of(comparison.rows), METRICS.get(metric).merit
+    means = {row.name: merit(comparison.cells[row.name][metric][comparison.cutoff].mean) for row in methods}
     variants = [row.name for row in methods if row.kind == "variant"]
     best = max(variants or means, key=lambda name: means[name], default="")
     found = [
@@ -109,8 +111,8 @@ def against_best(comparison: Comparison, metric: str) -> list[Pair]:
 
 
 def summary_text(comparison: Comparison, metric: str) -> str:
-    """The verdicts on the variant with the highest mean in a sentence; empty where nothing was tested."""
-    tests = against_best(comparison, metric)
+    """The verdicts on the variant with the best mean in a sentence; empty where nothing was tested."""
+    tests, measure = against_best(comparison, metric), METRICS.get(metric)
     if not tests:
         return ""
     best = tests[0].first
@@ -127,9 +129,10 @@ def summary_text(comparison: Comparison, metric: str) -> str:
     if better:
         others = f"the other {len(better)}" if len(better) > 1 else better[0]
         said.append(f"better than {others if said else 'all others'}")
-    among = " of the variants" if any(test.difference < 0 for test in tests) else ""
+    among = " of the variants" if any(measure.merit(test.difference) < 0 for test in tests) else ""
     name = f"{column_name(metric, comparison.cutoff)}: {named(best)}"
-    return f"{name} has the highest mean{among} ({cell_text(cell)}): {'; '.join(said)}."
+    best_mean = "highest" if measure.higher_is_better else "lowest"
+    return f"{name} has the {best_mean} mean{among} ({cell_text(cell)}): {'; '.join(said)}."
 
 
 def pair_text(test: Pair) -> str:

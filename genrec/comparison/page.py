@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
-from genrec.comparison._figures import codes_figure, curves_figure, intervals_figure, recall_figure
+from genrec.comparison._figures import (
+    by_cutoff_figure,
+    codes_figure,
+    curves_figure,
+    intervals_figure,
+    metric_by_cutoff,
+)
 from genrec.comparison._plots import plain
 from genrec.comparison._words import (
     against_best,
@@ -28,10 +34,10 @@ from genrec.comparison._words import (
 )
 from genrec.comparison.results import Comparison, Pair, Row
 from genrec.comparison.statistics import methods_of
-from genrec.evaluation._markdown import column_name, p_text, seconds_text
+from genrec.evaluation._markdown import p_text, seconds_text
+from genrec.evaluation.metrics import METRICS, column_name
 
 _PARTS = {"variant": "Variants", "baseline": "Baselines", "stream": "Streams alone", "oracle": "Oracle: not a method"}
-_METRICS = ("ndcg", "recall")
 _HALF = 0.5
 """Of the best in its column: from here on a cell of the heat map has no colour."""
 
@@ -56,11 +62,11 @@ def page(comparison: Comparison) -> str:
 
 
 def _sections(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
-    metric = column_name("ndcg", comparison.cutoff)
+    metric, by_cutoff = column_name(comparison.metric, comparison.cutoff), metric_by_cutoff(comparison)
     yield "metric", f"{metric} by variant", intervals_figure(comparison)
     yield "results", "Results", _results(comparison)
     yield "tests", "The best against all others", _tests(comparison)
-    yield "recall", "Recall at every K", recall_figure(comparison)
+    yield by_cutoff, f"{METRICS.get(by_cutoff).title} at every K", by_cutoff_figure(comparison)
     yield "slices", f"{metric} by kind of user and item", _slices(comparison)
     yield "curves", "Learning curves", curves_figure(comparison)
     yield "codes", "Use of codes", codes_figure(comparison)
@@ -93,7 +99,9 @@ def _answer(comparison: Comparison) -> str:
     baselines = len(rows) - count
     beside = f" and {baselines} baseline{'s' * (baselines != 1)}" if baselines else ""
     found = f"Of {count} variant{'s' * (count != 1)}{beside}:"
-    said = [summary_text(comparison, metric) or _untested(comparison, metric) for metric in _METRICS]
+    said = [
+        summary_text(comparison, metric) or _untested(comparison, metric) for metric in comparison.main_metric_first
+    ]
     verdicts = "".join(f"<p>{_text(text)}</p>" for text in said if text)
     return f'<p class="small">{found}</p>{verdicts}' if verdicts else "<p>No method has found a target.</p>"
 
@@ -139,7 +147,7 @@ def _streams(comparison: Comparison) -> str:
 
 
 def _metrics_table(comparison: Comparison, rows: Sequence[Row], caption: str) -> str:
-    columns = [(metric, cutoff) for metric in _METRICS for cutoff in comparison.protocol.cutoffs]
+    columns = [(metric, cutoff) for metric in comparison.main_metric_first for cutoff in comparison.protocol.cutoffs]
     best = {column: best_rows(comparison, *column) for column in columns}
     has_models = any(row.models for row in rows)
     are_tested = any(row.name in letters for letters in comparison.letters.values() for row in rows)
@@ -181,7 +189,7 @@ def _metrics_table(comparison: Comparison, rows: Sequence[Row], caption: str) ->
 
 def _tests(comparison: Comparison) -> str:
     bodies = []
-    for metric in _METRICS:
+    for metric in comparison.main_metric_first:
         tests = against_best(comparison, metric)
         if tests:
             title = f"{column_name(metric, comparison.cutoff)}: <bdi>{_text(tests[0].first)}</bdi> against"
@@ -219,13 +227,15 @@ def _slices(comparison: Comparison) -> str:
     axes = list(dict.fromkeys(part.axis for part in slices))
     ordered = [part for axis in axes for part in slices if part.axis == axis]
     firsts = [next(part for part in ordered if part.axis == axis) for axis in axes]
-    top = [max(part.cells[row.name]["ndcg"].mean for row in rows) for part in ordered]
+    measure = METRICS.get(comparison.metric)
+    top = [measure.best(part.cells[row.name][comparison.metric].mean for row in rows) for part in ordered]
 
     def cell(row: Row, place: int) -> str:
-        mean = ordered[place].cells[row.name]["ndcg"].mean
-        share = max(mean / top[place] - _HALF, 0.0) / (1.0 - _HALF) if top[place] > 0 else 0.0
+        mean = ordered[place].cells[row.name][comparison.metric].mean
+        small, large = (mean, top[place]) if measure.higher_is_better else (top[place], mean)
+        share = max(small / large - _HALF, 0.0) / (1.0 - _HALF) if large > 0 else 0.0
         first = " first" if ordered[place] in firsts else ""
-        text = f"<b>{mean:.4f}</b>" if mean == top[place] > 0 else f"{mean:.4f}"
+        text = f"<b>{mean:.4f}</b>" if measure.is_best(mean, top[place]) else f"{mean:.4f}"
         return f'<td class="heat{first}" style="--share: {share:.3f}">{text}</td>'
 
     spans = "".join(
@@ -243,7 +253,7 @@ def _slices(comparison: Comparison) -> str:
         f"{''.join(cell(row, place) for place in range(len(ordered)))}</tr>"
         for row in rows
     )
-    metric = column_name("ndcg", comparison.cutoff)
+    metric = column_name(comparison.metric, comparison.cutoff)
     told = (
         f"{metric}, mean over users and seeds. Colour: share of the best in its column, none from {_HALF:.0%} down. "
         "Slices are small, and no test stands behind a colour."

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec.evaluation.metrics import METRICS
+from genrec.evaluation.metrics import METRICS, main_metric
 from genrec.evaluation.report import Epoch, Protocol
 
 Kind = Literal["variant", "stream", "baseline", "oracle"]
@@ -60,7 +60,7 @@ class Row:
 
     def values_SU(self, metric: str, cutoff: int) -> np.ndarray:
         """A metric of each seed and user, float64 (S, U)."""
-        return METRICS[metric](self.ranks_SU, cutoff)
+        return METRICS.get(metric)(self.ranks_SU, cutoff)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Pair:
     p: float
     """Two-sided, paired bootstrap over users (shift method)."""
     p_holm: float
-    """Corrected for all pairs of the comparison and both metrics."""
+    """Corrected for all pairs of the comparison and all its metrics."""
     wilcoxon_p: float
     wilcoxon_p_holm: float
     seeds_agree: int | None
@@ -104,7 +104,7 @@ class Pair:
         """What may be said of ``first``; by ``p_holm`` at the 5 % level."""
         if self.p_holm >= 0.05:
             return "not different"
-        return "better" if self.difference > 0 else "worse"
+        return "better" if METRICS.get(self.metric).merit(self.difference) > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ class Comparison:
     """What was varied: axis -> its values in the order given. Empty when recipes stand side by side."""
     seeds: tuple[int, ...]
     rows: Sequence[Row]
+    metrics: tuple[str, ...]
+    """Names of what is reported, in the order of the columns."""
     cells: Mapping[str, Mapping[str, Mapping[int, Cell]]]
     """Row name -> metric -> cutoff -> cell."""
     pairs: Sequence[Pair]
@@ -145,6 +147,16 @@ class Comparison:
     notes: Sequence[str] = ()
     target_popularity_U: np.ndarray | None = None
     """How often each user's target occurs in training, int64 (U,); None where it is not known."""
+
+    @property
+    def metric(self) -> str:
+        """The main metric: of slices and plots, and the first that sentences speak of."""
+        return main_metric(self.metrics)
+
+    @property
+    def main_metric_first(self) -> tuple[str, ...]:
+        """All metrics, the main one before the others."""
+        return (self.metric, *(metric for metric in self.metrics if metric != self.metric))
 
     @property
     def table_rows(self) -> Sequence[Row]:

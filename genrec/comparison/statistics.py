@@ -34,6 +34,7 @@ _MANY_MORE = 0x4E00
 class Statistics(TypedDict):
     """The fields of a :class:`Comparison` that are worked out from its rows."""
 
+    metrics: tuple[str, ...]
     cells: Mapping[str, Mapping[str, Mapping[int, Cell]]]
     pairs: Sequence[Pair]
     letters: Mapping[str, Mapping[str, str]]
@@ -49,15 +50,17 @@ def statistics_of(rows: Sequence[Row], split: Split, dataset: Dataset, settings:
         rows: of one comparison; those without a finished seed are passed over.
         split: the users asked, in the order of the rows' ranks.
         dataset: whose split it is.
-        settings: cutoffs, resamples and coverage of the intervals.
+        settings: metrics, cutoffs, resamples and coverage of the intervals.
     """
     cutoff = main_cutoff(settings.cutoffs)
     found = cells(rows, settings)
-    tested = pairs(rows, cutoff, confidence=settings.confidence)
+    metrics = settings.metrics
+    tested = pairs(rows, cutoff, metrics, confidence=settings.confidence)
     return Statistics(
+        metrics=metrics,
         cells=found,
         pairs=tested,
-        letters={metric: letters(_means(rows, found, metric, cutoff), _of(tested, metric)) for metric in METRICS},
+        letters={metric: letters(_means(rows, found, metric, cutoff), _of(tested, metric)) for metric in metrics},
         slices=slices(rows, split, dataset, cutoff, settings),
         cutoff=cutoff,
         target_popularity_U=target_popularity(split, dataset.train),
@@ -89,14 +92,16 @@ def cells(
 
     Args:
         rows: those without a finished seed are passed over.
-        settings: cutoffs, resamples and coverage of the intervals.
+        settings: metrics, cutoffs, resamples and coverage of the intervals.
         cutoffs: instead of those of ``settings``.
         users: the users who count, rows of the split; by default all.
     """
     finished = [row for row in rows if row.seeds]
-    found: dict[str, dict[str, dict[int, Cell]]] = {row.name: {metric: {} for metric in METRICS} for row in finished}
+    found: dict[str, dict[str, dict[int, Cell]]] = {
+        row.name: {metric: {} for metric in settings.metrics} for row in finished
+    }
     asked = slice(None) if users is None else users
-    for metric, cutoff in product(METRICS, sorted(set(cutoffs or settings.cutoffs))) if finished else ():
+    for metric, cutoff in product(settings.metrics, sorted(set(cutoffs or settings.cutoffs))) if finished else ():
         values = [row.values_SU(metric, cutoff)[:, asked] for row in finished]
         values_UV = np.stack([values_SU.mean(axis=0) for values_SU in values], axis=1)
         seed = derive(0, "comparison", "intervals")
@@ -109,32 +114,42 @@ def cells(
     return found
 
 
-def pairs(rows: Sequence[Row], cutoff: int, *, confidence: float, samples: int | None = None) -> list[Pair]:
+def pairs(
+    rows: Sequence[Row], cutoff: int, metrics: Sequence[str], *, confidence: float, samples: int | None = None
+) -> list[Pair]:
     """Every variant and baseline against every other, metric by metric, Holm-corrected for all of them together.
 
     Args:
         rows: in the order of the table; the first of a pair stands above the second.
         cutoff: the K.
+        metrics: names of those to be tested.
         confidence: coverage of the intervals.
         samples: resamples of the users; by default :func:`samples_for` the number of tests.
     """
     methods = methods_of(rows)
-    return _tested(methods, list(combinations(range(len(methods)), 2)), cutoff, confidence, samples)
+    return _tested(methods, list(combinations(range(len(methods)), 2)), cutoff, metrics, confidence, samples)
 
 
-def pairs_with(row: Row, others: Sequence[Row], cutoff: int, *, confidence: float) -> list[Pair]:
+def pairs_with(
+    row: Row, others: Sequence[Row], cutoff: int, metrics: Sequence[str], *, confidence: float
+) -> list[Pair]:
     """A row against each of some others, of whatever kind, metric by metric; corrected as in :func:`pairs`."""
     tests = [(0, place) for place in range(1, len(others) + 1)]
-    return _tested([row, *others], tests, cutoff, confidence, None)
+    return _tested([row, *others], tests, cutoff, metrics, confidence, None)
 
 
 def _tested(
-    rows: Sequence[Row], asked: Sequence[tuple[int, int]], cutoff: int, confidence: float, samples: int | None
+    rows: Sequence[Row],
+    asked: Sequence[tuple[int, int]],
+    cutoff: int,
+    metrics: Sequence[str],
+    confidence: float,
+    samples: int | None,
 ) -> list[Pair]:
     """The pairs of rows that are asked for, by place."""
     if not asked:
         return []
-    columns = [(row, metric) for metric in METRICS for row in rows]
+    columns = [(row, metric) for metric in metrics for row in rows]
     values_UV = np.stack([row.values_SU(metric, cutoff).mean(axis=0) for row, metric in columns], axis=1)
     tests = [(start + first, start + second) for start in range(0, len(columns), len(rows)) for first, second in asked]
     differences = paired_differences(
@@ -201,7 +216,8 @@ def letters(means: Mapping[str, float], tests: Sequence[Pair]) -> dict[str, str]
         means: of the rows, by name.
         tests: of one metric, every pair of these rows.
     """
-    order = sorted(means, key=lambda name: -means[name])
+    merit = METRICS.get(tests[0].metric).merit if tests else float
+    order = sorted(means, key=lambda name: -merit(means[name]))
     place = {name: number for number, name in enumerate(order)}
     alike_RR = np.eye(len(order), dtype=bool)
     for test in tests:
@@ -249,7 +265,7 @@ def slices(
         split: the users asked, in the order of the rows' ranks.
         dataset: whose split it is.
         cutoff: the K.
-        settings: resamples and coverage of the intervals.
+        settings: metrics, resamples and coverage of the intervals.
     """
 
     def of_axis(axis: Literal["history length", "target popularity"], groups: Sequence[Group]) -> Iterator[Slice]:

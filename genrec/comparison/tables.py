@@ -18,7 +18,6 @@ from genrec.comparison._terminal import print_comparison
 from genrec.comparison._words import Costs, costs_of
 from genrec.comparison.results import Cell, Comparison, Row
 from genrec.evaluation import rank_file
-from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.report import finite
 from genrec.evaluation.significance import samples_for
 from genrec.types import Split
@@ -69,7 +68,7 @@ def csv_text(comparison: Comparison) -> str:
     lines.writerow((*head, *Costs._fields))
     for row in comparison.table_rows:
         setting = [row.setting.get(axis, "") for axis in axes]
-        for metric in METRICS:
+        for metric in comparison.metrics:
             letters = comparison.letters.get(metric, {}).get(row.name, "")
             for cutoff, cell in comparison.cells[row.name][metric].items():
                 told = letters if cutoff == comparison.cutoff else ""
@@ -112,7 +111,7 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
             )
             for cutoff in comparison.protocol.cutoffs
         }
-        for metric in METRICS
+        for metric in comparison.metrics
         if row.seeds
     }
     return {

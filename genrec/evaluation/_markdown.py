@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from genrec.evaluation.metrics import METRICS, column_name
+
 if TYPE_CHECKING:
     from genrec.evaluation.report import Epoch, Estimate, PairedTest, Protocol, Report, Row
 
-METRIC_NAMES = {"recall": "Recall", "ndcg": "NDCG"}
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -44,19 +45,14 @@ def _lines(report: Report) -> Iterator[str]:
 
 def columns(report: Report) -> list[tuple[str, int]]:
     """Metric and cutoff of each column of the table."""
-    return [(metric, cutoff) for metric in METRIC_NAMES for cutoff in report.protocol.cutoffs]
-
-
-def column_name(metric: str, cutoff: int) -> str:
-    """For example Recall@10."""
-    return f"{METRIC_NAMES[metric]}@{cutoff}"
+    return [(metric, cutoff) for metric in report.metrics for cutoff in report.protocol.cutoffs]
 
 
 def best_means(report: Report) -> dict[tuple[str, int], float]:
     """The best mean of each column among the methods; the oracle is none."""
     methods = [row for row in report.rows if row.kind != "oracle"]
     return {
-        (metric, cutoff): max((row.metrics[metric][cutoff].mean for row in methods), default=float("nan"))
+        (metric, cutoff): METRICS.get(metric).best(row.metrics[metric][cutoff].mean for row in methods)
         for metric, cutoff in columns(report)
     }
 
@@ -134,7 +130,7 @@ def _results(report: Report) -> Iterator[str]:
 
     def cell(row: Row, metric: str, cutoff: int) -> str:
         estimate = row.metrics[metric][cutoff]
-        is_best = row.kind != "oracle" and estimate.mean == best[metric, cutoff] and estimate.mean > 0
+        is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[metric, cutoff])
         mean = f"**{estimate.mean:.4f}**" if is_best else f"{estimate.mean:.4f}"
         return f"{mean} {interval_text(estimate)}"
 

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from genrec.evaluation._markdown import (
     best_means,
-    column_name,
     columns,
     interval_text,
     oracle_text,
     protocol_text,
     verdict_text,
 )
+from genrec.evaluation.metrics import METRICS, column_name
 
 if TYPE_CHECKING:
     from genrec.evaluation.report import Report
@@ -34,7 +34,7 @@ def print_tables(report: Report, console: Console) -> None:
         cells = [escape(row.name), "not a method" if row.kind == "oracle" else row.kind]
         for metric, cutoff in columns(report):
             estimate = row.metrics[metric][cutoff]
-            is_best = row.kind != "oracle" and estimate.mean == best[metric, cutoff] and estimate.mean > 0
+            is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[metric, cutoff])
             mean = f"[bold]{estimate.mean:.4f}[/bold]" if is_best else f"{estimate.mean:.4f}"
             cells.append(f"{mean}\n[dim]{escape(interval_text(estimate))}[/dim]")
         table.add_row(*cells, style="italic" if row.kind == "oracle" else None)

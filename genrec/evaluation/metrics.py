@@ -1,12 +1,194 @@
-"""Where each user's target stands in a ranking, and what that is worth: Recall@K and NDCG@K for one target a user."""
+"""Where each user's target stands in a ranking, and what that is worth: one registry of metrics for one target a user.
+
+To add a metric, write a function here or in a plugin and register it: recipes, reports, comparisons and their tests
+find it by its name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
+from genrec.errors import PluginError
+from genrec.registry import Entry, load_entry, plugin_entries
 from genrec.types import ABSENT, Ranking
+
+Measure: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
+"""(ranks_U, cutoff) -> the metric of each user, float64 (U,). Ranks are int32, 0 is the top of the list, ABSENT stands
+for a target that is not in it."""
+
+DEFAULT_METRICS = ("recall", "ndcg")
+"""Reported where a recipe does not say which."""
+_NOT_IN_FILES = ("name", "kind")
+"""Keys that stand beside the metrics of a method in ``metrics.json``."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric with a cutoff."""
+
+    name: str
+    """In recipes and in files."""
+    title: str
+    """In tables and sentences, where ``@K`` follows."""
+    measure: Measure
+    higher_is_better: bool = True
+
+    def __call__(self, ranks: np.ndarray, cutoff: int) -> np.ndarray:
+        """The metric of each rank, float64 of the shape of ``ranks``.
+
+        Args:
+            ranks: int32 of any shape, 0 is the top of a list, ABSENT a target that is not in it.
+            cutoff: the K.
+
+        Raises:
+            PluginError: the function gave values of another shape, or some that are not finite.
+        """
+        values = np.asarray(self.measure(ranks.reshape(-1), cutoff), dtype=np.float64)
+        if values.shape != (ranks.size,):
+            raise PluginError(
+                f"metric {self.name!r} gave values of shape {values.shape} for ranks of shape {(ranks.size,)}; "
+                "expected one value for each rank"
+            )
+        if not np.isfinite(values).all():
+            raise PluginError(f"metric {self.name!r} gave a value that is not finite; expected a number for each rank")
+        return values.reshape(ranks.shape)
+
+    def merit(self, value: float) -> float:
+        """A number that is larger the better the value is: for sorting, and for the sign of a difference."""
+        return value if self.higher_is_better else -value
+
+    def best(self, means: Iterable[float]) -> float:
+        """The best of some means; NaN if there are none."""
+        return max(means, key=self.merit, default=float("nan"))
+
+    def is_best(self, mean: float, best: float) -> bool:
+        """Whether a mean is to be marked as the best: a gain of 0 says that nothing was found, and is not marked."""
+        return mean == best and (mean > 0 or not self.higher_is_better)
+
+    def check(self) -> None:
+        """Try the function on four ranks.
+
+        Raises:
+            PluginError: it fails, or gives what a metric must not give.
+        """
+        try:
+            self(np.array([ABSENT, 0, 1, 2], dtype=np.int32), 2)
+        except PluginError:
+            raise
+        except Exception as error:
+            raise PluginError(f"metric {self.name!r} cannot be computed: {type(error).__name__}: {error}") from error
+
+
+class MetricRegistry:
+    """All metrics, by name: those of this file, of plugin files and of entry points ``genrec.metrics``."""
+
+    family = "metrics"
+    singular = "metric"
+
+    def __init__(self) -> None:
+        self._known: dict[str, Metric] = {}
+
+    def register(self, name: str, title: str, *, higher_is_better: bool = True) -> Callable[[Measure], Measure]:
+        """Function decorator: make the function known as a metric.
+
+        Args:
+            name: in recipes and in files: lower-case letters, digits and _.
+            title: in tables and sentences.
+            higher_is_better: whether a method with a higher mean is the better one.
+
+        Raises:
+            PluginError: another function has that name, or no metric can have it.
+        """
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _NOT_IN_FILES:
+            raise PluginError(
+                f"found the metric name {name!r}, expected a lower-case letter, then letters, digits and _, "
+                f"and not {' or '.join(_NOT_IN_FILES)}"
+            )
+
+        def remember(measure: Measure) -> Measure:
+            known = self._known.get(name)
+            if known is not None and _place(known.measure) != _place(measure):
+                raise PluginError(
+                    f"metric {name!r} is registered twice: {_file(known.measure)} and {_file(measure)}; "
+                    "rename one of them"
+                )
+            self._known[name] = Metric(name, title, measure, higher_is_better)
+            return measure
+
+        return remember
+
+    def entries(self) -> list[Entry]:
+        """Every metric that can be had, core first, then plugins, then packages; broken plugin files included."""
+        core = [
+            Entry(self.family, name, _summary(metric.measure), "core", _file(metric.measure))
+            for name, metric in self._known.items()
+            if metric.measure.__module__ == __name__
+        ]
+        return [*core, *plugin_entries(self.family)]
+
+    def names(self) -> list[str]:
+        """The names of :meth:`entries`, without those of broken files."""
+        return list(dict.fromkeys([*(entry.name for entry in self.entries() if not entry.problem), *self._known]))
+
+    def get(self, name: str) -> Metric:
+        """The metric of a name; its plugin is imported now if it was not before.
+
+        Raises:
+            PluginError: no such name, or a plugin that fails to load.
+        """
+        return self._known[name] if name in self._known else self.find(name)
+
+    def find(self, name: str) -> Metric:
+        """As :meth:`get`, for a name that was just read: two metrics of that name are an error, and it is tried out.
+
+        Raises:
+            PluginError: no such name, a name taken twice, a plugin that fails to load, or a function that fails.
+        """
+        entries = [entry for entry in self.entries() if entry.name == name and not entry.problem]
+        if len({(entry.file, entry.target) for entry in entries}) > 1:
+            places = " and ".join(str(entry.file or entry.origin) for entry in entries)
+            raise PluginError(f"metric {name!r} is there twice: {places}; rename one of them")
+        if name not in self._known:
+            if not entries:
+                raise PluginError(f"no metric is called {name!r}; there are {', '.join(self.names())}")
+            load_entry(entries[0], lambda _: None)
+            if name not in self._known:
+                raise PluginError(f"{entries[0].origin}: loading it registered no metric called {name!r}")
+        self._known[name].check()
+        return self._known[name]
+
+
+def _place(measure: Measure) -> tuple[str, str]:
+    return measure.__module__, getattr(measure, "__qualname__", "")
+
+
+def _file(measure: Measure) -> Path:
+    return Path(inspect.getfile(measure))
+
+
+def _summary(measure: Measure) -> str:
+    return (inspect.getdoc(measure) or "").partition("\n")[0]
+
+
+METRICS = MetricRegistry()
+"""All metrics."""
+
+
+def main_metric(metrics: Sequence[str]) -> str:
+    """The metric of slices, plots and first sentences: NDCG if it is reported, else the first."""
+    return "ndcg" if "ndcg" in metrics else metrics[0]
+
+
+def column_name(metric: str, cutoff: int) -> str:
+    """For example Recall@10."""
+    return f"{METRICS.get(metric).title}@{cutoff}"
 
 
 def target_ranks(ranking: Ranking, targets: np.ndarray) -> np.ndarray:
@@ -34,11 +216,13 @@ def best_ranks(ranks_SU: np.ndarray) -> np.ndarray:
     return np.where(best_U == last, ABSENT, best_U).astype(np.int32)
 
 
+@METRICS.register("recall", "Recall")
 def recall(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
     """Recall@K of each user, float64 (U,): 1 if the target is among the first K, else 0 (the same as hit rate)."""
     return ((ranks_U != ABSENT) & (ranks_U < cutoff)).astype(np.float64)
 
 
+@METRICS.register("ndcg", "NDCG")
 def ndcg(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
     """NDCG@K of each user, float64 (U,): 1 / log2(rank + 2) if the target is among the first K, else 0.
 
@@ -46,10 +230,6 @@ def ndcg(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
     """
     gain_U = 1.0 / np.log2(np.maximum(ranks_U, 0) + 2.0)
     return recall(ranks_U, cutoff) * gain_U
-
-
-METRICS: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = {"recall": recall, "ndcg": ndcg}
-"""Each metric by the name it has in ``metrics.json``: (ranks_U, cutoff) -> its value for each user."""
 
 
 def mean_ndcg(ranking: Ranking, targets: np.ndarray, cutoff: int = 10) -> float:

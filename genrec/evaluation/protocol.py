@@ -1,8 +1,36 @@
 """What is measured and under which rules: the recipe's ``evaluation`` block."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PositiveInt
+from pydantic_core import CoreSchema, PydanticKnownError
+
+from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
+
+
+def _known(name: str) -> str:
+    """A metric's name, if there is such a metric and it works."""
+    names = METRICS.names()
+    if name not in names:
+        broken = sorted({entry.problem for entry in METRICS.entries() if entry.problem})
+        expected = " or ".join(map(repr, names)) + "".join(f" (a plugin cannot be read: {why})" for why in broken)
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    METRICS.find(name)
+    return name
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+class _NamesForEditors:
+    """Lists the metrics in the JSON Schema, plugins included."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "enum": METRICS.names()}
+
+
+MetricName = Annotated[str, AfterValidator(_known), _NamesForEditors()]
 
 
 class EvaluationSettings(BaseModel):
@@ -10,8 +38,10 @@ class EvaluationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1), AfterValidator(_each_once)] = DEFAULT_METRICS
+    """What is reported of every method, in the order of the columns; the tests are corrected for these alone."""
     cutoffs: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (5, 10, 20)
-    """The K of Recall@K and NDCG@K."""
+    """The K of every metric, as in Recall@K."""
     seen_items: Literal["keep", "filter"] = "keep"
     """Whether items of the user's history may be recommended again."""
     bootstrap_samples: PositiveInt = 1000

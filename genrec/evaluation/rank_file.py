@@ -90,12 +90,13 @@ def paired(
         second: folder of the other run.
         method: name in the first run.
         other: name in the second run; the same name if left out.
-        metric: ``recall`` or ``ndcg``.
+        metric: the name of any metric.
         cutoff: the K.
         confidence: coverage of the interval of the difference, first less second.
         seed: of the resamples.
 
     Raises:
+        PluginError: there is no such metric.
         DataError: a run is not finished, lacks the method or has shorter lists than the cutoff, or the two runs did
             not ask the same users for the same items.
     """
@@ -114,7 +115,7 @@ def paired(
             f"{first} and {second} asked {count} of {len(one.users)} users for different items: "
             "only runs on the same dataset and split can be compared in pairs"
         )
-    measure = METRICS[metric]
+    measure = METRICS.get(metric)
     return paired_difference(
         measure(one.of_method(method, first), cutoff),
         measure(two.of_method(other or method, second), cutoff),

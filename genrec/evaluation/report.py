@@ -47,7 +47,7 @@ class Row:
     name: str
     kind: Kind
     metrics: Mapping[str, Mapping[int, Estimate]]
-    """By metric (``recall``, ``ndcg``) and cutoff."""
+    """By the metric's name (see :mod:`genrec.evaluation.metrics`) and cutoff."""
     ranks_U: np.ndarray
     """Place of each user's target, int32 (U,), ABSENT where it was not found."""
 
@@ -69,7 +69,7 @@ class PairedTest:
         """What may be said of ``method``."""
         if self.p_holm >= LEVEL:
             return "not different"
-        return "better" if self.difference.mean > 0 else "worse"
+        return "better" if METRICS.get(self.metric).merit(self.difference.mean) > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,11 @@ class Report:
     notes: Sequence[str] = ()
     """What a reader must know: random weights, items without a picture, remarks of the dataset."""
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics, in the order of the columns."""
+        return tuple(self.rows[0].metrics) if self.rows else ()
+
     def write(self, folder: Path) -> None:
         """Write ``report.md``, ``metrics.json``, ``ranks.safetensors`` and, with a curve, ``curves.svg``."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -235,7 +240,7 @@ def evaluate(
     Args:
         rankings: by method: what it is, and its lists, at least as long as the largest cutoff.
         split: the questions, in the order of the lists.
-        settings: cutoffs, seen items, bootstrap.
+        settings: metrics, cutoffs, seen items, bootstrap.
         seed: of the recipe.
 
     Returns:
@@ -264,7 +269,7 @@ def evaluate(
 
 
 def paired_tests(rows: Sequence[Row], settings: EvaluationSettings, seed: int) -> list[PairedTest]:
-    """The merge against every other method, in Recall and NDCG at 10 (or the middle cutoff), Holm-corrected together.
+    """The merge against every other method in every metric, at 10 (or the middle cutoff), Holm-corrected together.
 
     The oracle is left out: it is no method. Without a merge among the rows there are no tests.
     """
@@ -278,15 +283,15 @@ def paired_tests(rows: Sequence[Row], settings: EvaluationSettings, seed: int) -
             other.name,
             metric,
             paired_difference(
-                measure(merge.ranks_U, cutoff),
-                measure(other.ranks_U, cutoff),
+                METRICS.get(metric)(merge.ranks_U, cutoff),
+                METRICS.get(metric)(other.ranks_U, cutoff),
                 confidence=settings.confidence,
                 seed=derive(seed, "paired test", other.name, metric),
             ),
         )
         for other in rows
         if other is not merge and other.kind != "oracle"
-        for metric, measure in METRICS.items()
+        for metric in settings.metrics
     ]
     corrected = holm([difference.p for _, _, difference in found])
     return [
@@ -297,7 +302,7 @@ def paired_tests(rows: Sequence[Row], settings: EvaluationSettings, seed: int) -
 
 def _row(name: str, kind: Kind, ranks_U: np.ndarray, settings: EvaluationSettings, seed: int) -> Row:
     def estimate(metric: str, cutoff: int) -> Estimate:
-        values_U = METRICS[metric](ranks_U, cutoff)
+        values_U = METRICS.get(metric)(ranks_U, cutoff)
         low, high = bootstrap_interval(
             values_U,
             samples=settings.bootstrap_samples,
@@ -307,7 +312,7 @@ def _row(name: str, kind: Kind, ranks_U: np.ndarray, settings: EvaluationSetting
         return Estimate(float(values_U.mean()), low, high)
 
     cutoffs = sorted(set(settings.cutoffs))
-    return Row(name, kind, {metric: {k: estimate(metric, k) for k in cutoffs} for metric in METRICS}, ranks_U)
+    return Row(name, kind, {metric: {k: estimate(metric, k) for k in cutoffs} for metric in settings.metrics}, ranks_U)
 
 
 def _check(what: str, ranking: Ranking, split: Split, settings: EvaluationSettings) -> None:

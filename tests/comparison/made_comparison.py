@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from genrec.comparison.results import Cell, Comparison, Pair, Row, Slice, Trained
-from genrec.evaluation.metrics import METRICS
+from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
 from genrec.evaluation.report import Epoch, Protocol
 from genrec.evaluation.significance import holm
 from genrec.types import ABSENT
@@ -34,6 +34,7 @@ def made_comparison(
     tested=True,
     failed=(),
     notes=("data: 3.1 % of the users have their target in the history",),
+    metrics=DEFAULT_METRICS,
 ):
     """One variant for each combination of the axes' values; those named in ``failed`` have no result."""
     world = _World(users, seeds, curves, codes)
@@ -54,9 +55,9 @@ def made_comparison(
         streams.append(world.oracle(f"{name}: oracle", setting, model))
     rows += streams + [world.baseline(name) for name in baselines]
     told = [row for row in rows if row.seeds]
-    cells = {row.name: _cells(row, slice(None)) for row in told}
+    cells = {row.name: _cells(row, slice(None), metrics) for row in told}
     methods = [row for row in told if row.kind in ("variant", "baseline")]
-    pairs = _pairs(methods) if tested else []
+    pairs = _pairs(methods, metrics) if tested else []
     return Comparison(
         title=title,
         split=split,
@@ -76,10 +77,11 @@ def made_comparison(
         axes=dict(axes),
         seeds=seeds,
         rows=rows,
+        metrics=metrics,
         cells=cells,
         pairs=pairs,
-        letters={metric: _letters(methods, cells, pairs, metric) for metric in METRICS} if tested else {},
-        slices=world.slices(told),
+        letters={metric: _letters(methods, cells, pairs, metric) for metric in metrics} if tested else {},
+        slices=world.slices(told, metrics),
         cutoff=10,
         stages={
             "vectors": {"made": 2, "reused": 0, "missing": 0, "wanted": 150},
@@ -213,7 +215,7 @@ class _World:
         ranks_U = self.ranks(quality, self.rng.normal(0, 0.9, len(self.difficulty_U)))
         return Row(name, "baseline", {}, self.seeds[:1], ranks_U[None])
 
-    def slices(self, rows):
+    def slices(self, rows, metrics):
         lengths = [("3-4 items", 0, 4), ("5-6 items", 5, 6), ("7-9 items", 7, 9), ("10 items or more", 10, 10**6)]
         sales = [("bought 0 times", 0, 0), ("bought 1-3 times", 1, 3), ("bought 4-9 times", 4, 9)]
         sales.append(("bought 10 times or more", 10, 10**6))
@@ -225,14 +227,18 @@ class _World:
             for label, low, high in bins:
                 inside = np.flatnonzero((value_U >= low) & (value_U <= high))
                 if len(inside):
-                    cells = {row.name: {metric: _cells(row, inside)[metric][10] for metric in METRICS} for row in rows}
+                    of_rows = {row.name: _cells(row, inside, metrics) for row in rows}
+                    cells = {
+                        name: {metric: by_cutoff[10] for metric, by_cutoff in found.items()}
+                        for name, found in of_rows.items()
+                    }
                     found.append(Slice(axis, label, len(inside), cells))
         return found
 
 
-def _cells(row, users):
+def _cells(row, users, metrics):
     found = {}
-    for metric in METRICS:
+    for metric in metrics:
         found[metric] = {}
         for cutoff in CUTOFFS:
             values_SU = row.values_SU(metric, cutoff)[:, users]
@@ -244,9 +250,9 @@ def _cells(row, users):
     return found
 
 
-def _pairs(rows):
+def _pairs(rows, metrics):
     found, p_values = [], []
-    for metric in METRICS:
+    for metric in metrics:
         for first, second in combinations(rows, 2):
             difference_U = first.values_SU(metric, 10).mean(axis=0) - second.values_SU(metric, 10).mean(axis=0)
             mean, error = float(difference_U.mean()), float(difference_U.std() / np.sqrt(len(difference_U))) or 1e-9
@@ -284,7 +290,8 @@ def _pairs(rows):
 
 def _letters(rows, cells, pairs, metric):
     """Insert and absorb (Piepho 2004): one letter for all; each difference splits the groups that hold both rows."""
-    order = sorted((row.name for row in rows), key=lambda name: -cells[name][metric][10].mean)
+    merit = METRICS.get(metric).merit
+    order = sorted((row.name for row in rows), key=lambda name: -merit(cells[name][metric][10].mean))
     groups = [frozenset(order)]
     for pair in pairs:
         if pair.metric == metric and pair.verdict != "not different":

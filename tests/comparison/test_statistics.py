@@ -58,9 +58,9 @@ def test_cells_of_all_rows_with_a_result(rows):
     found = cells(rows, SETTINGS)
     assert list(found) == ["good", "same", "also same", "stream", "oracle", "yardstick"]
     for one in rows:
-        for metric, measure in METRICS.items() if one.seeds else ():
+        for metric in SETTINGS.metrics if one.seeds else ():
             for cutoff in (5, 10):
-                cell, values_SU = found[one.name][metric][cutoff], measure(one.ranks_SU, cutoff)
+                cell, values_SU = found[one.name][metric][cutoff], METRICS.get(metric)(one.ranks_SU, cutoff)
                 assert cell.mean == pytest.approx(values_SU.mean())
                 if len(one.seeds) == 1:
                     assert cell.std is None
@@ -75,12 +75,12 @@ def test_cells_of_nothing():
     assert cells([row("failed", np.zeros((0, 0), np.int32))], SETTINGS) == {}
 
 
-def test_pairs_are_all_methods_in_both_metrics_corrected_together(rows):
-    found = pairs(rows, 10, confidence=0.95)
+def test_pairs_are_all_methods_in_all_metrics_corrected_together(rows):
+    found = pairs(rows, 10, SETTINGS.metrics, confidence=0.95)
     names = ["good", "same", "also same", "yardstick"]
     assert [one.name for one in methods_of(rows)] == names
     assert {(test.metric, test.first, test.second) for test in found} == {
-        (metric, *pair) for metric in METRICS for pair in combinations(names, 2)
+        (metric, *pair) for metric in SETTINGS.metrics for pair in combinations(names, 2)
     }
     for given_p, corrected in (("p", "p_holm"), ("wilcoxon_p", "wilcoxon_p_holm")):
         expected = multipletests([getattr(test, given_p) for test in found], method="holm")[1]
@@ -92,23 +92,25 @@ def test_pairs_are_all_methods_in_both_metrics_corrected_together(rows):
 
 def test_one_row_against_others_is_corrected_for_its_own_tests_alone(rows):
     by_name = {one.name: one for one in rows}
-    whole = {(test.metric, test.first, test.second): test for test in pairs(rows, 10, confidence=0.95)}
-    found = pairs_with(by_name["good"], [by_name["same"], by_name["yardstick"]], 10, confidence=0.95)
+    whole = {
+        (test.metric, test.first, test.second): test for test in pairs(rows, 10, SETTINGS.metrics, confidence=0.95)
+    }
+    found = pairs_with(by_name["good"], [by_name["same"], by_name["yardstick"]], 10, SETTINGS.metrics, confidence=0.95)
     assert [(test.metric, test.second) for test in found] == [
-        (m, name) for m in METRICS for name in ("same", "yardstick")
+        (m, name) for m in SETTINGS.metrics for name in ("same", "yardstick")
     ]
     for test in found:
         same = whole[test.metric, "good", test.second]
         assert (test.difference, test.seeds_agree) == (pytest.approx(same.difference, abs=1e-12), same.seeds_agree)
     expected = multipletests([test.p for test in found], method="holm")[1]
     assert [test.p_holm for test in found] == pytest.approx(expected.tolist(), abs=1e-12)
-    assert pairs_with(by_name["good"], [], 10, confidence=0.95) == []
+    assert pairs_with(by_name["good"], [], 10, SETTINGS.metrics, confidence=0.95) == []
 
 
 def test_pairs_average_seeds_first(rows):
     """The test is over users, not over users and seeds: else three seeds would count every user three times."""
     by_name = {one.name: one for one in rows}
-    for test in pairs(rows, 10, confidence=0.95):
+    for test in pairs(rows, 10, SETTINGS.metrics, confidence=0.95):
         one, two = (by_name[name].values_SU(test.metric, 10).mean(axis=0) for name in (test.first, test.second))
         expected = paired_difference(one, two, confidence=0.95, seed=3)
         assert test.difference == pytest.approx(expected.mean, abs=1e-12)
@@ -120,8 +122,10 @@ def test_pairs_average_seeds_first(rows):
 def test_more_seeds_of_the_same_ranks_tell_nothing_new():
     rng = np.random.default_rng(2)
     one, two = ranks(rng, 1, 300, shift=0.15), ranks(rng, 1, 300)
-    [_, once] = pairs([row("a", one), row("b", two)], 10, confidence=0.95)
-    [_, often] = pairs([row("a", np.repeat(one, 5, 0)), row("b", np.repeat(two, 5, 0))], 10, confidence=0.95)
+    [*_, once] = pairs([row("a", one), row("b", two)], 10, SETTINGS.metrics, confidence=0.95)
+    [*_, often] = pairs(
+        [row("a", np.repeat(one, 5, 0)), row("b", np.repeat(two, 5, 0))], 10, SETTINGS.metrics, confidence=0.95
+    )
     assert 0 < once.p < 1
     assert (often.p, often.wilcoxon_p) == pytest.approx((once.p, once.wilcoxon_p))
     assert (often.low, often.high) == pytest.approx((once.low, once.high))
@@ -136,7 +140,7 @@ def test_without_a_difference_seeds_averaged_first_reject_one_time_in_twenty():
         for name in "abc":
             found = np.floor(np.exp(rng.normal(2.2, 0.8, (3, 200)) + easy_U))
             methods.append(row(name, np.where(found < 10, found, ABSENT).astype(np.int32)))
-        tests = pairs(methods, 10, confidence=0.95, samples=500)
+        tests = pairs(methods, 10, SETTINGS.metrics, confidence=0.95, samples=500)
         rejected += tests[-1].p < 0.05
         family += any(test.verdict != "not different" for test in tests)
     low, high = stats.binom(120, 0.05).ppf([0.0005, 0.9995])
@@ -149,7 +153,7 @@ def test_how_many_seeds_agree():
     half = np.where(np.arange(40) < 20, 0, ABSENT).astype(np.int32)
 
     def agreement(*methods):
-        test = pairs(list(methods), 10, confidence=0.95, samples=50)[-1]
+        test = pairs(list(methods), 10, SETTINGS.metrics, confidence=0.95, samples=50)[-1]
         return test.seeds_agree, test.seeds_shared
 
     assert agreement(row("a", np.stack([hit, hit, miss])), row("b", np.stack([half, half, half]))) == (2, 3)
@@ -161,7 +165,7 @@ def test_how_many_seeds_agree():
 
 
 def test_one_method_alone_is_not_tested(rows):
-    assert pairs(rows[:1], 10, confidence=0.95) == []
+    assert pairs(rows[:1], 10, SETTINGS.metrics, confidence=0.95) == []
     assert letters({"good": 0.3}, []) == {"good": "a"}
     assert letters({}, []) == {}
 
@@ -233,9 +237,9 @@ def test_slices_are_the_metrics_of_their_users(shop):
         assert sum(part.users for part in parts) == users
         assert len(parts) > 1
         for one in methods:
-            for metric, measure in METRICS.items():
+            for metric in SETTINGS.metrics:
                 mean = sum(part.users * part.cells[one.name][metric].mean for part in parts) / users
-                assert mean == pytest.approx(measure(one.ranks_SU, 5).mean())
+                assert mean == pytest.approx(METRICS.get(metric)(one.ranks_SU, 5).mean())
                 assert all((part.cells[one.name][metric].std is None) == (len(one.seeds) == 1) for part in parts)
 
 
@@ -247,7 +251,8 @@ def test_everything_together(shop):
     found = statistics_of(methods, shop.valid, shop, SETTINGS)
     assert found["cutoff"] == 10
     assert set(found["cells"]) == {"a", "b", "s"}
-    assert found["letters"] == {"recall": {"a": "a", "b": "b"}, "ndcg": {"a": "a", "b": "b"}}
+    assert found["metrics"] == SETTINGS.metrics
+    assert found["letters"] == {metric: {"a": "a", "b": "b"} for metric in SETTINGS.metrics}
     popularity_U = np.array([np.count_nonzero(shop.train.items == target) for target in shop.valid.targets])
     assert np.array_equal(found["target_popularity_U"], popularity_U)
     again = statistics_of(methods, shop.valid, shop, SETTINGS)
