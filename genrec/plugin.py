@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from genrec.errors import DataError
+from genrec.evaluation.metrics import METRICS
 from genrec.families import (
     Baseline,
     DatasetSource,
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
         TaskModule,
     )
 
+metrics = METRICS
+"""The registry of metrics, which are functions."""
+
 _MODULES = ("BuildContext", "DecoderModule", "Encoded", "HistoryEncoderModule", "Outputs", "TaskModule")
 
 __all__ = [
@@ -95,6 +99,7 @@ __all__ = [
     "item_encoders",
     "loggers",
     "merges",
+    "metrics",
     "tasks",
     "tokenizers",
     "track",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from genrec.evaluation.metrics import METRICS
+from genrec.evaluation.protocol import EvaluationSettings
 from genrec.families import FAMILIES
 from genrec.recipe import load_recipe
-from genrec.registry import load_plugin
+from genrec.registry import add_plugin_folder, load_plugin
 from genrec.testing import check
+from genrec.types import ABSENT
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,7 +35,19 @@ def test_plugin_in_the_readme_is_the_one_in_plugins() -> None:
     assert blocks("README.md", "python") == [(ROOT / "plugins" / "borda.py").read_text(encoding="utf-8")]
 
 
-@pytest.mark.parametrize("code", blocks("docs/plugins.md", "python"), ids=lambda code: code[3:30])
+def components() -> list[str]:
+    return [code for code in blocks("docs/plugins.md", "python") if "@metrics.register" not in code]
+
+
+def test_metric_in_the_docs_works(tmp_path: Path, clean_registry: None) -> None:
+    [code] = set(blocks("docs/plugins.md", "python")) - set(components())
+    (tmp_path / "metric.py").write_text(code, encoding="utf-8")
+    add_plugin_folder(tmp_path)
+    settings = EvaluationSettings.model_validate({"metrics": ("recall", "first_place")})
+    assert METRICS.get(settings.metrics[1])(np.array([0, 1, ABSENT]), 10).tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("code", components(), ids=lambda code: code[3:30])
 def test_plugin_in_the_docs_keeps_its_contract(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [(family_name, name)] = re.findall(r'^@(\w+)\.register\("(\w+)"\)', code, re.MULTILINE)
     [family] = [family for family in FAMILIES if family.family == family_name]

@@ -140,11 +140,12 @@ def _folder(recipe: Path) -> str | None:
 
 def _plugins() -> list[dict[str, str | None]]:
     from genrec.cli._plugins import find_plugins
+    from genrec.evaluation.metrics import METRICS
     from genrec.families import FAMILIES
     from genrec.registry import plugin_files
 
     find_plugins()
-    entries = [entry for registry in FAMILIES for entry in registry.entries() if entry.origin != "core"]
+    entries = [entry for registry in (*FAMILIES, METRICS) for entry in registry.entries() if entry.origin != "core"]
     rows: dict[str, dict[str, str | None]] = {
         str(file): {"file": str(file), "brings": "", "problem": None} for file in plugin_files()
     }

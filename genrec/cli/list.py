@@ -9,6 +9,7 @@ import typer
 from genrec.cli._options import AsJson
 
 if TYPE_CHECKING:
+    from genrec.evaluation.metrics import MetricRegistry
     from genrec.registry import Entry, Registry
 
 
@@ -20,10 +21,11 @@ def command(
     """List the components of all families, of one family, or the keys of one component."""
     from genrec.cli._output import print_json, print_table
     from genrec.cli._plugins import find_plugins
+    from genrec.evaluation.metrics import METRICS
     from genrec.families import FAMILIES
 
     find_plugins()
-    by_family = {registry.family: registry for registry in FAMILIES}
+    by_family: dict[str, Registry[Any] | MetricRegistry] = {r.family: r for r in (*FAMILIES, METRICS)}
     _check("family", family, list(by_family))
     if family is not None and name is not None:
         fields = _fields(by_family[family], name)
@@ -55,15 +57,21 @@ def _row(entry: Entry, entries: list[Entry]) -> dict[str, str]:
     return {"name": entry.name, "summary": entry.summary, "from": entry.origin, "problem": twice}
 
 
-def _fields(registry: Registry[Any], name: str) -> list[dict[str, str]]:
+def _fields(registry: Registry[Any] | MetricRegistry, name: str) -> list[dict[str, str]]:
     import json
 
     from pydantic_core import PydanticUndefined
 
+    from genrec.errors import RecipeError
+    from genrec.evaluation.metrics import MetricRegistry
     from genrec.recipe.blocks import described
     from genrec.recipe.schema import plain
 
     _check(registry.singular, name, registry.names())
+    if isinstance(registry, MetricRegistry):
+        raise RecipeError(
+            f"the metric {name!r} has no keys: a recipe names it, as in evaluation: {{metrics: [{name}]}}"
+        )
     rows = []
     for key, field in registry.get(name).model_fields.items():
         default = field.get_default(call_default_factory=True)

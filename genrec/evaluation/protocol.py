@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PositiveInt
 from pydantic_core import CoreSchema, PydanticKnownError
 
+from genrec.errors import PluginError
 from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
 
 
@@ -15,8 +16,10 @@ def _known(name: str) -> str:
         broken = sorted({entry.problem for entry in METRICS.entries() if entry.problem})
         expected = " or ".join(map(repr, names)) + "".join(f" (a plugin cannot be read: {why})" for why in broken)
         raise PydanticKnownError("literal_error", {"expected": expected})
-    METRICS.find(name)
-    return name
+    try:
+        return METRICS.find(name).name
+    except PluginError as error:
+        raise ValueError(str(error)) from error
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -177,8 +177,8 @@ class Assembly:
             by_path.setdefault(path + _known(error["loc"], given), []).append(error)
         for place, several in by_path.items():
             is_around = any(place == other[: len(place)] != other for other in by_path)
-            if is_around and all(error["type"].endswith("_type") for error in several):
-                continue  # one value or a list: the mistake is in an entry, not in its being a list
+            if is_around and all(error["type"].endswith(("_type", "too_short")) for error in several):
+                continue  # the mistake is in an entry, not in its being a list, nor in the length without that entry
             self._complain(place, wording(several))
 
     def _complain(self, path: Path, text: str) -> Any:

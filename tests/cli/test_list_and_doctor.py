@@ -11,6 +11,7 @@ import pytest
 
 from genrec import __version__
 from genrec.cli import main
+from genrec.evaluation.metrics import METRICS
 from genrec.families import FAMILIES, tokenizers
 
 BORDA = """\
@@ -43,7 +44,7 @@ def as_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
 def test_list_names_every_component_of_every_family(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(["list"], capsys)
     assert {family: {row["name"] for row in rows} for family, rows in found["families"].items()} == {
-        registry.family: {entry.name for entry in registry.entries()} for registry in FAMILIES
+        registry.family: {entry.name for entry in registry.entries()} for registry in (*FAMILIES, METRICS)
     }
     assert found["families"]["merges"][-1] == {
         "name": "borda",
@@ -84,7 +85,7 @@ def test_list_of_one_component_shows_its_keys(plugins: Path, capsys: pytest.Capt
 
 def test_list_of_what_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "tokeniser"]) == 2
-    families = ", ".join(registry.family for registry in FAMILIES)
+    families = ", ".join(registry.family for registry in (*FAMILIES, METRICS))
     assert capsys.readouterr().err == (
         f"no family is called 'tokeniser', expected one of {families}; did you mean 'tokenizers'?\n"
     )
@@ -92,6 +93,10 @@ def test_list_of_what_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None
     names = ", ".join(tokenizers.names())
     assert capsys.readouterr().err == (
         f"no tokenizer is called 'kmeans', expected one of {names}; did you mean 'kmeans_tree'?\n"
+    )
+    assert main(["list", "metrics", "recall"]) == 2
+    assert capsys.readouterr().err == (
+        "the metric 'recall' has no keys: a recipe names it, as in evaluation: {metrics: [recall]}\n"
     )
 
 

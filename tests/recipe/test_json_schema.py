@@ -52,6 +52,7 @@ def test_nested_components_are_followed(schema: dict[str, Any], recipe_text: str
         ("merge", "unknown", "merge"),
         ("seed", -1, "seed"),
         ("extra", 1, ""),
+        ("evaluation", {"metrics": ["recall", "ndgc"]}, "evaluation.metrics.1"),
         ("baselines", ["nothing", "something"], "baselines.1"),
     ],
 )

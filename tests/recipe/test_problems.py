@@ -88,6 +88,7 @@ def problems(text: str) -> list[str]:
         ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: no stream is called 'rihgt', expected one of left, right; did you mean 'right'?"),
         ("cutoffs: [5, 10]", "cutoffs: []", "14: evaluation.cutoffs: found nothing, expected at least 1 entry"),
         ("cutoffs: [5, 10]", "cutoffs: [5, ten]", "14: evaluation.cutoffs.1: found 'ten', expected a whole number"),
+        ("cutoffs: [5, 10]", "cutoffs: [ten]", "14: evaluation.cutoffs.0: found 'ten', expected a whole number"),
         ("cutoffs: [5, 10]", "cutoffs: 10", "14: evaluation.cutoffs: found 10, expected a list"),
         ("cutoffs: [5, 10]", "cutoffs: [100]", "14: evaluation.cutoffs: found 100, expected at most 50, the default of search.list_length"),
         ("cutoffs: [5, 10]", "metrics: []", "14: evaluation.metrics: found nothing, expected at least 1 entry"),
