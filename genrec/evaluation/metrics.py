@@ -232,6 +232,12 @@ def ndcg(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
     return recall(ranks_U, cutoff) * gain_U
 
 
+@METRICS.register("mrr", "MRR")
+def mrr(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
+    """MRR@K of each user, float64 (U,): 1 / (rank + 1) if the target is among the first K, else 0."""
+    return recall(ranks_U, cutoff) / (np.maximum(ranks_U, 0) + 1.0)
+
+
 def mean_ndcg(ranking: Ranking, targets: np.ndarray, cutoff: int = 10) -> float:
     """NDCG@K averaged over the users; what checkpoints are selected by."""
     return float(ndcg(target_ranks(ranking, targets), cutoff).mean())

@@ -1,12 +1,17 @@
-"""Recall and NDCG against two other libraries."""
+"""Recall, NDCG and MRR against other libraries."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import ndcg_score
-from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg, retrieval_recall
+from torchmetrics.functional.retrieval import (
+    retrieval_hit_rate,
+    retrieval_normalized_dcg,
+    retrieval_recall,
+    retrieval_reciprocal_rank,
+)
 
-from genrec.evaluation.metrics import mean_ndcg, ndcg, recall, target_ranks
+from genrec.evaluation.metrics import mean_ndcg, mrr, ndcg, recall, target_ranks
 from genrec.types import ABSENT, Ranking
 
 NUM_USERS, NUM_ITEMS, LENGTH = 120, 40, 12
@@ -32,6 +37,8 @@ def test_they_agree_with_torchmetrics(asked, cutoff):
         assert recall(ranks, cutoff)[user] == pytest.approx(float(retrieval_hit_rate(scores, relevant, top_k=cutoff)))
         expected = float(retrieval_normalized_dcg(scores, relevant, top_k=cutoff))
         assert ndcg(ranks, cutoff)[user] == pytest.approx(expected, abs=1e-6)
+        expected = float(retrieval_reciprocal_rank(scores, relevant, top_k=cutoff))
+        assert mrr(ranks, cutoff)[user] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("cutoff", [1, 5, 12])
@@ -48,6 +55,8 @@ def test_ranks_start_at_zero_and_padding_is_never_a_hit():
     assert ranks.dtype == np.int32
     assert recall(ranks, 1).tolist() == [0, 1, 0]
     assert ndcg(ranks, 2).tolist() == pytest.approx([1 / np.log2(3), 1, 0])
+    assert mrr(ranks, 1).tolist() == [0, 1, 0]
+    assert mrr(ranks, 2).tolist() == [0.5, 1, 0]
 
 
 def test_wrong_targets_are_refused():
