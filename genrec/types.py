@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -39,6 +39,46 @@ class Pictures(Protocol):
         ...
 
 
+ColumnKind = Literal["numeric", "categorical", "datetime"]
+_COLUMN_DTYPES = {"numeric": "float64", "categorical": "object", "datetime": "datetime64[s]"}
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One typed field of all items: a price, a brand, a release date."""
+
+    kind: ColumnKind
+    values_I: np.ndarray
+    """numeric: float64 (I,), NaN where missing. datetime: datetime64[s] (I,) in UTC, NaT where missing.
+    categorical: a tuple of texts each, object (I,), () where missing."""
+
+    def __post_init__(self) -> None:
+        values_I, dtype = self.values_I, _COLUMN_DTYPES[self.kind]
+        if values_I.ndim != 1 or values_I.dtype != dtype:
+            raise ValueError(f"a {self.kind} column must be {dtype} (I,), got {values_I.dtype} {values_I.shape}")
+        if self.kind == "numeric" and np.isinf(values_I).any():
+            raise ValueError(f"the value of item {int(np.isinf(values_I).argmax())} is not finite")
+        if self.kind == "categorical" and not all(isinstance(of_item, tuple) for of_item in values_I):
+            raise ValueError("a categorical column must hold a tuple of texts for each item")
+
+    def __len__(self) -> int:
+        return len(self.values_I)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Column) or self.kind != other.kind:
+            return False
+        present_I = self.present_I
+        same_present = np.array_equal(present_I, other.present_I)
+        return same_present and bool((self.values_I[present_I] == other.values_I[present_I]).all())
+
+    @property
+    def present_I(self) -> np.ndarray:
+        """Whether an item has a value, bool (I,)."""
+        if self.kind == "categorical":
+            return np.array([bool(of_item) for of_item in self.values_I], dtype=bool)
+        return ~np.isnan(self.values_I)
+
+
 @dataclass(frozen=True)
 class Catalog:
     """All items. Row i of every matrix in genrec is item i of its catalog."""
@@ -52,11 +92,17 @@ class Catalog:
     attributes: tuple[tuple[str, ...], ...]
     """Categories, brand, tags: discrete descriptions, for audits and slices."""
     pictures: Pictures | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict, hash=False)
+    """Typed item metadata by name (price, year, brand, category), as far as the source has it. Nothing that is made
+    from customers' behavior, such as a mean rating or a sales rank: the test interactions would be part of it."""
 
     def __post_init__(self) -> None:
         sizes = {len(self.keys), len(self.titles), len(self.texts), len(self.attributes)}
         if len(sizes) != 1:
             raise DataError(f"catalog: keys, titles, texts and attributes differ in length: {sorted(sizes)}")
+        for name, column in self.columns.items():
+            if len(column) != len(self.keys):
+                raise DataError(f"catalog: column {name!r} has {len(column)} values for {len(self.keys)} items")
         if len(set(self.keys)) != len(self.keys):
             raise DataError("catalog: an item key appears twice")
 

@@ -61,6 +61,10 @@ def content_fingerprint(
     fingerprint = Fingerprint(block)
     told = (ordered.user_keys, catalog.keys, catalog.titles, catalog.texts, catalog.attributes)
     fingerprint.add("told", json.dumps(told).encode())
+    for name, column in catalog.columns.items():
+        is_text = column.kind == "categorical"
+        content = json.dumps(column.values_I.tolist()).encode() if is_text else column.values_I.tobytes()
+        fingerprint.add(f"{column.kind} column {name}", content)
     for array in (ordered.histories.items, ordered.histories.offsets, ordered.times):
         fingerprint.add("numbers", b"" if array is None else np.ascontiguousarray(array).tobytes())
     if pictures is not None:

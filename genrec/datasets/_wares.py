@@ -1,4 +1,4 @@
-"""The showroom's words: a style -> titles and descriptions that tell it in changing words, among others."""
+"""The showroom's words and prices: a style -> titles and descriptions that tell it in changing words, among others."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ _CARE = (
     "Made to last for years.",
 )
 _DELIVERY = ("Ships flat.", "Delivered in a gift box.", "Ready to use.", "Packed in recycled paper.")
+_MATERIAL_FACTORS = (1.5, 1.8, 0.7, 1.2, 1.0, 0.9)
+"""What each material does to a price."""
 _ONSETS = ("b", "br", "c", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z")
 _VOWELS = ("a", "e", "i", "o", "u")
 _CODAS = ("l", "n", "r", "s", "ndo", "ra", "lia", "vo", "m", "x")
@@ -46,11 +48,14 @@ class Ware:
     title: str
     text: str
     attributes: tuple[str, ...]
+    brand: str
+    price: float | None
 
 
 def write_wares(style_I: np.ndarray, seed: int) -> list[Ware]:
-    """Titles (all different), texts and attributes of items with these styles (0 <= style < NUM_STYLES)."""
+    """Titles (all different), texts, attributes and prices of items with these styles (0 <= style < NUM_STYLES)."""
     random = np.random.default_rng(derive(seed, "wares"))
+    prices = np.random.default_rng(derive(seed, "wares", "prices"))
     wares = []
     for name, style in zip(_names(len(style_I), seed), style_I.tolist(), strict=True):
         use, material = divmod(style, len(_MATERIALS))
@@ -63,8 +68,16 @@ def write_wares(style_I: np.ndarray, seed: int) -> list[Ware]:
         )
         attributes = (_MATERIALS[material][0], _USES[use][0].removeprefix("the "), kind, brand)
         text = f"{title}\nBrand: {brand}\n{description}"
-        wares.append(Ware(title, text, attributes))
+        price = _price(_KINDS.index(kind), material, prices)
+        wares.append(Ware(title, text, attributes, brand, price))
     return wares
+
+
+def _price(kind: int, material: int, random: np.random.Generator) -> float | None:
+    """About 5 to 100, by kind and material, spread by a quarter; one item in fifty has no price."""
+    spread, is_known = np.exp(random.normal(0.0, 0.25)), random.random() >= 0.02
+    price = round(float((8 + 4 * kind) * _MATERIAL_FACTORS[material] * spread), 2)
+    return price if is_known else None
 
 
 def _names(count: int, seed: int) -> list[str]:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, NonNegativeInt, PositiveInt, StringConstrai
 from genrec.datasets._amazon_editions import Edition, Files, Reviews, find_files
 from genrec.datasets._amazon_items import FIELDS, read_items
 from genrec.datasets._amazon_pictures import PictureFolder
+from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets._csv import read_csv, read_csv_skipping
 from genrec.datasets._descriptions import Entry, coverage, describe, leaf_categories, title, words
 from genrec.datasets._fingerprint import content_fingerprint
@@ -53,7 +54,8 @@ class AmazonReviews(DatasetSource):
     ``X.jsonl.gz`` and ``meta_X.jsonl.gz``, or its 5-core ``X.csv``; an item is a ``parent_asin``.
 
     The first two editions know the day of a review alone, so ties are many. They keep their order in the file, which
-    goes item by item: within a day, the order is that of the ASINs.
+    goes item by item: within a day, the order is that of the ASINs. Columns: price (the middle of a range), brand,
+    category (every level).
     """
 
     folder: RelativePath = "amazon"
@@ -98,6 +100,13 @@ class AmazonReviews(DatasetSource):
                 for entry in entries
             ),
             pictures=pictures if pictures.counts_I.any() else None,
+            columns=filled(
+                {
+                    "price": numeric(entry.get("price") for entry in entries),
+                    "brand": categorical(entry.get("brand") for entry in entries),
+                    "category": categorical(entry.get("categories") for entry in entries),
+                }
+            ),
         )
         notes = [f"read from {files.reviews.name}, edition of {files.edition.year}", *ordered.notes]
         if skipped + unread:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import NonNegativeInt
 
+from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets._descriptions import Entry, coverage, describe, read_entries, title, words
 from genrec.datasets._fingerprint import Fingerprint
 from genrec.datasets._folder import RelativePath, find, require
@@ -17,6 +19,9 @@ from genrec.datasets._picture_files import PictureFiles
 from genrec.families import DatasetSource, datasets
 from genrec.types import Catalog, Dataset
 
+_YEAR = re.compile(r"\((\d{4})(?:\s?[-–]\s?(?:\d{4})?)?\)$")
+"""At the end of a title; of a series, the first."""
+
 
 @datasets.register("movielens")
 class MovieLens(DatasetSource):
@@ -25,7 +30,7 @@ class MovieLens(DatasetSource):
     The edition is told by its files, in the folder or in the only ``ml-...`` folder in it: ``ratings.csv``,
     ``movies.csv``, ``tags.csv`` (latest, 20M, 25M, 32M), ``ratings.dat``, ``movies.dat``, ``tags.dat`` (1M, 10M) or
     ``u.data``, ``u.item``, ``u.genre`` (100K). If there is an ``items.jsonl`` (see ``sequences``), plot, cast and the
-    pictures' names come from it; pictures are also found as ``images/<movieId>.jpg``.
+    pictures' names come from it; pictures are also found as ``images/<movieId>.jpg``. Columns: year, genre.
     """
 
     folder: RelativePath = "movielens-posters"
@@ -78,6 +83,12 @@ class MovieLens(DatasetSource):
             texts=tuple(describe(film, self.text_fields) for film in films),
             attributes=tuple(tuple(film.get("genres", ())) for film in films),
             pictures=pictures if pictures.counts_I.any() else None,
+            columns=filled(
+                {
+                    "year": numeric(film.get("year") or _year(title(film)) for film in films),
+                    "genre": categorical(film.get("genres") for film in films),
+                }
+            ),
         )
         return Dataset(
             name=folder.resolve().name,
@@ -118,3 +129,9 @@ class MovieLens(DatasetSource):
         for film in told.values():
             film["tags"] = words(film.get("tags"))[: self.max_tags]
         return notes
+
+
+def _year(name: str) -> int | None:
+    """The year at the end of a title such as ``Gate, The (1987)``."""
+    found = _YEAR.search(name)
+    return None if found is None else int(found[1])

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeInt
+from pydantic import AfterValidator, NonNegativeInt
 
+from genrec.datasets._columns import is_of_behavior, refuse_behavior
 from genrec.datasets._csv import Layout, require_columns
 from genrec.datasets._fingerprint import Fingerprint
 from genrec.datasets._folder import RelativePath, find
 from genrec.datasets._interaction_tables import InteractionColumns, read_interactions
 from genrec.datasets._interactions import Order, order_histories
-from genrec.datasets._item_tables import ItemColumns, catalog_of, read_items
+from genrec.datasets._item_tables import ItemColumns, Items, catalog_of, read_items
 from genrec.datasets._table_files import TableFile
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.types import Dataset
+from genrec.types import ColumnKind, Dataset
 
 _LAYOUT = Layout("\t", quoted=False)
 _TITLES = ("title", "movie_title", "item_name", "product_title", "name")
 _LISTS = ("class", "genre", "genres", "category", "categories", "tags", "brand")
 _PICTURES = ("image", "picture", "images", "pictures", "image_path")
 _TEXT_TYPES = ("token", "token_seq")
+
+
+def _known_of_an_item(fields: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    refuse_behavior(fields or ())
+    return fields
 
 
 @datasets.register("recbole")
@@ -58,6 +64,11 @@ class RecBole(DatasetSource):
     attributes, as the file has them."""
     attribute_fields: tuple[str, ...] | None = None
     """Fields that are lists of categories and the like; null: class, genre(s), category, categories, tags, brand."""
+    column_fields: Annotated[tuple[str, ...] | None, AfterValidator(_known_of_an_item)] = None
+    """Fields that are typed columns of the catalog: ``float`` and years are numeric, ``token`` and ``token_seq``
+    categorical; null: every ``float`` and ``token`` and the attributes, less title and picture, where values that
+    cannot be read are missing. What customers' behavior decides, such as a mean rating or a sales rank, is left out,
+    and refused where it is named."""
     picture_field: str | None = None
     """Field with the path of a picture inside the folder; null: image or picture, else ``images/<item>.jpg``."""
     seq_separator: str | None = None
@@ -94,27 +105,28 @@ class RecBole(DatasetSource):
         fingerprint.add_file(path)
         ordered = order_histories(interactions.table, path=path, core=self.core, order=self.order)
         notes = [*ordered.notes, *interactions.notes]
-        told, fields = {}, ItemColumns()
+        items, fields = Items(), ItemColumns()
         items_path = path.with_name(f"{path.name.removesuffix('.inter')}.item")
         if items_path.is_file():
             file = TableFile(items_path, _LAYOUT)
             column_of = _columns(file)
             fields = self._fields(column_of)
-            require_columns(f"{items_path}:1", column_of, [self.item_field, *fields.names])
+            require_columns(f"{items_path}:1", column_of, [self.item_field, *fields.names, *fields.typed])
             lists = [name for name in (*fields.attributes, fields.picture) if name is not None]
-            told, num_skipped = read_items(
+            lists += [name for name in self.column_fields or () if fields.typed[name] == "categorical"]
+            items = read_items(
                 file,
                 column_of[self.item_field],
                 {name: column_of[name] for name in fields.names},
                 {name: self.seq_separator if column_of[name].endswith("_seq") else "\t" for name in lists},
                 ordered.item_keys,
+                typed={name: (column_of[name], kind) for name, kind in fields.typed.items()},
                 skip=skip,
+                skip_values=skip or self.column_fields is None,
             )
             fingerprint.add_file(items_path)
-            notes += (
-                [f"{num_skipped:,} broken or repeated rows of {items_path.name} were skipped"] if num_skipped else []
-            )
-        catalog, missing = catalog_of(ordered.item_keys, told, fields, path.parent, fingerprint)
+            notes += items.notes
+        catalog, missing = catalog_of(ordered.item_keys, items, fields, path.parent, fingerprint)
         times = None if ordered.times is None else ordered.times // interactions.ticks_per_second
         return Dataset(
             name=path.name.removesuffix(".inter"),
@@ -156,7 +168,21 @@ class RecBole(DatasetSource):
             rest = [name for name in texts if column_of[name].endswith(":token_seq") or name in attributes]
             others = [name for name in rest if name not in (title, picture, self.item_field)]
             told = tuple(others if title is None else [title, *others])
-        return ItemColumns(title, told, attributes, picture)
+        return ItemColumns(title, told, attributes, picture, self._typed(column_of, attributes, (title, picture)))
+
+    def _typed(
+        self, column_of: dict[str, str], attributes: tuple[str, ...], others: tuple[str | None, ...]
+    ) -> dict[str, ColumnKind]:
+        """The kind of each field that is a column of the catalog, whether ``.item`` has it or not."""
+        types = {name: column.rpartition(":")[2] for name, column in column_of.items()}
+        chosen = self.column_fields
+        if chosen is None:
+            found = [name for name, kind in types.items() if kind in ("float", "token") or name in attributes]
+            chosen = tuple(
+                name for name in found if name not in (self.item_field, *others) and not is_of_behavior(name)
+            )
+        is_number = {name: types.get(name) == "float" or name.endswith("year") for name in chosen}
+        return {name: "numeric" if is_number[name] else "categorical" for name in chosen}
 
 
 def _columns(file: TableFile) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets._descriptions import Entry, coverage, describe, leaf_categories, read_entries, title, words
 from genrec.datasets._fingerprint import Fingerprint
 from genrec.datasets._folder import RelativePath, find, require
@@ -30,7 +31,7 @@ class Sequences(DatasetSource):
     """Ready-made histories of S3-Rec, P5, TIGER and EAGER: sequences.txt, items.jsonl, item2attributes.json.
 
     Items are numbered in the numeric order of the source's ids. An item without a line in ``items.jsonl`` has an
-    empty text.
+    empty text. Columns: price, year, brand, category, as far as ``items.jsonl`` has them.
     """
 
     folder: RelativePath = "amazon-beauty"
@@ -83,6 +84,14 @@ class Sequences(DatasetSource):
             texts=tuple(describe(entry, self.text_fields) for entry in told),
             attributes=self._attributes(folder, ids, told, fingerprint),
             pictures=pictures if pictures.counts_I.any() else None,
+            columns=filled(
+                {
+                    "price": numeric(entry.get("price") for entry in told),
+                    "year": numeric(entry.get("year") for entry in told),
+                    "brand": categorical(entry.get("brand") for entry in told),
+                    "category": categorical(entry.get("categories") for entry in told),
+                }
+            ),
         )
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         histories = Histories(np.searchsorted(ids, sources).astype(np.int32), offsets)

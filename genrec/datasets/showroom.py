@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from genrec.datasets import _drawings
+from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets._drawings import NUM_LOOKS, Drawings
 from genrec.datasets._fingerprint import Fingerprint
 from genrec.datasets._purchases import draw_histories, draw_latents
@@ -26,7 +27,7 @@ class Showroom(DatasetSource):
     A user's next item follows a recent one for one of three reasons: it belongs to the same kit, in a fixed order that
     nothing but the histories shows (behaviour); the texts tell the same material and use (text); the pictures show the
     same palette and shape (look). A tenth of the steps follow popularity alone. Popularity is long-tailed, one item in
-    twenty is a new arrival that training never sees.
+    twenty is a new arrival that training never sees. Columns: price (kind and material decide most of it), brand.
     """
 
     items: int = Field(default=600, ge=40, le=20_000)
@@ -58,6 +59,12 @@ class Showroom(DatasetSource):
             texts=tuple(ware.text for ware in wares),
             attributes=tuple(ware.attributes for ware in wares),
             pictures=pictures,
+            columns=filled(
+                {
+                    "price": numeric(ware.price for ware in wares),
+                    "brand": categorical(ware.brand for ware in wares),
+                }
+            ),
         )
         fingerprint = Fingerprint(self.block())
         for array in (histories.items, histories.offsets, pictures.look_I, pictures.present_I):

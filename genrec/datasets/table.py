@@ -7,20 +7,28 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, NonNegativeInt, model_validator
 
+from genrec.datasets._columns import is_of_behavior, refuse_behavior
 from genrec.datasets._csv import Layout
 from genrec.datasets._fingerprint import Fingerprint
 from genrec.datasets._folder import RelativePath, find, require
 from genrec.datasets._interaction_tables import InteractionColumns, read_interactions
 from genrec.datasets._interactions import Order, order_histories
-from genrec.datasets._item_tables import ItemColumns, catalog_of, read_items
+from genrec.datasets._item_tables import ItemColumns, Items, catalog_of, read_items
 from genrec.datasets._table_files import TableFile
 from genrec.families import DatasetSource, datasets
-from genrec.types import Dataset
+from genrec.types import ColumnKind, Dataset
 
 _SEPARATORS = {".tsv": "\t", ".tab": "\t"}
 """By ending; all others are taken to have commas."""
+_OF_ITEMS = ("key", "title", "text_fields", "attributes", "columns", "picture")
+"""Fields that name columns of the table of items."""
 _LISTS = "|"
 """What stands between the parts of a list in a CSV or TSV file."""
+
+
+def _known_of_an_item(columns: dict[str, ColumnKind]) -> dict[str, ColumnKind]:
+    refuse_behavior(columns)
+    return columns
 
 
 def _one_character(separator: str) -> str:
@@ -67,7 +75,11 @@ class Table(DatasetSource):
     text_fields: tuple[str, ...] | None = None
     """Its columns of which an item's text consists, in this order; null: title and attributes."""
     attributes: tuple[str, ...] = ()
-    """Its columns with categories, brand, tags; values may be lists."""
+    """Its columns with categories, brand, tags; values may be lists. They are categorical columns of the catalog."""
+    columns: Annotated[dict[str, ColumnKind], AfterValidator(_known_of_an_item)] = {}
+    """More of its columns for the catalog, each numeric, categorical or datetime: ``{price: numeric, released:
+    datetime}``. Numbers have a point and no thousands separator; times are seconds since 1970 or ISO 8601; empty is
+    missing. What customers' behavior decides, such as a mean rating or a sales rank, is refused."""
     picture: str | None = None
     """Its column with the path of a picture inside the folder, or a list of them; null: ``images/<key>.jpg``."""
     separator: Annotated[str, AfterValidator(_one_character)] | None = None
@@ -77,11 +89,12 @@ class Table(DatasetSource):
 
     @model_validator(mode="after")
     def _columns_belong_to_a_table(self) -> Table:
-        told = [name for name in ("key", "title", "text_fields", "attributes", "picture") if getattr(self, name)]
+        told = [name for name in _OF_ITEMS if getattr(self, name)]
         if self.items is None and told:
-            raise ValueError(f"{told[0]} is a column of the table of items; say items: FILE")
+            raise ValueError(f"{told[0]} needs a table of items; say items: FILE")
         if self.items is not None and told in ([], ["key"]):
-            raise ValueError(f"nothing of {self.items} is named; say title:, text_fields:, attributes: or picture:")
+            named = "title:, text_fields:, attributes:, columns: or picture:"
+            raise ValueError(f"nothing of {self.items} is named; say {named}")
         if self.min_rating is not None and self.rating is None:
             raise ValueError("min_rating needs the column that has the rating; say rating: COLUMN")
         if self.time is None and self.order == "time":
@@ -102,25 +115,31 @@ class Table(DatasetSource):
         fingerprint.add_file(file.path)
         ordered = order_histories(interactions.table, path=file.path, core=self.core, order=self.order)
         notes = [*ordered.notes, *interactions.notes]
-        told, fields = {}, ItemColumns()
+        items, fields = Items(), ItemColumns()
         if self.items is not None:
             file = self._file(folder, self.items, "a row an item", "name yours in items:, or say items: null")
             texts = self.text_fields
             if texts is None:
                 texts = tuple(name for name in (self.title, *self.attributes) if name is not None)
-            fields = ItemColumns(self.title, texts, self.attributes, self.picture)
+            attributes: dict[str, ColumnKind] = {
+                name: "categorical" for name in self.attributes if not is_of_behavior(name)
+            }
+            fields = ItemColumns(self.title, texts, self.attributes, self.picture, {**attributes, **self.columns})
             lists = [*self.attributes, *filter(None, [self.picture])]
-            told, num_skipped = read_items(
+            lists += [name for name, kind in self.columns.items() if kind == "categorical"]
+            items = read_items(
                 file,
                 self.key or self.item,
                 {name: name for name in fields.names},
                 dict.fromkeys(lists, _LISTS),
                 ordered.item_keys,
+                typed={name: (name, kind) for name, kind in fields.typed.items()},
                 skip=skip,
+                skip_values=skip,
             )
             fingerprint.add_file(file.path)
-            notes += [f"{num_skipped:,} broken or repeated rows of {self.items} were skipped"] if num_skipped else []
-        catalog, missing = catalog_of(ordered.item_keys, told, fields, folder, fingerprint)
+            notes += items.notes
+        catalog, missing = catalog_of(ordered.item_keys, items, fields, folder, fingerprint)
         times = None if ordered.times is None else ordered.times // interactions.ticks_per_second
         return Dataset(
             name=folder.resolve().name,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
+from genrec.datasets._columns import categorical, filled
 from genrec.datasets._descriptions import Entry, coverage, describe, title, words
 from genrec.datasets._fingerprint import content_fingerprint
 from genrec.datasets._folder import RelativePath, find, require
@@ -36,6 +37,8 @@ _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONGEST_VALUE = 10_000
 """Signs; parsing takes some hundred times as much memory."""
 _OF_BEHAVIOUR = frozenset({"stars", "review_count"})
+_COLUMNS = (("category", "categories"), ("attribute", "attribute"), ("city", "city"), ("state", "state"))
+"""Name of each column of the catalog, and the field that it is made of."""
 _NOT_SAID = ("", "no", "none", "false", "null")
 
 
@@ -45,6 +48,7 @@ class Yelp(DatasetSource):
 
     Reviews are read as a stream: the 5 GB take seconds and little memory. Users and businesses keep Yelp's own ids. The
     number of users for one year depends on Yelp's edition: the one of today has fewer for 2019 than the papers print.
+    Columns: category, attribute, city, state.
     """
 
     folder: RelativePath = "yelp"
@@ -96,6 +100,7 @@ class Yelp(DatasetSource):
             texts=tuple(describe(entry, self.text_fields) for entry in entries),
             attributes=tuple(tuple(words(entry.get("categories"))) for entry in entries),
             pictures=pictures,
+            columns=filled({name: categorical(entry.get(field) for entry in entries) for name, field in _COLUMNS}),
         )
         return Dataset(
             name=folder.resolve().name,
@@ -152,11 +157,13 @@ class Yelp(DatasetSource):
             if key in told:
                 self._tell(broken)(DataError(f"{path}:{number}: business {key!r} was on an earlier line"))
             elif key in wanted:
+                said = list(_said(entry.get("attributes")))
                 told[key] = {
                     **entry,
                     "title": entry.get("name"),
                     "categories": _categories(entry.get("categories")),
-                    "attributes": "; ".join(_said(entry.get("attributes"))),
+                    "attributes": "; ".join(said),
+                    "attribute": said,
                 }
         entries = [told.get(key, {}) for key in keys]
         notes = _skipped(path, len(broken))

@@ -77,6 +77,7 @@ def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> 
         first.catalog.keys == second.catalog.keys
         and first.catalog.texts == second.catalog.texts
         and first.catalog.attributes == second.catalog.attributes
+        and first.catalog.columns == second.catalog.columns
         and first.user_keys == second.user_keys
         and np.array_equal(first.histories.items, second.histories.items)
         and np.array_equal(first.histories.offsets, second.histories.offsets)

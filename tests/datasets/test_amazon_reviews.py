@@ -90,6 +90,22 @@ def test_what_is_told_of_items_is_the_same_in_all_editions(tmp_path, year):
 
 
 @EDITIONS
+def test_columns_are_the_same_in_all_editions(tmp_path, year):
+    WRITERS[year](tmp_path, REVIEWS, ITEMS)
+    dataset = load(tmp_path)
+    columns = dataset.catalog.columns
+    assert list(columns) == ["price", "brand", "category"]
+    assert columns["price"].values_I[1] == 5.99
+    assert columns["price"].present_I.tolist() == [False, True, False]
+    assert columns["brand"].values_I.tolist() == [(), ("Holm",), ()]
+    assert columns["category"].values_I[1] == ("Beauty", "Hair Care", "Shampoos & Rinses")
+    WRITERS[year](tmp_path, REVIEWS, {**ITEMS, "B02": {**ITEMS["B02"], "price": 6.99}})
+    assert load(tmp_path).catalog.texts == dataset.catalog.texts
+    assert load(tmp_path).fingerprint != dataset.fingerprint
+    assert load(tmp_path, metadata=False).catalog.columns == {}
+
+
+@EDITIONS
 def test_unpacked_files_give_the_same(tmp_path, year):
     WRITERS[year](tmp_path / "packed", REVIEWS, ITEMS)
     ending = ".jsonl" if year == 2023 else ".json"
@@ -208,7 +224,9 @@ def test_an_unknown_text_field_is_refused():
 def test_no_trace_of_what_customers_did_is_in_the_catalogue(tmp_path, year):
     WRITERS[year](tmp_path, REVIEWS, ITEMS)
     catalog = load(tmp_path, text_fields=_amazon_items.FIELDS).catalog
-    told = json.dumps([catalog.titles, catalog.texts, catalog.attributes])
+    columns = {name: column.values_I.tolist() for name, column in catalog.columns.items()}
+    assert set(columns) == {"price", "brand", "category"}
+    told = json.dumps([catalog.titles, catalog.texts, catalog.attributes, columns])
     assert [word for word in ("0000000001", "Rank", "7", "4.8", "Great", "as said") if word in told] == []
 
 
@@ -275,6 +293,7 @@ def test_the_2018_page_left_things_in_fields(tmp_path):
     catalog = load(tmp_path, text_fields=("title", "brand", "main_category", "price")).catalog
     assert catalog.texts == ("Brand: Holm\nPrice: 4.99 - 1,009.00", "Combs\nBrand: by Terry\nPrice: 3.50", "")
     assert catalog.attributes == (("Holm",), ("by Terry",), ("Beauty",))
+    assert catalog.columns["price"].values_I[:2].tolist() == [506.995, 3.5]
 
 
 def test_metadata_of_2014_that_was_converted_to_json_is_read(tmp_path):

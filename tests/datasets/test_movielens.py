@@ -68,6 +68,16 @@ def test_every_edition_tells_the_same(tmp_path, edition):
     assert load(tmp_path).fingerprint != dataset.fingerprint
 
 
+def test_years_and_genres_are_columns(tmp_path):
+    names = ["Gate, The (1987)", "Plain 1990", "Show (2001-2004)", "Show (2002– )", "(1999) (2000)"]
+    films = "".join(f'{10 * place},"{name}",Drama|War\n' for place, name in enumerate(names, start=1))
+    ratings = "".join(f"1,{10 * place},4,{place}\n" for place in range(1, 7))
+    write(tmp_path, f"userId,movieId,rating,timestamp\n{ratings}", f"movieId,title,genres\n{films}")
+    columns = load(tmp_path).catalog.columns
+    assert np.array_equal(columns["year"].values_I, [1987, np.nan, 2001, 2002, 2000, np.nan], equal_nan=True)
+    assert columns["genre"].values_I.tolist() == [("Drama", "War")] * 5 + [()]
+
+
 @pytest.mark.parametrize("edition", WRITERS)
 def test_low_ratings_are_left_out(tmp_path, edition):
     name = edition.rpartition("/")[2]

@@ -4,6 +4,7 @@ import pytest
 import table_files
 from datasets_read import error_of, keys_of
 from PIL import Image
+from pydantic import ValidationError
 
 from genrec.datasets.recbole import RecBole
 from genrec.errors import DataError
@@ -73,6 +74,38 @@ def test_usual_fields_are_found(tmp_path):
     named = load(tmp_path, title_field="code", text_fields=("brand", "code"), attribute_fields=())
     assert (named.catalog.titles[0], named.catalog.texts[0]) == ("77", "Brand: Old Spice\n77")
     assert named.catalog.attributes[0] == ()
+
+
+def test_the_header_says_what_columns_are(tmp_path):
+    header = (
+        "item_id:token\ttitle:token_seq\tprice:float\tbrand:token\tclass:token_seq\trelease_year:token\t"
+        "item_stars:float\treview_count:float\tsales_rank:float\tstory:token_seq"
+    )
+    rows = ["x\tOne\t3.5\tOld Spice\ta b\t1995\t4.5\t7\t1\tLong ago", "y\tTwo\tfree\t\t\t\t\t\t\t"]
+    dataset = load(write(tmp_path, item="\n".join([header, *rows]) + "\n"))
+    columns = dataset.catalog.columns
+    assert {name: (column.kind, column.values_I[0]) for name, column in columns.items()} == {
+        "price": ("numeric", 3.5),
+        "brand": ("categorical", ("Old Spice",)),
+        "class": ("categorical", ("a", "b")),
+        "release_year": ("numeric", 1995),
+    }
+    assert "1 values of price:float in shop.item cannot be read: they are missing" in dataset.notes
+    assert list(load(tmp_path, column_fields=()).catalog.columns) == []
+    chosen = load(tmp_path, column_fields=("story", "release_year")).catalog.columns
+    assert {name: column.values_I[0] for name, column in chosen.items()} == {
+        "story": ("Long", "ago"), "release_year": 1995,
+    }  # fmt: skip
+    assert error(tmp_path, column_fields=("price",)) == (
+        f"{tmp_path / 'shop.item'}:3: price:float is 'free', expected a number"
+    )
+    assert "no column color" in error(tmp_path, column_fields=("color",))
+
+
+@pytest.mark.parametrize("field", ["item_stars", "review_count", "sales_rank", "average_rating", "popularity"])
+def test_what_customers_did_is_refused_as_a_column(field):
+    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is made from what all customers did"):
+        RecBole(column_fields=("price", field))
 
 
 def test_lists_are_split_as_the_recipe_says(tmp_path):

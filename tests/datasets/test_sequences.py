@@ -62,6 +62,29 @@ def test_text_fields_decide_what_and_in_which_order(tmp_path):
     assert load(write(tmp_path), text_fields=("brand", "title")).catalog.texts[1] == "Brand: Lux\nRed lamp"
 
 
+def test_columns_are_what_is_known_of_an_item_by_itself(tmp_path):
+    entries = [
+        {"item_id": 2, "price": "$4.99 - $1,009.01", "brand": " Lux ", "categories": [["Home", "Lamps"], ["Home"]]},
+        {
+            "item_id": 10,
+            "price": 3,
+            "year": "1995",
+            "average_rating": 4.5,
+            "rating_number": 7,
+            "salesRank": {"Home": 1},
+        },
+        {"item_id": 30, "price": ".a-box{}", "stars": 4.5, "review_count": 9},
+    ]
+    catalog = load(write(tmp_path, entries=entries)).catalog
+    assert list(catalog.columns) == ["price", "year", "brand", "category"]
+    assert catalog.columns["price"].values_I[:2].tolist() == [507, 3]
+    assert catalog.columns["price"].present_I.tolist() == [True, True, False]
+    assert catalog.columns["year"].values_I[1] == 1995
+    assert catalog.columns["brand"].values_I.tolist() == [("Lux",), (), ()]
+    assert catalog.columns["category"].values_I.tolist() == [("Home", "Lamps"), (), ()]
+    assert load(write(tmp_path, entries=[{"item_id": 2, "title": "Chair"}])).catalog.columns == {}
+
+
 def test_works_without_texts_and_reads_attribute_ids(tmp_path):
     write(tmp_path, **{"item2attributes.json": b'{"2": [5, 6], "99": [1]}'})
     (tmp_path / "items.jsonl").unlink()

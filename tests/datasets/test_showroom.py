@@ -135,6 +135,21 @@ def test_the_shop_is_as_documented(shop):
     assert np.isin(shop.test.targets, np.flatnonzero(arrivals)).mean() > 0.02
 
 
+def test_prices_follow_kind_and_material_and_brands_are_those_of_the_texts(shop):
+    columns = shop.catalog.columns
+    price_I, known_I = columns["price"].values_I, columns["price"].present_I
+    assert 0 < (~known_I).sum() < 30
+    assert 4 < price_I[known_I].min() < price_I[known_I].max() < 150
+    materials, kinds = (np.array([of_item[part] for of_item in shop.catalog.attributes]) for part in (0, 2))
+    explained = np.zeros(600)
+    log_price_I = np.log(np.where(known_I, price_I, 1.0))
+    for group in set(zip(materials[known_I], kinds[known_I], strict=True)):
+        rows = known_I & (materials == group[0]) & (kinds == group[1])
+        explained[rows] = log_price_I[rows].mean()
+    assert np.var((log_price_I - explained)[known_I]) < 0.25 * np.var(log_price_I[known_I])
+    assert columns["brand"].values_I.tolist() == [(of_item[3],) for of_item in shop.catalog.attributes]
+
+
 def test_pictures_are_drawn_the_same_each_time_and_absent_ones_refused(shop):
     pictures = shop.catalog.pictures
     present, absent = np.flatnonzero(pictures.counts_I), np.flatnonzero(pictures.counts_I == 0)

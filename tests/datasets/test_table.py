@@ -219,8 +219,21 @@ def test_missing_files_say_what_to_put_there(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"title": "title"}, "title is a column of the table of items; say items: FILE"),
-        ({"items": "items.csv"}, "nothing of items.csv is named; say title:, text_fields:, attributes: or picture:"),
+        ({"title": "title"}, "title needs a table of items; say items: FILE"),
+        (
+            {"items": "items.csv"},
+            "nothing of items.csv is named; say title:, text_fields:, attributes:, columns: or picture:",
+        ),
+        ({"columns": {"price": "numeric"}}, "columns needs a table of items; say items: FILE"),
+        (
+            {"items": "items.csv", "columns": {"averageRating": "numeric"}},
+            "'averageRating' would leak: it is made from "
+            "what all customers did, the test interactions among it; expected what is known of an item by itself",
+        ),
+        (
+            {"items": "items.csv", "columns": {"price": "money"}},
+            "Input should be 'numeric', 'categorical' or 'datetime'",
+        ),
         ({"min_rating": 3}, "min_rating needs the column that has the rating; say rating: COLUMN"),
         ({"time": None}, "without a time the file's order is all there is; say order: file"),
         ({"separator": ", "}, "', ' cannot stand between fields; expected one character, any number of times"),
@@ -231,6 +244,74 @@ def test_a_block_that_cannot_be_meant_is_refused(fields, message):
     with pytest.raises(ValidationError) as caught:
         Table(**fields)
     assert message in str(caught.value)
+
+
+def test_columns_are_numbers_texts_and_times(tmp_path):
+    write(tmp_path, "user,item,time\nu,x,1\nu,y,2\nu,z,3\n")
+    lines = ["item,price,since,colors,tags,stars", "x, 3.50,2024-05-31,red|blue,a|b,5", "y,NaN,2024-06-01T12:00,,c,1"]
+    write(tmp_path, "\n".join([*lines, "q,9,,,,"]), "items.csv")
+    kinds = {"price": "numeric", "since": "datetime", "colors": "categorical"}
+    catalog = load(tmp_path, items="items.csv", attributes=("tags", "stars"), columns=kinds).catalog
+    assert {name: column.kind for name, column in catalog.columns.items()} == {"tags": "categorical", **kinds}
+    assert catalog.columns["price"].values_I.tolist()[0] == 3.5
+    assert catalog.columns["price"].present_I.tolist() == [True, False, False]
+    assert catalog.columns["since"].values_I.astype(str).tolist() == [
+        "2024-05-31T00:00:00", "2024-06-01T12:00:00", "NaT",
+    ]  # fmt: skip
+    assert catalog.columns["colors"].values_I.tolist() == [("red", "blue"), (), ()]
+    assert catalog.columns["tags"].values_I.tolist() == [("a", "b"), ("c",), ()]
+
+
+def test_a_text_is_as_the_file_has_it_whatever_becomes_of_its_column(tmp_path):
+    write(tmp_path, "user,item,time\nu,x,1\n")
+    write(tmp_path, "item,price\nx,3.50\n", "items.csv")
+    fields = {"items": "items.csv", "text_fields": ("price",)}
+    assert load(tmp_path, **fields, columns={"price": "numeric"}).catalog.texts == ("Price: 3.50",)
+    plain, typed = load(tmp_path, **fields), load(tmp_path, **fields, columns={"price": "numeric"})
+    assert (plain.catalog.texts, plain.catalog.columns) == (typed.catalog.texts, {})
+    assert plain.fingerprint != typed.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("numeric", "3,5", "a number"),
+        ("numeric", "inf", "a number"),
+        ("numeric", "cheap", "a number"),
+        ("datetime", "soon", "a Unix time or an ISO 8601 time such as 2024-05-31T18:30:00Z"),
+    ],
+)
+def test_values_that_cannot_be_read_are_told_by_line_or_counted(tmp_path, kind, value, expected):
+    write(tmp_path, "user,item,time\nu,x,1\nu,y,2\n")
+    write(tmp_path, f'item,title,of\nx,One,2020\n\ny,Two,"{value}"\n', "items.csv")
+    fields = {"items": "items.csv", "title": "title", "columns": {"of": kind}}
+    assert error(tmp_path, **fields) == f"{tmp_path / 'items.csv'}:4: of is {value!r}, expected {expected}"
+    dataset = load(tmp_path, **fields, broken_rows="skip")
+    assert dataset.catalog.titles == ("One", "Two")
+    assert dataset.catalog.columns["of"].present_I.tolist() == [True, False]
+    assert "1 values of of in items.csv cannot be read: they are missing" in dataset.notes
+
+
+def test_parquet_has_columns_of_every_type(tmp_path):
+    write(tmp_path, "user,item,time\nu,x,1\nu,y,2\n")
+    table = {
+        "item": ["x", "y"], "price": [3.5, float("nan")], "pages": [7, None], "new": [True, False],
+        "since": [date(2024, 5, 31), None], "at": [datetime(2024, 5, 31, 1, tzinfo=UTC), None], "tags": [["a"], []],
+    }  # fmt: skip
+    path = tmp_path / "items.parquet"
+    pl.DataFrame(table).write_parquet(path)
+    numbers, times = dict.fromkeys(("price", "pages", "new"), "numeric"), dict.fromkeys(("since", "at"), "datetime")
+    columns = load(tmp_path, items=path.name, columns={**numbers, **times, "tags": "categorical"}).catalog.columns
+    assert [columns[name].values_I[0] for name in numbers] == [3.5, 7, 1]
+    assert [str(columns[name].values_I[0]) for name in times] == ["2024-05-31T00:00:00", "2024-05-31T01:00:00"]
+    assert [int(column.present_I.sum()) for column in columns.values()] == [1, 1, 2, 1, 1, 1]
+    assert error(tmp_path, items=path.name, columns={"since": "numeric"}) == (
+        f"{path}: since cannot be read as a number (it is of type Date)"
+    )
+    pl.DataFrame({"item": ["x", "y"], "price": [1.0, float("inf")]}).write_parquet(path)
+    assert error(tmp_path, items=path.name, columns={"price": "numeric"}) == (
+        f"{path}: row 2: price is 'inf', expected a number"
+    )
 
 
 def test_a_time_format_that_fits_nothing_is_told(tmp_path):

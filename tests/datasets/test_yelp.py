@@ -112,6 +112,28 @@ def test_reviews_of_one_year_by_time(tmp_path):
     )
 
 
+def test_columns_are_what_the_business_says(tmp_path):
+    businesses = [{**BUSINESSES[0], "stars": 4.5, "review_count": 7}, *BUSINESSES[1:]]
+    dataset = load(write(tmp_path, businesses=businesses))
+    columns = dataset.catalog.columns
+    assert {name: column.values_I.tolist() for name, column in columns.items()} == {
+        "category": [("Coffee & Tea", "Food"), ()],
+        "attribute": [
+            (
+                *("bike parking", "wifi: free", "alcohol: full bar", "restaurants price range: 2"),
+                *("business parking: street, lot", "noise level: loud (", "good for meal: lunch"),
+            ),
+            (),
+        ],
+        "city": [("Tucson",), ()],
+        "state": [("AZ",), ()],
+    }
+    write(tmp_path, businesses=[{**BUSINESSES[0], "stars": 1.0, "review_count": 9}])
+    assert load(tmp_path, text_fields=()).fingerprint == load(write(tmp_path), text_fields=()).fingerprint
+    write(tmp_path, businesses=[{**BUSINESSES[0], "city": "Yuma"}])
+    assert load(tmp_path, text_fields=()).fingerprint != load(write(tmp_path), text_fields=()).fingerprint
+
+
 def test_years_stars_core_and_order_are_options(tmp_path):
     write(tmp_path)
     assert keys_of(load(tmp_path, year=(2018, 2019))) == {"ann": ["barn", "cafe", "deli"], "bob": ["cafe", "deli"]}
