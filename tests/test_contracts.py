@@ -71,6 +71,7 @@ def test_component_of_the_core(family, name, tmp_path):
 
 
 OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
+    ("item_encoders", "columns", {"columns": ("price", "since"), "log": ("price",), "dim": 2}),
     ("tokenizers", "kmeans_tree", {"branching": 3}),
     ("tokenizers", "kmeans_tree", {"branching": 2, "child_order": "principal"}),
     ("tokenizers", "kmeans_tree", {"branching": 5, "child_order": "random", "normalize": True}),

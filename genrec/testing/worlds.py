@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.search.candidates import unite
+<<<<<<< HEAD
 from genrec.types import ABSENT, Candidates, Catalog, Dataset, Histories, ItemVectors, StreamCandidates
+=======
+from genrec.types import ABSENT, Beams, Candidates, Catalog, Column, Dataset, Histories, ItemVectors
+>>>>>>> 799211f (Item encoder columns: item metadata as vectors, standardized, one-hot, reduced by PCA)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +55,10 @@ class DrawnPictures:
 
 
 def tiny_catalog(num_items: int = NUM_ITEMS) -> Catalog:
-    """Items with titles, texts, attributes and pictures; the last one has a key alone."""
+    """Items with titles, texts, attributes, pictures and columns; the last one has a key alone.
+
+    Columns: ``price`` (numeric, missing for every fifth item), ``kind`` (categorical), ``since`` (datetime).
+    """
     titles, texts, attributes = [], [], []
     for item in range(num_items):
         noun, first, second = _NOUNS[item % 6], _WORDS[item % 8], _WORDS[item // 3 % 8]
@@ -60,7 +67,22 @@ def tiny_catalog(num_items: int = NUM_ITEMS) -> Catalog:
         attributes.append((noun, first))
     titles[-1], texts[-1], attributes[-1] = "", "", ()
     keys = tuple(f"item-{item:02d}" for item in range(num_items))
-    return Catalog(keys, tuple(titles), tuple(texts), tuple(attributes), DrawnPictures(num_items))
+    return Catalog(
+        keys, tuple(titles), tuple(texts), tuple(attributes), DrawnPictures(num_items), _tiny_columns(attributes)
+    )
+
+
+def _tiny_columns(attributes: Sequence[tuple[str, ...]]) -> dict[str, Column]:
+    item_I = np.arange(len(attributes))
+    price_I = np.where(item_I % 5 == 4, np.nan, 2.0 + 7 * item_I % 11)
+    since_I = np.datetime64("2024-01-01", "s") + item_I * np.timedelta64(86_400, "s")
+    price_I[-1], since_I[-1] = np.nan, np.datetime64("NaT")
+    kind_I = np.fromiter((of_item[:1] for of_item in attributes), dtype=object)
+    return {
+        "price": Column("numeric", price_I),
+        "kind": Column("categorical", kind_I),
+        "since": Column("datetime", since_I),
+    }
 
 
 def tiny_histories(num_items: int = NUM_ITEMS, num_users: int = 16, *, seed: int = 0) -> Histories:
