@@ -12,7 +12,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
-from genrec.datasets._columns import categorical, filled
+from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets._descriptions import Entry, coverage, describe, title, words
 from genrec.datasets._fingerprint import content_fingerprint
 from genrec.datasets._folder import RelativePath, find, require
@@ -39,6 +39,8 @@ _LONGEST_VALUE = 10_000
 _OF_BEHAVIOUR = frozenset({"stars", "review_count"})
 _COLUMNS = (("category", "categories"), ("attribute", "attribute"), ("city", "city"), ("state", "state"))
 """Name of each column of the catalog, and the field that it is made of."""
+_PRICE = "RestaurantsPriceRange2"
+"""The attribute that says how expensive a business is, 1 to 4; it is stated on its page, not computed from reviews."""
 _NOT_SAID = ("", "no", "none", "false", "null")
 
 
@@ -48,7 +50,7 @@ class Yelp(DatasetSource):
 
     Reviews are read as a stream: the 5 GB take seconds and little memory. Users and businesses keep Yelp's own ids. The
     number of users for one year depends on Yelp's edition: the one of today has fewer for 2019 than the papers print.
-    Columns: category, attribute, city, state.
+    Columns: category, attribute, city, state, price (1 to 4).
     """
 
     folder: RelativePath = "yelp"
@@ -100,7 +102,10 @@ class Yelp(DatasetSource):
             texts=tuple(describe(entry, self.text_fields) for entry in entries),
             attributes=tuple(tuple(words(entry.get("categories"))) for entry in entries),
             pictures=pictures,
-            columns=filled({name: categorical(entry.get(field) for entry in entries) for name, field in _COLUMNS}),
+            columns=filled(
+                {name: categorical(entry.get(field) for entry in entries) for name, field in _COLUMNS}
+                | {"price": numeric(entry.get("price") for entry in entries)}
+            ),
         )
         return Dataset(
             name=folder.resolve().name,
@@ -157,13 +162,15 @@ class Yelp(DatasetSource):
             if key in told:
                 self._tell(broken)(DataError(f"{path}:{number}: business {key!r} was on an earlier line"))
             elif key in wanted:
-                said = list(_said(entry.get("attributes")))
+                attributes = entry.get("attributes")
+                said = list(_said(attributes))
                 told[key] = {
                     **entry,
                     "title": entry.get("name"),
                     "categories": _categories(entry.get("categories")),
                     "attributes": "; ".join(said),
                     "attribute": said,
+                    "price": attributes.get(_PRICE) if isinstance(attributes, dict) else None,
                 }
         entries = [told.get(key, {}) for key in keys]
         notes = _skipped(path, len(broken))

@@ -127,6 +127,7 @@ def test_columns_are_what_the_business_says(tmp_path):
         ],
         "city": [("Tucson",), ()],
         "state": [("AZ",), ()],
+        "price": [2.0, pytest.approx(np.nan, nan_ok=True)],
     }
     write(tmp_path, businesses=[{**BUSINESSES[0], "stars": 1.0, "review_count": 9}])
     assert load(tmp_path, text_fields=()).fingerprint == load(write(tmp_path), text_fields=()).fingerprint
