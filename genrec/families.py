@@ -189,11 +189,27 @@ class HistoryEncoder(Component):
     max_history: PositiveInt = 20
     """Most recent items that are read."""
     share: Literal["all", "items", "none"] = "all"
-    """One history encoder for all streams (the paper), the item table alone in common, or one for each stream."""
+    """``all``: one history encoder for all streams (the paper). ``items``: the item table alone in common. ``none``:
+    one history encoder for each stream. The block of a single stream has layers of its own in any case; under ``all``
+    and ``items`` it shares the item table with the other history encoders of the same ``dim`` that share theirs."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> HistoryEncoderModule:
         """The module, with fresh weights from torch's global generator (the caller seeds it)."""
+
+
+class EmbeddingHistoryEncoder(HistoryEncoder):
+    """A history encoder that embeds items; :mod:`genrec.model.item_embeddings` has what its module needs for that."""
+
+    start_from: tuple[str, ...] = ()
+    """Streams whose item vectors the item embeddings start from (joined, reduced to ``dim`` by PCA); none: random."""
+    add_vectors: tuple[str, ...] = ()
+    """Streams whose item vectors (joined) are added to the item embeddings through a linear map, so that an item with
+    few purchases is read by what it is like; none: an item is its embedding alone (the paper)."""
+
+    def streams_used(self) -> tuple[str, ...]:
+        """The streams of ``start_from`` and ``add_vectors``."""
+        return (*self.start_from, *self.add_vectors)
 
 
 class Decoder(Component):

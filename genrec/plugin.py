@@ -9,6 +9,7 @@ from genrec.families import (
     Baseline,
     DatasetSource,
     Decoder,
+    EmbeddingHistoryEncoder,
     FittedBaseline,
     HistoryEncoder,
     ItemEncoder,
@@ -53,11 +54,19 @@ if TYPE_CHECKING:
         Outputs,
         TaskModule,
     )
+    from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
 
 metrics = METRICS
 """The registry of metrics, which are functions."""
 
-_MODULES = ("BuildContext", "DecoderModule", "Encoded", "HistoryEncoderModule", "Outputs", "TaskModule")
+_MODULES = {
+    **dict.fromkeys(
+        ("BuildContext", "DecoderModule", "Encoded", "HistoryEncoderModule", "Outputs", "TaskModule"),
+        "genrec.model.contracts",
+    ),
+    "EmbeddingHistoryEncoderModule": "genrec.model.item_embeddings",
+}
+"""Names that need torch, and where they are."""
 
 __all__ = [
     "ABSENT",
@@ -71,6 +80,8 @@ __all__ = [
     "DatasetSource",
     "Decoder",
     "DecoderModule",
+    "EmbeddingHistoryEncoder",
+    "EmbeddingHistoryEncoderModule",
     "Encoded",
     "Environment",
     "EpochRecord",
@@ -110,5 +121,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(import_module("genrec.model.contracts"), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'genrec.plugin' has no attribute {name!r}")

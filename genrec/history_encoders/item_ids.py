@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from torch import Tensor, nn
 
-from genrec.families import HistoryEncoder, history_encoders
-
-if TYPE_CHECKING:
-    from genrec.history_encoders._item_ids import ItemIdEncoder
-    from genrec.model.contracts import BuildContext
+from genrec.families import EmbeddingHistoryEncoder, history_encoders
+from genrec.model.contracts import BuildContext, Encoded
+from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
+from genrec.model.layers import Dropout, EncoderLayer, init_weights
 
 
 @history_encoders.register("item_ids")
-class ItemIds(HistoryEncoder):
+class ItemIds(EmbeddingHistoryEncoder):
     """Learned item embeddings and positions, then a pre-norm Transformer; padding is never looked at."""
 
     num_layers: NonNegativeInt = 1
@@ -28,11 +29,6 @@ class ItemIds(HistoryEncoder):
     attention: Literal["bidirectional", "causal"] = "bidirectional"
     """``bidirectional``: every prefix of a history is a training sample of its own (the paper). ``causal``: an item
     sees those before it, and all positions of a sequence are trained at once, which costs less."""
-    start_from: tuple[str, ...] = ()
-    """Streams whose item vectors the item embeddings start from (joined, reduced to ``dim`` by PCA); none: random."""
-    add_vectors: tuple[str, ...] = ()
-    """Streams whose item vectors (joined) are added to the item embeddings through a linear map, so that an item with
-    few purchases is read by what it is like; none: an item is its embedding alone (the paper)."""
 
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> ItemIds:
@@ -40,12 +36,41 @@ class ItemIds(HistoryEncoder):
             raise ValueError(f"dim {self.dim} is not a multiple of num_heads {self.num_heads}")
         return self
 
-    def streams_used(self) -> tuple[str, ...]:
-        """The streams of ``start_from`` and ``add_vectors``."""
-        return (*self.start_from, *self.add_vectors)
-
     def build(self, context: BuildContext) -> ItemIdEncoder:
         """The module; ``context.item_table`` is used where given."""
-        from genrec.history_encoders._item_ids import ItemIdEncoder
-
         return ItemIdEncoder(self, context)
+
+
+class ItemIdEncoder(EmbeddingHistoryEncoderModule):
+    """Item ids (B, T), padded at the end -> states (B, T, D)."""
+
+    def __init__(self, settings: ItemIds, context: BuildContext) -> None:
+        super().__init__()
+        dim = settings.dim
+        self.is_causal = settings.attention == "causal"
+        self.positions = nn.Embedding(settings.max_history, dim)
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim, settings.num_heads, settings.feedforward_dim, settings.dropout)
+            for _ in range(settings.num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = Dropout(settings.dropout)
+        init_weights(self)
+        self.add_item_embeddings(settings, context)
+
+    def forward(self, history_BT: Tensor) -> Encoded:
+        """Causal: positions count from the oldest item; bidirectional: from the most recent one."""
+        T = history_BT.shape[1]
+        mask_BT = self.is_item(history_BT)
+        place = torch.arange(T, device=history_BT.device)
+        if self.is_causal:
+            position_BT = place.expand_as(history_BT)
+        else:
+            position_BT = (mask_BT.sum(1, keepdim=True) - 1 - place).clamp_min(0)
+        items_BTD = self.embed(history_BT)
+        x_BTD = self.dropout(items_BTD + self.positions(position_BT))
+        # Padding stands at the end, so a causal mask already hides it from every item.
+        mask = None if self.is_causal else mask_BT[:, None, None, :]
+        for layer in self.layers:
+            x_BTD = layer(x_BTD, mask, self.is_causal)
+        return Encoded(self.norm(x_BTD), mask_BT, self.is_causal)

@@ -10,11 +10,7 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.search.candidates import unite
-<<<<<<< HEAD
-from genrec.types import ABSENT, Candidates, Catalog, Dataset, Histories, ItemVectors, StreamCandidates
-=======
-from genrec.types import ABSENT, Beams, Candidates, Catalog, Column, Dataset, Histories, ItemVectors
->>>>>>> 799211f (Item encoder columns: item metadata as vectors, standardized, one-hot, reduced by PCA)
+from genrec.types import ABSENT, Candidates, Catalog, Column, Dataset, Histories, ItemVectors, StreamCandidates
 
 if TYPE_CHECKING:
     from PIL.Image import Image
