@@ -159,7 +159,7 @@ def measure_training(grid: Grid, x: int, sizes: Sizes) -> Point:
     settings = TrainingSettings(max_epochs=2 + grid.repeats, patience=2 + grid.repeats)
     console.quiet = True
     try:
-        train(retriever, epoch, retriever.losses, settings, validate=None, seed=0, title="benchmark")
+        train(retriever, epoch, retriever, settings, validate=None, seed=0, title="benchmark")
     finally:
         console.quiet = False
     # The first epoch warms up; the last has no mark behind it.

@@ -69,7 +69,7 @@ def train_model(fit: Fit, streams: Mapping[str, StreamContext], cache: Cache, *,
         return train(
             model,
             batches.epoch,
-            model.losses,
+            model,
             recipe.training,
             validate=validate if epochs is None else None,
             seed=fit.seed("training"),

@@ -102,7 +102,7 @@ class Retriever(nn.Module):
         unread = Encoded(is_item_BT.new_empty(*is_item_BT.shape, 0, dtype=torch.float32), is_item_BT, True, history_BT)
         return {name: read.get(self._encoder_of.get(name, ""), unread) for name in self._names}
 
-    def losses(self, batch: HistoryBatch) -> dict[str, Tensor]:
+    def forward(self, batch: HistoryBatch) -> dict[str, Tensor]:
         """The parts of eq. 6: each stream's generation loss (eq. 2 negated, summed over levels), each kind of task."""
         encoded = self.encode(batch.history_BT)
         outputs = {}

@@ -52,7 +52,7 @@ def test_generation_loss_is_equation_2_negated(decoder, each_position):
     """Sum over levels of the code's cross-entropy, mean over the batch's targets that have codes."""
     model, contexts = built(decoder=decoder, attention="causal")
     asked = batch(each_position)
-    losses = model.losses(asked)
+    losses = model(asked)
     assert list(losses) == ["behavior", "text"]
     encoded = model.encode(asked.history_BT)
     for name, context in contexts.items():
@@ -79,20 +79,20 @@ def test_generation_loss_is_equation_2_negated(decoder, each_position):
 
 def test_all_positions_at_once_cost_what_each_prefix_costs():
     model, _ = built(attention="causal")
-    together = model.losses(batch(each_position=True))
+    together = model(batch(each_position=True))
     prefixes = [([1], 2), ([1, 2], 9), ([1, 2, 9], 3), ([7], 8), ([5], 6), ([5, 6], 4)]
     history_BT = torch.full((6, 3), NUM_ITEMS)
     for row, (items, _) in enumerate(prefixes):
         history_BT[row, : len(items)] = torch.tensor(items)
     target_BQ = torch.tensor([[target] for _, target in prefixes])
-    one_by_one = model.losses(HistoryBatch(history_BT, target_BQ, False))
+    one_by_one = model(HistoryBatch(history_BT, target_BQ, False))
     for name in together:
         torch.testing.assert_close(together[name], one_by_one[name])
 
 
 def test_a_batch_without_codes_costs_nothing_and_has_a_gradient():
     model, _ = built()
-    losses = model.losses(HistoryBatch(torch.tensor([[1, 2]]), torch.tensor([[23]]), False))
+    losses = model(HistoryBatch(torch.tensor([[1, 2]]), torch.tensor([[23]]), False))
     assert [loss.item() for loss in losses.values()] == [0, 0]
     torch.stack(list(losses.values())).sum().backward()
     assert all(not weight.grad.any() for weight in model.parameters() if weight.grad is not None)
@@ -100,8 +100,8 @@ def test_a_batch_without_codes_costs_nothing_and_has_a_gradient():
 
 def test_padding_and_company_change_no_loss():
     model, _ = built()
-    whole = [model.losses(HistoryBatch(batch().history_BT[[row]], batch().target_BQ[[row]], False)) for row in range(3)]
-    alone = model.losses(HistoryBatch(torch.tensor([[7]]), torch.tensor([[4]]), False))
+    whole = [model(HistoryBatch(batch().history_BT[[row]], batch().target_BQ[[row]], False)) for row in range(3)]
+    alone = model(HistoryBatch(torch.tensor([[7]]), torch.tensor([[4]]), False))
     torch.testing.assert_close(whole[1]["behavior"], alone["behavior"])
 
 
@@ -118,7 +118,7 @@ def test_tasks_of_a_kind_share_their_weight(monkeypatch):
     model, _ = built(("behavior", "text", "visual"), tasks=tasks)
     for task, value in zip(model.tasks, (10.0, 20.0, 7.0), strict=True):
         monkeypatch.setattr(task, "forward", lambda outputs, value=value: torch.tensor(value))
-    losses = model.losses(batch())
+    losses = model(batch())
     assert list(losses) == ["behavior", "text", "visual", "semantic_transfer", "global_contrastive"]
     assert losses["semantic_transfer"].item() == pytest.approx(3.0 * (10 + 20) / 2)
     assert losses["global_contrastive"].item() == pytest.approx(2.0 * 7)
@@ -129,7 +129,7 @@ def test_one_transfer_has_its_whole_weight():
     for weight in (1.0, 0.25):
         model, _ = built(tasks=transfers("text", weight=weight))
         torch.manual_seed(4)
-        losses.append(model.losses(batch())["semantic_transfer"].item())
+        losses.append(model(batch())["semantic_transfer"].item())
     assert losses[1] == pytest.approx(losses[0] / 4, rel=1e-5)
     assert losses[0] > 0.1
 
@@ -138,7 +138,7 @@ def test_all_parts_of_eager_train_together():
     model, _ = built(
         ("behavior", "text", "visual"), tasks=[*transfers("text", "visual"), GlobalContrastive(metric="cosine")]
     )
-    sum(model.losses(batch()).values()).backward()
+    sum(model(batch()).values()).backward()
     without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
     # A guide is one token: what decides where in it to look has nothing to decide.
     dead = ("cross_norm.weight", "cross_norm.bias", "cross_attention.query.weight", "cross_attention.query.bias")
@@ -161,7 +161,7 @@ def test_what_streams_share(share, encoders, tables):
     calls = []
     for module in {id(module): module for module in modules}.values():
         module.register_forward_hook(lambda *_: calls.append(1))
-    model.losses(batch())
+    model(batch())
     assert len(calls) == encoders, "each history encoder reads a batch once"
     if encoders == 3:
         first, second = modules[0].layers[0].attention.query.weight, modules[1].layers[0].attention.query.weight
@@ -175,7 +175,7 @@ def test_leaves_are_tied_to_the_table_of_their_own_history_encoder(share):
     model, _ = built(NAMES, decoder=Mlp(hidden_dim=16, leaves="tied"), share=share)
     for name, decoder in model.decoders.items():
         assert decoder.vocabulary.item_table is model.history_encoder(name).item_table
-    model.losses(batch())["text"].backward()
+    model(batch())["text"].backward()
     assert bool(model.history_encoder("text").item_table.weight.grad.any())
 
 
@@ -208,7 +208,7 @@ def test_streams_may_have_any_name():
     names = ("items", "training", "all", "a-b_c")
     model, _ = built(names, tasks=[GlobalContrastive()], share="none")
     assert list(model.decoders) == list(names)
-    assert list(model.losses(batch())) == [*names, "global_contrastive"]
+    assert list(model(batch())) == [*names, "global_contrastive"]
 
 
 @pytest.mark.parametrize(("attention", "is_causal"), [("causal", True), ("bidirectional", False)])
