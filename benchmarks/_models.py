@@ -140,7 +140,7 @@ def trained_model(run: Path, data: Path | None) -> Asked:
     stream, trie = next(iter(recommender.tries.items()))
     recipe = recommender.recipe
     histories = recipe.dataset.load(data).test.histories
-    history = recipe.history_encoder.max_history
+    history = recipe.max_history
     long = histories.take(np.flatnonzero(histories.lengths >= history))
     if not len(long):
         raise SystemExit(f"{run}: no test user has {history} items")

@@ -231,6 +231,10 @@ class Task(Component):
     reads_vectors: ClassVar[bool] = False
     """Whether it reads the item vectors of the streams that it names."""
 
+    needs_equal_dims: ClassVar[bool] = True
+    """Whether the streams that it reads must have states of one width, ``context.dim``. A task with a map for each
+    stream needs none: it asks ``context.dim_of``."""
+
     weight: NonNegativeFloat = 1.0
     """Factor of this loss in the total; tasks of one type share it (EAGER, eq. 6), so a third stream does not
     double it."""

@@ -52,6 +52,12 @@ def stream(which, branching=7, *, absent_items="own_branch", nearest_in=None, **
     )
 
 
+def reading(which, **changes):
+    """A stream with a history encoder of its own."""
+    encoder = {"dim": 32, "max_history": 6, "feedforward_dim": 64, "dropout": 0.0, "attention": "causal"} | changes
+    return stream(which).model_copy(update={"history_encoder": ItemIds(**encoder)})
+
+
 def recipe(**changes):
     """Trains for one epoch."""
     parts = {

@@ -8,7 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clockwork_runs import NUM_ITEMS, World, curve_of, longer, opened, recalls, recipe, reused, rows_of, run_in, stream
+from clockwork_runs import (
+    NUM_ITEMS,
+    World,
+    curve_of,
+    longer,
+    opened,
+    reading,
+    recalls,
+    recipe,
+    reused,
+    rows_of,
+    run_in,
+    stream,
+)
 
 from genrec.errors import DataError
 from genrec.evaluation.protocol import EvaluationSettings
@@ -136,6 +149,10 @@ CHANGES = {
     ),
     "decoder": (
         lambda: {"streams": {"behavior": stream("behavior", dropout=0.2), "text": stream("text")}},
+        {"vectors behavior", "ids behavior", "vectors text", "ids text", "baseline popularity"},
+    ),
+    "history encoder of one stream": (
+        lambda: {"streams": {"behavior": stream("behavior"), "text": reading("text", max_history=3)}},
         {"vectors behavior", "ids behavior", "vectors text", "ids text", "baseline popularity"},
     ),
     "task": (

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from clockwork_runs import NUM_ITEMS, Given, World, opened, recipe, run_in, stream
+from clockwork_runs import NUM_ITEMS, Given, World, longer, opened, reading, recalls, recipe, run_in, stream
 
 from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
@@ -98,6 +98,21 @@ def test_three_streams_give_a_row_for_each_pair_that_asks_these_two_alone(tmp_pa
         behavior, other = name.removeprefix("pair: ").split(" + ")
         ranking = ReciprocalRank().merge(found.of_streams((behavior, other)), top_n=10)
         assert target_ranks(ranking, test.targets).tolist() == rows[name].ranks_U.tolist()
+
+
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_a_stream_that_reads_less_in_its_own_way_learns_as_well(attention, tmp_path):
+    streams = {
+        "behavior": stream("behavior"),
+        "text": reading("text", dim=16, max_history=2, add_vectors=("behavior",), attention=attention),
+    }
+    asked = recipe(streams=streams, tasks=(GlobalContrastive(),), training=longer(6))
+    report = run_in(tmp_path, asked)
+    assert recalls(report)["stream: text"] == 1.0
+    assert recalls(report)["stream: behavior"] > 0.8
+    found = load_candidates(tmp_path / "candidates" / "test.safetensors")
+    again = FinishedExperiment(RunFolder.open(tmp_path), asked, Stages(tmp_path / "others"))
+    np.testing.assert_array_equal(again.candidates("test", scores=False).log_probs_BCS, found.log_probs_BCS)
 
 
 class Wanting(Given):

@@ -150,7 +150,8 @@ def _stream(
             block["nearest_in"] = near
             result.notes.append(f"{name}: nearest_in {near} instead of {guide}")
     built = recipe.streams[first]
-    for key, component in (("tokenizer", built.tokenizer), ("decoder", built.decoder)):
+    components = {"tokenizer": built.tokenizer, "history_encoder": built.history_encoder, "decoder": built.decoder}
+    for key, component in components.items():
         if component is not None and key in block:
             block[key] = _Follower(component, becomes).follow(block[key])
     return block

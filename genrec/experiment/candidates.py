@@ -64,7 +64,7 @@ def _search(
         fit.users(split).histories,
         fit.recipe.search,
         num_items=fit.dataset.num_items,
-        max_history=fit.recipe.history_encoder.max_history,
+        max_history=fit.recipe.max_history,
         with_scores=scores,
         seen=fit.recipe.evaluation.seen_items,
         title=f"searching {split}",

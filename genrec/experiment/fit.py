@@ -69,7 +69,8 @@ class Fit:
                 components = [stage.name, *(["final fit"] if self.selection else [])]
             case _:
                 parts = [f"{coders[name]} {stream.decoder.type_name}" for name, stream in streams.items()]
-                components = [self.recipe.history_encoder.type_name, *parts]
+                own = [encoder.type_name for encoder in self.recipe.own_history_encoders.values()]
+                components = [self.recipe.history_encoder.type_name, *own, *parts]
         return (self.dataset.name, *components)
 
     def part(self, name: str) -> str:

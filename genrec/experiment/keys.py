@@ -134,6 +134,9 @@ def fit_keys(
         stage=_stage_source("model"),
         streams=[(name, ids[name], component_key(s.decoder, environment)) for name, s in recipe.streams.items()],
         history_encoder=component_key(recipe.history_encoder, environment),
+        own_history_encoders={
+            name: component_key(own, environment) for name, own in recipe.own_history_encoders.items()
+        },
         tasks=[component_key(task, environment) for task in recipe.tasks],
         training=recipe.training.model_dump(exclude=_NOT_IN_A_MODEL),
         selection=(seen_items, selection),

@@ -52,7 +52,7 @@ def train_model(fit: Fit, streams: Mapping[str, StreamContext], cache: Cache, *,
             {name: context.trie for name, context in streams.items()},
             users,
             num_items=dataset.num_items,
-            max_history=recipe.history_encoder.max_history,
+            max_history=recipe.max_history,
             seen_items=fit.selected_under,
         )
 
@@ -60,7 +60,7 @@ def train_model(fit: Fit, streams: Mapping[str, StreamContext], cache: Cache, *,
         batches = HistoryBatches(
             dataset.train,
             num_items=dataset.num_items,
-            max_history=recipe.history_encoder.max_history,
+            max_history=recipe.max_history,
             batch_size=recipe.training.batch_size,
             each_position=model.is_causal,
             seed=fit.seed("batches"),
@@ -106,7 +106,14 @@ def untrained_model(
     decoders = {name: stream.decoder for name, stream in recipe.streams.items()}
     seed = derive(recipe.seed, "model")
     return Retriever(
-        recipe.history_encoder, decoders, recipe.tasks, streams, num_items=num_items, seed=seed, train=train
+        recipe.history_encoder,
+        decoders,
+        recipe.tasks,
+        streams,
+        num_items=num_items,
+        seed=seed,
+        train=train,
+        own_history_encoders=recipe.own_history_encoders,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
@@ -36,18 +36,25 @@ class BuildContext:
 
     num_items: int
     dim: int
+    """Width D: for a decoder that of the states it reads, for a task that of all streams it reads, if they agree."""
     max_history: int
     streams: Mapping[str, StreamContext]
     stream: str | None = None
     """The stream a decoder or an unshared history encoder is built for."""
     item_table: nn.Embedding | None = None
-    """For a history encoder: the table to use instead of a new one (``share: items``). For a decoder: the item table
+    """For a history encoder: the table to use instead of a new one, of its own width. For a decoder: the item table
     of its history encoder, (num_items + 1, D), the last row is padding; None where items have no table."""
     train: Histories | None = None
     """Training histories, for decoders that count; None where a finished run is read, whose weights (buffers too) come
     from its folder."""
     decoders: Mapping[str, DecoderModule] | None = None
     """For tasks: the decoders, whose vocabularies a task may share."""
+    dims: Mapping[str, int] = field(default_factory=dict)
+    """For tasks: the width D of each stream's states."""
+
+    def dim_of(self, stream: str) -> int:
+        """The width D of a stream's states."""
+        return self.dims.get(stream, self.dim)
 
     def of_stream(self, name: str, **changes: Any) -> BuildContext:
         """The same context seen from one stream."""

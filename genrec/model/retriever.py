@@ -1,4 +1,4 @@
-"""The model of a recipe: history encoder (one, or one for each stream), N decoders, M tasks."""
+"""The model of a recipe: history encoders (one, or one for each stream), N decoders, M tasks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genrec.families import Decoder, HistoryEncoder, Task
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, HistoryEncoderModule, StreamContext, TaskModule
+from genrec.model.windows import most_recent, windows
 from genrec.seeds import derive
 from genrec.training.batches import HistoryBatch
 from genrec.types import Histories
@@ -28,13 +29,15 @@ class Retriever(nn.Module):
     """Reads histories and writes the next item's codes in every stream.
 
     Args:
-        history_encoder: its ``share`` says whether streams have it in common.
+        history_encoder: of all streams that have none of their own; its ``share`` says whether they have it in common.
         decoders: one for each stream.
         tasks: auxiliary losses.
         streams: codes, trie and item vectors of each stream.
         num_items: size of the catalog.
         seed: each module draws its fresh weights from a generator of its own.
         train: training histories, for decoders that count; None where the weights of a finished run follow.
+        own_history_encoders: of streams that have their own. They have layers of their own; the item table they share
+            with the other history encoders of the same width, where the ``share`` of both is not ``none``.
     """
 
     def __init__(
@@ -47,34 +50,50 @@ class Retriever(nn.Module):
         num_items: int,
         seed: int,
         train: Histories | None = None,
+        own_history_encoders: Mapping[str, HistoryEncoder] | None = None,
     ) -> None:
         super().__init__()
-        self.num_items, self.max_history = num_items, history_encoder.max_history
-        context = BuildContext(num_items, history_encoder.dim, history_encoder.max_history, streams, train=train)
+        own = own_history_encoders or {}
+        read_with = {name: own.get(name, history_encoder) for name in decoders}
+        self.num_items = num_items
+        self.max_history = max(encoder.max_history for encoder in (history_encoder, *own.values()))
+        general = BuildContext(num_items, history_encoder.dim, history_encoder.max_history, streams, train=train)
+
+        def context_of(name: str, table: nn.Embedding | None) -> BuildContext:
+            encoder = read_with[name]
+            return general.of_stream(name, dim=encoder.dim, max_history=encoder.max_history, item_table=table)
+
         self._history_encoders = nn.ModuleDict()
         self._encoder_of: dict[str, str] = {}
-        shared: HistoryEncoderModule | None = None
-        for name, decoder in decoders.items():
-            if not decoder.reads_states:
-                continue
-            key = self._encoder_of[name] = _ALL if history_encoder.share == "all" else _key(name)
+        self._longest: dict[str, int] = {}  # most recent items that each history encoder reads
+        tables: dict[int, nn.Embedding] = {}  # by width
+        reading = [name for name, decoder in decoders.items() if decoder.reads_states]
+        # The recipe's history encoder comes first: where it shares its item table, that starts from what it says.
+        for name in sorted(reading, key=own.__contains__):
+            encoder = read_with[name]
+            is_common = name not in own and encoder.share == "all"
+            key = self._encoder_of[name] = _ALL if is_common else _key(name)
             if key in self._history_encoders:
                 continue
-            table = shared.item_table if shared is not None and history_encoder.share == "items" else None
-            with _seeded(seed, "history encoder", "" if key == _ALL else name):
-                built = history_encoder.build(context.of_stream(name, item_table=table))
-            shared = shared or built
-            self._history_encoders[key] = built
+            table = tables.get(encoder.dim) if encoder.share != "none" else None
+            with _seeded(seed, "history encoder", "" if is_common else name):
+                built = encoder.build(context_of(name, table))
+            if built.item_table is not None and encoder.share != "none":
+                tables.setdefault(encoder.dim, built.item_table)
+            self._history_encoders[key], self._longest[key] = built, encoder.max_history
         self._decoders = nn.ModuleDict()
         for name, decoder in decoders.items():
             with _seeded(seed, "decoder", name):
                 table = self.history_encoder(name).item_table if decoder.reads_states else None
-                self._decoders[_key(name)] = decoder.build(context.of_stream(name, item_table=table))
+                self._decoders[_key(name)] = decoder.build(context_of(name, table))
         self._names = tuple(decoders)
         self.tasks = nn.ModuleList()
+        dims = {name: encoder.dim for name, encoder in read_with.items()}
+        general = replace(general, decoders=self.decoders, dims=dims)
         for number, task in enumerate(tasks):
+            widths = {dims[name] for name in task.streams_used() or reading}
             with _seeded(seed, "task", number, task.type_name):
-                self.tasks.append(task.build(replace(context, decoders=self.decoders)))
+                self.tasks.append(task.build(replace(general, dim=widths.pop() if len(widths) == 1 else general.dim)))
         # Eq. 6: the weight of a kind of task is shared by the tasks of that kind.
         kinds = Counter(task.type_name for task in tasks)
         self._task_weights = [(task.type_name, task.weight / kinds[task.type_name]) for task in tasks]
@@ -90,13 +109,43 @@ class Retriever(nn.Module):
 
     @property
     def is_causal(self) -> bool:
-        """Whether all positions of a sequence can be trained at once."""
+        """Whether all positions of a sequence can be trained at once: every history encoder is causal."""
         return all(encoder.is_causal for encoder in self._history_encoders.values())
 
     def encode(self, history_BT: Tensor) -> dict[str, Encoded]:
-        """Read histories once for each history encoder; every stream gets its states."""
+        """Read each user's whole history: every stream gets the states of the most recent items.
+
+        Args:
+            history_BT: item numbers, padded at the end with ``num_items``; a history encoder that reads fewer than T
+                reads the most recent ones.
+
+        Returns:
+            By stream; those with the same history encoder have the same, and each encoder reads once.
+        """
+        return self._read(
+            {key: most_recent(history_BT, size, padding=self.num_items) for key, size in self._longest.items()},
+            history_BT,
+        )
+
+    def _encode_positions(self, batch: HistoryBatch) -> tuple[dict[str, Encoded], dict[str, Tensor]]:
+        """As :meth:`encode` where each position is a query, and the targets of each stream.
+
+        A history encoder that reads fewer items than a history has gets that as several rows. Streams then differ in
+        rows, but not in the order of their targets.
+        """
+        cut = {
+            key: windows(batch.history_BT, batch.target_BQ, size, padding=self.num_items)
+            for key, size in self._longest.items()
+        }
+        encoded = self._read({key: history_RW for key, (history_RW, _) in cut.items()}, batch.history_BT)
+        uncut = (batch.history_BT, batch.target_BQ)
+        return encoded, {name: cut.get(self._encoder_of.get(name, ""), uncut)[1] for name in self._names}
+
+    def _read(self, histories: Mapping[str, Tensor], history_BT: Tensor) -> dict[str, Encoded]:
+        """What each history encoder reads, and the whole histories for streams without one."""
         read = {
-            key: replace(encoder(history_BT), history_BT=history_BT) for key, encoder in self._history_encoders.items()
+            key: replace(self._history_encoders[key](items_RW), history_BT=items_RW)
+            for key, items_RW in histories.items()
         }
         is_item_BT = history_BT != self.num_items
         unread = Encoded(is_item_BT.new_empty(*is_item_BT.shape, 0, dtype=torch.float32), is_item_BT, True, history_BT)
@@ -104,12 +153,15 @@ class Retriever(nn.Module):
 
     def forward(self, batch: HistoryBatch) -> dict[str, Tensor]:
         """The parts of eq. 6: each stream's generation loss (eq. 2 negated, summed over levels), each kind of task."""
-        encoded = self.encode(batch.history_BT)
+        if batch.each_position:
+            encoded, targets = self._encode_positions(batch)
+        else:
+            encoded, targets = self.encode(batch.history_BT), dict.fromkeys(self._names, batch.target_BQ)
         outputs = {}
         parts: dict[str, Tensor] = {}
         for name, decoder in self.decoders.items():
             outputs[name] = decoder(
-                encoded[name], batch.target_BQ, each_position=batch.each_position, with_summary=len(self.tasks) > 0
+                encoded[name], targets[name], each_position=batch.each_position, with_summary=len(self.tasks) > 0
             )
             present = outputs[name].present_N.sum().clamp_min(1)
             parts[name] = -outputs[name].log_probs_NL.sum() / present

@@ -9,7 +9,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.families import Baseline, Component, Decoder, HistoryEncoder, Task, Tokenizer
+from genrec.families import (
+    Baseline,
+    Component,
+    Decoder,
+    EmbeddingHistoryEncoder,
+    HistoryEncoder,
+    Task,
+    Tokenizer,
+)
 from genrec.recipe.problems import Path, Problem, did_you_mean, dotted, one_of
 from genrec.recipe.source import UNREADABLE, Source, holds
 from genrec.search.settings import SearchSettings
@@ -29,7 +37,9 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         _vectors(source, built),
         _states(source, built),
         _lists(source, built),
-        _heads(built),
+        _heads(source, built),
+        _widths(source, built),
+        _item_tables(source, built),
         _rows(built),
     )
     for path, text in chain.from_iterable(checks):
@@ -120,7 +130,11 @@ def _no_vectors(stream: str) -> str:
 
 
 def _states(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """Tasks teach decoders, and the history encoder through them; one that only counts has nothing to be taught."""
+    """Tasks teach decoders, and history encoders through them; one that only counts has nothing to be taught."""
+    for name in source.data["streams"] if _are_streams(source) else ():
+        decoder, own = built.get(("streams", name, "decoder")), ("streams", name, "history_encoder")
+        if isinstance(decoder, Decoder) and not decoder.reads_states and _written(source.data, own) is not None:
+            yield own, f"found a history encoder, expected none: the decoder {decoder.type_name!r} reads no states"
     for path, task in built.items():
         if not isinstance(task, Task):
             continue
@@ -154,18 +168,68 @@ def _lists(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Pa
         yield ("evaluation", "cutoffs"), f"found {cutoff}, expected at most {length}, the default of search.list_length"
 
 
-def _heads(built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """Attention heads of decoders and tasks of the core share the width of the history encoder."""
-    encoder = built.get(("history_encoder",))
-    if not isinstance(encoder, HistoryEncoder):
-        return
+def _history_encoders(source: Source, built: Mapping[Path, BaseModel]) -> dict[str, Path]:
+    """The path of the history encoder of each stream whose decoder reads states (or could not be built)."""
+    found: dict[str, Path] = {}
+    for name in source.data["streams"] if _are_streams(source) else ():
+        own: Path = ("streams", name, "history_encoder")
+        if getattr(built.get(("streams", name, "decoder")), "reads_states", True):
+            found[name] = own if _written(source.data, own) is not None else ("history_encoder",)
+    return found
+
+
+def _readers(
+    source: Source, built: Mapping[Path, BaseModel]
+) -> Iterator[tuple[Path, Decoder | Task, dict[Path, HistoryEncoder]]]:
+    """Each decoder and task, its path, and the history encoders, by path, whose states it reads."""
+    of_streams = _history_encoders(source, built)
     for path, component in built.items():
-        num_heads = getattr(component, "num_heads", None)
-        if component is encoder or not num_heads or not type(component).__module__.startswith("genrec."):
+        if isinstance(component, Decoder) and len(path) == 3 and path[0] == "streams":
+            names: list[Any] = [path[1]]
+        elif isinstance(component, Task):
+            names = list(component.streams_used() or of_streams)
+        else:
             continue
-        if encoder.dim % num_heads:
-            text = f"found {num_heads}, expected a number that divides history_encoder.dim, {encoder.dim}"
-            yield (*path, "num_heads"), text
+        encoders = {of_streams[name]: built.get(of_streams[name]) for name in names if name in of_streams}
+        yield path, component, {at: encoder for at, encoder in encoders.items() if isinstance(encoder, HistoryEncoder)}
+
+
+def _heads(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Attention heads of decoders and tasks of the core share the width of the history encoder."""
+    for path, component, encoders in _readers(source, built):
+        num_heads = getattr(component, "num_heads", None)
+        if not num_heads or not type(component).__module__.startswith("genrec."):
+            continue
+        for at, encoder in encoders.items():
+            if encoder.dim % num_heads:
+                text = f"found {num_heads}, expected a number that divides {dotted((*at, 'dim'))}, {encoder.dim}"
+                yield (*path, "num_heads"), text
+                break
+
+
+def _widths(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Tasks that read several streams need states of one width, unless they have a map for each stream."""
+    for path, component, encoders in _readers(source, built):
+        if isinstance(component, Task) and component.needs_equal_dims and len({e.dim for e in encoders.values()}) > 1:
+            dims = ", ".join(f"{dotted((*at, 'dim'))} {encoder.dim}" for at, encoder in encoders.items())
+            yield path, f"found states of different widths ({dims}), expected one width for the streams of a task"
+
+
+def _item_tables(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """An item table that is shared starts as the first history encoder says, the recipe's before those of streams."""
+    first: dict[int, tuple[Path, EmbeddingHistoryEncoder]] = {}
+    for path in sorted(dict.fromkeys(_history_encoders(source, built).values()), key=len):
+        encoder = built.get(path)
+        if not isinstance(encoder, EmbeddingHistoryEncoder) or encoder.share == "none":
+            continue
+        owner, its = first.setdefault(encoder.dim, (path, encoder))
+        if encoder.start_from and encoder.start_from != its.start_from:
+            found, expected = (", ".join(names) or "nothing" for names in (encoder.start_from, its.start_from))
+            yield (
+                (*path, "start_from"),
+                f"found {found}, expected {expected} as in {dotted(owner)}, whose item table it shares; "
+                "or share: none for one of its own",
+            )
 
 
 def _rows(built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:

@@ -42,6 +42,9 @@ class Stream(BaseModel):
     """Catalog and training histories -> one vector an item; left out where nothing reads this stream's vectors."""
     tokenizer: Tokenizer | None = None
     """Vectors -> semantic IDs; left out where the decoder writes no codes."""
+    history_encoder: HistoryEncoder | None = None
+    """Reads a user's items for this stream alone, with layers of its own; left out, that of the recipe does. Its
+    ``share`` says whether it has the item table in common with others of the same ``dim``."""
     decoder: Decoder
     """Writes this stream's codes."""
     absent_items: AbsentItems = "own_branch"
@@ -65,7 +68,7 @@ class Recipe(BaseModel):
     dataset: DatasetSource
     """Where items and histories come from."""
     history_encoder: HistoryEncoder
-    """Reads a user's items."""
+    """Reads a user's items, for all streams that have no history encoder of their own."""
     streams: Annotated[dict[Annotated[str, AfterValidator(_stream_name)], Stream], Field(min_length=1)]
     """One or more streams by name; the name is free."""
     tasks: tuple[Task, ...] = ()
@@ -82,6 +85,17 @@ class Recipe(BaseModel):
         default_factory=lambda: (baselines.get("popularity")(), baselines.get("transition")())
     )
     """Yardsticks that every table shows beside the recipe."""
+
+    @property
+    def own_history_encoders(self) -> dict[str, HistoryEncoder]:
+        """By stream: the history encoders of streams that have their own."""
+        own = ((name, stream.history_encoder) for name, stream in self.streams.items())
+        return {name: encoder for name, encoder in own if encoder is not None}
+
+    @property
+    def max_history(self) -> int:
+        """Most recent items that the model reads: those of the history encoder that reads most."""
+        return max(encoder.max_history for encoder in (self.history_encoder, *self.own_history_encoders.values()))
 
     def block(self) -> dict[str, Any]:
         """The whole recipe with every default written out: plain data, fit for YAML and JSON."""

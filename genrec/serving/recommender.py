@@ -118,7 +118,7 @@ class Recommender:
             Histories.of(rows),
             settings.model_copy(update={"list_length": max(settings.list_length, top_n)}),
             num_items=len(self.keys),
-            max_history=self.recipe.history_encoder.max_history,
+            max_history=self.recipe.max_history,
             with_scores=self.recipe.merge.needs_scores,
             seen=self.recipe.evaluation.seen_items,
         )

@@ -27,6 +27,7 @@ class GlobalContrastive(Task):
     """
 
     reads_vectors: ClassVar[bool] = True
+    needs_equal_dims: ClassVar[bool] = False
 
     metric: Literal["smooth_l1", "cosine", "infonce"] = "smooth_l1"
     """The metric F of eq. 3 (EAGER, Table 7)."""
@@ -60,7 +61,7 @@ class GlobalContrastiveLoss(TaskModule):
             self.register_buffer(f"vectors_{name}", torch.from_numpy(vectors_IE), persistent=False)
             present_I = context.streams[name].vectors.present_I
             self.register_buffer(f"present_{name}", torch.from_numpy(present_I), persistent=False)
-            self.projections[_key(name)] = nn.Linear(context.dim, vectors_IE.shape[1])
+            self.projections[_key(name)] = nn.Linear(context.dim_of(name), vectors_IE.shape[1])
         # From zero, so that the loss starts at that of no information; a zero has no direction, and its gradient under
         # the other metrics is 1e8 and more.
         init_weights(self.projections, std=0.0 if settings.metric == "smooth_l1" else 0.02)

@@ -125,7 +125,7 @@ def _notes(
     if not is_trained:
         yield "weights are random: search method bound cannot stop early with them; give a finished run to time that"
     if decode:
-        read = np.minimum(asked.lengths, recipe.history_encoder.max_history)
+        read = np.minimum(asked.lengths, recipe.max_history)
         yield f"decode: {len(asked):,} validation users, of each {read.mean():.1f} items are read in the mean"
         yield from (f"decode: {line}" for line in described(recipe))
         if any(timing.batch_size > len(asked) for timing in decode):

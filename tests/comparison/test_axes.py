@@ -32,6 +32,16 @@ def test_a_recipe_alone_is_one_variant() -> None:
     assert variant.command == "genrec run two.yaml --seed SEED"
 
 
+def test_the_history_encoder_of_one_stream_is_an_axis() -> None:
+    own = "streams.text.history_encoder"
+    whole = of("two.yaml", f"{own}=null,{{type: item_ids, dim: 16, max_history: 5}}")
+    assert [variant.recipe.max_history for variant in whole] == [20, 20]
+    assert [list(variant.recipe.own_history_encoders) for variant in whole] == [[], ["text"]]
+    lengths = of("two.yaml", f"{own}.max_history=5,50", overrides=(f"{own}={{type: item_ids, dim: 16}}",))
+    assert names(lengths) == ["max_history=5", "max_history=50"]
+    assert [variant.recipe.max_history for variant in lengths] == [20, 50]
+
+
 def test_axes_are_multiplied_the_first_slowest() -> None:
     found = of("two.yaml", "merge=confidence,log_prob_sum", "training.learning_rate=1e-3,3e-3", overrides=("seed=7",))
     assert names(found) == [

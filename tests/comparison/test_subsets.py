@@ -51,6 +51,16 @@ def test_subsets_leave_out_what_names_a_stream_that_is_gone() -> None:
     ]
 
 
+def test_a_streams_own_history_encoder_goes_with_it() -> None:
+    own = "{type: item_ids, dim: 16, share: none, start_from: [behavior], add_vectors: [text]}"
+    sets = (f"streams.text.history_encoder={own}", "streams.behavior.history_encoder={type: item_ids, dim: 16}")
+    found = by_name(of("two.yaml", "streams=text,text+text,behavior~text", overrides=sets))
+    [alone] = found["text"].recipe.own_history_encoders.values()
+    assert (alone.start_from, alone.add_vectors) == ((), ("text",))  # type: ignore[attr-defined]
+    assert len(found["text+text"].recipe.own_history_encoders) == 2
+    assert list(found["behavior~text"].recipe.own_history_encoders) == ["behavior_text"]
+
+
 def test_subsets_of_three() -> None:
     found = by_name(of("three.yaml", "streams=behavior+visual,text+visual,visual,behavior"))
     pair = found["behavior+visual"]

@@ -10,6 +10,7 @@ from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.runtime.environment import WorkContext
+from genrec.model.starting_vectors import starting_vectors
 from genrec.search.trie import Trie
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.tasks.semantic_transfer import SemanticTransfer
@@ -33,10 +34,22 @@ def streams(*names):
     return made
 
 
-def built(names=("behavior", "text"), decoder=TRANSFORMER, tasks=(), seed=1, **changes):
-    encoder = ItemIds(**{"dim": 8, "max_history": 6, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0} | changes)
+def item_ids(**changes):
+    small = {"dim": 8, "max_history": 6, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0}
+    return ItemIds(**small | changes)
+
+
+def built(names=("behavior", "text"), decoder=TRANSFORMER, tasks=(), seed=1, own=None, **changes):
     contexts = streams(*names)
-    model = Retriever(encoder, dict.fromkeys(contexts, decoder), tasks, contexts, num_items=NUM_ITEMS, seed=seed)
+    model = Retriever(
+        item_ids(**changes),
+        dict.fromkeys(contexts, decoder),
+        tasks,
+        contexts,
+        num_items=NUM_ITEMS,
+        seed=seed,
+        own_history_encoders=own,
+    )
     return model, contexts
 
 
@@ -214,3 +227,119 @@ def test_streams_may_have_any_name():
 @pytest.mark.parametrize(("attention", "is_causal"), [("causal", True), ("bidirectional", False)])
 def test_positions_are_trained_at_once_where_the_encoder_is_causal(attention, is_causal):
     assert built(attention=attention)[0].is_causal is is_causal
+
+
+OWN = {"attention": "causal", "num_layers": 2}
+
+
+@pytest.mark.parametrize(
+    ("share", "own", "is_common"),
+    [
+        ("all", {}, True),
+        ("items", {"share": "items"}, True),
+        ("none", {}, False),
+        ("all", {"share": "none"}, False),
+        ("all", {"dim": 12}, False),
+    ],
+)
+def test_a_stream_may_have_a_history_encoder_of_its_own(share, own, is_common):
+    """It shares no layers with the others, and the item table if both say so and the widths agree."""
+    model, _ = built(NAMES, share=share, own={"text": item_ids(**OWN | own)}, attention="causal")
+    behavior, text = model.history_encoder("behavior"), model.history_encoder("text")
+    assert (len(behavior.layers), len(text.layers)) == (1, 2)
+    assert (behavior.item_table is text.item_table) is is_common
+    assert (behavior is model.history_encoder("visual")) is (share == "all")
+    losses = model(batch(each_position=True))
+    losses["text"].backward()
+    assert text.layers[1].attention.query.weight.grad is not None
+    assert behavior.layers[0].attention.query.weight.grad is None
+    assert (behavior.item_table.weight.grad is None) is not is_common
+
+
+def test_streams_with_history_encoders_of_their_own_share_a_table_among_them():
+    own = dict.fromkeys(("behavior", "visual"), item_ids(dim=12))
+    model, _ = built(NAMES, own=own, share="none")
+    tables = {name: model.history_encoder(name).item_table for name in NAMES}
+    assert tables["behavior"] is tables["visual"]
+    assert tables["text"] is not tables["behavior"]
+
+
+def test_the_table_that_is_shared_starts_as_the_recipes_history_encoder_says():
+    """Whatever comes first among the streams."""
+    model, contexts = built(("text", "behavior"), own={"text": item_ids(**OWN)}, start_from=("behavior",))
+    present = torch.from_numpy(contexts["behavior"].vectors.present_I)
+    expected = torch.from_numpy(starting_vectors([contexts["behavior"].vectors], 8))
+    assert torch.equal(model.history_encoder("text").item_table.weight[:-1][present], expected[present])
+
+
+def test_a_history_encoder_of_one_stream_leaves_the_weights_of_others_alone():
+    common, _ = built(NAMES)
+    changed, _ = built(NAMES, own={"text": item_ids(**OWN, share="none", dim=12)})
+    before, after = dict(common.named_parameters()), dict(changed.named_parameters())
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items() if "stream text" not in name)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_each_history_encoder_reads_the_most_recent_items_that_it_can(attention):
+    model, _ = built(own={"text": item_ids(max_history=2, attention=attention)})
+    assert model.max_history == 6
+    encoded = model.encode(torch.tensor([[1, 2, 9, 5], [7, NUM_ITEMS, NUM_ITEMS, NUM_ITEMS]]))
+    assert encoded["behavior"].states_BTD.shape == (2, 4, 8)
+    assert encoded["text"].history_BT.tolist() == [[9, 5], [7, NUM_ITEMS]]
+    alone = model.history_encoder("text")(torch.tensor([[9, 5], [7, NUM_ITEMS]]))
+    assert torch.equal(encoded["text"].states_BTD, alone.states_BTD)
+    assert torch.equal(encoded["text"].mask_BT, alone.mask_BT)
+
+
+@pytest.mark.parametrize("decoder", [TRANSFORMER, MLP], ids=["transformer", "mlp"])
+def test_all_positions_of_a_history_that_is_too_long_cost_what_its_windows_cost(decoder):
+    """A stream that reads two items learns from windows of two, its targets in the order of the other stream's."""
+    model, _ = built(decoder=decoder, attention="causal", own={"text": item_ids(max_history=2, attention="causal")})
+    together = model(batch(each_position=True))
+    samples = [([1], 2), ([2], 9), ([2, 9], 3), ([7], 8), ([5], 6), ([5, 6], 4)]
+    history_BT = torch.full((6, 2), NUM_ITEMS)
+    for row, (items, _) in enumerate(samples):
+        history_BT[row, : len(items)] = torch.tensor(items)
+    one_by_one = model(HistoryBatch(history_BT, torch.tensor([[target] for _, target in samples]), False))
+    torch.testing.assert_close(together["text"], one_by_one["text"])
+    alike, _ = built(decoder=decoder, attention="causal")
+    torch.testing.assert_close(together["behavior"], alike(batch(each_position=True))["behavior"])
+
+
+def test_tasks_read_streams_of_different_lengths_target_by_target():
+    """The guide of each target is the source's summary of the same target."""
+    own = {"text": item_ids(max_history=2, attention="causal")}
+    model, _ = built(tasks=transfers("text"), attention="causal", own=own)
+    seen = []
+    model.tasks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model(batch(each_position=True))
+    assert torch.equal(seen[0]["text"].target_N, seen[0]["behavior"].target_N)
+
+
+def test_a_task_with_a_map_for_each_stream_reads_streams_of_any_width():
+    model, contexts = built(tasks=[GlobalContrastive()], own={"text": item_ids(dim=12)})
+    sum(model(batch()).values()).backward()
+    projections = model.tasks[0].projections
+    widths = {name: projections[f"stream {name}"].weight.shape for name in contexts}
+    assert widths == {"behavior": (6, 8), "text": (7, 12)}
+    assert all(projections[f"stream {name}"].weight.grad.any() for name in contexts)
+
+
+def test_a_task_has_the_width_of_the_streams_that_it_reads():
+    own = dict.fromkeys(("behavior", "text"), item_ids(dim=12))
+    model, _ = built(NAMES, tasks=transfers("text"), own=own)
+    assert model.tasks[0].class_token.shape == (12,)
+    sum(model(batch()).values()).backward()
+
+
+def test_leaves_are_tied_to_the_table_of_a_streams_own_history_encoder():
+    model, _ = built(decoder=Mlp(hidden_dim=16, leaves="tied"), own={"text": item_ids(dim=12)})
+    assert model.decoders["text"].vocabulary.item_table is model.history_encoder("text").item_table
+    assert model.decoders["text"].vocabulary.tables[0].weight.shape[1] == 12
+    assert model.decoders["behavior"].vocabulary.tables[0].weight.shape[1] == 8
+
+
+def test_one_bidirectional_history_encoder_makes_every_prefix_a_sample():
+    assert not built(attention="causal", own={"text": item_ids()})[0].is_causal
+    assert built(attention="causal", own={"text": item_ids(**OWN)})[0].is_causal

@@ -84,6 +84,11 @@ def problems(text: str) -> list[str]:
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: bare}\n  bare: {decoder: codeless}", "5: streams.left.nearest_in: the stream 'bare' has no vectors, expected one with an item_encoder"),
         ("item_encoder: hashing", "item_encoder: {type: concatenation, encoders: [none]}", "5: streams.left.item_encoder: found none, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
         ("  right:", "  bare: {decoder: {type: dense, start_from: [left]}}\n  right:", "6: streams.bare.decoder: found start_from, expected none: tied items start where history_encoder.start_from says"),
+        ("decoder: writer}", "history_encoder: {type: bag, dim: 15}, decoder: writer}", "5: streams.left.history_encoder: found dim 15 and num_heads 2, expected dim to be a multiple"),
+        ("decoder: writer}", "history_encoder: {type: bag, dim: 32}, decoder: writer}", "11: tasks.0: found states of different widths (streams.left.history_encoder.dim 32, history_encoder.dim 16), expected one width for the streams of a task"),
+        ("  right:", "  bare: {history_encoder: bag, decoder: transition}\n  right:", "6: streams.bare.history_encoder: found a history encoder, expected none: the decoder 'transition' reads no states"),
+        ("  right:", "  wide: {history_encoder: {type: bag, dim: 18}, decoder: {type: dense}}\n  more: {item_encoder: hashing, tokenizer: grid, history_encoder: {type: bag, dim: 18}, decoder: transformer}\n  right:", "7: streams.more.decoder.num_heads: found 4, expected a number that divides streams.more.history_encoder.dim, 18"),
+        ("decoder: writer}", "history_encoder: {type: item_ids, dim: 16, start_from: [lfet]}, decoder: writer}", "5: streams.left.history_encoder.start_from.0: no stream is called 'lfet', expected one of left, right; did you mean 'left'?"),
         ("source: left, ", "", "11: tasks.0.source: missing, expected text"),
         ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: no stream is called 'rihgt', expected one of left, right; did you mean 'right'?"),
         ("cutoffs: [5, 10]", "cutoffs: []", "14: evaluation.cutoffs: found nothing, expected at least 1 entry"),
@@ -118,6 +123,32 @@ def test_tasks_need_vectors_and_states_of_the_streams_that_they_name(recipe_text
         "r.yaml:9: tasks.1.target: the decoder 'transition' of the stream 'counts' reads no states, expected one that "
         "does",
     ]
+
+
+OWN_TABLES = """\
+title: Two history encoders
+dataset: shelf
+history_encoder: {type: item_ids, dim: 16, start_from: [left]}
+streams:
+  left: {item_encoder: hashing, tokenizer: grid, history_encoder: {type: item_ids, dim: 16, start_from: [right]}, decoder: writer}
+  right: {item_encoder: hashing, tokenizer: grid, decoder: writer}
+baselines: [nothing]
+"""
+
+
+def test_an_item_table_that_is_shared_starts_in_one_way() -> None:
+    wrong = (
+        "r.yaml:5: streams.left.history_encoder.start_from: found right, expected {} as in history_encoder, whose item "
+        "table it shares; or share: none for one of its own"
+    )
+    assert problems(OWN_TABLES) == [wrong.format("left")]
+    assert problems(OWN_TABLES.replace(", start_from: [left]", "")) == [wrong.format("nothing")]
+    for old, new in [
+        ("[right]", "[left]"),
+        ("start_from: [right]", "share: none, start_from: [right]"),
+        ("dim: 16, start_from: [right]", "dim: 32, start_from: [right]"),
+    ]:
+        assert parse_recipe(OWN_TABLES.replace(old, new)).own_history_encoders
 
 
 def test_stream_name_that_could_not_be_a_file_or_module(recipe_text: str) -> None:

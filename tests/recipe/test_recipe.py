@@ -54,6 +54,7 @@ def test_block_is_complete_plain_and_reads_back_equal() -> None:
             "training": recipe.streams["left"].item_encoder.training.model_dump(),  # type: ignore[attr-defined]
         },
         "tokenizer": {"type": "grid", "branching": 4, "shuffled": False},
+        "history_encoder": None,
         "decoder": {"type": "writer", "num_layers": 1},
         "absent_items": "own_branch",
         "nearest_in": None,
@@ -111,6 +112,23 @@ def test_recipe_is_frozen_and_of_objects_too() -> None:
     assert again == recipe
     with pytest.raises(ValidationError, match="frozen"):
         recipe.title = "other"  # type: ignore[misc]
+
+
+def test_a_stream_may_have_a_history_encoder_of_its_own(recipe_text: str) -> None:
+    own = "history_encoder: {type: bag, dim: 8, max_history: 50}, decoder: writer"
+    recipe = parse_recipe(
+        recipe_text.replace("tokenizer: grid, decoder: writer", f"tokenizer: grid, {own}")
+        .replace("  - {type: guide, source: left, target: right, weight: 0.5}\n", "")
+        .replace("tasks:\n", "")
+    )
+    assert recipe.streams["right"].history_encoder is None
+    assert list(recipe.own_history_encoders) == ["left"]
+    assert (recipe.own_history_encoders["left"].dim, recipe.history_encoder.dim) == (8, 16)
+    assert recipe.max_history == 50
+    assert parse_recipe(recipe_text).max_history == 20
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+    change = "streams.left.history_encoder.max_history=10"
+    assert parse_recipe(dump_recipe(recipe), overrides=[change]).max_history == 20
 
 
 def test_stream_whose_decoder_writes_no_codes_has_no_tokenizer(recipe_text: str) -> None:
