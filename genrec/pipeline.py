@@ -51,7 +51,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
         fit = plan_fit(recipe, dataset, environment)
         vectors = encode_items(fit, cache)
         streams = tokenize_items(fit, vectors, cache)
-        trained = train_model(fit, streams, cache)
+        trained = train_model(fit, streams, cache, log_folder=folder.path / fit.artifact("logs"))
         folder.write_json(fit.artifact("training.json"), trained.log.as_json())
         validated = None
         if needs_fitting(recipe.merge):  # on validation users, by the model that has not seen their targets
@@ -64,7 +64,9 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
             final = plan_final_fit(fit)
             vectors = encode_items(final, cache)
             streams = tokenize_items(final, vectors, cache)
-            trained = train_model(final, streams, cache, epochs=selected.log.best_epoch)
+            trained = train_model(
+                final, streams, cache, epochs=selected.log.best_epoch, log_folder=folder.path / final.artifact("logs")
+            )
             folder.write_json(final.artifact("training.json"), trained.log.as_json())
             fits = Fits(fit, final)
 

@@ -39,6 +39,11 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "search.trie": "the trie is built from the codes and is not stored",
         "model.contracts": "holds codes, trie and vectors",
     },
+    "model": {
+        "search.methods": "looks up a method by its name; validation searches by bound",
+        "search.beam": "gives bound a list to start from, which determines its speed and not what it finds",
+        "search.exact": "validation does not use it",
+    },
     "baselines": {"search.streams": "validates models; a baseline ranks by itself"},
 }
 """By stage: modules that its file imports and that determine nothing that it stores, each with the reason."""

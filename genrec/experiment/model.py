@@ -29,7 +29,14 @@ class Trained:
     log: TrainingLog
 
 
-def train_model(fit: Fit, streams: Mapping[str, StreamContext], cache: Cache, *, epochs: int | None = None) -> Trained:
+def train_model(
+    fit: Fit,
+    streams: Mapping[str, StreamContext],
+    cache: Cache,
+    *,
+    epochs: int | None = None,
+    log_folder: Path | None = None,
+) -> Trained:
     """Train the recipe's model, or load it where it was trained before.
 
     Args:
@@ -37,11 +44,14 @@ def train_model(fit: Fit, streams: Mapping[str, StreamContext], cache: Cache, *,
         streams: as :func:`~genrec.experiment.ids.tokenize_items` gives them.
         cache: finished stages.
         epochs: of a final fit, which has no validation; None: until validation stops it.
+        log_folder: where the recipe's loggers write; None: beside the cache's stages.
 
     Raises:
         TrainingError: the loss or the validation's score is not finite.
     """
     recipe, dataset = fit.recipe, fit.dataset
+    for logger in recipe.training.loggers:
+        logger.prepare()
     stage, folder = Stage("model", fit.title, fit.keys.model), cache.path("training", fit.keys.model)
     model = untrained_model(recipe, streams, dataset.num_items, dataset.train).to(fit.environment.torch_device)
     users = validation_users(fit)
@@ -76,6 +86,8 @@ def train_model(fit: Fit, streams: Mapping[str, StreamContext], cache: Cache, *,
             title=f"training {fit.title}" if epochs is None else f"final fit of {fit.title}",
             folder=folder,
             epochs=epochs,
+            loggers=recipe.training.loggers,
+            log_folder=log_folder or cache.path("logs", stage.key),
         )
 
     def save(log: TrainingLog, path: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fixed_signs, place
+from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Column, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ class Columns(ItemEncoder):
     dim: PositiveInt = 128
     """Width of the vectors; smaller where the columns do not span that many directions."""
 
-    def prepare(self, catalog: Catalog) -> None:
+    def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
         """Look for the columns."""
         self._chosen(catalog)
 
-    def encode(self, catalog: Catalog, train: Histories, *, seed: int) -> ItemVectors:
+    def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         from scipy.sparse import csr_array, hstack
 
         chosen = self._chosen(catalog)

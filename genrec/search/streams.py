@@ -14,17 +14,12 @@ from genrec.float32_products import by_onednn
 from genrec.freed_memory import keep_freed_memory
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.progress import Bar, console
-from genrec.search.beam import BeamSearch
-from genrec.search.bound import BoundSearch
 from genrec.search.candidates import stack, unite
-from genrec.search.exact import ExactSearch
 from genrec.search.method import Found, SearchMethod, SearchRules
+from genrec.search.methods import METHODS
 from genrec.search.settings import SearchSettings
 from genrec.search.trie import Trie
 from genrec.types import ABSENT, Candidates, Histories, StreamCandidates
-
-METHODS: Mapping[str, type[SearchMethod]] = {"beam": BeamSearch, "bound": BoundSearch, "exact": ExactSearch}
-"""What each value of the recipe's ``search.method`` stands for."""
 
 
 class Searchable(Protocol):

@@ -110,6 +110,7 @@ MODEL = {"model", "candidates"}
         ("comparison/statistics.py", set()),
         ("cli/run.py", set()),
         ("pipeline.py", set()),
+        ("training/loggers/tensorboard.py", set()),
         ("merges/single.py", set()),
         ("merges/learned.py", set()),
         ("registry.py", set()),
@@ -119,6 +120,8 @@ MODEL = {"model", "candidates"}
         ("training/trainer.py", {"vectors", "ids", "model", "candidates"}),
         ("model/retriever.py", MODEL),
         ("search/bound.py", MODEL),
+        ("search/beam.py", {"candidates"}),
+        ("search/exact.py", {"candidates"}),
         ("experiment/candidates.py", {"candidates"}),
         ("baselines/transition.py", {"baseline"}),
         ("types.py", ALL),
@@ -224,6 +227,7 @@ def test_whatever_computes_a_stage_is_in_its_key(tmp_path, monkeypatch):
         own = {Path(file) for file in executed if Path(file).is_relative_to(PACKAGE)}
         assert len(own) > 2, stage
         missing = {module(file) for file in own - files if not is_plumbing(module(file))}
+        missing -= LEFT_OUT.get(kind, {}).keys()
         assert missing == set(), f"{stage}: executed, but not in the key"
 
 

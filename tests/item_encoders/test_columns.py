@@ -5,6 +5,7 @@ import pytest
 
 from genrec.errors import DataError
 from genrec.item_encoders.columns import Columns
+from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Column
 
 
@@ -23,7 +24,7 @@ def days(*values):
 def encode(there, **fields):
     size = len(next(iter(there.values()))) if there else 2
     keys = tuple(map(str, range(size)))
-    return Columns(**fields).encode(Catalog(keys, keys, keys, ((),) * size, columns=there), None, seed=0)
+    return Columns(**fields).encode(Catalog(keys, keys, keys, ((),) * size, columns=there), None, context=WorkContext())
 
 
 def distances(vectors_IE):

@@ -9,8 +9,8 @@ from genrec.decoders.transformer import Transformer
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
-from genrec.runtime.environment import WorkContext
 from genrec.model.starting_vectors import starting_vectors
+from genrec.runtime.environment import WorkContext
 from genrec.search.trie import Trie
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.tasks.semantic_transfer import SemanticTransfer

@@ -11,8 +11,8 @@ from walk_decoder import WalkDecoder, random_ids, random_users
 from genrec.search.beam import BeamSearch
 from genrec.search.exact import score_all
 from genrec.search.method import SearchRules, score_items
+from genrec.search.methods import METHODS
 from genrec.search.settings import SearchSettings
-from genrec.search.streams import METHODS
 from genrec.search.trie import Trie
 
 

@@ -8,8 +8,9 @@ from walk_decoder import DIM, WalkDecoder, random_ids
 
 from genrec.errors import DataError
 from genrec.model.contracts import Encoded
+from genrec.search.methods import METHODS
 from genrec.search.settings import SearchSettings
-from genrec.search.streams import METHODS, log_expanded, search_streams
+from genrec.search.streams import log_expanded, search_streams
 from genrec.search.trie import Trie
 from genrec.types import Histories
 
