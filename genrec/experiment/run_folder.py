@@ -56,12 +56,7 @@ class RunFolder:
         if (path / _MARK).is_file() and (made_by := cls(path, path).read_json(_MARK).get("verb", "run")) != verb:
             raise DataError(f"{path}: the folder of a `genrec {made_by}`; give --output another folder")
         path.mkdir(parents=True, exist_ok=True)
-        for part in (
-            "streams",
-            "candidates",
-            "logs",
-            "train_only",
-        ):  # links of an earlier run in the folder; stages stay
+        for part in ("streams", "candidates", "train_only"):  # links of an earlier run in the folder; stages stay
             shutil.rmtree(path / part, ignore_errors=True)
         folder = cls(path, cls.cache_of(output))
         folder.write_json(_MARK, {"verb": verb, "finished": False})
