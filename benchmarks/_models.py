@@ -15,7 +15,7 @@ from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.serving.recommender import Recommender
 from genrec.types import ABSENT, Candidates, Histories, ItemVectors, SemanticIds
 

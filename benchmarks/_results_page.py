@@ -10,8 +10,8 @@ from typing import Any
 
 import matplotlib
 
-from genrec.evaluation._markdown import p_text, seconds_text, table
 from genrec.evaluation.metrics import DEFAULT_METRICS, column_name
+from genrec.reporting.report_markdown import p_text, seconds_text, table
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

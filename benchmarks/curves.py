@@ -24,8 +24,8 @@ from _models import Sizes, build_retriever, decoding_flop, random_histories, sea
 from _results import Result, Table, give, read_conditions, say_load
 
 from genrec.model.retriever import Retriever
-from genrec.progress import console
-from genrec.search.trie import Trie
+from genrec.runtime.progress import console
+from genrec.semantic_ids.trie import Trie
 from genrec.throughput.machine import measure_peak
 from genrec.training.batches import HistoryBatch
 from genrec.training.settings import TrainingSettings

@@ -25,9 +25,9 @@ from _results import Cell, Result, Table, give, read_conditions, say_load
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, LogitsProcessor, T5Config, T5ForConditionalGeneration
 
-from genrec.float32_products import by_onednn
-from genrec.freed_memory import keep_freed_memory
-from genrec.search.trie import Trie
+from genrec.runtime.float32_products import by_onednn
+from genrec.runtime.malloc import keep_freed_memory
+from genrec.semantic_ids.trie import Trie
 from genrec.types import Histories
 
 START = 0

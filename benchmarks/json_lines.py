@@ -74,7 +74,7 @@ def _read_here(path: Path, year: int | None) -> None:
 
     import polars as pl
 
-    from genrec.datasets._json_lines import read_json_lines
+    from genrec.datasets.readers.json_lines import read_json_lines
 
     def keep(table: pl.DataFrame) -> pl.DataFrame:
         table = table if year is None else table.filter(pl.col("date").dt.year() == year)

@@ -19,10 +19,10 @@ from _models import Sizes, Widths, build_retriever, lists_of, random_histories, 
 from _results import Cell, Result, Table, give, read_conditions, say_load
 from torch import Tensor, nn
 
-from genrec.float32_products import by_onednn
-from genrec.freed_memory import keep_freed_memory
 from genrec.model.retriever import Retriever
-from genrec.search.trie import Trie
+from genrec.runtime.float32_products import by_onednn
+from genrec.runtime.malloc import keep_freed_memory
+from genrec.semantic_ids.trie import Trie
 from genrec.types import Candidates, Histories
 
 TOLERANCE = 1e-4

@@ -22,22 +22,22 @@ from typing import Any, Literal
 import numpy as np
 from _results_page import write_page
 
-from genrec.comparison._words import models_of
 from genrec.comparison.axes import Variant, variants
 from genrec.comparison.comparing import compare
 from genrec.comparison.plan import Plan, make_plan
 from genrec.comparison.results import Comparison, Row
+from genrec.comparison.runner import Runner
 from genrec.comparison.statistics import main_cutoff, pairs_with
-from genrec.comparison.work import Runner
 from genrec.errors import GenrecError, RecipeError
 from genrec.evaluation.metrics import DEFAULT_METRICS
-from genrec.evaluation.report import finite, read_metrics
 from genrec.evaluation.slices import groups_by_length, groups_by_popularity
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import TRAIN_ONLY
 from genrec.experiment.keys import SplitName
 from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
+from genrec.reporting.comparison_words import models_of
+from genrec.reporting.report import finite, read_metrics
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.training.trainer import TrainingLog
 

@@ -21,7 +21,7 @@ from _models import Sizes, build_retriever, random_histories, search
 from _results import Cell, Result, Table, give, read_conditions, say_load
 
 from genrec.model.retriever import Retriever
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 
 @dataclass(frozen=True)

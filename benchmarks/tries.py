@@ -24,7 +24,7 @@ from _results import Cell, Result, Table, give, read_conditions, say_load
 from genrec.model.contracts import DecoderModule
 from genrec.search.beam import BeamSearch
 from genrec.search.method import SearchRules
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 _MB = 1e6
 _BESIDE = "decoder"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
-from genrec.new_items import with_new_items
 from genrec.registry import Registry
 from genrec.runtime.environment import Environment, InputFile, WorkContext
+from genrec.semantic_ids.new_items import with_new_items
 from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class DatasetSource(Component):
         """Read the data.
 
         Args:
-            data: what ``--data`` or ``GENREC_DATA`` says; :func:`genrec.datasets._folder.find` turns it and the
+            data: what ``--data`` or ``GENREC_DATA`` says; :func:`genrec.datasets.readers.folder.find` turns it and the
                 component's ``folder`` into the place to read.
 
         Raises:

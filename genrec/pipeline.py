@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import date
 
 from genrec import __version__
-from genrec.evaluation.audit import audit
-from genrec.evaluation.report import Report, evaluate, paired_tests
+from genrec.audit.audit import audit
 from genrec.experiment.baselines import rank_baselines
 from genrec.experiment.cache import Cache
 from genrec.experiment.candidates import search_users
@@ -22,6 +21,7 @@ from genrec.experiment.rankings import fit_merges, merge_streams, needs_fitting
 from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.vectors import encode_items
 from genrec.recipe.schema import Recipe
+from genrec.reporting.report import Report, evaluate, paired_tests
 from genrec.reporting.run_report import make_report
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.runtime.threads import threads

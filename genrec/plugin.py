@@ -28,9 +28,9 @@ from genrec.families import (
     tasks,
     tokenizers,
 )
-from genrec.progress import track
 from genrec.runtime.environment import Environment, InputFile, WorkContext
-from genrec.seeds import derive
+from genrec.runtime.progress import track
+from genrec.runtime.seeds import derive
 from genrec.training.log import EpochRecord, TrainingLog
 from genrec.types import (
     ABSENT,

@@ -17,11 +17,11 @@ import results
 from genrec.errors import GenrecError, RecipeError
 from genrec.evaluation.metrics import ndcg
 from genrec.evaluation.rank_file import RankFile
-from genrec.evaluation.report import read_metrics
 from genrec.experiment.cache import Cache
 from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
 from genrec.recipe import dump_recipe, load_recipe
+from genrec.reporting.report import read_metrics
 
 RECIPE = """
 title: A small shop

@@ -29,7 +29,7 @@ import scaling
 import tables
 import tries
 
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 TINY = _models.Sizes(
     num_items=30,

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from genrec.families import Baseline, FittedBaseline, baselines
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
-from genrec.progress import console
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.progress import console
+from genrec.runtime.seeds import derive
 from genrec.search.top import top
-from genrec.seeds import derive
 from genrec.training import trainer
 from genrec.training.batches import HistoryBatch, HistoryBatches
 from genrec.training.settings import TrainingSettings

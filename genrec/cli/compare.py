@@ -88,11 +88,11 @@ def command(
     from genrec.cli._output import results
     from genrec.comparison.comparing import compare
     from genrec.comparison.plan import make_plan
-    from genrec.comparison.tables import print_comparison, write
-    from genrec.comparison.work import Runner, default_jobs
+    from genrec.comparison.runner import Runner, default_jobs
     from genrec.experiment.cache import Cache
     from genrec.experiment.run_folder import RunFolder
-    from genrec.progress import console
+    from genrec.reporting.comparison_files import print_comparison, write
+    from genrec.runtime.progress import console
 
     environment = environment_of(data=data, device=device)
     begun = time.monotonic()

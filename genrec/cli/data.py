@@ -10,8 +10,8 @@ import typer
 from genrec.cli._options import AsJson, Data, Overrides
 
 if TYPE_CHECKING:
-    from genrec.datasets._sources import Source
-    from genrec.evaluation.audit import Audit
+    from genrec.audit.audit import Audit
+    from genrec.datasets.download.sources import Source
     from genrec.families import DatasetSource
 
 app = typer.Typer(no_args_is_help=True, help="Find, fetch and audit data sets.")
@@ -36,7 +36,7 @@ def list_sources(
 ) -> None:
     """List the published data sets that genrec reads: size, licence, and whether they are found under --data."""
     from genrec.cli._output import print_json, print_table
-    from genrec.datasets._sources import sources
+    from genrec.datasets.download.sources import sources
 
     found = [source for source in sources().values() if word is None or word in source.name]
     if as_json:
@@ -67,8 +67,8 @@ def fetch_source(
     is_agreed: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
 ) -> None:
     """Download a data set, check and unpack it; a download that broke off goes on where it was."""
-    from genrec.datasets._download import fetch, remote_size
-    from genrec.datasets._sources import sources
+    from genrec.datasets.download.fetch import fetch, remote_size
+    from genrec.datasets.download.sources import sources
     from genrec.errors import DataError
     from genrec.recipe.problems import did_you_mean
 
@@ -104,8 +104,8 @@ def fetch_source(
 @app.command("audit")
 def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say what is in a data set, and what in it would make results untrue: order, ties, repeats, leaks, duplicates."""
+    from genrec.audit.audit import audit
     from genrec.cli._output import print_json
-    from genrec.evaluation.audit import audit
 
     dataset, data = _resolved(name, data, overrides)
     found = audit(dataset.load(data))
@@ -135,7 +135,7 @@ def list_pictures(name: _Named, data: Data = None, overrides: Overrides = None) 
 def _resolved(name: str, data: Path | None, overrides: list[str] | None) -> tuple[DatasetSource, Path | None]:
     """The dataset that a name, a recipe or a folder stands for, and the folder of all data."""
     from genrec.cli._plugins import find_plugins
-    from genrec.datasets._sources import recognize, sources
+    from genrec.datasets.download.sources import recognize, sources
     from genrec.errors import DataError
     from genrec.recipe import load_recipe
     from genrec.recipe.problems import did_you_mean

@@ -90,7 +90,7 @@ def _products() -> dict[str, str]:
     """What decides how fast the processor multiplies matrices."""
     import torch
 
-    from genrec.float32_products import is_exact
+    from genrec.runtime.float32_products import is_exact
 
     known = getattr(torch.cpu, "get_capabilities", dict)()
     has_bfloat16 = any(present for name, present in known.items() if "bf16" in name)

@@ -43,7 +43,7 @@ def command(
     from genrec.cli._output import results
     from genrec.errors import GenrecError
     from genrec.experiment.run_folder import RunFolder
-    from genrec.progress import console
+    from genrec.runtime.progress import console
 
     environment = environment_of(recipe, checked.block(), data=data, device=device, threads=threads)
     folder = RunFolder.create(output, recipe)

@@ -63,12 +63,12 @@ def command(
     chosen = variants([recipe], vary or (), overrides=changes)
 
     from genrec.cli._output import print_json, print_table, results
-    from genrec.evaluation._code_tables import codes_table, legend, markdown, pairs_table
     from genrec.experiment.cache import Cache
     from genrec.experiment.dataset import load_dataset
     from genrec.experiment.fit import plan_fit
     from genrec.experiment.run_folder import RunFolder
-    from genrec.progress import console
+    from genrec.reporting.code_tables import codes_table, legend, markdown, pairs_table
+    from genrec.runtime.progress import console
     from genrec.runtime.threads import threads as computing_on
 
     environment = environment_of(recipe, chosen[0].recipe.block(), data=data, device=device, threads=threads)

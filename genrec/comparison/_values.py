@@ -137,3 +137,8 @@ def parse_budget(text: str) -> float:
     if total <= 0:
         raise RecipeError(f"--budget {text}: expected more than no time")
     return total
+
+
+def named(name: str) -> str:
+    """A row's name inside a sentence, in quotes where it could be taken for a part of it."""
+    return f"'{name}'" if " " in name or "," in name else name

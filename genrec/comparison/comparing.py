@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from genrec.comparison._words import named
+from genrec.comparison._values import named
 from genrec.comparison.plan import Plan, PlannedStage, Trial
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.results import Comparison, Row
+from genrec.comparison.runner import Runner
 from genrec.comparison.statistics import statistics_of
-from genrec.comparison.work import Runner
 from genrec.errors import GenrecError
-from genrec.evaluation.report import Protocol
 from genrec.experiment.keys import SplitName
+from genrec.reporting.report import Protocol
 from genrec.reporting.run_report import selection
 
 

@@ -23,9 +23,9 @@ from genrec.experiment.candidates import find_candidates
 from genrec.experiment.keys import SplitName
 from genrec.experiment.rankings import needs_fitting
 from genrec.merges.single import Single
-from genrec.progress import Bar
 from genrec.reporting.run_report import curve
-from genrec.seeds import derive
+from genrec.runtime.progress import Bar
+from genrec.runtime.seeds import derive
 from genrec.training.trainer import TrainingLog
 from genrec.types import Candidates, Ranking, Split
 

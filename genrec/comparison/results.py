@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genrec.evaluation.metrics import METRICS, main_metric
-from genrec.evaluation.report import Epoch, Protocol
+from genrec.reporting.report import Epoch, Protocol
 
 Kind = Literal["variant", "stream", "baseline", "oracle"]
 """``variant``: a recipe as it was asked for. ``stream``: one stream of the model of some variants, alone.

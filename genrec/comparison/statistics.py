@@ -23,7 +23,7 @@ from genrec.evaluation.significance import (
     samples_for,
 )
 from genrec.evaluation.slices import Group, groups_by_length, groups_by_popularity, target_popularity
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.types import Dataset, Split
 
 _LETTERS = string.ascii_letters + "αβγδεζηθικλμνξοπρστυφχψω"

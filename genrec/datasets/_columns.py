@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.datasets._descriptions import words
+from genrec.datasets.readers.descriptions import words
 from genrec.types import Column, ColumnKind
 
 _AMOUNT = r"[$€£]?\s*(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"

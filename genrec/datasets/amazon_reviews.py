@@ -9,17 +9,17 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, StringConstraints
 
-from genrec.datasets._amazon_editions import Edition, Files, Reviews, find_files
-from genrec.datasets._amazon_items import FIELDS, read_items
-from genrec.datasets._amazon_pictures import PictureFolder
 from genrec.datasets._columns import categorical, filled, numeric
-from genrec.datasets._csv import read_csv, read_csv_skipping
-from genrec.datasets._descriptions import Entry, coverage, describe, leaf_categories, title, words
-from genrec.datasets._fingerprint import content_fingerprint
-from genrec.datasets._folder import RelativePath, find
-from genrec.datasets._interactions import Order, Ordered, order_histories
-from genrec.datasets._json_lines import BrokenLines, read_json_lines
-from genrec.datasets._picture_files import PictureFiles
+from genrec.datasets.readers.amazon_editions import Edition, Files, Reviews, find_files
+from genrec.datasets.readers.amazon_images import PictureFolder
+from genrec.datasets.readers.amazon_items import FIELDS, read_items
+from genrec.datasets.readers.csv import read_csv, read_csv_skipping
+from genrec.datasets.readers.descriptions import Entry, coverage, describe, leaf_categories, title, words
+from genrec.datasets.readers.fingerprint import content_fingerprint
+from genrec.datasets.readers.folder import RelativePath, find
+from genrec.datasets.readers.image_files import PictureFiles
+from genrec.datasets.readers.interactions import Order, Ordered, order_histories
+from genrec.datasets.readers.json_lines import BrokenLines, read_json_lines
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
 from genrec.types import Catalog, Dataset

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from pydantic import NonNegativeInt
 
 from genrec.datasets._columns import categorical, filled, numeric
-from genrec.datasets._descriptions import Entry, coverage, describe, read_entries, title, words
-from genrec.datasets._fingerprint import Fingerprint
-from genrec.datasets._folder import RelativePath, find, require
-from genrec.datasets._interactions import Ordered, order_histories
-from genrec.datasets._movielens_files import SOURCE, Edition, find_edition, read_ratings
-from genrec.datasets._movielens_tags import tags_by_film, without_held_out
-from genrec.datasets._picture_files import PictureFiles
+from genrec.datasets.readers.descriptions import Entry, coverage, describe, read_entries, title, words
+from genrec.datasets.readers.fingerprint import Fingerprint
+from genrec.datasets.readers.folder import RelativePath, find, require
+from genrec.datasets.readers.image_files import PictureFiles
+from genrec.datasets.readers.interactions import Ordered, order_histories
+from genrec.datasets.readers.movielens_files import SOURCE, Edition, find_edition, read_ratings
+from genrec.datasets.readers.movielens_tags import tags_by_film, without_held_out
 from genrec.families import DatasetSource, datasets
 from genrec.types import Catalog, Dataset
 

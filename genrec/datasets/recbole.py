@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, NonNegativeInt
 
 from genrec.datasets._columns import is_of_behavior, refuse_behavior
-from genrec.datasets._csv import Layout, require_columns
-from genrec.datasets._fingerprint import Fingerprint
-from genrec.datasets._folder import RelativePath, find
-from genrec.datasets._interaction_tables import InteractionColumns, read_interactions
-from genrec.datasets._interactions import Order, order_histories
-from genrec.datasets._item_tables import ItemColumns, Items, catalog_of, read_items
-from genrec.datasets._table_files import TableFile
+from genrec.datasets.readers.csv import Layout, require_columns
+from genrec.datasets.readers.fingerprint import Fingerprint
+from genrec.datasets.readers.folder import RelativePath, find
+from genrec.datasets.readers.interaction_tables import InteractionColumns, read_interactions
+from genrec.datasets.readers.interactions import Order, order_histories
+from genrec.datasets.readers.item_tables import ItemColumns, Items, catalog_of, read_items
+from genrec.datasets.readers.tables import TableFile
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
 from genrec.types import ColumnKind, Dataset

@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 
 from genrec.datasets._columns import categorical, filled, numeric
-from genrec.datasets._descriptions import Entry, coverage, describe, leaf_categories, read_entries, title, words
-from genrec.datasets._fingerprint import Fingerprint
-from genrec.datasets._folder import RelativePath, find, require
-from genrec.datasets._lines import decode, numbered_lines
-from genrec.datasets._notes import repeats
-from genrec.datasets._picture_files import PictureFiles
+from genrec.datasets.readers.descriptions import Entry, coverage, describe, leaf_categories, read_entries, title, words
+from genrec.datasets.readers.fingerprint import Fingerprint
+from genrec.datasets.readers.folder import RelativePath, find, require
+from genrec.datasets.readers.image_files import PictureFiles
+from genrec.datasets.readers.lines import decode, numbered_lines
+from genrec.datasets.readers.notes import repeats
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
 from genrec.types import Catalog, Dataset, Histories

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from genrec.datasets import _drawings
 from genrec.datasets._columns import categorical, filled, numeric
-from genrec.datasets._drawings import NUM_LOOKS, Drawings
-from genrec.datasets._fingerprint import Fingerprint
-from genrec.datasets._purchases import draw_histories, draw_latents
-from genrec.datasets._wares import NUM_STYLES, write_wares
+from genrec.datasets.readers.fingerprint import Fingerprint
+from genrec.datasets.synthetic import images as _drawings
+from genrec.datasets.synthetic.histories import draw_histories, draw_latents
+from genrec.datasets.synthetic.images import NUM_LOOKS, Drawings
+from genrec.datasets.synthetic.items import NUM_STYLES, write_wares
 from genrec.families import DatasetSource, datasets
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.types import Catalog, Dataset
 
 _ITEMS_PER_GROUP = 20

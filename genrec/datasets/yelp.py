@@ -13,12 +13,12 @@ import polars as pl
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from genrec.datasets._columns import categorical, filled, numeric
-from genrec.datasets._descriptions import Entry, coverage, describe, title, words
-from genrec.datasets._fingerprint import content_fingerprint
-from genrec.datasets._folder import RelativePath, find, require
-from genrec.datasets._interactions import Order, Ordered, order_histories
-from genrec.datasets._json_lines import BrokenLines, json_objects, read_json_lines, refuse
-from genrec.datasets._picture_files import PictureFiles, is_there
+from genrec.datasets.readers.descriptions import Entry, coverage, describe, title, words
+from genrec.datasets.readers.fingerprint import content_fingerprint
+from genrec.datasets.readers.folder import RelativePath, find, require
+from genrec.datasets.readers.image_files import PictureFiles, is_there
+from genrec.datasets.readers.interactions import Order, Ordered, order_histories
+from genrec.datasets.readers.json_lines import BrokenLines, json_objects, read_json_lines, refuse
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
 from genrec.types import Catalog, Dataset

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.evaluation._neighbours import asked_rows, nearest_rows
+from genrec.evaluation.neighbors import asked_rows, nearest_rows
 from genrec.families import Tokenizer
 from genrec.tokenizers._collisions import count_collisions
 from genrec.tokenizers._present import unit_rows

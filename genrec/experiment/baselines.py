@@ -17,7 +17,7 @@ from genrec.training.checkpoint import save_json
 from genrec.types import Ranking
 
 if TYPE_CHECKING:
-    from genrec.evaluation.report import Kind
+    from genrec.reporting.report import Kind
 
 
 def rank_baselines(fits: Fits, split: SplitName, cache: Cache, *, top_n: int) -> dict[str, tuple[Kind, Ranking]]:

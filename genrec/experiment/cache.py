@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from genrec.experiment.keys import Stage
-from genrec.peak_memory import PeakMemory
-from genrec.progress import console
+from genrec.runtime.peak_memory import PeakMemory
+from genrec.runtime.progress import console
 from genrec.runtime.timer import Timer
 
 T = TypeVar("T")

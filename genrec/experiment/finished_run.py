@@ -9,19 +9,19 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.evaluation.rank_file import RankFile
-from genrec.evaluation.report import read_metrics
 from genrec.experiment.fit import TRAIN_ONLY, Fit, Fits
 from genrec.experiment.ids import known_vectors
 from genrec.experiment.keys import Keys, make_key
 from genrec.experiment.model import Trained, untrained_model
 from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.storage import load_ids, load_vectors
-from genrec.files import fingerprint
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
+from genrec.reporting.report import read_metrics
 from genrec.runtime.environment import Environment
-from genrec.search.trie import Trie
+from genrec.runtime.files import fingerprint
+from genrec.semantic_ids.trie import Trie
 from genrec.training.checkpoint import load_tensors, load_weights
 from genrec.training.trainer import TrainingLog
 from genrec.types import Dataset

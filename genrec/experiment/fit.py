@@ -9,7 +9,7 @@ from typing import Literal
 from genrec.experiment.keys import Keys, SplitName, Stage, candidates_key, fit_keys
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.types import Dataset, Split
 
 TRAIN_ONLY = "train_only"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from genrec.absent_items import like_nearest, with_own_branch
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit
 from genrec.experiment.keys import Stage
@@ -13,8 +12,9 @@ from genrec.experiment.storage import load_ids, save_ids
 from genrec.model.contracts import StreamContext
 from genrec.recipe.schema import Stream
 from genrec.runtime.environment import WorkContext
-from genrec.search.dense import item_numbers
-from genrec.search.trie import Trie
+from genrec.semantic_ids.absent_items import like_nearest, with_own_branch
+from genrec.semantic_ids.item_numbers import item_numbers
+from genrec.semantic_ids.trie import Trie
 from genrec.types import ItemVectors, SemanticIds
 
 

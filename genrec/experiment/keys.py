@@ -18,10 +18,10 @@ from pydantic import BaseModel
 
 from genrec.experiment.source_code import source_hash
 from genrec.families import Baseline, Component, plain
-from genrec.files import fingerprint
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment
-from genrec.seeds import derive
+from genrec.runtime.files import fingerprint
+from genrec.runtime.seeds import derive
 from genrec.types import Dataset
 
 FORMAT = 1
@@ -36,7 +36,7 @@ _NOT_IN_A_MODEL = {"final_fit", "loggers"}
 
 LEFT_OUT: dict[str, dict[str, str]] = {
     "ids": {
-        "search.trie": "the trie is built from the codes and is not stored",
+        "semantic_ids.trie": "the trie is built from the codes and is not stored",
         "model.contracts": "holds codes, trie and vectors",
     },
     "model": {

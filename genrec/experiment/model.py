@@ -13,7 +13,7 @@ from genrec.experiment.selection import mean_stream_ndcg
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatches
 from genrec.training.checkpoint import load_tensors, load_weights, save_json, save_tensors, weights_of
 from genrec.training.trainer import TrainingLog, train

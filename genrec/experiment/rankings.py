@@ -7,9 +7,9 @@ from itertools import combinations
 
 import numpy as np
 
-from genrec.evaluation.report import Kind
 from genrec.families import Merge
 from genrec.merges.single import Single
+from genrec.reporting.report import Kind
 from genrec.types import Candidates, Ranking
 
 Names = tuple[str, ...]

@@ -12,7 +12,7 @@ import numpy as np
 
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import Searchable, search_streams
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, Candidates, Ranking, Split
 
 CUTOFF = 10

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from genrec.families import ItemEncoder, item_encoders
 from genrec.runtime.environment import WorkContext
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.types import Catalog, Histories, ItemVectors
 
 

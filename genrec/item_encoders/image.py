@@ -10,9 +10,9 @@ from pydantic import PositiveInt
 
 from genrec.errors import DataError
 from genrec.families import item_encoders
-from genrec.item_encoders._efficientnet_names import is_foreign, with_timm_names
-from genrec.item_encoders._picture_encoder import PictureEncoder
-from genrec.item_encoders._picture_weights import (
+from genrec.item_encoders.images.efficientnet_names import is_foreign, with_timm_names
+from genrec.item_encoders.images.encoder import PictureEncoder
+from genrec.item_encoders.images.weights import (
     are_random,
     demand_reachable,
     find_weights,
@@ -26,7 +26,7 @@ from genrec.runtime.environment import Environment
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from genrec.item_encoders._picture_tower import Tower
+    from genrec.item_encoders.images.tower import Tower
 
 _HUB = "hf-hub:"
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -60,7 +60,7 @@ class Image(PictureEncoder):
             from timm.data import create_transform, resolve_model_data_config  # type: ignore[attr-defined]
         except Exception as error:  # torchvision of another build raises RuntimeError when timm imports it
             raise DataError(f"image: timm cannot be imported ({error}); pip install 'genrec[vision]'") from error
-        from genrec.item_encoders._picture_tower import Tower
+        from genrec.item_encoders.images.tower import Tower
 
         self._demand_known(timm)
         module: Any = self._fetched(timm) if file is None else self._from_file(timm, file)

@@ -6,10 +6,10 @@ import numpy as np
 from pydantic import PositiveInt
 
 from genrec.families import ItemEncoder, item_encoders
-from genrec.item_encoders._pictures import PictureList, Unreadable
 from genrec.item_encoders._rows import place
-from genrec.progress import track
+from genrec.item_encoders.images.files import PictureList, Unreadable
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.progress import track
 from genrec.types import Catalog, Histories, ItemVectors
 
 

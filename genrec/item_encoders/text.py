@@ -21,8 +21,8 @@ from genrec.item_encoders._weights import (
     inspect,
     transformer_folder,
 )
-from genrec.progress import Bar
 from genrec.runtime.environment import Environment, WorkContext
+from genrec.runtime.progress import Bar
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:

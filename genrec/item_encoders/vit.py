@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from genrec.errors import DataError
 from genrec.families import item_encoders
-from genrec.item_encoders._picture_encoder import PictureEncoder
-from genrec.item_encoders._picture_weights import (
+from genrec.item_encoders._weights import package_folders
+from genrec.item_encoders.images.encoder import PictureEncoder
+from genrec.item_encoders.images.weights import (
     SUFFIXES,
     are_random,
     demand_reachable,
@@ -20,11 +21,10 @@ from genrec.item_encoders._picture_weights import (
     read_config,
     weights_files,
 )
-from genrec.item_encoders._weights import package_folders
 from genrec.runtime.environment import Environment
 
 if TYPE_CHECKING:
-    from genrec.item_encoders._picture_tower import Tower
+    from genrec.item_encoders.images.tower import Tower
 
 _CONFIG = "open_clip_config.json"
 _HUB = "hf-hub:"
@@ -100,7 +100,7 @@ class Vit(PictureEncoder):
             from open_clip.transform import PreprocessCfg, image_transform_v2
         except Exception as error:  # torchvision of another build raises RuntimeError when open_clip imports it
             raise DataError(f"vit: open_clip cannot be imported ({error}); pip install 'genrec[vision]'") from error
-        from genrec.item_encoders._picture_tower import Tower
+        from genrec.item_encoders.images.tower import Tower
 
         if folder is not None:
             name, options = f"local-dir:{folder}", {}

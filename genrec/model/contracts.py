@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.types import Histories, ItemVectors, SemanticIds
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from genrec.model.contracts import BuildContext, HistoryEncoderModule
+from genrec.model.initial_vectors import joined_vectors, starting_vectors
 from genrec.model.layers import init_weights
-from genrec.model.starting_vectors import joined_vectors, starting_vectors
 
 if TYPE_CHECKING:
     from genrec.families import EmbeddingHistoryEncoder

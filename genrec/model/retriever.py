@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genrec.families import Decoder, HistoryEncoder, Task
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, HistoryEncoderModule, StreamContext, TaskModule
 from genrec.model.windows import most_recent, windows
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatch
 from genrec.types import Histories
 

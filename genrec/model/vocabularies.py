@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from genrec.errors import RecipeError
 from genrec.model.child_logits import child_logits
 from genrec.model.contracts import BuildContext
-from genrec.model.starting_vectors import START_STD, starting_vectors
-from genrec.search.trie import Trie
+from genrec.model.initial_vectors import START_STD, starting_vectors
+from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, ItemVectors
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt
 
-from genrec.absent_items import AbsentItems
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.families import (
     Baseline,
@@ -24,6 +23,7 @@ from genrec.families import (
     plain,
 )
 from genrec.search.settings import SearchSettings
+from genrec.semantic_ids.absent_items import AbsentItems
 from genrec.training.settings import TrainingSettings
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from genrec.evaluation.audit import Audit
-from genrec.evaluation.report import Epoch, PairedTest, Protocol, Report, Row
+from genrec.audit.audit import Audit
 from genrec.experiment.baselines import chosen_settings
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit, Fits
@@ -15,6 +14,7 @@ from genrec.experiment.model import Trained, validation_users
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
+from genrec.reporting.report import Epoch, PairedTest, Protocol, Report, Row
 from genrec.training.trainer import TrainingLog
 from genrec.types import ItemVectors
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from genrec.progress import console
+from genrec.runtime.progress import console
 
 
 class Timer:

@@ -11,7 +11,7 @@ from genrec.model.contracts import DecoderModule, Encoded
 from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.prefixes import best_leaves, best_prefixes, prefixes_at_once, user_chunks
 from genrec.search.settings import SearchSettings
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 _BLOCKS = 4
 """In how many blocks beams are expanded at the last level at most: lists are often full before the last one."""

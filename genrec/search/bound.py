@@ -11,7 +11,7 @@ from genrec.search.beam import BeamSearch
 from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.prefixes import best_leaves, best_prefixes, prefixes_at_once, user_chunks
 from genrec.search.settings import SearchSettings
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 _ROUNDING = 1e-4
 """By how many nats two computations of one log-probability may differ: the same sums in batches of other shapes."""

@@ -12,7 +12,7 @@ from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.prefixes import as_list, user_chunks
 from genrec.search.settings import SearchSettings
 from genrec.search.top import top
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 _DEAD = float("-inf")
 _CHILDREN_OF_A_PREFIX = 1024

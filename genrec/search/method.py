@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genrec.model.contracts import DecoderModule, Encoded, Outputs
 from genrec.search.settings import SearchSettings
-from genrec.search.trie import Trie, TrieTensors
+from genrec.semantic_ids.trie import Trie, TrieTensors
 
 _DEAD = float("-inf")
 

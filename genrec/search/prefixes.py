@@ -11,7 +11,7 @@ from torch import Tensor
 from genrec.model.contracts import DecoderModule, DecodingState, Encoded
 from genrec.search.method import ClosedNodes, Found
 from genrec.search.top import top
-from genrec.search.trie import Trie, TrieTensors
+from genrec.semantic_ids.trie import Trie, TrieTensors
 from genrec.types import ABSENT
 
 _DEAD = float("-inf")

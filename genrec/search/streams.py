@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from genrec.errors import DataError
-from genrec.float32_products import by_onednn
-from genrec.freed_memory import keep_freed_memory
 from genrec.model.contracts import DecoderModule, Encoded
-from genrec.progress import Bar, console
+from genrec.runtime.float32_products import by_onednn
+from genrec.runtime.malloc import keep_freed_memory
+from genrec.runtime.progress import Bar, console
 from genrec.search.candidates import stack, unite
 from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.methods import METHODS
 from genrec.search.settings import SearchSettings
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, Candidates, Histories, StreamCandidates
 
 

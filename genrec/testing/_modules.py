@@ -18,8 +18,8 @@ from genrec.model.contracts import (
     TaskModule,
 )
 from genrec.runtime.environment import WorkContext
-from genrec.search.dense import item_numbers
-from genrec.search.trie import Trie
+from genrec.semantic_ids.item_numbers import item_numbers
+from genrec.semantic_ids.trie import Trie
 from genrec.testing._demands import Demand
 from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_catalog, tiny_histories, tiny_vectors
 

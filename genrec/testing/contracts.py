@@ -24,7 +24,7 @@ from genrec.families import (
     TrainingLogger,
 )
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.testing._demands import Demand, check_component, demands_of, unchanged
 from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_candidates, tiny_catalog, tiny_histories, tiny_vectors
 from genrec.training.log import EpochRecord, TrainingLog

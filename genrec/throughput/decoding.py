@@ -10,7 +10,7 @@ import numpy as np
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
 from genrec.search.streams import search_streams
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.throughput.timing import Seconds, Timing, counted_flops, now
 from genrec.types import Histories
 

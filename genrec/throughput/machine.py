@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from genrec.float32_products import by_onednn, is_exact
+from genrec.runtime.float32_products import by_onednn, is_exact
 from genrec.throughput.timing import Peak, now
 
 _SIZES = (256, 512, 1024, 2048, 4096, 8192)

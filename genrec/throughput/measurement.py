@@ -11,8 +11,8 @@ import numpy as np
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
+from genrec.runtime.seeds import derive
 from genrec.runtime.threads import threads
-from genrec.seeds import derive
 from genrec.throughput.decoding import described, time_decoding
 from genrec.throughput.machine import Machine, higher, measure_peak, this_machine
 from genrec.throughput.timing import Peak, Timing

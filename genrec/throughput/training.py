@@ -12,7 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.throughput.timing import Seconds, Timing, counted_flops, now
 from genrec.training.batches import HistoryBatch, HistoryBatches
 from genrec.training.trainer import train

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from genrec.new_items import Prefix, check_same_width, with_new_items
+from genrec.semantic_ids.new_items import Prefix, check_same_width, with_new_items
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
 from genrec.tokenizers._present import unit_rows
 from genrec.types import ItemVectors, SemanticIds

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from genrec.families import Tokenizer, tokenizers
-from genrec.new_items import check_same_width, with_new_items
 from genrec.runtime.environment import WorkContext
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
+from genrec.semantic_ids.new_items import check_same_width, with_new_items
 from genrec.tokenizers._present import for_all_items, present_rows
 from genrec.types import ItemVectors, SemanticIds
 

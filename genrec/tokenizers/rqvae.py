@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.seeds import derive
 from genrec.runtime.threads import one_thread
-from genrec.seeds import derive
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centres
 from genrec.tokenizers._residual import assign, quantize, tell_apart

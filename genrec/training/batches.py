@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genrec.errors import DataError
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.types import ABSENT, Histories
 
 _BATCHES_IN_A_BUCKET = 32

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from genrec.errors import TrainingError
 from genrec.families import StartedLogger, TrainingLogger
-from genrec.float32_products import by_onednn
-from genrec.freed_memory import keep_freed_memory
-from genrec.progress import Bar, console
-from genrec.seeds import derive
+from genrec.runtime.float32_products import by_onednn
+from genrec.runtime.malloc import keep_freed_memory
+from genrec.runtime.progress import Bar, console
+from genrec.runtime.seeds import derive
 from genrec.training.checkpoint import (
     load_optimizer,
     load_tensors,

@@ -15,9 +15,10 @@ import typer
 from genrec.cli import data as verb
 from genrec.cli import main
 from genrec.cli._output import print_table
-from genrec.datasets import _download, _sources
-from genrec.datasets._descriptions import words
-from genrec.datasets._sources import RemoteFile, Source
+from genrec.datasets.download import fetch as _download
+from genrec.datasets.download import sources as _sources
+from genrec.datasets.download.sources import RemoteFile, Source
+from genrec.datasets.readers.descriptions import words
 
 RATINGS = "userId,movieId,rating,timestamp\n" + "".join(
     f"{user},{film},4.0,{1000 * user + (film * user) % 7}\n" for user in range(1, 7) for film in range(1, 7)

@@ -10,8 +10,8 @@ from scipy import stats
 
 from genrec.comparison.results import Cell, Comparison, Pair, Row, Slice, Trained
 from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
-from genrec.evaluation.report import Epoch, Protocol
 from genrec.evaluation.significance import holm
+from genrec.reporting.report import Epoch, Protocol
 from genrec.types import ABSENT
 
 CUTOFFS = (5, 10, 20)

@@ -13,14 +13,14 @@ from made_comparison import made_comparison
 from rich.console import Console
 
 from genrec.comparison._origins import _check_one_protocol
-from genrec.comparison._words import best_rows, summary_text
-from genrec.comparison.page import page
 from genrec.comparison.statistics import statistics_of
-from genrec.comparison.tables import csv_text, markdown, print_comparison, to_dict
 from genrec.datasets.showroom import Showroom
 from genrec.evaluation.metrics import METRICS, Metric, column_name
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.recipe.problems import InvalidRecipeError
+from genrec.reporting.comparison_files import csv_text, markdown, print_comparison, to_dict
+from genrec.reporting.comparison_words import best_rows, summary_text
+from genrec.reporting.page import page
 
 RANK = "mean_rank"
 AXES = {"streams.*.tokenizer": ("kmeans_tree", "random_codes"), "merge": ("confidence", "learned")}

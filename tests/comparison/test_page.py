@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 from made_comparison import MERGES, made_comparison
 
-from genrec.comparison._plots import plain, shortened, text_width
-from genrec.comparison.page import page
+from genrec.reporting.page import page
+from genrec.reporting.plots import plain, shortened, text_width
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "source"}
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from made_comparison import MERGES, made_comparison
 
-from genrec.comparison.page import page
+from genrec.reporting.page import page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -13,10 +13,10 @@ from made_comparison import made_comparison
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from genrec.comparison.tables import csv_text, markdown, print_comparison, to_dict, write
 from genrec.datasets.showroom import Showroom
 from genrec.evaluation.rank_file import RankFile, paired
-from genrec.evaluation.report import Epoch
+from genrec.reporting.comparison_files import csv_text, markdown, print_comparison, to_dict, write
+from genrec.reporting.report import Epoch
 from genrec.types import Histories, Split
 
 AXES = {"streams.*.tokenizer": ("kmeans_tree", "rqvae"), "merge": ("confidence", "learned", "log_prob_sum")}
@@ -39,7 +39,7 @@ def split():
 @pytest.fixture
 def folder(comparison, split, tmp_path, monkeypatch):
     """The files, with a page that costs no time: its own test draws it."""
-    monkeypatch.setitem(sys.modules, "genrec.comparison.page", SimpleNamespace(page=lambda found: found.title))
+    monkeypatch.setitem(sys.modules, "genrec.reporting.page", SimpleNamespace(page=lambda found: found.title))
     popularity_U = np.arange(USERS)
     write(replace(comparison, target_popularity_U=popularity_U), split, tmp_path / "compared")
     return tmp_path / "compared"
@@ -281,7 +281,7 @@ def test_the_table_of_the_test_users_takes_no_other_tables_place(comparison, spl
 
 
 def test_a_number_that_is_none_becomes_null(comparison, split, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "genrec.comparison.page", SimpleNamespace(page=lambda found: ""))
+    monkeypatch.setitem(sys.modules, "genrec.reporting.page", SimpleNamespace(page=lambda found: ""))
     [first, *rest] = comparison.rows
     epoch = Epoch(1, {"text": float("nan")}, float("inf"), 1.0, 1e-3)
     broken = replace(first, models=(replace(first.models[0], curve=(epoch,)), *first.models[1:]))
@@ -324,7 +324,7 @@ def test_a_shop_gives_real_slices(tmp_path, monkeypatch):
     from genrec.comparison.statistics import statistics_of
     from genrec.evaluation.protocol import EvaluationSettings
 
-    monkeypatch.setitem(sys.modules, "genrec.comparison.page", SimpleNamespace(page=lambda found: ""))
+    monkeypatch.setitem(sys.modules, "genrec.reporting.page", SimpleNamespace(page=lambda found: ""))
     shop = Showroom(items=80, users=200).load(None)
     made = made_comparison({"merge": ("confidence", "learned")}, users=len(shop.valid), seeds=(1, 2))
     found = replace(made, **statistics_of(made.rows, shop.valid, shop, EvaluationSettings(bootstrap_samples=200)))

@@ -7,7 +7,7 @@ import pytest
 from small_comparison import small_plan, small_recipe
 
 from genrec.comparison.ranking import make_rows
-from genrec.comparison.work import Runner
+from genrec.comparison.runner import Runner
 from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
 

@@ -17,7 +17,7 @@ from genrec.comparison.axes import variants
 from genrec.comparison.comparing import code_notes, compare, notes_of
 from genrec.comparison.plan import make_plan
 from genrec.comparison.ranking import make_rows
-from genrec.comparison.work import Runner
+from genrec.comparison.runner import Runner
 from genrec.comparison.worker import Request
 from genrec.errors import DataError, GenrecError
 from genrec.experiment.cache import Cache

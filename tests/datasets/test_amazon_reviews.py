@@ -12,9 +12,9 @@ from datasets_read import keys_of
 from PIL import Image
 from pydantic import ValidationError
 
-from genrec.datasets import _amazon_items
-from genrec.datasets._html import plain_text
 from genrec.datasets.amazon_reviews import AmazonReviews
+from genrec.datasets.readers import amazon_items as _amazon_items
+from genrec.datasets.readers.html import plain_text
 from genrec.errors import DataError
 
 DAY = 86_400

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from genrec.datasets._archives import unpack_archive
+from genrec.datasets.readers.archives import unpack_archive
 from genrec.errors import DataError
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from genrec.datasets._fingerprint import Fingerprint
-from genrec.datasets._folder import find, leaves_folder, require
+from genrec.datasets.readers.fingerprint import Fingerprint
+from genrec.datasets.readers.folder import find, leaves_folder, require
 from genrec.errors import DataError
 from genrec.families import datasets
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from genrec.datasets import _archives, _download
-from genrec.datasets._download import download, fetch, remote_size
-from genrec.datasets._sources import RemoteFile, Source, recognize, sources
+from genrec.datasets.download import fetch as _download
+from genrec.datasets.download.fetch import download, fetch, remote_size
+from genrec.datasets.download.sources import RemoteFile, Source, recognize, sources
+from genrec.datasets.readers import archives as _archives
 from genrec.errors import DataError
 from genrec.families import datasets
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from genrec.datasets import _json_lines
-from genrec.datasets._json_lines import json_objects, raw_lines, read_json_lines
+from genrec.datasets.readers import json_lines as _json_lines
+from genrec.datasets.readers.json_lines import json_objects, raw_lines, read_json_lines
 from genrec.errors import DataError
 
 COLUMNS = {"user": pl.Categorical, "note": pl.String, "count": pl.Int64, "stars": pl.Float64, "date": pl.Datetime}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrec.datasets import _picture_files
-from genrec.datasets._picture_files import PictureFiles
+from genrec.datasets.readers import image_files as _picture_files
+from genrec.datasets.readers.image_files import PictureFiles
 from genrec.errors import DataError, PictureError
 
 
@@ -246,7 +246,7 @@ def test_large_photos_are_decoded_at_a_fraction(tmp_path, size, expected):
 
 
 def test_the_fingerprint_follows_names_sizes_and_content(tmp_path):
-    from genrec.datasets._fingerprint import Fingerprint
+    from genrec.datasets.readers.fingerprint import Fingerprint
 
     def fingerprint(names):
         found = Fingerprint({})

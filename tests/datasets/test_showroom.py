@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrec.datasets._purchases import draw_histories, draw_latents
 from genrec.datasets.showroom import Showroom
+from genrec.datasets.synthetic.histories import draw_histories, draw_latents
 from genrec.errors import DataError
 
 KNOBS = ("behavior", "text", "visual")

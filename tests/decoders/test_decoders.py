@@ -9,8 +9,8 @@ from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
 from genrec.model import child_logits
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
-from genrec.model.starting_vectors import starting_vectors
-from genrec.search.trie import Trie
+from genrec.model.initial_vectors import starting_vectors
+from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
 NUM_ITEMS, DIM = 20, 8

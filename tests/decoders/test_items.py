@@ -11,9 +11,9 @@ from genrec.decoders.transition import Transition
 from genrec.families import history_encoders
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
 from genrec.model.retriever import Retriever
-from genrec.search.dense import item_numbers
 from genrec.search.exact import score_all
-from genrec.search.trie import Trie
+from genrec.semantic_ids.item_numbers import item_numbers
+from genrec.semantic_ids.trie import Trie
 from genrec.training.batches import HistoryBatches
 from genrec.training.checkpoint import load_weights, weights_of
 from genrec.types import Histories, ItemVectors

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_mutual_info_score
 
-from genrec.absent_items import with_own_branch
-from genrec.evaluation._code_tables import codes_table, markdown
 from genrec.evaluation.code_quality import measure_agreement, measure_codes
+from genrec.reporting.code_tables import codes_table, markdown
 from genrec.runtime.environment import WorkContext
+from genrec.semantic_ids.absent_items import with_own_branch
 from genrec.tokenizers.kmeans_tree import KMeansTree
 from genrec.tokenizers.residual_kmeans import ResidualKMeans
 from genrec.types import Catalog, ItemVectors, SemanticIds

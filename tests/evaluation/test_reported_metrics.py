@@ -11,7 +11,7 @@ from genrec.datasets.showroom import Showroom
 from genrec.evaluation.metrics import METRICS, Metric, column_name
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.rank_file import paired
-from genrec.evaluation.report import Protocol, Report, evaluate, paired_tests
+from genrec.reporting.report import Protocol, Report, evaluate, paired_tests
 from genrec.types import Ranking
 
 RANK = "mean_rank"

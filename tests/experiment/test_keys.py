@@ -104,7 +104,7 @@ MODEL = {"model", "candidates"}
     ("name", "kinds"),
     [
         ("evaluation/metrics.py", set()),
-        ("evaluation/report.py", set()),
+        ("reporting/report.py", set()),
         ("evaluation/significance.py", set()),
         ("reporting/run_report.py", set()),
         ("comparison/statistics.py", set()),

@@ -8,10 +8,10 @@ from genrec.decoders.dense import Dense
 from genrec.history_encoders.gru import Gru
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import BuildContext, StreamContext
+from genrec.model.initial_vectors import starting_vectors
 from genrec.model.retriever import Retriever
-from genrec.model.starting_vectors import starting_vectors
-from genrec.search.dense import item_numbers
-from genrec.search.trie import Trie
+from genrec.semantic_ids.item_numbers import item_numbers
+from genrec.semantic_ids.trie import Trie
 from genrec.testing import check, tiny_vectors
 from genrec.training.batches import HistoryBatch
 

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
-from genrec.model.starting_vectors import starting_vectors
-from genrec.search.trie import Trie
+from genrec.model.initial_vectors import starting_vectors
+from genrec.semantic_ids.trie import Trie
 from genrec.testing import tiny_vectors
 from genrec.types import ItemVectors, SemanticIds
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from genrec.errors import DataError
 from genrec.experiment.keys import component_key
-from genrec.item_encoders._efficientnet_names import is_foreign, with_timm_names
-from genrec.item_encoders._picture_weights import find_weights
 from genrec.item_encoders.image import Image
+from genrec.item_encoders.images.efficientnet_names import is_foreign, with_timm_names
+from genrec.item_encoders.images.weights import find_weights
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.testing import check
 

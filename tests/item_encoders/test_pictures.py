@@ -12,11 +12,11 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
 
 from genrec.errors import DataError
-from genrec.item_encoders import _picture_tower
-from genrec.item_encoders._picture_tower import Tower, encode_pictures
-from genrec.item_encoders._pictures import PictureList, Unreadable
 from genrec.item_encoders._rows import unit_rows
 from genrec.item_encoders.concatenation import Concatenation
+from genrec.item_encoders.images import tower as _picture_tower
+from genrec.item_encoders.images.files import PictureList, Unreadable
+from genrec.item_encoders.images.tower import Tower, encode_pictures
 from genrec.item_encoders.tfidf import Tfidf
 from genrec.item_encoders.vit import Vit
 from genrec.runtime.environment import WorkContext
@@ -238,7 +238,7 @@ POSTERS = Path(__file__).parents[2] / "../shared/data/movielens-posters"
 
 @pytest.mark.skipif(not POSTERS.is_dir(), reason="movielens-posters is not here")
 def test_pixels_reads_real_posters(catalog_of, no_histories):
-    from genrec.datasets._picture_files import PictureFiles
+    from genrec.datasets.readers.image_files import PictureFiles
     from genrec.item_encoders.pixels import Pixels
 
     names = sorted(path.name for path in (POSTERS / "images").iterdir())[:40]

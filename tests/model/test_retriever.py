@@ -8,10 +8,10 @@ from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import StreamContext
+from genrec.model.initial_vectors import starting_vectors
 from genrec.model.retriever import Retriever
-from genrec.model.starting_vectors import starting_vectors
 from genrec.runtime.environment import WorkContext
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.tasks.semantic_transfer import SemanticTransfer
 from genrec.testing import tiny_vectors

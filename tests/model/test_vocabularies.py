@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from genrec.errors import RecipeError
 from genrec.model import child_logits
 from genrec.model.contracts import BuildContext, StreamContext
-from genrec.model.starting_vectors import starting_vectors
+from genrec.model.initial_vectors import starting_vectors
 from genrec.model.vocabularies import LevelVocabulary, PathVocabulary, build_vocabulary
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
 SIZES = (5, 4, 3)

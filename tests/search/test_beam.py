@@ -12,7 +12,7 @@ from genrec.search.beam import BeamSearch
 from genrec.search.exact import best_items, score_all
 from genrec.search.method import SearchRules
 from genrec.search.top import top
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 
 def world(seed, *, num_items=40, num_levels=3, num_codes=5, absent=3, users=4, scale=1.5):

@@ -11,7 +11,7 @@ from genrec.search import prefixes
 from genrec.search.bound import BoundSearch
 from genrec.search.exact import best_items, score_all
 from genrec.search.method import SearchRules
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 
 def world(seed, levels, *, users=4, scale=1.5, absent=2):

@@ -6,7 +6,7 @@ from walk_decoder import WalkDecoder, random_ids, random_users
 from genrec.search import prefixes
 from genrec.search.exact import ExactSearch, best_items, score_all
 from genrec.search.method import SearchRules
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 
 @pytest.fixture

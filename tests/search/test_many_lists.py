@@ -16,7 +16,7 @@ from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, Histories, ItemVectors
 
 NUM_USERS = 320

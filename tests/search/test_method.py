@@ -13,7 +13,7 @@ from genrec.search.exact import score_all
 from genrec.search.method import SearchRules, score_items
 from genrec.search.methods import METHODS
 from genrec.search.settings import SearchSettings
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from genrec.decoders.transformer import Transformer
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
-from genrec.search.dense import item_numbers
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams
-from genrec.search.trie import Trie
+from genrec.semantic_ids.item_numbers import item_numbers
+from genrec.semantic_ids.trie import Trie
 from genrec.types import Histories, ItemVectors
 
 NUM_ITEMS = 30

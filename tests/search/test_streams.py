@@ -11,7 +11,7 @@ from genrec.model.contracts import Encoded
 from genrec.search.methods import METHODS
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import log_expanded, search_streams
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.types import Histories
 
 NUM_ITEMS = 40

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from genrec.model.contracts import DecoderModule, Encoded, Outputs
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.types import SemanticIds
 
 DIM = 4

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from genrec.model.contracts import BuildContext, Outputs, StreamContext
-from genrec.search.dense import item_numbers
-from genrec.search.trie import Trie
+from genrec.semantic_ids.item_numbers import item_numbers
+from genrec.semantic_ids.trie import Trie
 from genrec.tasks.global_contrastive import GlobalContrastive, scaled_vectors
 from genrec.testing import tiny_vectors
 from genrec.types import ItemVectors

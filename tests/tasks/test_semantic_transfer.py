@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
 from genrec.model.contracts import BuildContext, Encoded, Outputs, StreamContext
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.tasks.semantic_transfer import SemanticTransfer
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
-from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
 from genrec.runtime.environment import WorkContext
-from genrec.search.trie import Trie
+from genrec.semantic_ids.absent_items import with_own_branch
+from genrec.semantic_ids.trie import Trie
 from genrec.tokenizers._balanced import assign_evenly, balanced_kmeans, cluster_means, exchange
 from genrec.tokenizers._child_order import matched_codes
 from genrec.tokenizers.kmeans_tree import KMeansTree

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
 from genrec.runtime.environment import WorkContext
+from genrec.semantic_ids.absent_items import with_own_branch
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
 from genrec.tokenizers._residual import quantize
 from genrec.tokenizers.residual_kmeans import ResidualKMeans

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.absent_items import with_own_branch
 from genrec.errors import DataError
 from genrec.runtime.environment import WorkContext
+from genrec.semantic_ids.absent_items import with_own_branch
 from genrec.tokenizers.rqvae import RqVae, RqVaeNetwork
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 

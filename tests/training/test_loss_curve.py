@@ -9,7 +9,7 @@ from genrec.decoders.transformer import Transformer
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
-from genrec.search.trie import Trie
+from genrec.semantic_ids.trie import Trie
 from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.tasks.semantic_transfer import SemanticTransfer
 from genrec.training.batches import HistoryBatches

@@ -10,7 +10,7 @@ from torch import nn
 
 from genrec.errors import TrainingError
 from genrec.model.layers import Dropout
-from genrec.seeds import derive
+from genrec.runtime.seeds import derive
 from genrec.training.checkpoint import weights_of
 from genrec.training.log import TrainingLog
 from genrec.training.optimizer import build_optimizer

@@ -1,0 +1,1 @@
+"""Checks of a dataset for problems that invalidate results."""

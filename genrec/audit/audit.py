@@ -1,0 +1,203 @@
+"""What is in a dataset, and what in it would make results untrue: figures and findings, before any training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from genrec.audit.catalog_texts import leak_findings, twin_findings
+from genrec.audit.finding import Finding, Severity, percent, share
+from genrec.audit.history_order import future_finding, order_finding, tie_finding
+from genrec.types import Dataset
+
+__all__ = ["Audit", "Figures", "Finding", "Severity", "audit"]
+
+COLD = 0.01
+"""Share of targets that training never saw from which it must be said."""
+REPEATED = 0.01
+"""Share of test targets in their own history from which it must be said."""
+SHORT = 0.05
+"""Share of users who are never asked from which it must be said."""
+_SEVERITIES: tuple[Severity, ...] = ("untrue", "mind", "fine")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is there. Shares are of all items, targets or interactions, from 0 to 1."""
+
+    users: int
+    asked: int
+    """Users with three items or more: each is one question of the test split."""
+    items: int
+    interactions: int
+    density: float
+    """Interactions by users times items."""
+    shortest: int
+    """Items of a history, here and below."""
+    median: float
+    mean: float
+    longest: int
+    titled: float
+    """Share of items with a title."""
+    described: float
+    """Share of items with a text."""
+    pictured: float
+    """Share of items with a picture."""
+    pictures: int
+    untrained_items: int
+    """Items in no training history."""
+    untrained_valid: float
+    """Share of validation targets in no training history."""
+    untrained_test: float
+    """Share of test targets in no training history."""
+    repeats: int
+    """Interactions with an item that the user already had."""
+    repeated_test: float
+    """Share of test targets that are in their own history."""
+    top_percent: float
+    """Share of interactions with the most popular 1 % of items."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found; findings with the gravest first."""
+
+    dataset: str
+    fingerprint: str
+    order: str
+    figures: Figures
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    """What the dataset's reader says of it."""
+
+    def of(self, severity: Severity) -> tuple[Finding, ...]:
+        """The findings of one severity."""
+        return tuple(finding for finding in self.findings if finding.severity == severity)
+
+    def lines(self) -> list[str]:
+        """What a report cites: the size, what was found, and what makes its results untrue."""
+        figures = self.figures
+        density = 100 * figures.density
+        rounded = f"{density:.2g}" if density < 10 else f"{density:.0f}"
+        size = (
+            f"{figures.users:,} users, {figures.items:,} items, {figures.interactions:,} interactions (density "
+            f"{rounded} %), histories of {figures.shortest:,} to {figures.longest:,} "
+            f"items, median {figures.median:g}"
+        )
+        counts = Counter(finding.severity for finding in self.findings)
+        found = f"{len(self.findings)} checks: {', '.join(f'{counts[kind]} {kind}' for kind in _SEVERITIES)}"
+        if minded := [finding.check for finding in self.of("mind")]:
+            found += f"; to mind: {', '.join(minded)}"
+        return [size, found, *(f"untrue: {finding.text}" for finding in self.of("untrue"))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def audit(dataset: Dataset) -> Audit:
+    """Look at a dataset as a reviewer would; it takes seconds, and changes nothing.
+
+    Args:
+        dataset: as its source loaded it.
+    """
+    figures = _figures(dataset)
+    optional = [tie_finding(dataset), future_finding(dataset)]
+    findings = [
+        order_finding(dataset),
+        *(finding for finding in optional if finding is not None),
+        _repeats(figures),
+        _untrained(figures),
+        _short_users(figures),
+        _modalities(figures),
+        *leak_findings(dataset.catalog, dataset.test),
+        *twin_findings(dataset.catalog, dataset.test),
+    ]
+    findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
+    return Audit(dataset.name, dataset.fingerprint, dataset.order, figures, tuple(findings), dataset.notes)
+
+
+def _figures(dataset: Dataset) -> Figures:
+    histories, catalog, test = dataset.histories, dataset.catalog, dataset.test
+    lengths = histories.lengths
+    total = len(histories.items)
+    popularity_I = np.bincount(histories.items, minlength=len(catalog))
+    top = np.sort(popularity_I)[::-1][: -(-len(catalog) // 100)]
+    is_trained_I = np.bincount(dataset.train.items, minlength=len(catalog)) > 0
+    # Sorted rather than np.unique, which hashes and takes a minute for 25 million.
+    pairs = np.sort(np.repeat(np.arange(len(histories)), lengths) * max(len(catalog), 1) + histories.items)
+    counts_I = np.zeros(0, dtype=np.int32) if catalog.pictures is None else catalog.pictures.counts_I
+    asked = np.repeat(np.arange(len(test)), test.histories.lengths)
+    again = np.bincount(asked[test.histories.items == test.targets[asked]], minlength=len(test)) > 0
+    return Figures(
+        users=len(histories),
+        asked=len(test),
+        items=len(catalog),
+        interactions=total,
+        density=share(total, len(histories) * len(catalog)),
+        shortest=int(lengths.min(initial=total)),
+        median=float(np.median(lengths)) if len(lengths) else 0.0,
+        mean=share(total, len(histories)),
+        longest=int(lengths.max(initial=0)),
+        titled=_share_of_texts(catalog.titles),
+        described=_share_of_texts(catalog.texts),
+        pictured=share(int((counts_I > 0).sum()), len(catalog)),
+        pictures=int(counts_I.sum()),
+        untrained_items=int((~is_trained_I).sum()),
+        untrained_valid=share(int((~is_trained_I[dataset.valid.targets]).sum()), len(test)),
+        untrained_test=share(int((~is_trained_I[test.targets]).sum()), len(test)),
+        repeats=int((np.diff(pairs) == 0).sum()),
+        repeated_test=share(int(again.sum()), len(test)),
+        top_percent=share(int(top.sum()), total),
+    )
+
+
+def _share_of_texts(texts: Sequence[str]) -> float:
+    return share(sum(bool(text) for text in texts), len(texts))
+
+
+def _repeats(figures: Figures) -> Finding:
+    text = (
+        f"{figures.repeats:,} interactions ({percent(share(figures.repeats, figures.interactions))}) repeat an item "
+        f"that the user had, and {percent(figures.repeated_test)} of test targets are in their own history"
+    )
+    if figures.repeated_test < REPEATED:
+        return Finding("repeats", "fine", text)
+    advice = "seen_items: filter makes these targets unfindable, keep lets a method repeat the history: say which"
+    return Finding("repeats", "mind", text, advice)
+
+
+def _untrained(figures: Figures) -> Finding:
+    items = percent(share(figures.untrained_items, figures.items))
+    text = (
+        f"{figures.untrained_items:,} items ({items}) are in no training history, and so are "
+        f"{percent(figures.untrained_valid)} of validation and {percent(figures.untrained_test)} of test targets"
+    )
+    if max(figures.untrained_valid, figures.untrained_test) < COLD:
+        return Finding("cold items", "fine", text)
+    return Finding("cold items", "mind", text, "only streams of texts or pictures can find these targets")
+
+
+def _short_users(figures: Figures) -> Finding:
+    short = figures.users - figures.asked
+    text = f"{short:,} of {figures.users:,} users have fewer than three items: they are trained on and never asked"
+    if not figures.asked:
+        return Finding("short histories", "untrue", text, "there is nobody to ask: take a larger dataset")
+    if share(short, figures.users) < SHORT:
+        return Finding("short histories", "fine", text)
+    return Finding("short histories", "mind", text, "numbers hold for the others; core: 5 is what most papers use")
+
+
+def _modalities(figures: Figures) -> Finding:
+    there = {"title": figures.titled, "text": figures.described, "picture": figures.pictured}
+    text = f"items with a title {percent(figures.titled)}, a text {percent(figures.described)}, a picture "
+    text += percent(figures.pictured)
+    partly = [name for name, value in there.items() if 0 < value < 1]
+    if not partly:
+        return Finding("texts and pictures", "fine", text)
+    advice = f"a stream's absent_items says how items without a {' or '.join(partly)} get their codes"
+    return Finding("texts and pictures", "mind", text, advice)

@@ -1,0 +1,1 @@
+"""File formats and tables of interactions and items, for every source."""

@@ -1,0 +1,171 @@
+"""Lines of the Amazon metadata, whatever the edition -> entries with the same fields, cleaned of HTML."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from genrec.datasets.readers.amazon_editions import Edition
+from genrec.datasets.readers.descriptions import Entry, words
+from genrec.datasets.readers.html import plain_text
+from genrec.datasets.readers.json_lines import BrokenLines, json_objects, raw_lines
+from genrec.errors import DataError
+
+MAX_LITERAL = 1_000_000
+"""Bytes; parsing a Python literal takes some hundred times its size in memory."""
+
+FIELDS = ("title", "brand", "categories", "description", "features", "main_category", "price")
+"""What an entry may have, beside ``pictures``."""
+
+_NO_PICTURE = "/no-img-"
+"""In the addresses of the icon that the shop shows where a product has no picture."""
+_BY = re.compile(r"\s*by\s*\n\s*")
+_PRICE = re.compile(r"(?:from )?\$?\d[\d,]*(?:\.\d+)?(?: ?- ?\$?\d[\d,]*(?:\.\d+)?)?")
+
+
+def read_items(
+    path: Path, edition: Edition, keys: Iterable[str], broken_lines: BrokenLines
+) -> tuple[dict[str, Entry], int]:
+    """What the metadata tells of some items: only their lines are parsed.
+
+    Args:
+        path: the metadata.
+        edition: its edition.
+        keys: the items.
+        broken_lines: whether a line on one of these items that cannot be read is an error.
+
+    Returns:
+        Entries with :data:`FIELDS` and ``pictures``, the addresses of the item's pictures, each if there is any; of
+        several lines on one item, the first counts. And the number of lines that were skipped.
+
+    Raises:
+        DataError: a line cannot be read; with file and line.
+    """
+    broken: list[DataError] = []
+    told: dict[str, Entry] = {}
+    wanted = frozenset(keys)
+    for number, line in _wanted_lines(path, edition, wanted, broken.append if broken_lines == "skip" else _raise):
+        key = line.get(edition.item)
+        if not isinstance(key, str):
+            error = DataError(f"{path}:{number}: no text under {edition.item!r}; found {', '.join(map(str, line))}")
+            (broken.append if broken_lines == "skip" else _raise)(error)
+        elif key in wanted and key not in told:
+            told[key] = clean(line)
+    return told, len(broken)
+
+
+def _raise(error: DataError) -> None:
+    raise DataError(f"{error}; mend or remove the line, or say broken_lines: skip")
+
+
+def _wanted_lines(
+    path: Path, edition: Edition, keys: frozenset[str], broken: Callable[[DataError], None]
+) -> Iterator[tuple[int, Entry]]:
+    """Number and content of the lines that may be about one of these items; ``broken`` is told of the others."""
+    title, is_wanted = f"reading {path.name}", _names_one_of(keys, edition.item)
+    if edition.year != 2014:
+        yield from json_objects(path, title=title, wanted=is_wanted, broken=broken)
+        return
+    for number, line in raw_lines(path, title=title):
+        if is_wanted(line):
+            try:
+                found = _literal(line)
+            except ValueError as error:
+                broken(DataError(f"{path}:{number}: not a Python dict ({error}); expected {{'asin': '...', ...}}"))
+            else:
+                yield number, found
+
+
+def _names_one_of(keys: frozenset[str], field: str) -> Callable[[bytes], bool]:
+    """A cheap test of a line: can it be about one of these items?"""
+    wanted = {key.encode() for key in keys}
+    # It starts with the name and not with its quote: patterns that start with plain letters are found much faster.
+    key = re.compile(rb"""%s["']\s*:\s*["']([^"'\\]*)["']""" % field.encode())
+
+    def is_wanted(line: bytes) -> bool:
+        # A text inside a line may quote such a key as well; a line without any is broken and must be looked at.
+        found = key.findall(line)
+        return not found or not wanted.isdisjoint(found)
+
+    return is_wanted
+
+
+def _literal(line: bytes) -> dict[str, Any]:
+    """A line of the 2014 metadata: a Python dict, or JSON where somebody has converted it. Nothing in it is run.
+
+    Raises:
+        ValueError: it is neither, or a monstrous one; the text says what is wrong.
+    """
+    if len(line) > MAX_LITERAL:
+        raise ValueError(f"{len(line):,} bytes, at most {MAX_LITERAL:,} are read")
+    try:
+        text = line.decode("utf-8")
+        found = json.loads(text) if text.startswith('{"') else ast.literal_eval(text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: byte 0x{line[error.start]:02x}") from None
+    except SyntaxError as error:
+        raise ValueError(error.msg) from None
+    except (MemoryError, RecursionError):
+        raise ValueError("nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(error.msg) from None
+    except (ValueError, TypeError):
+        raise ValueError("something other than texts, numbers, lists and dicts") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"found a {type(found).__name__}")
+    return found
+
+
+def clean(line: Entry) -> Entry:
+    """A line of metadata, of any edition -> :data:`FIELDS`, and ``pictures``, the URLs of its pictures."""
+    categories = line.get("categories") or line.get("category")
+    if not isinstance(categories, list) or not any(isinstance(path, list) for path in categories):
+        categories = [categories]  # 2018 and 2023 have one path, 2014 a list of them
+    title = _text(line.get("title"))
+    entry = {
+        "title": "" if "getTime(" in title else title,  # pages that were not understood: a script in the title's place
+        "brand": _brand(line.get("brand") or line.get("store")),
+        "categories": [path for path in map(_texts, categories) if path],
+        "description": _texts(line.get("description")),
+        "features": _texts(line.get("features") or line.get("feature")),
+        "main_category": _text(line.get("main_category") or line.get("main_cat")),
+        "price": _price(line.get("price")),
+        "pictures": _urls(line),
+    }
+    return {field: value for field, value in entry.items() if value}
+
+
+def _texts(value: Any) -> list[str]:
+    return list(dict.fromkeys(text for text in map(plain_text, words(value)) if text))
+
+
+def _text(value: Any) -> str:
+    return ", ".join(_texts(value))
+
+
+def _brand(value: Any) -> str:
+    return _text(_BY.sub("", value, count=1) if isinstance(value, str) and _BY.match(value) else value)
+
+
+def _price(value: Any) -> str:
+    """Numbers and ranges; what else stands there is style sheets and dashes."""
+    text = _text(value)
+    return text.replace("$", "").removeprefix("from ") if _PRICE.fullmatch(text) else ""
+
+
+def _urls(line: Entry) -> list[str]:
+    """The largest kind of each picture that is there, the main one first."""
+    images = line.get("images")
+    if isinstance(images, list):  # 2023
+        found = [
+            image.get("hi_res") or image.get("large") or image.get("thumb")
+            for image in images
+            if isinstance(image, dict)
+        ]
+    else:
+        found = line.get("imageURLHighRes") or line.get("imageURL") or line.get("imUrl")
+    return [url for url in words(found) if url.startswith(("http://", "https://")) and _NO_PICTURE not in url]

@@ -1,0 +1,105 @@
+"""What is told of items: ``items.jsonl`` -> entries, and an entry -> its text and its attributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genrec.datasets.readers.lines import numbered_lines
+from genrec.errors import DataError
+
+Entry = Mapping[str, Any]
+"""One item's fields, as JSON has them."""
+
+_EXAMPLE = '{"item_id": 1, "title": "..."}'
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
+"""No text has any use for them, and a terminal that shows a title would obey them."""
+_BARE_FIELDS = ("title", "description")
+
+
+def read_entries(path: Path, content: bytes) -> dict[int, Entry]:
+    """Read ``items.jsonl``: one JSON object a line, with the integer ``item_id`` that the histories use.
+
+    Raises:
+        DataError: a line is not such an object, or an ``item_id`` comes twice.
+    """
+    entries: dict[int, Entry] = {}
+    for number, line in numbered_lines(path, content):
+        try:
+            entry = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            message = getattr(error, "msg", "nested too deeply")
+            raise DataError(f"{path}:{number}: not valid JSON ({message}); expected {_EXAMPLE}") from None
+        if not isinstance(entry, dict):
+            raise DataError(f"{path}:{number}: found a {type(entry).__name__}, expected an object like {_EXAMPLE}")
+        item = _item_id(entry, f"{path}:{number}")
+        if item in entries:
+            raise DataError(f"{path}:{number}: item_id {item} was on an earlier line; every item has one line")
+        entries[item] = entry
+    return entries
+
+
+def _item_id(entry: Entry, where: str) -> int:
+    if "item_id" not in entry:
+        raise DataError(f"{where}: no key 'item_id'; found {', '.join(entry) or 'none'}; expected {_EXAMPLE}")
+    value = entry["item_id"]
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise DataError(f"{where}: item_id is {value!r}, expected a whole number as in the histories")
+    return value
+
+
+def words(value: Any) -> list[str]:
+    """A field's value as plain strings: nested lists flattened, blanks and control characters made one blank, empty
+    strings and repeats left out.
+    """
+    return list(dict.fromkeys(_flat(value)))
+
+
+def _flat(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _flat(part)
+    elif value is not None:
+        text = " ".join(str(value).translate(_CONTROLS).split())
+        if not text.isascii():
+            # A lone surrogate is legal JSON but no text; encoders and files would choke on it much later.
+            text = text.encode("utf-8", "replace").decode()
+        if text:
+            yield text
+
+
+def title(entry: Entry) -> str:
+    """A short name to show, "" where there is none."""
+    return ", ".join(words(entry.get("title")))
+
+
+def describe(entry: Entry, fields: Sequence[str]) -> str:
+    """The text of an item: one line for each field that it has, in the order given.
+
+    Title and description stand alone, others behind their name: ``Brand: OPI``.
+    """
+    lines = []
+    for field in fields:
+        if value := ", ".join(words(entry.get(field))):
+            lines.append(value if field in _BARE_FIELDS else f"{field.replace('_', ' ').capitalize()}: {value}")
+    return "\n".join(lines)
+
+
+def leaf_categories(value: Any) -> list[str]:
+    """The last category of each path; of a list without paths, every category."""
+    paths = value if isinstance(value, list | tuple) else [value]
+    leaves = (words(path)[-1:] if isinstance(path, list | tuple) else words(path) for path in paths)
+    return list(dict.fromkeys(leaf for found in leaves for leaf in found))
+
+
+def coverage(entries: Iterable[Entry], fields: Sequence[str]) -> str:
+    """For the notes: which share of the items has each field, e.g. ``title 100 %, brand 62 %``."""
+    entries = list(entries)
+    counts = {field: sum(bool(entry.get(field)) for entry in entries) for field in fields}
+    return ", ".join(f"{field} {100 * count / len(entries):.3g} %" for field, count in counts.items() if count)

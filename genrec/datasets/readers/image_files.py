@@ -1,0 +1,160 @@
+"""Pictures of a catalog that lie on disk, opened one at a time, whatever their format, mode and state."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec.datasets.readers.fingerprint import Fingerprint
+from genrec.datasets.readers.folder import leaves_folder
+from genrec.errors import DataError, PictureError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 50_000_000
+"""Larger pictures are refused before they are decoded: a few kilobytes of file can unpack to gigabytes."""
+
+ENOUGH_PIXELS = 640
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as no side falls below this; no encoder reads more."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is opened; Pillow would read more, EPS among it, by starting another program."""
+
+
+_SAMPLE_BYTES = 4096
+
+
+class PictureFiles:
+    """Any number of files an item."""
+
+    def __init__(self, folder: Path, names: Sequence[Sequence[str]]) -> None:
+        """Look which files exist.
+
+        Args:
+            folder: what the names are relative to.
+            names: the pictures of each item, in the order in which they are opened. A file that does not exist does not
+                count.
+
+        Raises:
+            DataError: a name leads out of the folder.
+        """
+        for name in chain.from_iterable(names):
+            if leaves_folder(name):
+                raise DataError(f"{folder}: picture {name!r} lies outside; expected a path inside this folder")
+        self._folder = folder
+        self._names = [[name for name in of_item if is_there(folder, name)] for of_item in names]
+        self.counts_I = np.array([len(of_item) for of_item in self._names], dtype=np.int32)
+        """How many pictures item i has, int32 (I,)."""
+
+    def open(self, item: int, number: int = 0) -> Image:
+        """A picture of an item: RGB, upright, on white where it is transparent, of a film the first frame.
+
+        Raises:
+            DataError: it has no such picture.
+            PictureError: the file is gone, empty, truncated, damaged, no picture or too large.
+        """
+        if number >= len(self._names[item]):
+            raise DataError(f"{self._folder}: item {item} has no picture {number}")
+        path = self._folder / self._names[item][number]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that are refused here anyway
+            return _read(path)
+
+    def add_to(self, fingerprint: Fingerprint) -> None:
+        """Add name, size and the middle of each file: all bytes of thousands of pictures would take too long."""
+        for item, of_item in enumerate(self._names):
+            for name in of_item:
+                fingerprint.add(f"{item}:{name}", _sample(self._folder / name))
+
+
+def is_there(folder: Path, name: str) -> bool:
+    """Whether there is a file of that name; no file can have some names, such as a long address."""
+    try:
+        return (folder / name).is_file()
+    except OSError:
+        return False
+
+
+def _sample(path: Path) -> bytes:
+    """Size and some bytes from the middle, where the content is: another picture of the same size differs there."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            file.seek(max(size - _SAMPLE_BYTES, 0) // 2)
+            return f"{size}:".encode() + file.read(_SAMPLE_BYTES)
+    except OSError:  # that it cannot be read is told when it is opened
+        return f"{size}:".encode()
+
+
+def _read(path: Path) -> Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        if path.stat().st_size == 0:
+            raise PictureError(path, "empty", "the picture is an empty file", "replace or remove the file")
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(path, f"{image.width} x {image.height}")
+            image.draft(None, (ENOUGH_PIXELS, ENOUGH_PIXELS))
+            image.load()
+            return _as_rgb(_upright(image))
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "far too many") from error
+    except Exception as error:  # Pillow's decoders raise almost anything on a broken file
+        if isinstance(error, FileNotFoundError):
+            kind = "missing"
+        elif isinstance(error, UnidentifiedImageError):
+            kind = "not a picture"
+        else:
+            kind = "truncated" if "truncated" in str(error).lower() else "damaged"
+        problem = f"the picture cannot be read ({type(error).__name__}: {error})"
+        raise PictureError(path, kind, problem, "replace or remove the file") from error
+
+
+def _too_large(path: Path, size: str) -> PictureError:
+    problem = f"the picture has {size} pixels, more than {MAX_PIXELS:,}"
+    return PictureError(path, "too large", problem, "scale it down or remove the file")
+
+
+def _upright(image: Image) -> Image:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block is no reason to lose the picture
+        return image
+
+
+def _as_rgb(image: Image) -> Image:
+    """Eight bits a channel, transparent parts on white."""
+    from PIL import Image
+
+    if image.mode[0] in "IF":
+        return _in_eight_bits(np.asarray(image)).convert("RGB")
+    if "A" not in image.mode and "a" not in image.mode and "transparency" not in image.info:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _in_eight_bits(values_HW: np.ndarray) -> Image:
+    """Grey values of 16 or 32 bits or floats, scaled to 0..255; Pillow would clip them.
+
+    Sixteen bits have their whole range, floats 0..1 or 0..255; values outside of what is usual are stretched.
+    """
+    from PIL import Image
+
+    grey_HW = np.nan_to_num(values_HW.astype(np.float64))
+    low, high = float(grey_HW.min()), float(grey_HW.max())
+    top = (1.0 if high <= 1 else 255.0) if values_HW.dtype.kind == "f" else 65535.0
+    if low < 0 or high > top:
+        grey_HW, top = grey_HW - low, max(high - low, 1e-12)
+    return Image.fromarray(np.rint(grey_HW * (255 / top)).astype(np.uint8))

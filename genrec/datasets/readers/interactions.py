@@ -1,0 +1,100 @@
+"""A table of interactions -> histories: rare users and items removed, each user's items in order, ties told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from genrec.datasets.readers.notes import repeats, ties
+from genrec.errors import DataError
+from genrec.types import Histories
+
+Order = Literal["time", "file"]
+"""How a user's interactions are ordered: by time and equal times as they stand in the source, or as they stand."""
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Histories by the source's own keys. Users and items are in the order of their keys, numbers as numbers."""
+
+    user_keys: tuple[str, ...]
+    item_keys: tuple[str, ...]
+    """Item i of ``histories`` is ``item_keys[i]``."""
+    histories: Histories
+    times: np.ndarray | None
+    """Time of each interaction in the table's unit, int64; None where the table has none."""
+    order: str
+    """For :attr:`genrec.types.Dataset.order`."""
+    notes: tuple[str, ...]
+    """For :attr:`genrec.types.Dataset.notes`: ties, repeats, what was removed."""
+
+
+def order_histories(
+    table: pl.DataFrame, *, path: Path, core: int, order: Order = "time", ties_by: str = "place in the file"
+) -> Ordered:
+    """Bring interactions into histories.
+
+    Args:
+        table: a row an interaction, in the order of the source: ``user`` and ``item`` (text, categories or whole
+            numbers) and, if the source has it, ``time`` (int64, Unix seconds).
+        path: the file, for messages.
+        core: users and items with fewer interactions are removed, again and again, until all have as many; 0 or 1 keeps
+            everything.
+        order: ``file`` is for those who want what other people's code did.
+        ties_by: what put rows of one time into the order that they have in the table, for the notes.
+
+    Raises:
+        DataError: nothing is left, or the order is to be by time and there is none.
+    """
+    if order == "time" and "time" not in table.columns:
+        raise DataError(
+            f"{path}: there is no time to order the histories by; say order: file to take them as they stand"
+        )
+    total = len(table)
+    table = _core(table, core)
+    if not len(table):
+        raise DataError(f"{path}: none of {total:,} interactions is left with core {core}; lower it")
+    user_keys, user_N = _numbered(table["user"])
+    item_keys, item_N = _numbered(table["item"])
+    time_N = table["time"].to_numpy().astype(np.int64) if "time" in table.columns else None
+    rows = pl.DataFrame({"user": user_N} if time_N is None else {"user": user_N, "time": time_N})
+    keys = ["user"] if order == "file" else ["user", "time"]
+    place_N = rows.select(pl.arg_sort_by(keys, maintain_order=True)).to_series().to_numpy()  # ties stay as they stand
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(user_N, minlength=len(user_keys)))]).astype(np.int64)
+    histories = Histories(item_N[place_N].astype(np.int32), offsets)
+    times = None if time_N is None else time_N[place_N]
+    notes = repeats(histories)
+    text = "as the source has it"
+    if order == "time" and times is not None:
+        text = f"by time; equal times by {ties_by}"
+        within = np.diff(user_N[place_N]) == 0
+        notes = ties(float((np.diff(times) == 0)[within].mean()) if within.any() else 0.0, ties_by) + notes
+    if total != len(table):
+        notes.append(f"{total - len(table):,} of {total:,} interactions fell to core {core}")
+    return Ordered(user_keys, item_keys, histories, times, text, tuple(notes))
+
+
+def _core(table: pl.DataFrame, core: int) -> pl.DataFrame:
+    """Remove rare users and items until every one left has ``core`` interactions."""
+    while core > 1:
+        often = (pl.len().over("item") >= core) & (pl.len().over("user") >= core)
+        kept = table.filter(often)
+        if len(kept) == len(table):
+            break
+        table = kept
+    return table
+
+
+def _numbered(column: pl.Series) -> tuple[tuple[str, ...], np.ndarray]:
+    """The distinct keys, ordered (as numbers if all are digits), and each row's place among them, int64."""
+    distinct = column.unique()
+    keys = [str(key) for key in distinct.to_list()]
+    by_number = all(key.isascii() and key.isdigit() for key in keys)
+    sorted_keys = sorted(keys, key=lambda key: (int(key), key)) if by_number else sorted(keys)
+    place_of = {key: place for place, key in enumerate(sorted_keys)}
+    places = pl.Series([place_of[key] for key in keys], dtype=pl.Int64)
+    return tuple(sorted_keys), column.replace_strict(distinct, places, return_dtype=pl.Int64).to_numpy()

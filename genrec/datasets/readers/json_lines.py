@@ -1,0 +1,297 @@
+"""JSON Lines of any size, plain or gzip: some columns as a table, or object by object, in bounded memory.
+
+A file is cut into chunks at line ends and polars parses each; a chunk that polars refuses is searched for its lines.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn
+
+import polars as pl
+
+from genrec.errors import DataError
+from genrec.runtime.progress import Bar
+
+CHUNK_BYTES = 16 * 2**20
+"""What is read and parsed at a time, unpacked; no line may be longer. Twice as much is a quarter slower."""
+
+BrokenLines = Literal["error", "skip"]
+"""What becomes of lines that cannot be read: the first one ends the work, or they are left out and counted."""
+
+Columns = Mapping[str, type[pl.DataType]]
+"""The keys to read and their types. ``Categorical`` is text of which each value is kept once; ``Datetime`` is text
+such as ``2019-03-31 20:15:00`` or ``2019-03-31``. Nothing may be missing or null."""
+
+_MB = 10**6
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_TEXTS = (pl.String, pl.Categorical, pl.Datetime)
+"""Types whose values are texts in JSON."""
+_EXPECTED = {
+    pl.String: "text",
+    pl.Categorical: "text",
+    pl.Int64: "a whole number",
+    pl.Float64: "a number",
+    pl.Datetime: "a time such as 2019-03-31 20:15:00",
+}
+
+
+def read_json_lines(
+    path: Path,
+    columns: Columns,
+    *,
+    title: str,
+    keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    broken_lines: BrokenLines = "error",
+) -> tuple[pl.DataFrame, int]:
+    """Read some keys of every line; the others are skipped while parsing, so long texts cost no memory.
+
+    Args:
+        path: ``.json``, ``.jsonl`` or either with gzip, which is seen by the content and not by the name.
+        columns: what to read, see :data:`Columns`.
+        title: for the progress bar.
+        keep: what remains of the table, applied to piece after piece: memory is bounded by what it returns.
+        broken_lines: whether a line that cannot be read, or lacks one of the keys, is an error.
+
+    Returns:
+        The table, its rows in the order of the file, and the number of lines that were skipped.
+
+    Raises:
+        DataError: the file is empty, a key is in no line, a line cannot be read (unless it may be skipped), all of the
+            first lines cannot, a line is longer than ``CHUNK_BYTES``, or the gzip file is damaged; with file and line.
+    """
+    tables: list[pl.DataFrame] = []
+    broken: list[DataError] = []
+    for first, chunk in _chunks(path, title):
+        table = _table(chunk, columns)
+        parts = [table] if table is not None else _sound_parts(path, first, chunk, columns, broken_lines, broken)
+        if not tables and not parts and broken:
+            raise DataError(f"{path}: not one of the first {len(broken):,} lines can be read; {broken[0]}")
+        if parts:
+            table = pl.concat(parts)
+            tables.append(table if keep is None else keep(table))
+    return pl.concat(tables, rechunk=True), len(broken)
+
+
+def json_objects(
+    path: Path,
+    *,
+    title: str,
+    wanted: Callable[[bytes], bool] | None = None,
+    broken: Callable[[DataError], object] | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line's number, from 1, and its object.
+
+    Args:
+        path: as in :func:`read_json_lines`.
+        title: for the progress bar.
+        wanted: looks at a line's bytes before it is parsed; lines that it refuses are passed over, broken or not.
+        broken: is told of each line that is left out because it cannot be read; by default :func:`refuse`.
+
+    Raises:
+        DataError: as in :func:`read_json_lines`.
+    """
+    for number, line in raw_lines(path, title=title):
+        if wanted is None or wanted(line):
+            try:
+                found = _object(path, number, line)
+            except DataError as error:
+                (broken or refuse)(DataError(str(error)))  # the one that was raised would keep its line alive
+            else:
+                yield number, found
+
+
+def refuse(error: DataError) -> NoReturn:
+    """A broken line ends the work, for components with an option ``broken_lines``.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(f"{error}; mend or remove the line, or say broken_lines: skip") from None
+
+
+def raw_lines(path: Path, *, title: str) -> Iterator[tuple[int, bytes]]:
+    """Each line that is not blank, with its number from 1, for formats that are nearly JSON.
+
+    Raises:
+        DataError: the file is empty, a line is longer than ``CHUNK_BYTES``, or the gzip file is damaged.
+    """
+    for first, chunk in _chunks(path, title):
+        yield from _numbered(first, chunk)
+
+
+def _numbered(first: int, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+    # Not splitlines(): it would also cut at a lone carriage return, and the numbers would no longer be an editor's.
+    for number, line in enumerate(chunk.split(b"\n"), start=first):
+        if line := line.strip():
+            yield number, line
+
+
+def _chunks(path: Path, title: str) -> Iterator[tuple[int, bytes]]:
+    """Whole lines, about CHUNK_BYTES at a time, with the number of the first; at least one line is not blank."""
+    number, rest, done, is_empty = 1, b"", 0, True
+    with path.open("rb") as file, Bar(f"{title} (MB)", -(-path.stat().st_size // _MB)) as bar:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if is_gzip else file
+        damage: Exception | None = None
+        while damage is None:
+            block, damage = _block(stream)
+            if not block:
+                break
+            if is_empty:
+                block = block.removeprefix(_BYTE_ORDER_MARK)
+            cut = block.rfind(b"\n") + 1
+            if cut:
+                chunk, rest = rest + block[:cut], block[cut:]
+                is_empty = is_empty and (not chunk or chunk.isspace())
+                yield number, chunk
+                number += chunk.count(b"\n")
+            else:
+                rest += block
+            if len(rest) > CHUNK_BYTES:
+                raise DataError(
+                    f"{path}:{number}: no line end within {CHUNK_BYTES // 2**20} MB; expected one JSON object a line"
+                )
+            bar.advance(file.tell() // _MB - done)
+            done = file.tell() // _MB
+        if damage is not None:
+            raise DataError(
+                f"{path}:{number}: the gzip file is damaged or cut off here ({damage}); download it again"
+            ) from damage
+        if is_empty and not rest.strip():
+            raise DataError(f"{path}:1: the file is empty; expected one JSON object a line")
+        if rest:
+            yield number, rest
+
+
+def _block(stream: Any) -> tuple[bytes, Exception | None]:
+    """The next CHUNK_BYTES, fewer at the end or before a damage, which is returned with what came before it."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while size < CHUNK_BYTES and (piece := stream.read1(CHUNK_BYTES - size)):
+            pieces.append(piece)
+            size += len(piece)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        return b"".join(pieces), error
+    return b"".join(pieces), None
+
+
+def _table(content: bytes, columns: Columns, *, brackets: bool = False) -> pl.DataFrame | None:
+    """All lines as a table; None if one of them is not as it should be, or seems so.
+
+    Args:
+        content: the lines.
+        columns: what to read.
+        brackets: whether texts may start with a bracket. polars turns a list or an object in the place of a text into
+            its JSON, so such a text must be looked at first.
+    """
+    # Times are parsed here: polars' own parsing of them within JSON takes seven times as long as all the rest.
+    schema = {name: pl.String if kind in _TEXTS else kind for name, kind in columns.items()}
+    try:
+        table = pl.read_ndjson(io.BytesIO(content), schema=schema)
+    except pl.exceptions.PolarsError:
+        return None
+    texts = [name for name, kind in columns.items() if kind in _TEXTS]
+    starts = [pl.col(name).str.starts_with(mark).any() for name in texts for mark in "[{"]
+    if starts and not brackets and table.select(pl.any_horizontal(starts)).item():
+        return None
+    times = [_time(name) for name, kind in columns.items() if kind is pl.Datetime]
+    categories = [pl.col(name).cast(kind) for name, kind in columns.items() if kind is pl.Categorical]
+    table = table.with_columns(*times, *categories)
+    return None if sum(table.null_count().row(0)) else table
+
+
+def _time(name: str) -> pl.Expr:
+    text = pl.col(name)
+    full, day = (text.str.to_datetime(form, strict=False) for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d"))
+    return pl.when(text.str.len_bytes() > 10).then(full).otherwise(day).alias(name)
+
+
+def _sound_parts(
+    path: Path, first: int, chunk: bytes, columns: Columns, broken_lines: BrokenLines, broken: list[DataError]
+) -> list[pl.DataFrame]:
+    """A chunk that has broken lines, or seems to -> tables of its other lines; what is wrong is raised or appended."""
+    if first == 1:
+        _check_keys(path, chunk, columns)
+    parts: list[pl.DataFrame] = []
+    waiting: list[Sequence[tuple[int, bytes]]] = [list(_numbered(first, chunk))]
+    while waiting:
+        lines = waiting.pop()
+        table = _table(b"\n".join(line for _, line in lines), columns)
+        if table is not None:
+            parts.append(table)
+        elif len(lines) > 1:
+            half = len(lines) // 2
+            waiting += [lines[half:], lines[:half]]
+        else:
+            try:
+                parts.append(_row(path, *lines[0], columns))
+            except DataError as error:
+                if broken_lines == "error":
+                    refuse(error)
+                broken.append(DataError(str(error)))  # the one that was raised would keep its whole chunk alive
+    return parts
+
+
+def _check_keys(path: Path, chunk: bytes, columns: Columns) -> None:
+    """A key that no line has, or that is null in all, is a mistake of the file and not of a line."""
+    try:
+        table = pl.read_ndjson(io.BytesIO(chunk), schema=dict.fromkeys(columns, pl.String))
+    except pl.exceptions.PolarsError:
+        return
+    missing = [name for name in columns if table[name].null_count() == len(table)]
+    if missing:
+        number, line = next(_numbered(1, chunk))
+        found = ", ".join(_object(path, number, line)) or "none"
+        raise DataError(
+            f"{path}: no line has a value for {', '.join(missing)}; line {number} has {found}; is it another file?"
+        )
+
+
+def _row(path: Path, number: int, line: bytes, columns: Columns) -> pl.DataFrame:
+    """A line that was refused, as a table if it is sound after all.
+
+    Raises:
+        DataError: what is wrong with it.
+    """
+    found = _object(path, number, line)
+    if missing := [name for name in columns if name not in found]:
+        raise DataError(f"{path}:{number}: no key {', '.join(missing)}; found {', '.join(found) or 'none'}")
+    for name, kind in columns.items():
+        value = found[name]
+        is_nested = kind in _TEXTS and isinstance(value, list | dict)
+        if is_nested or _table(json.dumps({name: value}).encode(), {name: kind}, brackets=True) is None:
+            raise DataError(
+                f"{path}:{number}: {name} is {_shown(value)}, expected {_EXPECTED.get(kind, kind.__name__)}"
+            )
+    table = _table(line, columns, brackets=True)
+    if table is None:
+        raise DataError(f"{path}:{number}: not valid JSON for polars; expected one object a line")
+    return table
+
+
+def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{number}: not UTF-8: byte 0x{line[error.start]:02x}; expected UTF-8") from None
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+        raise DataError(f"{path}:{number}: not valid JSON ({problem}); expected one object a line") from None
+    except RecursionError:
+        raise DataError(f"{path}:{number}: not valid JSON (nested too deeply); expected one object a line") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}:{number}: found {_shown(found)}, expected one object a line")
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,51 @@
+"""Tags that users gave to films: which of them may be read, and what they say of each film."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from genrec.datasets.readers.interactions import Ordered
+
+
+def without_held_out(tags: pl.DataFrame, ordered: Ordered) -> pl.DataFrame:
+    """Leave out what a user's own validation and test film could be known by.
+
+    A tag is left out if its user gave it to one of these two films, or at the time of the former or later. Tags of
+    users who are not asked, and of other users at any time, stay: leave-one-out holds out the end of each history, and
+    no moment after which nothing is known.
+
+    Args:
+        tags: ``user``, ``item`` and ``time`` of each, and what else there is.
+        ordered: histories with their times.
+    """
+    histories, times = ordered.histories, ordered.times
+    asked = np.flatnonzero(histories.lengths >= 3)
+    ends = histories.offsets[asked + 1]
+    items = np.array(ordered.item_keys).astype(np.int64)
+    assert times is not None
+    held_out = pl.DataFrame(
+        {
+            "user": np.array(ordered.user_keys).astype(np.int64)[asked],
+            "since": times[ends - 2],
+            "valid": items[histories.items[ends - 2]],
+            "test": items[histories.items[ends - 1]],
+        }
+    )
+    item, since = pl.col("item"), pl.col("since")
+    is_held_out = (pl.col("time") >= since) | (item == pl.col("valid")) | (item == pl.col("test"))
+    joined = tags.join(held_out, on="user", how="left", maintain_order="left")
+    return joined.filter(~is_held_out.fill_null(False)).select(tags.columns)
+
+
+def tags_by_film(tags: pl.DataFrame) -> dict[int, list[str]]:
+    """Tags of each film, most frequent first, then oldest in the file; upper and lower case count as one."""
+    by_film = (
+        tags.with_columns(tag=pl.col("tag").str.strip_chars())
+        .group_by("item", pl.col("tag").str.to_lowercase().alias("folded"), maintain_order=True)
+        .agg(pl.col("tag").first(), pl.len().alias("uses"))
+        .sort("uses", descending=True, maintain_order=True)
+        .group_by("item", maintain_order=True)
+        .agg("tag")
+    )
+    return dict(by_film.iter_rows())

@@ -1,0 +1,104 @@
+"""A file of rows, CSV or Parquet: some of its columns, and where a value stands for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from genrec.datasets.readers.csv import CSV, Layout, header, line_of, read_csv, read_csv_skipping, require_columns
+from genrec.errors import DataError
+
+Kind = type[pl.DataType] | None
+"""What a column must be: a number, a text (``pl.String``), or None for keys, times and lists: as the file has it."""
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A file that is there."""
+
+    path: Path
+    layout: Layout = CSV
+    """How it is written, where it is no Parquet file."""
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is read as Parquet, by its ending."""
+        return self.path.suffix.lower() in (".parquet", ".pq")
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of its columns.
+
+        Raises:
+            DataError: there are none, or no rows.
+        """
+        return self._parquet_schema.names() if self.is_parquet else header(self.path, self.layout)
+
+    def require(self, wanted: Collection[str]) -> None:
+        """Raise :class:`DataError`, naming what there is and what was perhaps meant, if a column is missing."""
+        require_columns(f"{self.path}" if self.is_parquet else f"{self.path}:1", self.columns, wanted)
+
+    def read(
+        self, columns: Mapping[str, Kind], *, filled: Collection[str] = (), skip: bool = False
+    ) -> tuple[pl.DataFrame, int]:
+        """Read some columns and no others.
+
+        Args:
+            columns: name and kind of each; columns without a kind are texts in CSV.
+            filled: columns that may not be empty; numbers never may.
+            skip: leave broken rows out, rather than to raise at the first.
+
+        Returns:
+            The rows in the order of the file, and how many were left out.
+
+        Raises:
+            DataError: the file cannot be read, a column is missing, or a row is broken; with file and line or row.
+        """
+        if self.is_parquet:
+            return self._read_parquet(columns, filled, skip)
+        kinds = {name: kind or pl.String for name, kind in columns.items()}
+        if skip:
+            return read_csv_skipping(self.path, kinds, self.layout, filled=filled)
+        return read_csv(self.path, kinds, self.layout, filled=filled), 0
+
+    def place_of(self, name: str, value: str, *, occurrence: int = 1) -> str:
+        """Where the n-th row with this value in this column is: the file with its line, or its row in Parquet."""
+        if not self.is_parquet:
+            return f"{self.path}:{line_of(self.path, self.layout, name, value, occurrence=occurrence)}"
+        column = pl.scan_parquet(self.path, glob=False).select(pl.col(name).cast(pl.String)).collect().to_series()
+        return f"{self.path}: row {int((column == value).arg_true()[occurrence - 1]) + 1}"
+
+    @cached_property
+    def _parquet_schema(self) -> pl.Schema:
+        try:
+            return pl.read_parquet_schema(self.path)  # pyright: ignore[reportReturnType]
+        except (pl.exceptions.PolarsError, OSError) as error:
+            problem = str(error).strip().partition("\n")[0]
+            raise DataError(f"{self.path}: not a Parquet file that can be read ({problem})") from None
+
+    def _read_parquet(
+        self, columns: Mapping[str, Kind], filled: Collection[str], skip: bool
+    ) -> tuple[pl.DataFrame, int]:
+        self.require(list(columns))
+        wanted = [pl.col(name).cast(kind, strict=False) if kind else pl.col(name) for name, kind in columns.items()]
+        try:
+            table = pl.scan_parquet(self.path, glob=False).select(wanted).collect(engine="streaming")
+        except pl.exceptions.PolarsError as error:
+            problem = str(error).strip().partition("\n")[0]
+            raise DataError(f"{self.path}: not a Parquet file that can be read ({problem})") from None
+        if not len(table):
+            raise DataError(f"{self.path}: there are no rows")
+        required = [name for name, kind in columns.items() if name in filled or (kind and kind is not pl.String)]
+        texts = [name for name in required if table.schema[name] == pl.String]
+        broken = [*(pl.col(name).is_null() for name in required), *(pl.col(name) == "" for name in texts)]
+        is_broken = table.select(pl.any_horizontal(broken or False).fill_null(True)).to_series()
+        if is_broken.any() and not skip:
+            row = int(is_broken.arg_true()[0])
+            name = next(name for name in required if table[name][row] in (None, ""))
+            raise DataError(f"{self.path}: row {row + 1}: {name} is empty or of the wrong kind")
+        table = table.filter(~is_broken) if is_broken.any() else table
+        return table.with_columns(pl.col(pl.String).fill_null("")), int(is_broken.sum())

@@ -1,0 +1,1 @@
+"""The showroom: items, images and histories that are generated."""

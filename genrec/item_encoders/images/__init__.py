@@ -1,0 +1,1 @@
+"""What image encoders share: files, weights, the forward pass."""

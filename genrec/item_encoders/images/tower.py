@@ -1,0 +1,262 @@
+"""Pictures through a network: read by worker processes, encoded in batches, kept in parts that survive a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch.utils.data import DataLoader
+
+from genrec.errors import DataError
+from genrec.item_encoders.images.files import PictureList, Unreadable
+from genrec.runtime.progress import Bar
+from genrec.runtime.threads import cores
+
+PART = 512
+"""Pictures of a part; not the batch size, which may change between an interruption and the next try."""
+_LONGEST = 16
+"""A picture's longer side may be this many times the shorter one; resizing 1 x 10,000 pixels would fill the memory."""
+_AT_ONCE_ON_CPU = 16
+"""Larger batches of a convolutional network do not fit a core's cache: 64 pictures at once take 1.6 times as long."""
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A network that turns pictures into vectors, and what it wants done to a picture before."""
+
+    module: torch.nn.Module
+    """float32 (B, 3, H, W) -> (B, E), in evaluation mode."""
+    frame: tuple[Callable[[Image], Image], ...]
+    """Resizing and cropping, in order."""
+    mean: tuple[float, ...]
+    """Of each colour, 0..1; subtracted."""
+    std: tuple[float, ...]
+    """Of each colour; divided by."""
+
+    @classmethod
+    def of(cls, module: torch.nn.Module, transform: Any) -> Tower:
+        """From a network and its own preprocessing, a torchvision ``Compose`` that ends in tensor and normalisation.
+
+        These two are done on the device, for whole batches, so that the workers hand over bytes and not floats.
+
+        Raises:
+            DataError: the preprocessing is built otherwise.
+        """
+        *frame, to_tensor, normalize = transform.transforms
+        if not type(to_tensor).__name__.endswith("ToTensor") or type(normalize).__name__ != "Normalize":
+            raise DataError(
+                f"the preprocessing {transform} does not end in ToTensor and Normalize; choose another model"
+            )
+        mean, std = torch.as_tensor(normalize.mean).tolist(), torch.as_tensor(normalize.std).tolist()
+        return cls(module.float().eval(), tuple(frame), tuple(mean), tuple(std))
+
+
+@dataclass(frozen=True)
+class _Framed:
+    """A data set for torch's loader: framed pictures as bytes, or what is wrong with them."""
+
+    pictures: PictureList
+    frame: tuple[Callable[[Image], Image], ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, row: int) -> np.ndarray | Unreadable:
+        picture = self.pictures.read(row)
+        if isinstance(picture, Unreadable):
+            return picture
+        picture = _trimmed(picture)
+        for step in self.frame:
+            picture = step(picture)
+        return np.array(picture, dtype=np.uint8)
+
+
+def _trimmed(picture: Image) -> Image:
+    """The middle of a picture that is far longer than wide; other pictures as they are."""
+    width, height = picture.size
+    most = _LONGEST * min(width, height)
+    if max(width, height) <= most:
+        return picture
+    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
+    return picture.crop((left, top, left + min(width, most), top + min(height, most)))
+
+
+def _together(samples: Sequence[np.ndarray | Unreadable]) -> tuple[np.ndarray | None, list[Unreadable], list[bool]]:
+    """Readable pictures as bytes (B, H, W, 3), what is wrong with the others, and which are readable.
+
+    Not as a tensor: torch would hand it over in shared memory, of which a container has 64 MB.
+    """
+    read = [sample for sample in samples if not isinstance(sample, Unreadable)]
+    unreadable = [sample for sample in samples if isinstance(sample, Unreadable)]
+    return np.stack(read) if read else None, unreadable, [not isinstance(sample, Unreadable) for sample in samples]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What became of some pictures that follow one another."""
+
+    start: int
+    """The first one's row."""
+    vectors_NE: np.ndarray
+    """Of the readable ones, float32."""
+    read_N: np.ndarray
+    unreadable: list[Unreadable]
+
+    def save(self, path: Path) -> None:
+        """Write it whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        unreadable = json.dumps([[picture.name, picture.kind] for picture in self.unreadable])
+        tensors = {"vectors_NE": np.ascontiguousarray(self.vectors_NE), "read_N": self.read_N}
+        save_file(tensors, partial, metadata={"start": str(self.start), "unreadable": unreadable})
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> _Part | None:
+        """The inverse of :meth:`save`; None where there is none, or a damaged one."""
+        try:
+            with safe_open(path, "np") as file:
+                told = file.metadata()
+                unreadable = [Unreadable(*pair) for pair in json.loads(told["unreadable"])]
+                return cls(int(told["start"]), file.get_tensor("vectors_NE"), file.get_tensor("read_N"), unreadable)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None
+
+
+def encode_pictures(
+    pictures: PictureList,
+    tower: Tower,
+    *,
+    title: str,
+    batch_size: int,
+    num_workers: int | None,
+    precision: Precision,
+    device: torch.device,
+    folder: Path | None,
+) -> tuple[np.ndarray, np.ndarray, list[Unreadable]]:
+    """Encode every picture.
+
+    Args:
+        pictures: all pictures of a catalog.
+        tower: the network.
+        title: what stands before the progress bar and in errors.
+        batch_size: pictures in a batch; no number depends on it.
+        num_workers: processes that read pictures, 0 for none beside this one, None for as many as fit the machine.
+        precision: what a GPU computes in.
+        device: where the network computes.
+        folder: where finished parts are kept and found again; None keeps nothing.
+
+    Returns:
+        ``vectors_NE`` float32 of the readable pictures, ``read_N`` bool, which they are, and what is wrong with the
+        others.
+
+    Raises:
+        DataError: a worker died, or a vector is not finite.
+    """
+    starts = range(0, len(pictures), PART)
+    parts: dict[int, _Part] = {}
+    for start in starts:
+        if folder is not None and (part := _Part.load(_part_file(folder, start))) is not None:
+            parts[start] = part
+    rows_of = {start: range(start, min(start + PART, len(pictures))) for start in starts if start not in parts}
+    waiting = sum(map(len, rows_of.values()))
+    if num_workers is None:
+        num_workers = 0 if waiting <= 2 * batch_size else min(4, cores() - 1)
+    batches = [list(rows[at : at + batch_size]) for rows in rows_of.values() for at in range(0, len(rows), batch_size)]
+    loader = DataLoader(
+        _Framed(pictures, tower.frame),  # type: ignore[arg-type]  # torch asks for no more than these two methods
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_together,
+    )
+    death = ""
+    try:
+        for part in _finished(loader, rows_of, tower, device, precision, title, len(pictures)):
+            parts[part.start] = part
+            if folder is not None:
+                part.save(_part_file(folder, part.start))
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        death = str(error)
+    if (
+        death
+    ):  # raised here, where the loader's frames are gone: while they live, torch raises the death again and again
+        raise DataError(
+            f"{title}: a process that reads pictures died, for want of memory most likely ({death}); "
+            "set num_workers: 0, or a smaller batch_size"
+        )
+    done = [parts[start] for start in starts]
+    width = max(part.vectors_NE.shape[1] for part in done)
+    vectors_NE = np.concatenate([part.vectors_NE.reshape(len(part.vectors_NE), width) for part in done])
+    return vectors_NE, np.concatenate([p.read_N for p in done]), [u for part in done for u in part.unreadable]
+
+
+def _part_file(folder: Path, start: int) -> Path:
+    return folder / f"pictures-{start:08d}.safetensors"
+
+
+def _finished(
+    loader: Any,
+    rows_of: Mapping[int, range],
+    tower: Tower,
+    device: torch.device,
+    precision: Precision,
+    title: str,
+    total: int,
+) -> Iterator[_Part]:
+    """Parts as they are finished, those of ``rows_of`` in order; a batch of the loader belongs to one part."""
+    module = tower.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loaded = iter(loader)  # workers start before the bar's thread does: a fork would copy the locks that it holds
+    with Bar(title, total) as bar:
+        bar.advance(total - sum(map(len, rows_of.values())))
+        for start, rows in rows_of.items():
+            vectors: list[np.ndarray] = []
+            unreadable: list[Unreadable] = []
+            read: list[bool] = []
+            while len(read) < len(rows):
+                pixels, problems, are_read = next(loaded)
+                if pixels is not None:
+                    vectors.append(_vectors(module, pixels, tower, device, precision))
+                unreadable += problems
+                read += are_read
+                bar.advance(len(are_read))
+            vectors_NE = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
+            if not np.isfinite(vectors_NE).all():
+                raise DataError(f"{title}: a picture's vector is not finite; set precision: fp32, or check the weights")
+            yield _Part(start, vectors_NE, np.array(read, dtype=bool), unreadable)
+
+
+def _vectors(
+    module: torch.nn.Module, pixels_BHWC: np.ndarray, tower: Tower, device: torch.device, precision: Precision
+) -> np.ndarray:
+    mean_C11 = torch.tensor(tower.mean, device=device)[:, None, None]
+    std_C11 = torch.tensor(tower.std, device=device)[:, None, None]
+    parts = []
+    for part_BHWC in torch.from_numpy(pixels_BHWC).split(_AT_ONCE_ON_CPU if device.type == "cpu" else len(pixels_BHWC)):
+        pixels_BCHW = part_BHWC.to(device).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode(), _autocast(device, precision):
+            vectors_BE = module((pixels_BCHW - mean_C11) / std_C11)
+        if isinstance(vectors_BE, tuple):  # some towers give their patches' states beside the picture's vector
+            vectors_BE = vectors_BE[0]
+        parts.append(vectors_BE.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _autocast(device: torch.device, precision: Precision) -> Any:
+    if device.type != "cuda" or precision == "fp32":
+        return nullcontext()
+    has_bf16 = precision == "bf16" or (precision == "auto" and torch.cuda.is_bf16_supported())
+    return torch.autocast("cuda", torch.bfloat16 if has_bf16 else torch.float16)

@@ -1,0 +1,161 @@
+"""The quality of codes in tables: the same cells on a terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from genrec.reporting.report_markdown import seconds_text, table
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+"""Names of the columns, and the rows."""
+
+
+def codes_table(variants: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for each stream of each variant.
+
+    Args:
+        variants: each a ``name``; ``streams``: by stream what :func:`measure_codes` says, the ``tokenizer``'s name and
+            the ``seconds`` that it took; ``pairs``: what :func:`measure_agreement` says.
+    """
+    named = not _say_tokenizers(variants)
+    head = (
+        *(("tokenizer",) if named else ()),
+        "items",
+        "levels",
+        "entropy (bits)",
+        "collisions",
+        "error after each code",
+        f"{_neighbours(variants)} neighbours with 1 code",
+        "with 2 codes",
+        "attributes",
+        "time",
+    )
+    rows = [
+        (
+            *_named(variants, variant),
+            stream,
+            *((measured["tokenizer"],) if named else ()),
+            *_cells(measured),
+        )
+        for variant in variants
+        for stream, measured in variant["streams"].items()
+    ]
+    return (*_variant_column(variants), "stream", *head), rows
+
+
+def pairs_table(variants: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for each pair of streams of each variant; arguments as :func:`codes_table`."""
+    head = ("streams", "items", "agreement of 1 code", "of 2 codes", f"{_neighbours(variants)} neighbours in common")
+    rows = [
+        (
+            *_named(variants, variant),
+            f"{pair['first']} + {pair['second']}",
+            f"{pair['items']:,}",
+            *(_number(ami) for ami in pair["ami"]),
+            _share(pair["neighbours_in_common"], pair["lift"]),
+        )
+        for variant in variants
+        for pair in variant["pairs"]
+    ]
+    return (*_variant_column(variants), *head), rows
+
+
+def legend(variants: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the columns mean, in sentences."""
+    streams = [measured for variant in variants for measured in variant["streams"].values()]
+    lines = [
+        "Levels: the codes of each, as used/there where some are not used; entropy: of their use. Collisions: items "
+        "that shared their codes with another before repair; after it none do.",
+        "Error: mean squared distance of a vector to what its first codes stand for, as a share of the vectors' "
+        "variance; the last is that of all codes, and codes that only tell items apart are left out.",
+        f"Neighbours: of the {_neighbours(variants)} nearest items by cosine (of "
+        f"{max((measured['neighbourhoods'] for measured in streams), default=0):,} random items), the share that have "
+        "the same first code, the same first two; in brackets, how many times the share of any two items.",
+        "Agreement, and attributes: adjusted mutual information, 0 by chance, 1 where one grouping is the other; of "
+        "attributes with the first code, and of two codes only where two items or more share them on average.",
+    ]
+    if told := next((measured["categories"] for measured in streams if measured.get("categories")), None):
+        said = (
+            f"{category['attribute']}. {category['values']} values such as {', '.join(category['examples'])} "
+            f"({category['items']:,} items)"
+            for category in told
+        )
+        lines.append(f"Attributes, by the place at which the source lists them: {'; '.join(said)}.")
+    return lines
+
+
+def sizes_text(levels: Sequence[Mapping[str, Any]]) -> str:
+    """The codes of each level, as used/there where some are not used."""
+    return " x ".join(f"{level['used']}/" * (level["dead"] > 0) + str(level["vocabulary"]) for level in levels)
+
+
+def markdown(title: str, variants: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
+    """All of it as one page."""
+    return "\n".join(_lines(title, variants, notes)) + "\n"
+
+
+def _lines(title: str, variants: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Iterator[str]:
+    yield from (f"# Codes: {title}", "", *table(*codes_table(variants)), "")
+    pairs = pairs_table(variants)
+    if pairs[1]:
+        yield from ("## Between streams", "", *table(*pairs), "")
+    yield from ("## What the columns mean", "", *(f"- {line}" for line in legend(variants)))
+    if notes:
+        yield from ("", "## Notes", "", *(f"- {note}" for note in notes))
+
+
+def _cells(measured: Mapping[str, Any]) -> Iterator[str]:
+    levels, prefixes = measured["levels"], measured["prefixes"]
+    yield f"{measured['items']:,}" + (f" ({measured['absent']:,} absent)" if measured["absent"] else "")
+    yield sizes_text(levels)
+    yield ", ".join(f"{level['entropy']:.2f}" for level in levels)
+    yield f"{measured['collisions']:,} ({measured['collision_ratio']:.1%})" if measured["collisions"] else "0"
+    yield ", ".join(_errors(prefixes)) or "-"
+    for depth in (1, 2):
+        prefix = prefixes[depth - 1] if depth <= len(prefixes) else None
+        is_telling = prefix is not None and prefix["largest"] > 1
+        yield _share(prefix["neighbours_sharing"], prefix["lift"]) if prefix and is_telling else "-"
+    yield ", ".join(_number(category["ami"][0]) for category in measured["categories"] or ()) or "-"
+    yield "-" if measured["seconds"] is None else seconds_text(measured["seconds"])
+
+
+def _errors(prefixes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The error by depth as long as it changes."""
+    before = None
+    for prefix in prefixes:
+        error = prefix["reconstruction_error"]
+        if error is not None and error != before:
+            yield f"{error:.3f}"
+        before = error
+
+
+def _share(share: float | None, lift: float | None) -> str:
+    if share is None:
+        return "-"
+    return f"{share:.1%}" if lift is None else f"{share:.1%} ({lift:.{1 if lift < 10 else 0}f}x)"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
+
+
+def _neighbours(variants: Sequence[Mapping[str, Any]]) -> int:
+    return max((part["neighbours"] for variant in variants for part in variant["streams"].values()), default=0)
+
+
+def _say_tokenizers(variants: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the names of several variants already are those of their tokenizers."""
+    return len(variants) > 1 and all(
+        variant["name"].partition("(")[0] == measured["tokenizer"]
+        for variant in variants
+        for measured in variant["streams"].values()
+    )
+
+
+def _variant_column(variants: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return ("variant",) if len(variants) > 1 else ()
+
+
+def _named(variants: Sequence[Mapping[str, Any]], variant: Mapping[str, Any]) -> tuple[str, ...]:
+    return (variant["name"],) if len(variants) > 1 else ()

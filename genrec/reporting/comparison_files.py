@@ -1,0 +1,157 @@
+"""A comparison as files: ``comparison.json``, ``.md``, ``.csv``, ``.html`` and every user's rank."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from genrec.comparison.results import Cell, Comparison, Row
+from genrec.evaluation import rank_file
+from genrec.evaluation.significance import samples_for
+from genrec.reporting.comparison_markdown import markdown
+from genrec.reporting.comparison_terminal import print_comparison
+from genrec.reporting.comparison_words import Costs, costs_of
+from genrec.reporting.report import finite
+from genrec.types import Split
+
+__all__ = ["csv_text", "markdown", "print_comparison", "to_dict", "write"]
+
+
+def write(comparison: Comparison, split: Split, folder: Path) -> None:
+    """Write all files of a comparison.
+
+    ``ranks.safetensors`` can be read as the rank file of a run, whose methods are called ``<row>/<seed>``. What
+    the folder holds of the other split moves into a folder of that name.
+
+    Args:
+        comparison: what was found.
+        split: the users asked, in the order of the rows' ranks.
+        folder: made if it is not there.
+    """
+    from genrec.reporting.page import page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _put_other_split_away(comparison, folder)
+    _write_ranks(comparison, split, folder / rank_file.FILE)
+    data = json.dumps(finite(to_dict(comparison)), indent=1, ensure_ascii=False, allow_nan=False)
+    texts = {"json": data + "\n", "md": markdown(comparison), "csv": csv_text(comparison), "html": page(comparison)}
+    for kind, text in texts.items():
+        (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", newline="")
+
+
+def _put_other_split_away(comparison: Comparison, folder: Path) -> None:
+    try:
+        split = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["split"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if split in ("validation", "test") and split != comparison.split:
+        (folder / split).mkdir(exist_ok=True)
+        for file in (*folder.glob("comparison.*"), folder / rank_file.FILE):
+            if file.is_file():
+                file.replace(folder / split / file.name)
+
+
+def csv_text(comparison: Comparison) -> str:
+    """One line for each row, metric and cutoff, numbers unrounded; empty where something is not known."""
+    file = io.StringIO()
+    axes = list(comparison.axes)
+    head = ("name", "kind", *axes, "seeds", "metric", "cutoff", "mean", "std", "low", "high", "letters")
+    lines = csv.writer(file, lineterminator="\n")
+    lines.writerow((*head, *Costs._fields))
+    for row in comparison.table_rows:
+        setting = [row.setting.get(axis, "") for axis in axes]
+        for metric in comparison.metrics:
+            letters = comparison.letters.get(metric, {}).get(row.name, "")
+            for cutoff, cell in comparison.cells[row.name][metric].items():
+                told = letters if cutoff == comparison.cutoff else ""
+                seeds = " ".join(map(str, row.seeds))
+                numbers = (cell.mean, cell.std, cell.low, cell.high)
+                lines.writerow((row.name, row.kind, *setting, seeds, metric, cutoff, *numbers, told, *costs_of(row)))
+    return file.getvalue()
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """The content of ``comparison.json``: plain data, all numbers unrounded, and where every user's ranks are."""
+    return {
+        "title": comparison.title,
+        "split": comparison.split,
+        "protocol": asdict(comparison.protocol),
+        "axes": {axis: list(values) for axis, values in comparison.axes.items()},
+        "seeds": list(comparison.seeds),
+        "cutoff": comparison.cutoff,
+        "rows": [_row(comparison, row) for row in comparison.rows],
+        "tests": {
+            "count": len(comparison.pairs),
+            "resamples": samples_for(len(comparison.pairs)) if comparison.pairs else 0,
+            "pairs": [{**asdict(test), "verdict": test.verdict} for test in comparison.pairs],
+        },
+        "slices": [
+            {"axis": part.axis, "label": part.label, "users": part.users, "rows": _cells(part.cells)}
+            for part in comparison.slices
+        ],
+        "stages": {kind: dict(counts) for kind, counts in comparison.stages.items()},
+        "seconds": comparison.seconds,
+        "notes": list(comparison.notes),
+    }
+
+
+def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
+    seed_means = {
+        metric: {
+            str(cutoff): dict(
+                zip(map(str, row.seeds), row.values_SU(metric, cutoff).mean(axis=1).tolist(), strict=True)
+            )
+            for cutoff in comparison.protocol.cutoffs
+        }
+        for metric in comparison.metrics
+        if row.seeds
+    }
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "setting": dict(row.setting),
+        "seeds": list(row.seeds),
+        "metrics": _cells(comparison.cells[row.name]) if row.seeds else {},
+        "seed_means": seed_means,
+        "letters": {metric: of[row.name] for metric, of in comparison.letters.items() if row.name in of},
+        "ranks": {str(seed): {"file": rank_file.FILE, "tensor": _tensor(row, seed)} for seed in row.seeds},
+        "models": [asdict(model) for model in row.models],
+        "failures": {str(seed): why for seed, why in row.failures.items()},
+        "notes": list(row.notes),
+        "command": row.command,
+    }
+
+
+def _cells(tree: Mapping[Any, Any]) -> dict[str, Any]:
+    """Cells as plain data, however deep they lie."""
+    return {str(key): asdict(part) if isinstance(part, Cell) else _cells(part) for key, part in tree.items()}
+
+
+def _tensor(row: Row, seed: int) -> str:
+    return f"ranks/{row.name}/{seed}"
+
+
+def _write_ranks(comparison: Comparison, split: Split, file: Path) -> None:
+    tensors = {
+        "users": split.users,
+        "targets": split.targets,
+        "history_length": split.histories.lengths,
+        **{
+            _tensor(row, seed): ranks_U
+            for row in comparison.rows
+            for seed, ranks_U in zip(row.seeds, row.ranks_SU, strict=True)
+        },
+    }
+    if comparison.target_popularity_U is not None:
+        tensors["target_popularity"] = comparison.target_popularity_U
+    # safetensors writes the memory as it lies: a view or a transposed array would come back scrambled.
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    save_file(tensors, file, metadata={"list_length": str(max(comparison.protocol.cutoffs))})

@@ -1,0 +1,214 @@
+"""``comparison.md``: what a person reads of a comparison."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+from genrec.comparison.results import Comparison, Row
+from genrec.comparison.statistics import methods_of
+from genrec.evaluation.metrics import column_name
+from genrec.reporting.code_tables import sizes_text
+from genrec.reporting.comparison_words import (
+    against_best,
+    asked_text,
+    best_rows,
+    cell_text,
+    cells_text,
+    cost_cells,
+    failure_texts,
+    interval_text,
+    models_of,
+    models_text,
+    named,
+    pair_text,
+    protocol_text,
+    streams_text,
+    summary_text,
+    tests_text,
+    trained_once,
+)
+from genrec.reporting.report_markdown import seconds_text, table
+
+_MARKS = re.compile(r"([\\`*~]|<(?=[A-Za-z/!?])|\](?=[(\[:]))")
+
+
+def markdown(comparison: Comparison) -> str:
+    """The whole comparison; tests of the best row against all others, the rest is in ``comparison.json``."""
+    parts = (_results, _tests, _streams, _slices, _codes, _costs, _failures, _changes, _stages, _notes, _commands)
+    lines = [f"# {escaped(comparison.title)}", "", escaped(asked_text(comparison)), ""]
+    for part in parts:
+        lines += part(comparison)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text in which nothing is markup."""
+    return _MARKS.sub(r"\\\1", " ".join(text.split()))
+
+
+def _results(comparison: Comparison) -> Iterator[str]:
+    yield from ("## Results", "")
+    yield from _metrics_table(comparison, methods_of(comparison.rows), is_method=True)
+    yield from ("", f"**Protocol.** {escaped(protocol_text(comparison))}", "", cells_text(comparison), "")
+
+
+def _metrics_table(comparison: Comparison, rows: Sequence[Row], *, is_method: bool) -> Iterator[str]:
+    columns = [(metric, cutoff) for metric in comparison.metrics for cutoff in comparison.protocol.cutoffs]
+    best = {column: best_rows(comparison, *column) if is_method else [] for column in columns}
+
+    def cell(row: Row, metric: str, cutoff: int) -> str:
+        found = comparison.cells[row.name][metric][cutoff]
+        text = f"**{cell_text(found)}**" if row.name in best[metric, cutoff] else cell_text(found)
+        letters = comparison.letters.get(metric, {}).get(row.name, "") if cutoff == comparison.cutoff else ""
+        return " ".join(part for part in (text, interval_text(found), letters) if part)
+
+    head = ("method", "kind", "seeds", *(column_name(*column) for column in columns))
+    return table(
+        head,
+        (
+            (
+                escaped(row.name),
+                "*not a method*" if row.kind == "oracle" else row.kind,
+                str(len(row.seeds)),
+                *(cell(row, *column) for column in columns),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _tests(comparison: Comparison) -> Iterator[str]:
+    if not comparison.pairs:
+        return
+    yield from ("## Which differences are differences", "", tests_text(comparison), "")
+    yield "The interval of a difference is of this pair alone: without 0 in it, it may stand beside *not different*."
+    yield ""
+    for metric in comparison.main_metric_first:
+        if summary := summary_text(comparison, metric):
+            yield from (f"**{escaped(summary)}**", "")
+            yield from (f"- {escaped(pair_text(test))}" for test in against_best(comparison, metric))
+            yield ""
+    yield from ("All other pairs are in `comparison.json`.", "")
+
+
+def _streams(comparison: Comparison) -> Iterator[str]:
+    rows = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
+    if rows:
+        yield from ("## Streams alone", "", streams_text(rows), "")
+        yield from (*_metrics_table(comparison, rows, is_method=False), "")
+
+
+def _slices(comparison: Comparison) -> Iterator[str]:
+    rows = methods_of(comparison.rows)
+    for axis in dict.fromkeys(part.axis for part in comparison.slices):
+        found = [part for part in comparison.slices if part.axis == axis]
+        title = column_name(comparison.metric, comparison.cutoff)
+        yield from (f"## By {axis}", "", f"{title}, in brackets the users.", "")
+        yield from table(
+            ("method", *(f"{escaped(part.label)} ({part.users:,})" for part in found)),
+            (
+                (escaped(row.name), *(cell_text(part.cells[row.name][comparison.metric]) for part in found))
+                for row in rows
+            ),
+        )
+        yield ""
+
+
+def _codes(comparison: Comparison) -> Iterator[str]:
+    """Use and collisions of the codes; variants with the same codes stand once."""
+    owners: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        if row.kind == "variant" and row.models and row.models[0].codes:
+            owners.setdefault(json.dumps(row.models[0].codes, sort_keys=True), []).append(row)
+    if not owners:
+        return
+    yield from ("## Codes", "")
+    yield (
+        "Of the first seed: items, codes of each level as used/there where some are not used, and items that shared "
+        "their codes with another before repair. `genrec tokenize` says more."
+    )
+    yield ""
+    lines = []
+    for first, *others in owners.values():
+        name = f"{first.name} and {len(others)} more" if others else first.name
+        for stream, codes in first.models[0].codes.items():
+            absent = f" ({codes['absent']:,} absent)" if codes["absent"] else ""
+            collisions = f"{codes['collisions']:,} ({codes['collision_ratio']:.1%})" if codes["collisions"] else "0"
+            lines.append(
+                (escaped(name), stream, f"{codes['items']:,}{absent}", sizes_text(codes["levels"]), collisions)
+            )
+    yield from (*table(("variant", "stream", "items", "levels", "collisions"), lines), "")
+
+
+def _costs(comparison: Comparison) -> Iterator[str]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in comparison.table_rows:
+        if row.kind == "variant" and row.models:
+            groups.setdefault(models_of(row), []).append(row)
+    if not groups:
+        return
+    rows = [row for group in groups.values() for row in group]
+    models = trained_once(rows)
+    yield from ("## Time, parameters, memory", "")
+    training = seconds_text(sum(model.training_seconds for model in models))
+    yield (
+        f"Of one model, averaged over its seeds; variants on one line share theirs. Memory is the most that its "
+        f"process held. Training took {training} for {models_text(len(models))}, the comparison "
+        f"{seconds_text(comparison.seconds)}: what was finished before is not in it."
+    )
+    yield ""
+    head = ("variants", "parameters", "training", "search", "memory")
+    yield from table(
+        head,
+        (("<br>".join(escaped(row.name) for row in group), *cost_cells(group[0])) for group in groups.values()),
+    )
+    yield ""
+
+
+def _failures(comparison: Comparison) -> Iterator[str]:
+    if failed := [text for row in comparison.rows for text in failure_texts(row)]:
+        yield from ("## Without a result", "", *(f"- {escaped(text)}" for text in failed), "")
+
+
+def _changes(comparison: Comparison) -> Iterator[str]:
+    changed = [(row, note) for row in comparison.rows for note in row.notes]
+    if changed:
+        yield from ("## Left out or changed to make a variant", "")
+        yield from (f"- {escaped(f'{named(row.name)}: {note}')}" for row, note in changed)
+        yield ""
+
+
+def _stages(comparison: Comparison) -> Iterator[str]:
+    if not comparison.stages:
+        return
+    keys = list(dict.fromkeys(key for counts in comparison.stages.values() for key in counts))
+    yield from (
+        "## What was shared",
+        "",
+        "Stages made here, reused as they were finished, missing; wanted by trials.",
+        "",
+    )
+    yield from table(
+        ("stage", *keys),
+        ((kind, *(f"{counts.get(key, 0):,}" for key in keys)) for kind, counts in comparison.stages.items()),
+    )
+    yield ""
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    if comparison.notes:
+        yield from ("## Notes", "", *(f"- {escaped(note)}" for note in comparison.notes), "")
+
+
+def _commands(comparison: Comparison) -> Iterator[str]:
+    commands = {row.name: row.command for row in comparison.rows if row.command}
+    if commands:
+        yield from ("## Each variant alone", "")
+        if any(command.endswith(" SEED") for command in commands.values()):
+            yield from ("`SEED` stands for the seed.", "")
+        yield "```sh"
+        for name, command in commands.items():
+            yield from (f"# {name}", command)
+        yield from ("```", "")

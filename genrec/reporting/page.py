@@ -1,0 +1,312 @@
+"""``comparison.html``: a comparison as one page that needs nothing else: no network, no script, light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+
+from genrec.comparison.results import Comparison, Pair, Row
+from genrec.comparison.statistics import methods_of
+from genrec.evaluation.metrics import METRICS, column_name
+from genrec.reporting.comparison_words import (
+    against_best,
+    asked_text,
+    best_rows,
+    cell_text,
+    cells_text,
+    cost_cells,
+    failure_texts,
+    interval_text,
+    models_text,
+    named,
+    protocol_text,
+    streams_text,
+    summary_text,
+    tests_text,
+    trained_once,
+)
+from genrec.reporting.figures import (
+    by_cutoff_figure,
+    codes_figure,
+    curves_figure,
+    intervals_figure,
+    metric_by_cutoff,
+)
+from genrec.reporting.plots import plain
+from genrec.reporting.report_markdown import p_text, seconds_text
+
+_PARTS = {"variant": "Variants", "baseline": "Baselines", "stream": "Streams alone", "oracle": "Oracle: not a method"}
+_HALF = 0.5
+"""Of the best in its column: from here on a cell of the heat map has no colour."""
+
+
+def page(comparison: Comparison) -> str:
+    """The whole page; equal comparisons give equal bytes."""
+    style = (files("genrec.reporting") / "page.css").read_text(encoding="utf-8")
+    sections = "\n".join(
+        f'<section aria-labelledby="{slug}"><h2 id="{slug}">{title}</h2>\n{content}\n</section>'
+        for slug, title, content in _sections(comparison)
+        if content
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(comparison.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"{_header(comparison)}\n<main>\n{sections}\n</main>\n"
+        "<footer>Written by genrec compare. Beside this page lie comparison.json (every number unrounded, all tests), "
+        "comparison.csv, comparison.md and ranks.safetensors (every user's rank under every seed).</footer>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def _sections(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+    metric, by_cutoff = column_name(comparison.metric, comparison.cutoff), metric_by_cutoff(comparison)
+    yield "metric", f"{metric} by variant", intervals_figure(comparison)
+    yield "results", "Results", _results(comparison)
+    yield "tests", "The best against all others", _tests(comparison)
+    yield by_cutoff, f"{METRICS.get(by_cutoff).title} at every K", by_cutoff_figure(comparison)
+    yield "slices", f"{metric} by kind of user and item", _slices(comparison)
+    yield "curves", "Learning curves", curves_figure(comparison)
+    yield "codes", "Use of codes", codes_figure(comparison)
+    yield "streams", "Streams alone", _streams(comparison)
+    yield "changes", "Left out or changed to make a variant", _list(_changes(comparison))
+    yield "stages", "What was shared", _stages(comparison)
+    yield "notes", "Notes", _list(comparison.notes)
+    yield "commands", "Each variant alone", _commands(comparison)
+
+
+def _header(comparison: Comparison) -> str:
+    is_test = comparison.split == "test"
+    split = (
+        '<p class="split test">TEST users: ask them once, of what validation has chosen</p>'
+        if is_test
+        else '<p class="split">Validation users</p>'
+    )
+    return (
+        f"<header>\n{split}\n<h1><bdi>{_text(comparison.title)}</bdi></h1>\n"
+        f'<p class="asked">{_text(asked_text(comparison))}</p>\n'
+        f'<div class="answer">{_answer(comparison)}</div>\n{_failures(comparison)}\n'
+        f"<p>{_text(protocol_text(comparison))}</p>\n</header>"
+    )
+
+
+def _answer(comparison: Comparison) -> str:
+    """The verdict in words, the main metric first."""
+    rows = methods_of(comparison.rows)
+    count = sum(row.kind == "variant" for row in rows)
+    baselines = len(rows) - count
+    beside = f" and {baselines} baseline{'s' * (baselines != 1)}" if baselines else ""
+    found = f"Of {count} variant{'s' * (count != 1)}{beside}:"
+    said = [
+        summary_text(comparison, metric) or _untested(comparison, metric) for metric in comparison.main_metric_first
+    ]
+    verdicts = "".join(f"<p>{_text(text)}</p>" for text in said if text)
+    return f'<p class="small">{found}</p>{verdicts}' if verdicts else "<p>No method has found a target.</p>"
+
+
+def _untested(comparison: Comparison, metric: str) -> str:
+    """What may be said where there are no tests: nothing of differences."""
+    best = best_rows(comparison, metric, comparison.cutoff)
+    if not best:
+        return ""
+    cell = comparison.cells[best[0]][metric][comparison.cutoff]
+    tested = "; nothing was tested against it" if len(methods_of(comparison.rows)) > 1 else ""
+    title = column_name(metric, comparison.cutoff)
+    return f"{title}: {named(best[0])} has {cell_text(cell)} {interval_text(cell)}{tested}."
+
+
+def _failures(comparison: Comparison) -> str:
+    failed = [text for row in comparison.rows for text in failure_texts(row)]
+    if not failed:
+        return ""
+    return f'<div class="failed"><p><strong>Without a result:</strong></p>{_list(failed)}</div>'
+
+
+def _results(comparison: Comparison) -> str:
+    rows = [row for row in comparison.rows if row.kind in ("variant", "baseline")]
+    models = trained_once(rows)
+    shared = ""
+    if models:
+        training = seconds_text(sum(model.training_seconds for model in models))
+        shared = (
+            f"<p>Parameters, times and memory are those of one model, averaged over its seeds; variants that differ in "
+            f"their merge alone share it. Training took {training} for {models_text(len(models))}, the comparison "
+            f"{seconds_text(comparison.seconds)}: what was finished before is not in it.</p>"
+        )
+    letters = f"<p>{_text(tests_text(comparison))}</p>" if comparison.pairs else ""
+    return f"{_metrics_table(comparison, rows, 'Results')}<p>{_text(cells_text(comparison))}</p>{letters}{shared}"
+
+
+def _streams(comparison: Comparison) -> str:
+    rows = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
+    if not rows:
+        return ""
+    return f"<p>{_text(streams_text(rows))}</p>{_metrics_table(comparison, rows, 'Streams alone')}"
+
+
+def _metrics_table(comparison: Comparison, rows: Sequence[Row], caption: str) -> str:
+    columns = [(metric, cutoff) for metric in comparison.main_metric_first for cutoff in comparison.protocol.cutoffs]
+    best = {column: best_rows(comparison, *column) for column in columns}
+    has_models = any(row.models for row in rows)
+    are_tested = any(row.name in letters for letters in comparison.letters.values() for row in rows)
+
+    def cell(row: Row, metric: str, cutoff: int) -> str:
+        found = comparison.cells[row.name][metric][cutoff]
+        mean, _, deviation = cell_text(found).partition(" ")
+        text = f"<b>{mean}</b>" if row.name in best[metric, cutoff] else mean
+        if cutoff == comparison.cutoff:
+            letters = comparison.letters.get(metric, {}).get(row.name, "")
+            text += f" {deviation}" + f'<span class="letters">{_text(letters)}</span>' * are_tested
+            deviation = interval_text(found)
+        return f'<td>{text}<span class="interval">{deviation}</span></td>'
+
+    def line(row: Row) -> str:
+        head = f'<th scope="row"><bdi>{_text(row.name)}</bdi></th>'
+        wanted = len(row.seeds) + len(row.failures)
+        seeds = f"{len(row.seeds)} of {wanted}" if row.failures else f"{len(row.seeds)}"
+        if not row.seeds:
+            return f'<tr>{head}<td>{seeds}</td><td class="none" colspan="{width - 2}">no result</td></tr>'
+        costs = "".join(f"<td>{text}</td>" for text in cost_cells(row)) if has_models else ""
+        return f"<tr>{head}<td>{seeds}</td>{''.join(cell(row, *column) for column in columns)}{costs}</tr>"
+
+    heads = [
+        f'<th scope="col"{" class=main" if cutoff == comparison.cutoff else ""}>{column_name(metric, cutoff)}</th>'
+        for metric, cutoff in columns
+    ]
+    heads += [f'<th scope="col">{text}</th>' for text in ("parameters", "training", "search", "memory") if has_models]
+    width = 2 + len(heads)
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    bodies = [
+        f'<tbody><tr class="group"><th scope="rowgroup" colspan="{width}">{_PARTS[kind]}</th></tr>'
+        f"{''.join(line(row) for row in rows if row.kind == kind)}</tbody>"
+        for kind in kinds
+    ]
+    head = f'<thead><tr><th scope="col">method</th><th scope="col">seeds</th>{"".join(heads)}</tr></thead>'
+    return _scrolled(caption, f"{head}{''.join(bodies)}")
+
+
+def _tests(comparison: Comparison) -> str:
+    bodies = []
+    for metric in comparison.main_metric_first:
+        tests = against_best(comparison, metric)
+        if tests:
+            title = f"{column_name(metric, comparison.cutoff)}: <bdi>{_text(tests[0].first)}</bdi> against"
+            bodies.append(
+                f'<tbody><tr class="group"><th scope="rowgroup" colspan="6">{title}</th></tr>'
+                f"{''.join(_test(test) for test in tests)}</tbody>"
+            )
+    if not bodies:
+        return ""
+    heads = ("method", "verdict", "difference", "p (Holm)", "Wilcoxon p (Holm)", "seeds that agree")
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    told = (
+        "In brackets the interval of the difference, which is of this pair alone: the p-values are corrected for all "
+        "tests, so an interval without 0 may stand beside <em>not different</em>. All other pairs: comparison.json."
+    )
+    table = _scrolled("The best against all others", f"<thead><tr>{head}</tr></thead>{''.join(bodies)}")
+    return f'<p class="small">{told}</p>{table}'
+
+
+def _test(test: Pair) -> str:
+    agree = f"{test.seeds_agree} of {test.seeds_shared}" if test.seeds_agree is not None else "-"
+    verdict = test.verdict if test.verdict == "not different" else f"<b>{test.verdict}</b>"
+    return (
+        f'<tr><th scope="row"><bdi>{_text(test.second)}</bdi></th><td>{verdict}</td>'
+        f"<td>{test.difference:+.4f} {interval_text(test, signed=True)}</td><td>{_text(p_text(test.p_holm))}</td>"
+        f"<td>{_text(p_text(test.wilcoxon_p_holm))}</td><td>{agree}</td></tr>"
+    )
+
+
+def _slices(comparison: Comparison) -> str:
+    """A heat map of slices and methods, as a table that can be read and copied."""
+    rows, slices = methods_of(comparison.rows), comparison.slices
+    if not slices:
+        return ""
+    axes = list(dict.fromkeys(part.axis for part in slices))
+    ordered = [part for axis in axes for part in slices if part.axis == axis]
+    firsts = [next(part for part in ordered if part.axis == axis) for axis in axes]
+    measure = METRICS.get(comparison.metric)
+    top = [measure.best(part.cells[row.name][comparison.metric].mean for row in rows) for part in ordered]
+
+    def cell(row: Row, place: int) -> str:
+        mean = ordered[place].cells[row.name][comparison.metric].mean
+        small, large = (mean, top[place]) if measure.higher_is_better else (top[place], mean)
+        share = max(small / large - _HALF, 0.0) / (1.0 - _HALF) if large > 0 else 0.0
+        first = " first" if ordered[place] in firsts else ""
+        text = f"<b>{mean:.4f}</b>" if measure.is_best(mean, top[place]) else f"{mean:.4f}"
+        return f'<td class="heat{first}" style="--share: {share:.3f}">{text}</td>'
+
+    spans = "".join(
+        f'<th scope="colgroup" class="first" colspan="{sum(part.axis == axis for part in slices)}">{_text(axis)}</th>'
+        for axis in axes
+    )
+    labels = "".join(
+        f'<th scope="col"{" class=first" if part in firsts else ""}>{_text(part.label)}'
+        f'<span class="interval">{part.users:,} users</span></th>'
+        for part in ordered
+    )
+    tag = ' <span class="tag">baseline</span>'
+    body = "".join(
+        f'<tr><th scope="row"><bdi>{_text(row.name)}</bdi>{tag * (row.kind == "baseline")}</th>'
+        f"{''.join(cell(row, place) for place in range(len(ordered)))}</tr>"
+        for row in rows
+    )
+    metric = column_name(comparison.metric, comparison.cutoff)
+    told = (
+        f"{metric}, mean over users and seeds. Colour: share of the best in its column, none from {_HALF:.0%} down. "
+        "Slices are small, and no test stands behind a colour."
+    )
+    head = f'<thead><tr><td></td>{spans}</tr><tr><th scope="col">method</th>{labels}</tr></thead>'
+    table = _scrolled(f"{metric} by slice", f"{head}<tbody>{body}</tbody>", kind="slices")
+    return f'<p class="small">{told}</p>{table}'
+
+
+def _stages(comparison: Comparison) -> str:
+    if not comparison.stages:
+        return ""
+    keys = list(dict.fromkeys(key for counts in comparison.stages.values() for key in counts))
+    head = "".join(f'<th scope="col">{_text(key)}</th>' for key in keys)
+    body = "".join(
+        f'<tr><th scope="row">{_text(kind)}</th>{"".join(f"<td>{counts.get(key, 0):,}</td>" for key in keys)}</tr>'
+        for kind, counts in comparison.stages.items()
+    )
+    table = _scrolled("Stages", f'<thead><tr><th scope="col">stage</th>{head}</tr></thead><tbody>{body}</tbody>')
+    return (
+        '<p class="small">Stages made here, reused as they were finished, missing in the end; wanted by trials.</p>'
+        f"{table}"
+    )
+
+
+def _changes(comparison: Comparison) -> Iterator[str]:
+    yield from (f"{named(row.name)}: {note}" for row in comparison.rows for note in row.notes)
+
+
+def _commands(comparison: Comparison) -> str:
+    commands = [(row.name, row.command) for row in comparison.rows if row.command]
+    if not commands:
+        return ""
+    told = "<p>A click into a command marks the whole of it; <code>SEED</code> stands for the seed.</p>"
+    return told + "".join(
+        f"<h3><bdi>{_text(name)}</bdi></h3><pre><code>{escape(command)}</code></pre>" for name, command in commands
+    )
+
+
+def _scrolled(caption: str, content: str, *, kind: str = "") -> str:
+    """A table in a box that scrolls, by keyboard too."""
+    opening = f'<table class="{kind}">' if kind else "<table>"
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {_text(caption)}">'
+        f"{opening}<caption>{_text(caption)}</caption>{content}</table></div>"
+    )
+
+
+def _list(texts: Iterable[str]) -> str:
+    items = "".join(f"<li>{_text(text)}</li>" for text in texts)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _text(text: str) -> str:
+    """Anybody's text as a part of the page; ``*not different*`` of our own sentences is emphasis."""
+    return re.sub(r"\*(not different)\*", r"<em>\1</em>", escape(plain(text)))
