@@ -22,7 +22,7 @@ from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.vectors import encode_items
 from genrec.recipe.schema import Recipe
 from genrec.reporting.report import Report, evaluate, paired_tests
-from genrec.reporting.run_report import make_report
+from genrec.reporting.run_report import machine_of, make_report
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.runtime.threads import threads
 
@@ -85,6 +85,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
                 **{split_fit.artifact("model"): split_fit.keys.model for split_fit in (fits.test, fits.valid)},
                 "genrec": __version__,
                 "date": date.today().isoformat(),
+                **machine_of(trained.model),
                 "stages": cache.log,
                 "seconds": round(sum(cache.timer.seconds.values()), 1),
             }

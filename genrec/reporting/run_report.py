@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -81,6 +82,11 @@ def curve(log: TrainingLog) -> list[Epoch]:
     return [Epoch(e.epoch, e.losses, e.validation, e.seconds, e.learning_rate) for e in log.epochs]
 
 
+def machine_of(model: Retriever) -> dict[str, Any]:
+    """Device and number of threads, on which the last digits of results depend."""
+    return {"device": str(next(model.parameters()).device), "threads": torch.get_num_threads()}
+
+
 def _parameters(model: Retriever) -> dict[str, int]:
     """Trainable parameters by part; what parts share counts once, where it is first."""
     counts: dict[str, int] = {}
@@ -108,10 +114,11 @@ def _notes(
         if context.ids.collisions:
             yield f"stream {name}: {context.ids.collisions:,} items shared a code before repair"
     log = selected.log
-    device, threads = next(trained.model.parameters()).device, torch.get_num_threads()
+    machine = machine_of(trained.model)
     yield (
         f"training: best of {len(log.epochs)} epochs was {log.best_epoch}, stopped by {log.stopped_by}, "
-        f"{log.seconds / 60:.1f} minutes on {device} with {threads} thread{'s' if threads > 1 else ''}"
+        f"{log.seconds / 60:.1f} minutes on {machine['device']} "
+        f"with {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     )
     if fits.test is not fits.valid:
         yield (
