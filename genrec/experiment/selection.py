@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from genrec.search.bound import BoundSearch
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import Searchable, search_streams
 from genrec.semantic_ids.trie import Trie
@@ -42,6 +43,7 @@ def mean_stream_ndcg(
         tries,
         users.histories,
         SearchSettings(method="bound", list_length=CUTOFF),
+        method=BoundSearch(),
         num_items=num_items,
         max_history=max_history,
         seen=seen_items,

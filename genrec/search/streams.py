@@ -52,6 +52,7 @@ def search_streams(
     max_history: int,
     with_scores: bool = False,
     seen: Literal["keep", "filter"] = "keep",
+    method: SearchMethod | None = None,
     allowed_I: np.ndarray | None = None,
     title: str = "searching",
     on_expanded: Callable[[Mapping[str, float]], None] | None = None,
@@ -70,6 +71,7 @@ def search_streams(
         max_history: most recent items that the model reads.
         with_scores: whether every stream gives its exact log-probability of every candidate (``needs_scores``).
         seen: ``filter`` excludes all items of a user's whole history; lists are as long as without.
+        method: how each stream is searched; None: by the method that the settings name.
         allowed_I: items that may be recommended, bool; None: all. Others still count as history.
         title: of the progress bar.
         on_expanded: called at the end with the number of prefixes expanded per user in each stream, on average.
@@ -83,7 +85,7 @@ def search_streams(
         row = int(np.flatnonzero(lengths == 0)[0])
         raise DataError(f"search: the history of row {row} is empty, expected at least one item; leave such users out")
     order = np.argsort(lengths, kind="stable")
-    method = METHODS[settings.method].of(settings)
+    method = method or METHODS[settings.method].of(settings)
     was_training = retriever.training
     device = next(iter(retriever.parameters())).device
     retriever.train(False)

@@ -129,7 +129,7 @@ def test_what_was_done_is_not_done_again(capsys: Capture) -> None:
 
     assert run("--output", "out") == 0
     assert set(reused(Path("out")).values()) == {True}
-    assert "model of behavior+text+visual: finished before, reused" in capsys.readouterr().err
+    assert "model of behavior+text+visual: found in the cache" in capsys.readouterr().err
     assert numbers(Path("out")) == first
 
     assert run("--output", "out", "--set", "merge=reciprocal_rank") == 0
@@ -302,7 +302,7 @@ def test_what_is_no_finished_run_is_told(folder: Path, capsys: Capture) -> None:
     assert capsys.readouterr() == ("", expected)
     (folder / "home" / "run.json").write_text('{"finished": false}')
     assert recommend(folder / "home", *history(["item-3"])) == 2
-    expected = f"{folder / 'home'}: this run has not finished; run its recipe again, it goes on where it was\n"
+    expected = f"{folder / 'home'}: this run has not finished; run its recipe again, it resumes\n"
     assert capsys.readouterr() == ("", expected)
 
 

@@ -233,6 +233,7 @@ def test_the_number_of_threads_decides_nothing():
 ONE_THREAD = """
 import numpy as np
 from threadpoolctl import threadpool_info
+from genrec.runtime.environment import WorkContext
 from genrec.tokenizers.rqvae import RqVae, RqVaeNetwork
 from genrec.types import ItemVectors
 
@@ -244,7 +245,7 @@ def started(*arguments):
 
 RqVaeNetwork.start = started
 vectors = ItemVectors(np.eye(40, 8, dtype=np.float32), np.ones(40, dtype=bool))
-RqVae(levels=1, codes=4, hidden=(4,), latent_dim=2, epochs=1).fit(vectors, seed=0, keys=())
+RqVae(levels=1, codes=4, hidden=(4,), latent_dim=2, epochs=1).fit(vectors, keys=(), context=WorkContext())
 """
 
 
