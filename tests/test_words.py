@@ -1,4 +1,4 @@
-"""Words that genrec does not use: its former dialect, and British spelling. Names, help, messages and documents are read."""
+"""Words that genrec does not use, in names, help, messages and documents: its former dialect, and British spelling."""
 
 from __future__ import annotations
 

@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from genrec.experiment.source_code import source_hash
+from genrec.experiment.source_code import source_files, source_hash
 from genrec.families import Baseline, Component, plain
 from genrec.recipe.schema import Recipe
+from genrec.runtime import seeds
 from genrec.runtime.environment import Environment
 from genrec.runtime.files import fingerprint
 from genrec.runtime.seeds import derive
@@ -183,13 +184,14 @@ def ranking_key(fitted: str, recipe: Recipe, split: SplitName, *, top_n: int) ->
     return make_key(baseline=fitted, seen_items=recipe.evaluation.seen_items, split=split, top_n=top_n)
 
 
-def stage_file(stage: str) -> Path:
-    """The module that runs a stage; it is part of the stage's key, with all that it imports."""
-    return Path(__file__).with_name(f"{stage}.py")
+def stage_files(stage: str) -> set[Path]:
+    """The modules of a stage's key: the one that runs it, what this imports, and the one that derives its seeds."""
+    files = Path(__file__).with_name(f"{stage}.py"), Path(seeds.__file__)
+    return source_files(*files, without=tuple(LEFT_OUT.get(stage, ())))
 
 
 def _stage_source(stage: str) -> str:
-    return source_hash(stage_file(stage), without=tuple(LEFT_OUT.get(stage, ())))
+    return source_hash(*stage_files(stage), without=tuple(LEFT_OUT.get(stage, ())))
 
 
 def _with_nested(value: Any) -> Iterator[Component]:

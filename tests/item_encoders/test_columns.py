@@ -145,8 +145,8 @@ def test_a_dataset_without_columns_needs_another_encoder():
 
 
 def test_columns_are_missed_before_any_work():
+    catalog = Catalog(("a",), ("",), ("",), ((),), columns={"price": numbers(1)})
     with pytest.raises(DataError, match="no column prize in this dataset"):
-        catalog = Catalog(("a",), ("",), ("",), ((),), columns={"price": numbers(1)})
         Columns(columns=("prize",)).prepare(catalog, context=WorkContext())
     with pytest.raises(DataError, match="all items have the same price and brand; choose other columns"):
         encode({"price": numbers(1, 1), "brand": texts(("a",), ("a",))})
