@@ -17,7 +17,10 @@ from genrec.testing import check
 from genrec.types import ABSENT
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -84,7 +87,19 @@ def test_architecture_names_every_component_of_the_core() -> None:
         assert named == {entry.name for entry in family.entries() if entry.origin == "core"}, family.family
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_architecture_has_every_folder_and_file_of_the_root() -> None:
+    """The annotated tree: folders with their own lines, or with others of their kind on one."""
+    tree = re.search(r"^    genrec/\n((?:^     .*\n)+)", text(ROOT / "docs" / "architecture.md"), re.MULTILINE)
+    assert tree is not None
+    named = re.findall(r"(?:^| )([a-z_]+/|[a-z_]+\.py)(?= )", tree[1], re.MULTILINE)
+    package = ROOT / "genrec"
+    folders = [file.parent for file in package.rglob("__init__.py") if file.parent != package]
+    assert sorted(named) == sorted(
+        [f"{folder.name}/" for folder in folders] + [file.name for file in package.glob("*.py")]
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text(page))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
