@@ -26,12 +26,12 @@ class DataError(GenrecError):
     """Files that are missing or malformed, or weights that cannot be had."""
 
 
-class PictureError(DataError):
-    """A picture file that gives no picture."""
+class ImageError(DataError):
+    """An image file that gives no image."""
 
     def __init__(self, path: Path, kind: str, problem: str, advice: str) -> None:
         super().__init__(f"{path}: {problem}; {advice}")
         self.name = path.name
         """The file's name."""
         self.kind = kind
-        """What is wrong in a word or two: missing, empty, truncated, too large, not a picture, damaged."""
+        """What is wrong in a word or two: missing, empty, truncated, too large, not an image, damaged."""

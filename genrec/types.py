@@ -22,19 +22,19 @@ ABSENT = -1
 """Stands where there is no item, no code or no rank."""
 
 
-class Pictures(Protocol):
-    """The pictures of a catalog: files on disk, or drawn on demand."""
+class Images(Protocol):
+    """The images of a catalog: files on disk, or drawn on demand."""
 
     @property
     def counts_I(self) -> np.ndarray:
-        """How many pictures item i has, int32 (I,)."""
+        """How many images item i has, int32 (I,)."""
         ...
 
     def open(self, item: int, number: int = 0) -> Image:
-        """A picture of an item that has more than ``number`` of them, as RGB.
+        """An image of an item that has more than ``number`` of them, as RGB.
 
         Raises:
-            DataError: the picture cannot be read; the text names the file.
+            DataError: the image cannot be read; the text names the file.
         """
         ...
 
@@ -91,7 +91,7 @@ class Catalog:
     """What a text encoder reads; "" where the source has none."""
     attributes: tuple[tuple[str, ...], ...]
     """Categories, brand, tags: discrete descriptions, for audits and slices."""
-    pictures: Pictures | None = None
+    images: Images | None = None
     columns: Mapping[str, Column] = field(default_factory=dict, hash=False)
     """Typed item metadata by name (price, year, brand, category), as far as the source has it. Nothing that is made
     from customers' behavior, such as a mean rating or a sales rank: the test interactions would be part of it."""
@@ -269,7 +269,7 @@ class ItemVectors:
     vectors_IE: np.ndarray
     """float32 (I, E); rows of absent items are zero and are never used."""
     present_I: np.ndarray
-    """Whether the item has what the encoder reads (a text, a picture), bool (I,)."""
+    """Whether the item has what the encoder reads (a text, an image), bool (I,)."""
     notes: tuple[str, ...] = ()
     """What the report must say, e.g. that the encoder's weights are random."""
 

@@ -12,7 +12,7 @@ Interaction = tuple[str, str, int]
 """User, item, Unix time in seconds."""
 
 Item = Mapping[str, Any]
-"""Any of title, brand, categories (a path), description, price, pictures (addresses)."""
+"""Any of title, brand, categories (a path), description, price, images (addresses)."""
 
 
 def write_2014(
@@ -56,8 +56,8 @@ def write_2014(
         line |= {name: item[name] for name in ("title", "description", "price", "brand") if name in item}
         if "categories" in item:
             line["categories"] = [item["categories"]]
-        if "pictures" in item:
-            line["imUrl"] = item["pictures"][0]
+        if "images" in item:
+            line["imUrl"] = item["images"][0]
         line |= {"salesRank": {"Beauty": 7}, "related": {"also_bought": ["0000000001"], "buy_after_viewing": [key]}}
         lines.append(repr(line))
     _write(folder / f"meta_{category}{ending}", lines)
@@ -93,7 +93,7 @@ def write_2018(
     _write(folder / f"{category}_5{ending}", map(json.dumps, reviews))
     lines = []
     for key, item in _items(rows, items):
-        pictures = list(item.get("pictures", ()))
+        images = list(item.get("images", ()))
         line = {
             "category": list(item.get("categories", ())),
             "tech1": "",
@@ -101,7 +101,7 @@ def write_2018(
             "fit": "",
             "title": item.get("title", ""),
             "also_buy": ["0000000001", key],
-            "image": pictures,
+            "image": images,
             "tech2": "",
             "brand": item.get("brand", ""),
             "feature": [],
@@ -113,8 +113,8 @@ def write_2018(
             "date": "",
             "price": f"${item['price']}" if "price" in item else ".a-box-inner{background-color:#fff}",
             "asin": key,
-            "imageURL": [address.replace(".jpg", "._SS40_.jpg") for address in pictures],
-            "imageURLHighRes": pictures,
+            "imageURL": [address.replace(".jpg", "._SS40_.jpg") for address in images],
+            "imageURLHighRes": images,
         }
         lines.append(json.dumps(line))
     _write(folder / f"meta_{category}{ending}", lines)
@@ -151,7 +151,7 @@ def write_2023(
     for key, item in _items(rows, items):
         images = [
             {"thumb": f"{url}?thumb", "large": url, "variant": f"PT{place:02}" if place else "MAIN", "hi_res": None}
-            for place, url in enumerate(item.get("pictures", ()))
+            for place, url in enumerate(item.get("images", ()))
         ]
         line = {
             "main_category": "All Beauty",

@@ -1,4 +1,4 @@
-"""What a picture encoder that lacks something says: the same before any work as in it."""
+"""What an image encoder that lacks something says: the same before any work as in it."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ def write_movielens(shop: Dataset, folder: Path) -> None:
     """GroupLens' format, with plots in ``items.jsonl`` and posters in ``images/``; one rating a minute."""
     (folder / "images").mkdir(parents=True)
     entries = [_entry(shop, item) for item in range(shop.num_items)]
-    assert shop.catalog.pictures is not None
-    for item in shop.catalog.pictures.counts_I.nonzero()[0].tolist():
+    assert shop.catalog.images is not None
+    for item in shop.catalog.images.counts_I.nonzero()[0].tolist():
         entries[item]["image"] = f"images/{item + 1}.jpg"
-        shop.catalog.pictures.open(item).save(folder / "images" / f"{item + 1}.jpg")
+        shop.catalog.images.open(item).save(folder / "images" / f"{item + 1}.jpg")
     _write_items(folder, entries)
     films = [(entry["item_id"], entry["title"], "|".join(entry["categories"][0])) for entry in entries]
     _write_csv(folder / "movies.csv", ("movieId", "title", "genres"), films)

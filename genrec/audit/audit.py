@@ -45,9 +45,9 @@ class Figures:
     """Share of items with a title."""
     described: float
     """Share of items with a text."""
-    pictured: float
-    """Share of items with a picture."""
-    pictures: int
+    with_image: float
+    """Share of items with an image."""
+    images: int
     untrained_items: int
     """Items in no training history."""
     untrained_valid: float
@@ -130,7 +130,7 @@ def _figures(dataset: Dataset) -> Figures:
     is_trained_I = np.bincount(dataset.train.items, minlength=len(catalog)) > 0
     # Sorted rather than np.unique, which hashes and takes a minute for 25 million.
     pairs = np.sort(np.repeat(np.arange(len(histories)), lengths) * max(len(catalog), 1) + histories.items)
-    counts_I = np.zeros(0, dtype=np.int32) if catalog.pictures is None else catalog.pictures.counts_I
+    counts_I = np.zeros(0, dtype=np.int32) if catalog.images is None else catalog.images.counts_I
     asked = np.repeat(np.arange(len(test)), test.histories.lengths)
     again = np.bincount(asked[test.histories.items == test.targets[asked]], minlength=len(test)) > 0
     return Figures(
@@ -145,8 +145,8 @@ def _figures(dataset: Dataset) -> Figures:
         longest=int(lengths.max(initial=0)),
         titled=_share_of_texts(catalog.titles),
         described=_share_of_texts(catalog.texts),
-        pictured=share(int((counts_I > 0).sum()), len(catalog)),
-        pictures=int(counts_I.sum()),
+        with_image=share(int((counts_I > 0).sum()), len(catalog)),
+        images=int(counts_I.sum()),
         untrained_items=int((~is_trained_I).sum()),
         untrained_valid=share(int((~is_trained_I[dataset.valid.targets]).sum()), len(test)),
         untrained_test=share(int((~is_trained_I[test.targets]).sum()), len(test)),
@@ -179,7 +179,7 @@ def _untrained(figures: Figures) -> Finding:
     )
     if max(figures.untrained_valid, figures.untrained_test) < COLD:
         return Finding("cold items", "fine", text)
-    return Finding("cold items", "mind", text, "only streams of texts or pictures can find these targets")
+    return Finding("cold items", "mind", text, "only streams of texts or images can find these targets")
 
 
 def _short_users(figures: Figures) -> Finding:
@@ -193,11 +193,11 @@ def _short_users(figures: Figures) -> Finding:
 
 
 def _modalities(figures: Figures) -> Finding:
-    there = {"title": figures.titled, "text": figures.described, "picture": figures.pictured}
-    text = f"items with a title {percent(figures.titled)}, a text {percent(figures.described)}, a picture "
-    text += percent(figures.pictured)
+    there = {"title": figures.titled, "text": figures.described, "image": figures.with_image}
+    text = f"items with a title {percent(figures.titled)}, a text {percent(figures.described)}, an image "
+    text += percent(figures.with_image)
     partly = [name for name, value in there.items() if 0 < value < 1]
     if not partly:
-        return Finding("texts and pictures", "fine", text)
+        return Finding("texts and images", "fine", text)
     advice = f"a stream's absent_items says how items without a {' or '.join(partly)} get their codes"
-    return Finding("texts and pictures", "mind", text, advice)
+    return Finding("texts and images", "mind", text, advice)

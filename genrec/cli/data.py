@@ -115,17 +115,17 @@ def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, 
         _print_audit(found)
 
 
-@app.command("pictures")
-def list_pictures(name: _Named, data: Data = None, overrides: Overrides = None) -> None:
-    """Print the addresses of the items' pictures, a line 'key<TAB>url' each, for a downloader of your choice."""
+@app.command("images")
+def list_images(name: _Named, data: Data = None, overrides: Overrides = None) -> None:
+    """Print the addresses of the items' images, a line 'key<TAB>url' each, for a downloader of your choice."""
     from genrec.cli._output import printable
     from genrec.errors import DataError
 
     dataset, data = _resolved(name, data, overrides)
-    addresses = getattr(dataset, "picture_urls", None)
+    addresses = getattr(dataset, "image_urls", None)
     if addresses is None:
         raise DataError(
-            f"{name}: the data set {dataset.type_name!r} knows no addresses of pictures, only files beside the data; "
+            f"{name}: the data set {dataset.type_name!r} knows no addresses of images, only files beside the data; "
             "expected one whose metadata has them, such as amazon_reviews"
         )
     for key, url in addresses(data):
@@ -247,7 +247,7 @@ def _figures(found: Audit) -> list[tuple[str, str]]:
         ),
         ("items with a title", f"{figures.titled:.1%}"),
         ("items with a text", f"{figures.described:.1%}"),
-        ("items with a picture", f"{figures.pictured:.1%} ({figures.pictures:,} pictures)"),
+        ("items with an image", f"{figures.with_image:.1%} ({figures.images:,} images)"),
         ("items in no training history", f"{figures.untrained_items:,}"),
         ("validation targets in no training history", f"{figures.untrained_valid:.2%}"),
         ("test targets in no training history", f"{figures.untrained_test:.2%}"),

@@ -11,13 +11,13 @@ from pydantic import AfterValidator, NonNegativeInt, PositiveInt, StringConstrai
 
 from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.amazon_editions import Edition, Files, Reviews, find_files
-from genrec.datasets.readers.amazon_images import PictureFolder
+from genrec.datasets.readers.amazon_images import ImageFolder
 from genrec.datasets.readers.amazon_items import FIELDS, read_items
 from genrec.datasets.readers.csv import read_csv, read_csv_skipping
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, leaf_categories, title, words
 from genrec.datasets.readers.fingerprint import content_fingerprint
 from genrec.datasets.readers.folder import RelativePath, find
-from genrec.datasets.readers.image_files import PictureFiles
+from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.interactions import Order, Ordered, order_histories
 from genrec.datasets.readers.json_lines import BrokenLines, read_json_lines
 from genrec.errors import DataError
@@ -31,7 +31,7 @@ _OF_BEHAVIOUR = frozenset(
         *("reviews", "reviewText", "summary", "text"),
     }
 )
-_ADVICE = "genrec data pictures lists the addresses: save them in {}/ as <key>.jpg or under the address's own last part"
+_ADVICE = "genrec data images lists the addresses: save them in {}/ as <key>.jpg or under the address's own last part"
 
 
 def _told_by_the_shop(fields: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,14 +74,14 @@ class AmazonReviews(DatasetSource):
     order: Order = "time"
     """``file`` takes a customer's reviews as they stand, for those who want what other people's code did."""
     metadata: bool = True
-    """Whether the file on the items is read; without it there are no texts and no pictures by address."""
+    """Whether the file on the items is read; without it there are no texts and no images by address."""
     text_fields: Annotated[tuple[str, ...], AfterValidator(_told_by_the_shop)] = ("title", "brand", "categories")
     """What the text of an item consists of, in this order: any of title, brand (2023: the store), categories,
     description, features, main_category, price. What customers did (also bought, rank, ratings) is refused."""
-    max_pictures: PositiveInt | None = 1
-    """Pictures of an item, the main one first; null takes all."""
-    pictures: RelativePath = "images"
-    """Folder of the pictures inside ``folder``."""
+    max_images: PositiveInt | None = 1
+    """Images of an item, the main one first; null takes all."""
+    images: RelativePath = "images"
+    """Folder of the images inside ``folder``."""
     broken_lines: BrokenLines = "error"
     """``skip`` leaves out lines that cannot be read, and counts them."""
 
@@ -90,7 +90,7 @@ class AmazonReviews(DatasetSource):
         files, ordered, skipped = self._interactions(data)
         told, unread = self._told(files, ordered.item_keys)
         entries = [told.get(key, {}) for key in ordered.item_keys]
-        pictures = self._pictures(files, ordered.item_keys, entries)
+        images = self._images(files, ordered.item_keys, entries)
         catalog = Catalog(
             keys=ordered.item_keys,
             titles=tuple(map(title, entries)),
@@ -99,7 +99,7 @@ class AmazonReviews(DatasetSource):
                 tuple(dict.fromkeys([*leaf_categories(entry.get("categories")), *words(entry.get("brand"))]))
                 for entry in entries
             ),
-            pictures=pictures if pictures.counts_I.any() else None,
+            images=images if images.counts_I.any() else None,
             columns=filled(
                 {
                     "price": numeric(entry.get("price") for entry in entries),
@@ -112,20 +112,20 @@ class AmazonReviews(DatasetSource):
         if skipped + unread:
             notes.append(f"lines that cannot be read were left out: {skipped} of reviews, {unread} of items")
         if files.about is not None:
-            notes += self._notes(files.about, entries, pictures)
+            notes += self._notes(files.about, entries, images)
         return Dataset(
             name=f"Amazon {self.category} {files.edition.year}",
             catalog=catalog,
             user_keys=ordered.user_keys,
             histories=ordered.histories,
-            fingerprint=content_fingerprint(self.block(), ordered, catalog, pictures),
+            fingerprint=content_fingerprint(self.block(), ordered, catalog, images),
             notes=tuple(notes),
             order=ordered.order,
             times=None if ordered.times is None else ordered.times // files.edition.ticks,
         )
 
-    def picture_urls(self, data: Path | None) -> Iterator[tuple[str, str]]:
-        """The key of each item and the address of each of its pictures, at most ``max_pictures``, in catalog order.
+    def image_urls(self, data: Path | None) -> Iterator[tuple[str, str]]:
+        """The key of each item and the address of each of its images, at most ``max_images``, in catalog order.
 
         Raises:
             DataError: as :meth:`load`.
@@ -133,7 +133,7 @@ class AmazonReviews(DatasetSource):
         files, ordered, _ = self._interactions(data)
         told, _ = self._told(files, ordered.item_keys)
         for key in ordered.item_keys:
-            for url in told.get(key, {}).get("pictures", [])[: self.max_pictures]:
+            for url in told.get(key, {}).get("images", [])[: self.max_images]:
                 yield key, url
 
     def _interactions(self, data: Path | None) -> tuple[Files, Ordered, int]:
@@ -183,21 +183,21 @@ class AmazonReviews(DatasetSource):
             return {}, 0
         return read_items(files.about, files.edition, keys, self.broken_lines)
 
-    def _pictures(self, files: Files, keys: tuple[str, ...], entries: list[Entry]) -> PictureFiles:
-        folder = PictureFolder(files.reviews.parent / self.pictures)
-        names = [folder.names(key, entry.get("pictures", ())) for key, entry in zip(keys, entries, strict=True)]
-        return PictureFiles(folder.folder, [of_item[: self.max_pictures] for of_item in names])
+    def _images(self, files: Files, keys: tuple[str, ...], entries: list[Entry]) -> ImageFiles:
+        folder = ImageFolder(files.reviews.parent / self.images)
+        names = [folder.names(key, entry.get("images", ())) for key, entry in zip(keys, entries, strict=True)]
+        return ImageFiles(folder.folder, [of_item[: self.max_images] for of_item in names])
 
-    def _notes(self, about: Path, entries: list[Entry], pictures: PictureFiles) -> list[str]:
+    def _notes(self, about: Path, entries: list[Entry], images: ImageFiles) -> list[str]:
         notes = [f"items with each text field: {coverage(entries, self.text_fields) or 'none'}"]
         if silent := sum(not entry for entry in entries):
             notes.append(f"{silent} items have no line in {about.name}: their text is empty")
-        addresses = sum("pictures" in entry for entry in entries)
-        there = int((pictures.counts_I > 0).sum())
+        addresses = sum("images" in entry for entry in entries)
+        there = int((images.counts_I > 0).sum())
         if addresses or there:
-            advice = f"; {_ADVICE.format(self.pictures)}" if there < addresses else ""
+            advice = f"; {_ADVICE.format(self.images)}" if there < addresses else ""
             notes.append(
-                f"{addresses} of {len(entries)} items have the address of a picture, {there} have one in "
-                f"{self.pictures}{advice}"
+                f"{addresses} of {len(entries)} items have the address of an image, {there} have one in "
+                f"{self.images}{advice}"
             )
         return notes

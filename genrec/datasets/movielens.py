@@ -12,7 +12,7 @@ from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, read_entries, title, words
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
-from genrec.datasets.readers.image_files import PictureFiles
+from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.interactions import Ordered, order_histories
 from genrec.datasets.readers.movielens_files import SOURCE, Edition, find_edition, read_ratings
 from genrec.datasets.readers.movielens_tags import tags_by_film, without_held_out
@@ -30,7 +30,7 @@ class MovieLens(DatasetSource):
     The edition is told by its files, in the folder or in the only ``ml-...`` folder in it: ``ratings.csv``,
     ``movies.csv``, ``tags.csv`` (latest, 20M, 25M, 32M), ``ratings.dat``, ``movies.dat``, ``tags.dat`` (1M, 10M) or
     ``u.data``, ``u.item``, ``u.genre`` (100K). If there is an ``items.jsonl`` (see ``sequences``), plot, cast and the
-    pictures' names come from it; pictures are also found as ``images/<movieId>.jpg``. Columns: year, genre.
+    images' names come from it; images are also found as ``images/<movieId>.jpg``. Columns: year, genre.
     """
 
     folder: RelativePath = "movielens-posters"
@@ -69,20 +69,20 @@ class MovieLens(DatasetSource):
         notes.append(f"films with each text field: {coverage(films, self.text_fields)}")
         if nameless:
             notes.append(f"{nameless} rated films are not in {edition.films}: they have no title and no genres")
-        pictures = PictureFiles(
+        images = ImageFiles(
             folder,
             [
                 words(film.get("image")) or [f"images/{key}.jpg"]
                 for key, film in zip(ordered.item_keys, films, strict=True)
             ],
         )
-        pictures.add_to(fingerprint)
+        images.add_to(fingerprint)
         catalog = Catalog(
             keys=ordered.item_keys,
             titles=tuple(map(title, films)),
             texts=tuple(describe(film, self.text_fields) for film in films),
             attributes=tuple(tuple(film.get("genres", ())) for film in films),
-            pictures=pictures if pictures.counts_I.any() else None,
+            images=images if images.counts_I.any() else None,
             columns=filled(
                 {
                     "year": numeric(film.get("year") or _year(title(film)) for film in films),

@@ -22,7 +22,7 @@ from genrec.types import ColumnKind, Dataset
 _LAYOUT = Layout("\t", quoted=False)
 _TITLES = ("title", "movie_title", "item_name", "product_title", "name")
 _LISTS = ("class", "genre", "genres", "category", "categories", "tags", "brand")
-_PICTURES = ("image", "picture", "images", "pictures", "image_path")
+_IMAGES = ("image", "picture", "images", "pictures", "image_path")  # foreign names
 _TEXT_TYPES = ("token", "token_seq")
 
 
@@ -66,11 +66,11 @@ class RecBole(DatasetSource):
     """Fields that are lists of categories and the like; null: class, genre(s), category, categories, tags, brand."""
     column_fields: Annotated[tuple[str, ...] | None, AfterValidator(_known_of_an_item)] = None
     """Fields that are typed columns of the catalog: ``float`` and years are numeric, ``token`` and ``token_seq``
-    categorical; null: every ``float`` and ``token`` and the attributes, less title and picture, where values that
+    categorical; null: every ``float`` and ``token`` and the attributes, less title and image, where values that
     cannot be read are missing. What customers' behavior decides, such as a mean rating or a sales rank, is left out,
     and refused where it is named."""
-    picture_field: str | None = None
-    """Field with the path of a picture inside the folder; null: image or picture, else ``images/<item>.jpg``."""
+    image_field: str | None = None
+    """Field with the path of an image inside the folder; null: ``image`` or a like name, else ``images/<item>.jpg``."""
     seq_separator: str | None = None
     """What stands between the parts of a list; null: commas if the field has any, else blanks (RecBole's own)."""
     broken_rows: Literal["error", "skip"] = "error"
@@ -112,7 +112,7 @@ class RecBole(DatasetSource):
             column_of = _columns(file)
             fields = self._fields(column_of)
             require_columns(f"{items_path}:1", column_of, [self.item_field, *fields.names, *fields.typed])
-            lists = [name for name in (*fields.attributes, fields.picture) if name is not None]
+            lists = [name for name in (*fields.attributes, fields.image) if name is not None]
             lists += [name for name in self.column_fields or () if fields.typed[name] == "categorical"]
             items = read_items(
                 file,
@@ -159,16 +159,16 @@ class RecBole(DatasetSource):
         """Which field of ``.item`` is what, where the recipe does not say."""
         texts = [name for name, column in column_of.items() if column.rpartition(":")[2] in _TEXT_TYPES]
         title = self.title_field or next((name for name in _TITLES if name in texts), None)
-        picture = self.picture_field or next((name for name in _PICTURES if name in texts), None)
+        image = self.image_field or next((name for name in _IMAGES if name in texts), None)
         attributes = self.attribute_fields
         if attributes is None:
             attributes = tuple(name for name in texts if name in _LISTS)
         told = self.text_fields
         if told is None:
             rest = [name for name in texts if column_of[name].endswith(":token_seq") or name in attributes]
-            others = [name for name in rest if name not in (title, picture, self.item_field)]
+            others = [name for name in rest if name not in (title, image, self.item_field)]
             told = tuple(others if title is None else [title, *others])
-        return ItemColumns(title, told, attributes, picture, self._typed(column_of, attributes, (title, picture)))
+        return ItemColumns(title, told, attributes, image, self._typed(column_of, attributes, (title, image)))
 
     def _typed(
         self, column_of: dict[str, str], attributes: tuple[str, ...], others: tuple[str | None, ...]

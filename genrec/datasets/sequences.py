@@ -15,7 +15,7 @@ from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, leaf_categories, read_entries, title, words
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
-from genrec.datasets.readers.image_files import PictureFiles
+from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.lines import decode, numbered_lines
 from genrec.datasets.readers.notes import repeats
 from genrec.errors import DataError
@@ -76,14 +76,14 @@ class Sequences(DatasetSource):
         unused = sorted(set(entries).difference(seen.tolist()))
         ids = np.union1d(seen, np.array(unused, dtype=np.int64)) if self.unused_items == "keep" else seen
         told = [entries.get(item, {}) for item in ids.tolist()]
-        pictures = PictureFiles(folder, [words(entry.get("image")) for entry in told])
-        pictures.add_to(fingerprint)
+        images = ImageFiles(folder, [words(entry.get("image")) for entry in told])
+        images.add_to(fingerprint)
         catalog = Catalog(
             keys=tuple(map(str, ids.tolist())),
             titles=tuple(map(title, told)),
             texts=tuple(describe(entry, self.text_fields) for entry in told),
             attributes=self._attributes(folder, ids, told, fingerprint),
-            pictures=pictures if pictures.counts_I.any() else None,
+            images=images if images.counts_I.any() else None,
             columns=filled(
                 {
                     "price": numeric(entry.get("price") for entry in told),
@@ -97,7 +97,7 @@ class Sequences(DatasetSource):
         histories = Histories(np.searchsorted(ids, sources).astype(np.int32), offsets)
         notes = repeats(histories)
         if self.items_file is not None:
-            notes += self._notes(told, unused, pictures)
+            notes += self._notes(told, unused, images)
         return Dataset(folder.resolve().name, catalog, tuple(users), histories, fingerprint.hexdigest(), tuple(notes))
 
     def _attributes(
@@ -112,7 +112,7 @@ class Sequences(DatasetSource):
             tuple(dict.fromkeys([*leaf, *words(entry.get("brand"))])) for leaf, entry in zip(leaves, told, strict=True)
         )
 
-    def _notes(self, told: list[Entry], unused: list[int], pictures: PictureFiles) -> list[str]:
+    def _notes(self, told: list[Entry], unused: list[int], images: ImageFiles) -> list[str]:
         notes = []
         if fields := coverage(told, self.text_fields):
             notes.append(f"items with each text field: {fields}")
@@ -121,8 +121,8 @@ class Sequences(DatasetSource):
         if unused:
             fate = "left out of" if self.unused_items == "drop" else "kept in"
             notes.append(f"{len(unused)} items of {self.items_file} are in no history: {fate} the catalogue")
-        if lost := sum(len(words(entry.get("image"))) for entry in told) - int(pictures.counts_I.sum()):
-            notes.append(f"{lost} pictures that {self.items_file} names are not there: these items have none")
+        if lost := sum(len(words(entry.get("image"))) for entry in told) - int(images.counts_I.sum()):
+            notes.append(f"{lost} images that {self.items_file} names are not there: these items have none")
         return notes
 
 

@@ -1,4 +1,4 @@
-"""A shop that is made up on the spot: items with titles and drawn pictures, and users with three reasons to buy."""
+"""A shop that is made up on the spot: items with titles and drawn images, and users with three reasons to buy."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _ITEMS_PER_GROUP = 20
 
 @datasets.register("showroom")
 class Showroom(DatasetSource):
-    """A made-up shop in which co-purchases, texts and pictures each tell something of their own; needs no files.
+    """A made-up shop in which co-purchases, texts and images each tell something of their own; needs no files.
 
     A user's next item follows a recent one for one of three reasons: it belongs to the same kit, in a fixed order that
-    nothing but the histories shows (behaviour); the texts tell the same material and use (text); the pictures show the
+    nothing but the histories shows (behaviour); the texts tell the same material and use (text); the images show the
     same palette and shape (look). A tenth of the steps follow popularity alone. Popularity is long-tailed, one item in
     twenty is a new arrival that training never sees. Columns: price (kind and material decide most of it), brand.
     """
@@ -39,9 +39,9 @@ class Showroom(DatasetSource):
     text: NonNegativeFloat = 1.0
     """Weight of the second reason; at 0 the texts have no influence."""
     visual: NonNegativeFloat = 1.0
-    """Weight of the third reason; at 0 the pictures have no influence."""
-    picture_ratio: float = Field(default=0.98, gt=0, le=1)
-    """Share of the items that have a picture."""
+    """Weight of the third reason; at 0 the images have no influence."""
+    image_ratio: float = Field(default=0.98, gt=0, le=1)
+    """Share of the items that have an image."""
     data_seed: NonNegativeInt = 0
     """Another seed is another shop; it is not the seed of the training."""
 
@@ -52,13 +52,13 @@ class Showroom(DatasetSource):
         histories = draw_histories(latents, self.users, (self.behavior, self.text, self.visual), self.data_seed)
         wares = write_wares(latents.style_I, self.data_seed)
         random = np.random.default_rng(derive(self.data_seed, "pictures", "present"))
-        pictures = Drawings(latents.look_I, random.random(self.items) >= 1 - self.picture_ratio, self.data_seed)
+        images = Drawings(latents.look_I, random.random(self.items) >= 1 - self.image_ratio, self.data_seed)
         catalog = Catalog(
             keys=tuple(f"item-{item + 1}" for item in range(self.items)),
             titles=tuple(ware.title for ware in wares),
             texts=tuple(ware.text for ware in wares),
             attributes=tuple(ware.attributes for ware in wares),
-            pictures=pictures,
+            images=images,
             columns=filled(
                 {
                     "price": numeric(ware.price for ware in wares),
@@ -67,10 +67,10 @@ class Showroom(DatasetSource):
             ),
         )
         fingerprint = Fingerprint(self.block())
-        for array in (histories.items, histories.offsets, pictures.look_I, pictures.present_I):
+        for array in (histories.items, histories.offsets, images.look_I, images.present_I):
             fingerprint.add(str(array.dtype), array.tobytes())
         fingerprint.add("texts", "\0".join(catalog.texts).encode())
-        fingerprint.read(Path(_drawings.__file__))  # pictures are not drawn now: their source stands for them
+        fingerprint.read(Path(_drawings.__file__))  # images are not drawn now: their source stands for them
         cold = int((np.bincount(histories.items, minlength=self.items) < 5).sum())
         return Dataset(
             name="showroom",

@@ -20,7 +20,7 @@ from genrec.types import ColumnKind, Dataset
 
 _SEPARATORS = {".tsv": "\t", ".tab": "\t"}
 """By ending; all others are taken to have commas."""
-_OF_ITEMS = ("key", "title", "text_fields", "attributes", "columns", "picture")
+_OF_ITEMS = ("key", "title", "text_fields", "attributes", "columns", "image")
 """Fields that name columns of the table of items."""
 _LISTS = "|"
 """What stands between the parts of a list in a CSV or TSV file."""
@@ -80,8 +80,8 @@ class Table(DatasetSource):
     """More of its columns for the catalog, each numeric, categorical or datetime: ``{price: numeric, released:
     datetime}``. Numbers have a point and no thousands separator; times are seconds since 1970 or ISO 8601; empty is
     missing. What customers' behavior decides, such as a mean rating or a sales rank, is refused."""
-    picture: str | None = None
-    """Its column with the path of a picture inside the folder, or a list of them; null: ``images/<key>.jpg``."""
+    image: str | None = None
+    """Its column with the path of an image inside the folder, or a list of them; null: ``images/<key>.jpg``."""
     separator: Annotated[str, AfterValidator(_one_character)] | None = None
     """What stands between the fields of a row; null: a tab in TSV, a comma otherwise."""
     broken_rows: Literal["error", "skip"] = "error"
@@ -93,7 +93,7 @@ class Table(DatasetSource):
         if self.items is None and told:
             raise ValueError(f"{told[0]} needs a table of items; say items: FILE")
         if self.items is not None and told in ([], ["key"]):
-            named = "title:, text_fields:, attributes:, columns: or picture:"
+            named = "title:, text_fields:, attributes:, columns: or image:"
             raise ValueError(f"nothing of {self.items} is named; say {named}")
         if self.min_rating is not None and self.rating is None:
             raise ValueError("min_rating needs the column that has the rating; say rating: COLUMN")
@@ -124,8 +124,8 @@ class Table(DatasetSource):
             attributes: dict[str, ColumnKind] = {
                 name: "categorical" for name in self.attributes if not is_of_behavior(name)
             }
-            fields = ItemColumns(self.title, texts, self.attributes, self.picture, {**attributes, **self.columns})
-            lists = [*self.attributes, *filter(None, [self.picture])]
+            fields = ItemColumns(self.title, texts, self.attributes, self.image, {**attributes, **self.columns})
+            lists = [*self.attributes, *filter(None, [self.image])]
             lists += [name for name, kind in self.columns.items() if kind == "categorical"]
             items = read_items(
                 file,

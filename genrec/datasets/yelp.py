@@ -16,7 +16,7 @@ from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, title, words
 from genrec.datasets.readers.fingerprint import content_fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
-from genrec.datasets.readers.image_files import PictureFiles, is_there
+from genrec.datasets.readers.image_files import ImageFiles, is_there
 from genrec.datasets.readers.interactions import Order, Ordered, order_histories
 from genrec.datasets.readers.json_lines import BrokenLines, json_objects, read_json_lines, refuse
 from genrec.errors import DataError
@@ -66,7 +66,7 @@ class Yelp(DatasetSource):
     text_fields: tuple[str, ...] = ("title", "categories", "attributes", "city", "state")
     """What the text of a business consists of, in this order: its name is ``title``; fields that it lacks are left
     out."""
-    max_pictures: PositiveInt | None = None
+    max_images: PositiveInt | None = None
     """Photos of a business that are used, the first in photos.json; null for all of them."""
     photo_labels: tuple[PhotoLabel, ...] | None = None
     """Only photos with one of these labels; null for all of them."""
@@ -95,13 +95,13 @@ class Yelp(DatasetSource):
         business_path = _require(folder, "business", "name, categories, attributes and city of each business")
         ordered, review_notes = self._histories(reviews_path)
         entries, business_notes = self._businesses(business_path, ordered.item_keys)
-        pictures, picture_notes = self._pictures(folder, ordered.item_keys)
+        images, image_notes = self._images(folder, ordered.item_keys)
         catalog = Catalog(
             keys=ordered.item_keys,
             titles=tuple(map(title, entries)),
             texts=tuple(describe(entry, self.text_fields) for entry in entries),
             attributes=tuple(tuple(words(entry.get("categories"))) for entry in entries),
-            pictures=pictures,
+            images=images,
             columns=filled(
                 {name: categorical(entry.get(field) for entry in entries) for name, field in _COLUMNS}
                 | {"price": numeric(entry.get("price") for entry in entries)}
@@ -112,8 +112,8 @@ class Yelp(DatasetSource):
             catalog=catalog,
             user_keys=ordered.user_keys,
             histories=ordered.histories,
-            fingerprint=content_fingerprint(self.block(), ordered, catalog, pictures),
-            notes=(*ordered.notes, *review_notes, *business_notes, *picture_notes),
+            fingerprint=content_fingerprint(self.block(), ordered, catalog, images),
+            notes=(*ordered.notes, *review_notes, *business_notes, *image_notes),
             order=ordered.order,
             times=ordered.times,
         )
@@ -180,7 +180,7 @@ class Yelp(DatasetSource):
             notes.append(f"{unknown:,} reviewed businesses are not in {path.name}: they have no name and no text")
         return entries, notes
 
-    def _pictures(self, folder: Path, keys: tuple[str, ...]) -> tuple[PictureFiles | None, list[str]]:
+    def _images(self, folder: Path, keys: tuple[str, ...]) -> tuple[ImageFiles | None, list[str]]:
         """The photos of each business, as far as they are on disk; None if there are none."""
         path = next((path for name in _PHOTO_FILES if (path := _placed(folder, name)).is_file()), None)
         photos = _placed(folder, "photos")
@@ -195,20 +195,20 @@ class Yelp(DatasetSource):
             of_item = names.get(entry["business_id"])
             if of_item is None or (self.photo_labels is not None and entry.get("label") not in self.photo_labels):
                 continue
-            if self.max_pictures is None or len(of_item) < self.max_pictures:
+            if self.max_images is None or len(of_item) < self.max_images:
                 name = f"{inside}/{entry['photo_id']}.jpg"
                 if is_there(folder, name):
                     of_item.append(name)
                 else:
                     lost += 1
-        pictures = PictureFiles(folder, list(names.values()))
+        images = ImageFiles(folder, list(names.values()))
         notes = _skipped(path, len(broken))
         if lost:
             notes.append(f"{lost:,} photos that {path.name} names are not in photos/: they are left out")
-        if not pictures.counts_I.any():
+        if not images.counts_I.any():
             labels = "" if self.photo_labels is None else f" with a label of {', '.join(self.photo_labels)}"
             return None, [*notes, f"no photos: none of {path.name}{labels} shows a business of the catalogue"]
-        return pictures, notes
+        return images, notes
 
     def _objects(
         self, path: Path, ids: tuple[str, ...], broken: list[DataError]

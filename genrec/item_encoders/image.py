@@ -1,4 +1,4 @@
-"""Item pictures through any timm model: its pooled features before the classifier."""
+"""Item images through any timm model: its pooled features before the classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from genrec.errors import DataError
 from genrec.families import item_encoders
 from genrec.item_encoders.images.efficientnet_names import is_foreign, with_timm_names
-from genrec.item_encoders.images.encoder import PictureEncoder
+from genrec.item_encoders.images.encoder import ImageEncoder
 from genrec.item_encoders.images.weights import (
     are_random,
     demand_reachable,
@@ -26,15 +26,15 @@ from genrec.runtime.environment import Environment
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from genrec.item_encoders.images.tower import Tower
+    from genrec.item_encoders.images.backbone import Backbone
 
 _HUB = "hf-hub:"
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 @item_encoders.register("image")
-class Image(PictureEncoder):
-    """Vectors of the items' pictures from a pretrained timm model."""
+class Image(ImageEncoder):
+    """Vectors of the items' images from a pretrained timm model."""
 
     model: str = "vit_base_patch16_224.augreg_in21k"
     """A model of timm, its pretraining behind the dot, or ``hf-hub:<name>``."""
@@ -53,14 +53,14 @@ class Image(PictureEncoder):
             return (f"the weights of {self.weights} are random",)
         return ()
 
-    def tower(self, environment: Environment) -> Tower:
+    def backbone(self, environment: Environment) -> Backbone:
         file = None if self.weights is None else find_weights(self.weights, environment)
         try:
             import timm
             from timm.data import create_transform, resolve_model_data_config  # type: ignore[attr-defined]
         except Exception as error:  # torchvision of another build raises RuntimeError when timm imports it
             raise DataError(f"image: timm cannot be imported ({error}); pip install 'genrec[vision]'") from error
-        from genrec.item_encoders.images.tower import Tower
+        from genrec.item_encoders.images.backbone import Backbone
 
         self._demand_known(timm)
         module: Any = self._fetched(timm) if file is None else self._from_file(timm, file)
@@ -70,7 +70,7 @@ class Image(PictureEncoder):
             if hasattr(module, "set_input_size"):
                 module.set_input_size(img_size=(self.size, self.size))
             preprocessing["input_size"] = (3, self.size, self.size)
-        return Tower.of(module, create_transform(**preprocessing, is_training=False))
+        return Backbone.of(module, create_transform(**preprocessing, is_training=False))
 
     def _demand_known(self, timm: Any) -> None:
         name = self.model.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Item pictures through the image tower of a CLIP model (Radford et al. 2021), as open_clip has them."""
+"""Item images through the image encoder of a CLIP model (Radford et al. 2021), as open_clip has them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genrec.errors import DataError
 from genrec.families import item_encoders
 from genrec.item_encoders._weights import package_folders
-from genrec.item_encoders.images.encoder import PictureEncoder
+from genrec.item_encoders.images.encoder import ImageEncoder
 from genrec.item_encoders.images.weights import (
     SUFFIXES,
     are_random,
@@ -24,15 +24,15 @@ from genrec.item_encoders.images.weights import (
 from genrec.runtime.environment import Environment
 
 if TYPE_CHECKING:
-    from genrec.item_encoders.images.tower import Tower
+    from genrec.item_encoders.images.backbone import Backbone
 
 _CONFIG = "open_clip_config.json"
 _HUB = "hf-hub:"
 
 
 @item_encoders.register("vit")
-class Vit(PictureEncoder):
-    """Vectors of the items' pictures from the image tower of a CLIP model."""
+class Vit(ImageEncoder):
+    """Vectors of the items' images from the image encoder of a CLIP model."""
 
     model: str = "ViT-B-16"
     """A model of open_clip, ``hf-hub:<name>``, a folder with ``open_clip_config.json`` and
@@ -93,14 +93,14 @@ class Vit(PictureEncoder):
             return None
         return find_weights(self.pretrained, environment)
 
-    def tower(self, environment: Environment) -> Tower:
+    def backbone(self, environment: Environment) -> Backbone:
         folder, file = self._folder(environment), self._file(environment)
         try:
             import open_clip
             from open_clip.transform import PreprocessCfg, image_transform_v2
         except Exception as error:  # torchvision of another build raises RuntimeError when open_clip imports it
             raise DataError(f"vit: open_clip cannot be imported ({error}); pip install 'genrec[vision]'") from error
-        from genrec.item_encoders.images.tower import Tower
+        from genrec.item_encoders.images.backbone import Backbone
 
         if folder is not None:
             name, options = f"local-dir:{folder}", {}
@@ -116,7 +116,7 @@ class Vit(PictureEncoder):
                 clip: Any = open_clip.create_model(name, **options, require_pretrained=True, weights_only=True)
         except Exception as error:  # network, cache, strict loading, a damaged file: each with a class of its own
             raise self._not_loaded(open_clip, file, error) from error
-        return Tower.of(clip.visual, image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False))
+        return Backbone.of(clip.visual, image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False))
 
     def _pretraining(self, open_clip: Any, file: Path | None) -> dict[str, Any]:
         """Arguments that name the weights of one of open_clip's own models.

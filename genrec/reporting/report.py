@@ -156,7 +156,7 @@ class Report:
     parameters: Mapping[str, int] = field(default_factory=dict)
     """Trainable numbers of each part of the model."""
     notes: Sequence[str] = ()
-    """What a reader must know: random weights, items without a picture, remarks of the dataset."""
+    """What a reader must know: random weights, items without an image, remarks of the dataset."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -83,16 +83,16 @@ def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> 
         and np.array_equal(first.histories.offsets, second.histories.offsets)
     )
     demand(same, "loading twice gives the same items, users and histories in the same order")
-    pictures = first.catalog.pictures
-    if pictures is not None:
-        counts_I = pictures.counts_I
-        demand(counts_I.shape == (len(first.catalog),), "counts_I of the pictures has an entry an item")
+    images = first.catalog.images
+    if images is not None:
+        counts_I = images.counts_I
+        demand(counts_I.shape == (len(first.catalog),), "counts_I of the images has an entry an item")
         demand(
             counts_I.dtype == np.int32 and (counts_I >= 0).all(), "counts_I is int32, and no item has less than none"
         )
         for item in np.flatnonzero(counts_I)[:3].tolist():
             for number in range(min(int(counts_I[item]), 3)):
-                demand(pictures.open(item, number).mode == "RGB", "a picture is opened as RGB")
+                demand(images.open(item, number).mode == "RGB", "an image is opened as RGB")
 
 
 def _check_item_encoder(encoder: ItemEncoder, environment: Environment, demand: Demand) -> None:
@@ -102,7 +102,7 @@ def _check_item_encoder(encoder: ItemEncoder, environment: Environment, demand: 
     vectors = encoder.encode(catalog, train, context=first)
     demand(isinstance(vectors, ItemVectors), "encode() gives ItemVectors")
     demand(len(vectors.vectors_IE) == NUM_ITEMS, "encode() gives one row for every item of the catalog")
-    demand(vectors.present_I.any(), "an item that has a title, a text, a picture and a history has a vector")
+    demand(vectors.present_I.any(), "an item that has a title, a text, an image and a history has a vector")
     demand((vectors.vectors_IE[~vectors.present_I] == 0).all(), "the rows of absent items are zero")
     demand(unchanged(train.items, items) and unchanged(train.offsets, offsets), "encode() leaves its inputs alone")
     again = encoder.encode(tiny_catalog(), tiny_histories(), context=first)

@@ -22,36 +22,36 @@ _NOUNS = ("chair", "lamp", "table", "shelf", "rug", "clock")
 _WORDS = ("oak", "steel", "wool", "glass", "round", "tall", "blue", "red")
 
 
-class DrawnPictures:
+class DrawnImages:
     """A square on a ground, its colour and size telling the item.
 
-    Item 0 has two pictures, the last item of the catalog none, every other one.
+    Item 0 has two images, the last item of the catalog none, every other one.
     """
 
     def __init__(self, num_items: int) -> None:
         self.counts_I = np.ones(num_items, dtype=np.int32)
         self.counts_I[0], self.counts_I[num_items - 1] = 2, 0
-        """How many pictures item i has, int32 (I,)."""
+        """How many images item i has, int32 (I,)."""
 
     def open(self, item: int, number: int = 0) -> Image:
-        """A picture of an item, 32 x 32; the second one shows the square a little larger.
+        """An image of an item, 32 x 32; the second one shows the square a little larger.
 
         Raises:
-            DataError: the item has no such picture.
+            DataError: the item has no such image.
         """
         from PIL import Image, ImageDraw
 
         if number >= self.counts_I[item]:
-            raise DataError(f"item {item} has no picture {number}")
-        picture = Image.new("RGB", (32, 32), (240, 240, 240))
+            raise DataError(f"item {item} has no image {number}")
+        image = Image.new("RGB", (32, 32), (240, 240, 240))
         edge = 4 + item % 10 - number
         colour = (37 * item % 256, 91 * item % 256, 151 * item % 256)
-        ImageDraw.Draw(picture).rectangle((edge, edge, 31 - edge, 31 - edge), fill=colour)
-        return picture
+        ImageDraw.Draw(image).rectangle((edge, edge, 31 - edge, 31 - edge), fill=colour)
+        return image
 
 
 def tiny_catalog(num_items: int = NUM_ITEMS) -> Catalog:
-    """Items with titles, texts, attributes, pictures and columns; the last one has a key alone.
+    """Items with titles, texts, attributes, images and columns; the last one has a key alone.
 
     Columns: ``price`` (numeric, missing for every fifth item), ``kind`` (categorical), ``since`` (datetime).
     """
@@ -64,7 +64,7 @@ def tiny_catalog(num_items: int = NUM_ITEMS) -> Catalog:
     titles[-1], texts[-1], attributes[-1] = "", "", ()
     keys = tuple(f"item-{item:02d}" for item in range(num_items))
     return Catalog(
-        keys, tuple(titles), tuple(texts), tuple(attributes), DrawnPictures(num_items), _tiny_columns(attributes)
+        keys, tuple(titles), tuple(texts), tuple(attributes), DrawnImages(num_items), _tiny_columns(attributes)
     )
 
 

@@ -18,7 +18,7 @@ def present_rows(vectors: ItemVectors, tokenizer: str) -> np.ndarray:
     if len(rows_N) == 0:
         raise DataError(
             f"{tokenizer}: none of the {len(vectors.present_I)} items has a vector, so no item can get a code; "
-            "choose an item encoder that the data set can feed (texts, pictures), or leave this stream out"
+            "choose an item encoder that the data set can feed (texts, images), or leave this stream out"
         )
     return rows_N
 

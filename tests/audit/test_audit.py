@@ -98,8 +98,8 @@ def test_figures() -> None:
         "longest": 4,
         "titled": 0.01,
         "described": 0.005,
-        "pictured": 0.0,
-        "pictures": 0,
+        "with_image": 0.0,
+        "images": 0,
         "untrained_items": 198,
         "untrained_valid": 1.0,
         "untrained_test": 0.5,
@@ -112,7 +112,7 @@ def test_figures() -> None:
         "1 of 3 users have fewer than three items: they are trained on and never asked"
     )
     assert finding(found, "repeats").severity == "mind"
-    assert finding(found, "texts and pictures").text == "items with a title 1.0 %, a text 0.5 %, a picture 0 %"
+    assert finding(found, "texts and images").text == "items with a title 1.0 %, a text 0.5 %, an image 0 %"
     assert finding(found, "order").severity == "mind"  # too little to judge
 
 
@@ -361,7 +361,7 @@ STATED: dict[str, tuple[Any, tuple[int, int, int], dict[str, Any]]] = {
     "amazon-sports": (Sequences(folder="amazon-sports"), (35_598, 18_357, 296_337), {"repeats": 0, "titled": 0.0}),
     "yelp-2019": (Sequences(folder="yelp-2019"), (30_431, 20_033, 316_354), {"repeats": 11_830, "titled": 1.0}),
     "movielens, all": (MovieLens(folder="movielens-posters", core=0), (610, 9_724, 100_836), {"titled": 1.0}),
-    "movielens, 5-core": (MovieLens(folder="movielens-posters"), (610, 3_650, 90_274), {"pictures": 3_159}),
+    "movielens, 5-core": (MovieLens(folder="movielens-posters"), (610, 3_650, 90_274), {"images": 3_159}),
 }
 """What ../shared/data/README.md says: users, items, interactions, and more."""
 
@@ -382,7 +382,7 @@ def test_figures_of_real_data_are_those_of_its_readme(name: str) -> None:
     if name == "amazon-beauty":
         assert ", 28 of them to the letter;" in finding(found, "same title").text
     if name == "movielens, 5-core":
-        assert percent(figures.pictured) == "87 %"
+        assert percent(figures.with_image) == "87 %"
         assert finding(found, "ties").severity == "mind"
     # the same data in an order of the items: one that their numbers show, and one that only the users' agreement does
     for rank_I in (np.arange(dataset.num_items), np.random.default_rng(0).permutation(dataset.num_items)):

@@ -1,4 +1,4 @@
-"""data list, fetch, audit, pictures: what they print, what they ask, and what they say of mistakes."""
+"""data list, fetch, audit, images: what they print, what they ask, and what they say of mistakes."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_audit_of_what_is_not_there(data: Path, capsys: pytest.CaptureFixture[st
     assert "recipes.yaml: no such file" in mistake(["audit", "recipes.yaml", "--data", str(data)], capsys)
 
 
-def test_pictures_prints_a_line_a_picture(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_prints_a_line_a_image(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = data / "amazon"
     folder.mkdir()
     reviews = [
@@ -205,21 +205,21 @@ def test_pictures_prints_a_line_a_picture(data: Path, capsys: pytest.CaptureFixt
     (folder / "reviews_Desks_5.json").write_text("\n".join(map(json.dumps, reviews)))
     with gzip.open(folder / "meta_Desks.json.gz", "wt") as out:
         out.write("\n".join(map(repr, about)))
-    text = told(["pictures", "amazon", "--data", str(data)], capsys)
+    text = told(["images", "amazon", "--data", str(data)], capsys)
     assert text.splitlines() == [f"B{item}\thttp://shop.example/{item}.jpg" for item in range(4)]
 
 
-def test_pictures_of_data_that_knows_no_addresses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert mistake(["pictures", "films", "--data", str(data)], capsys) == (
-        "films: the data set 'movielens' knows no addresses of pictures, only files beside the data; expected one "
+def test_images_of_data_that_knows_no_addresses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mistake(["images", "films", "--data", str(data)], capsys) == (
+        "films: the data set 'movielens' knows no addresses of images, only files beside the data; expected one "
         "whose metadata has them, such as amazon_reviews"
     )
 
 
 def test_verbs_of_data_explain_themselves(capsys: pytest.CaptureFixture[str]) -> None:
     text = told(["--help"], capsys)
-    assert all(f" {name} " in text for name in ("list", "fetch", "audit", "pictures"))
-    assert {command.name for command in verb.app.registered_commands} == {"list", "fetch", "audit", "pictures"}
+    assert all(f" {name} " in text for name in ("list", "fetch", "audit", "images"))
+    assert {command.name for command in verb.app.registered_commands} == {"list", "fetch", "audit", "images"}
 
 
 def test_audit_needs_no_torch(data: Path) -> None:

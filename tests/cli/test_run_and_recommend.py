@@ -193,9 +193,9 @@ def test_a_failed_run_keeps_the_stages_of_an_earlier_one(folder: Path) -> None:
 def test_another_recipe_in_the_same_folder_finds_no_stream_of_the_first(folder: Path) -> None:
     assert run("--output", "out") == 0
     text = (folder / "small.yaml").read_text(encoding="utf-8")
-    (folder / "small.yaml").write_text(text.replace("  visual:", "  pictures:"), encoding="utf-8")
+    (folder / "small.yaml").write_text(text.replace("  visual:", "  images:"), encoding="utf-8")
     assert run("--output", "out") == 0
-    assert {path.name for path in (folder / "out" / "streams").iterdir()} == {"behavior", "text", "pictures"}
+    assert {path.name for path in (folder / "out" / "streams").iterdir()} == {"behavior", "text", "images"}
 
 
 @pytest.mark.parametrize(

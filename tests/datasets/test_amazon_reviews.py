@@ -1,4 +1,4 @@
-"""Amazon reviews: the three editions, what is told of items, pictures, and broken files told by their line."""
+"""Amazon reviews: the three editions, what is told of items, images, and broken files told by their line."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ ITEMS = {
         "categories": ["Beauty", "Hair Care", "Shampoos &amp; Rinses"],
         "description": "<p>For <i>dry</i> hair.</p>\nSize < 5 oz",
         "price": 5.99,
-        "pictures": ["http://images.example/I/41%2Bv.jpg", "http://images.example/I/52.jpg"],
+        "images": ["http://images.example/I/41%2Bv.jpg", "http://images.example/I/52.jpg"],
     },
-    "B01": {"title": 'Say "asin": "B09"', "pictures": ["http://images.example/I/63.jpg"]},
+    "B01": {"title": 'Say "asin": "B09"', "images": ["http://images.example/I/63.jpg"]},
     "B99": {"title": "Nobody has it"},
 }
 WRITERS = {2014: write_2014, 2018: write_2018, 2023: write_2023}
@@ -66,7 +66,7 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path, year):
         f"67 % of neighbours in the histories share a timestamp: there {ties_by} says what comes next, not the user",
         "items with each text field: title 66.7 %, brand 33.3 %, categories 33.3 %",
         f"1 items have no line in {META_NAME[year]}: their text is empty",
-        "2 of 3 items have the address of a picture, 0 have one in images; genrec data pictures lists the addresses: "
+        "2 of 3 items have the address of an image, 0 have one in images; genrec data images lists the addresses: "
         "save them in images/ as <key>.jpg or under the address's own last part",
     )
     assert keys_of(load(tmp_path, order="file"))["ann"] == ["B02", "B01", "B03"]
@@ -86,7 +86,7 @@ def test_what_is_told_of_items_is_the_same_in_all_editions(tmp_path, year):
         "",
     )
     assert catalog.attributes == ((), ("Shampoos & Rinses", "Holm"), ())
-    assert catalog.pictures is None
+    assert catalog.images is None
 
 
 @EDITIONS
@@ -230,53 +230,53 @@ def test_no_trace_of_what_customers_did_is_in_the_catalogue(tmp_path, year):
     assert [word for word in ("0000000001", "Rank", "7", "4.8", "Great", "as said") if word in told] == []
 
 
-def picture(path, colour="red"):
+def image(path, colour="red"):
     path.parent.mkdir(exist_ok=True)
     Image.new("RGB", (2, 2), colour).save(path)
 
 
 @EDITIONS
-def test_pictures_are_found_by_key_or_by_address(tmp_path, year):
+def test_images_are_found_by_key_or_by_address(tmp_path, year):
     WRITERS[year](tmp_path, REVIEWS, ITEMS)
-    picture(tmp_path / "images" / "41+v.jpg")
-    picture(tmp_path / "images" / "52.jpg", "blue")
-    picture(tmp_path / "images" / "B01_10.png", "blue")
-    picture(tmp_path / "images" / "B01_9.PNG", "lime")
-    (tmp_path / "images" / "B03.txt").write_text("no picture")
-    dataset = load(tmp_path, max_pictures=None)
+    image(tmp_path / "images" / "41+v.jpg")
+    image(tmp_path / "images" / "52.jpg", "blue")
+    image(tmp_path / "images" / "B01_10.png", "blue")
+    image(tmp_path / "images" / "B01_9.PNG", "lime")
+    (tmp_path / "images" / "B03.txt").write_text("no image")
+    dataset = load(tmp_path, max_images=None)
     second = 1 if year != 2014 else 0  # that edition has one address an item
-    assert dataset.catalog.pictures.counts_I.tolist() == [2, 1 + second, 0]
-    assert dataset.catalog.pictures.open(0).getpixel((0, 0)) == (0, 255, 0)
-    assert dataset.catalog.pictures.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
-    assert dataset.notes[-1] == "2 of 3 items have the address of a picture, 2 have one in images"
-    assert load(tmp_path).catalog.pictures.counts_I.tolist() == [1, 1, 0]
+    assert dataset.catalog.images.counts_I.tolist() == [2, 1 + second, 0]
+    assert dataset.catalog.images.open(0).getpixel((0, 0)) == (0, 255, 0)
+    assert dataset.catalog.images.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
+    assert dataset.notes[-1] == "2 of 3 items have the address of an image, 2 have one in images"
+    assert load(tmp_path).catalog.images.counts_I.tolist() == [1, 1, 0]
     assert load(tmp_path).fingerprint != dataset.fingerprint
-    picture(tmp_path / "images" / "B01.jpg")
-    assert load(tmp_path).catalog.pictures.open(0).getpixel((0, 0))[0] > 250
+    image(tmp_path / "images" / "B01.jpg")
+    assert load(tmp_path).catalog.images.open(0).getpixel((0, 0))[0] > 250
 
 
 @EDITIONS
-def test_addresses_of_pictures(tmp_path, year):
+def test_addresses_of_images(tmp_path, year):
     WRITERS[year](tmp_path, REVIEWS, ITEMS)
-    dataset = AmazonReviews(core=0, max_pictures=None)
-    urls = list(dataset.picture_urls(tmp_path))
+    dataset = AmazonReviews(core=0, max_images=None)
+    urls = list(dataset.image_urls(tmp_path))
     expected = [("B01", "http://images.example/I/63.jpg"), ("B02", "http://images.example/I/41%2Bv.jpg")]
     assert urls == expected + ([("B02", "http://images.example/I/52.jpg")] if year != 2014 else [])
-    assert list(AmazonReviews(core=0).picture_urls(tmp_path)) == expected
+    assert list(AmazonReviews(core=0).image_urls(tmp_path)) == expected
 
 
-def test_the_icon_of_a_product_without_a_picture_is_none(tmp_path):
+def test_the_icon_of_a_product_without_a_image_is_none(tmp_path):
     icon = "http://images.example/G/01/x-site/icons/no-img-sm._CB192198896_.gif"
-    WRITERS[2014](tmp_path, REVIEWS, {"B01": {"title": "Bare", "pictures": [icon]}})
-    assert list(AmazonReviews(core=0).picture_urls(tmp_path)) == []
+    WRITERS[2014](tmp_path, REVIEWS, {"B01": {"title": "Bare", "images": [icon]}})
+    assert list(AmazonReviews(core=0).image_urls(tmp_path)) == []
 
 
 def test_an_address_cannot_name_a_file_outside(tmp_path):
-    picture(tmp_path / "secret.jpg")
+    image(tmp_path / "secret.jpg")
     urls = ["http://images.example/I/..%2Fsecret.jpg", f"http://images.example/{tmp_path}%2Fsecret.jpg"]
-    write_2018(tmp_path, REVIEWS, {"B01": {"title": "Trap", "pictures": urls}})
-    picture(tmp_path / "images" / "other.jpg")
-    assert load(tmp_path, max_pictures=None).catalog.pictures is None
+    write_2018(tmp_path, REVIEWS, {"B01": {"title": "Trap", "images": urls}})
+    image(tmp_path / "images" / "other.jpg")
+    assert load(tmp_path, max_images=None).catalog.images is None
 
 
 def test_the_2018_page_left_things_in_fields(tmp_path):

@@ -152,9 +152,9 @@ def test_plot_cast_and_posters_lie_beside_it(tmp_path):
     Image.new("RGB", (2, 2), "blue").save(tmp_path / "named.png")
     before = (dataset := load(tmp_path)).fingerprint
     assert dataset.catalog.texts[0] == "Gate, The (1987)\nGenres: Horror, Fantasy\nA gate opens.\nActors: A, B"
-    assert dataset.catalog.pictures.counts_I.tolist() == [0, 2, 1]
-    assert dataset.catalog.pictures.open(1).getpixel((0, 0)) == (0, 0, 255)
-    assert dataset.catalog.pictures.open(1, 1).getpixel((0, 0))[0] > 200
+    assert dataset.catalog.images.counts_I.tolist() == [0, 2, 1]
+    assert dataset.catalog.images.open(1).getpixel((0, 0)) == (0, 0, 255)
+    assert dataset.catalog.images.open(1, 1).getpixel((0, 0))[0] > 200
     assert "tags of items.jsonl have neither user nor time: some may stem from what is to be found" in dataset.notes
     Image.new("RGB", (64, 64), "red").save(tmp_path / "images" / "30.jpg")
     assert load(tmp_path).fingerprint != before
@@ -241,5 +241,5 @@ def test_the_prepared_sequences_are_reproduced_exactly(core, file):
     same_user = np.diff(np.repeat(np.arange(len(dataset.histories)), dataset.histories.lengths)) == 0
     assert (np.diff(dataset.times)[same_user] >= 0).all()
     if core == 5:
-        assert (dataset.num_items, int((dataset.catalog.pictures.counts_I > 0).sum())) == (3650, 3159)
+        assert (dataset.num_items, int((dataset.catalog.images.counts_I > 0).sum())) == (3650, 3159)
         assert dataset.notes[0].startswith("16 % of neighbours in the histories share a timestamp")

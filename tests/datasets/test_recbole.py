@@ -38,7 +38,7 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path):
     assert dataset.times.tolist() == [2, 9, 9, 7, 8]
     assert (dataset.name, dataset.order) == ("shop", "by time; equal times by place in the file")
     assert dataset.catalog.texts == ("", "", "")
-    assert dataset.catalog.pictures is None
+    assert dataset.catalog.images is None
     assert dataset.notes == (
         "33 % of neighbours in the histories share a timestamp: there place in the file says what comes next, not the "
         "user",
@@ -116,23 +116,23 @@ def test_lists_are_split_as_the_recipe_says(tmp_path):
     assert load(tmp_path).catalog.attributes[0] == ("Action", "Drama")
 
 
-def test_pictures_are_named_or_lie_in_images(tmp_path):
+def test_images_are_named_or_lie_in_images(tmp_path):
     (tmp_path / "images").mkdir()
     for name in ("x.jpg", "y.jpg", "other.png"):
         Image.new("RGB", (2, 2), "red").save(tmp_path / "images" / name)
-    assert load(write(tmp_path)).catalog.pictures.counts_I.tolist() == [1, 1, 0]
+    assert load(write(tmp_path)).catalog.images.counts_I.tolist() == [1, 1, 0]
     item = "item_id:token\timage:token_seq\nx\timages/x.jpg images/other.png images/gone.png\n"
     dataset = load(write(tmp_path, item=item))
-    assert dataset.catalog.pictures.counts_I.tolist() == [2, 0, 0]
+    assert dataset.catalog.images.counts_I.tolist() == [2, 0, 0]
     assert dataset.catalog.texts[0] == ""
-    assert dataset.notes[-1] == "1 of 3 pictures that are named are not there"
+    assert dataset.notes[-1] == "1 of 3 images that are named are not there"
 
 
-def test_a_key_cannot_name_a_picture_elsewhere(tmp_path):
+def test_a_key_cannot_name_a_image_elsewhere(tmp_path):
     folder = tmp_path / "shop"
     (folder / "images").mkdir(parents=True)
     Image.new("RGB", (2, 2), "red").save(tmp_path / "secret.jpg")
-    assert load(write(folder, inter=INTER + "a\t../../secret\t1\t2\n")).catalog.pictures is None
+    assert load(write(folder, inter=INTER + "a\t../../secret\t1\t2\n")).catalog.images is None
 
 
 @pytest.mark.parametrize(

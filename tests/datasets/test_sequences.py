@@ -43,7 +43,7 @@ def test_items_are_numbered_by_id_and_unused_ones_left_out(tmp_path):
         "",
     )
     assert dataset.catalog.attributes == (("Seats", "Wood"), ("Lamps", "Gifts", "Lux"), ())
-    assert dataset.catalog.pictures is None
+    assert dataset.catalog.images is None
     assert dataset.notes == (
         "1 interactions (17 %) repeat an item that the user already had",
         "items with each text field: title 66.7 %, brand 33.3 %, categories 66.7 %, keywords 33.3 %",
@@ -98,17 +98,17 @@ def test_categories_come_before_attribute_ids(tmp_path):
     assert dataset.catalog.attributes[0] == ("Seats", "Wood")
 
 
-def test_pictures_are_those_that_exist(tmp_path):
+def test_images_are_those_that_exist(tmp_path):
     entries = [{"item_id": 2, "image": "a.png"}, {"item_id": 10, "image": "gone.png"}, {"item_id": 30, "image": ""}]
     write(tmp_path, entries=entries)
     Image.new("RGB", (2, 2), "blue").save(tmp_path / "a.png")
     dataset = load(tmp_path)
-    assert dataset.catalog.pictures.counts_I.tolist() == [1, 0, 0]
-    assert dataset.catalog.pictures.open(0).getpixel((0, 0)) == (0, 0, 255)
-    assert "1 pictures that items.jsonl names are not there: these items have none" in dataset.notes
+    assert dataset.catalog.images.counts_I.tolist() == [1, 0, 0]
+    assert dataset.catalog.images.open(0).getpixel((0, 0)) == (0, 0, 255)
+    assert "1 images that items.jsonl names are not there: these items have none" in dataset.notes
 
 
-def test_a_picture_outside_the_folder_is_refused(tmp_path):
+def test_a_image_outside_the_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"'\.\./secret\.png' lies outside"):
         load(write(tmp_path, entries=[{"item_id": 2, "image": "../secret.png"}]))
 

@@ -93,16 +93,16 @@ def test_all_knobs_at_zero_leave_popularity_alone():
     assert np.corrcoef(np.log(bought + 1)[on_sale], np.log(latents.popularity_I)[on_sale])[0, 1] > 0.9
 
 
-def test_texts_tell_the_style_and_pictures_the_look(shop):
+def test_texts_tell_the_style_and_images_the_look(shop):
     """Each kind of content recovers its own latent far above chance, and says nothing of the others."""
     pytest.importorskip("sklearn")
     from sklearn.decomposition import PCA
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     latents = draw_latents(600, 30, 30, seed=0)
-    pictures = shop.catalog.pictures
-    shown = np.flatnonzero(pictures.counts_I)
-    thumbnails = np.stack([np.asarray(pictures.open(i).resize((16, 16)), dtype=np.float32).ravel() for i in shown])
+    images = shop.catalog.images
+    shown = np.flatnonzero(images.counts_I)
+    thumbnails = np.stack([np.asarray(images.open(i).resize((16, 16)), dtype=np.float32).ravel() for i in shown])
     seen = PCA(32, random_state=0).fit_transform(thumbnails)
     read = PCA(64, random_state=0).fit_transform(TfidfVectorizer().fit_transform(shop.catalog.texts).toarray())[shown]
 
@@ -150,16 +150,16 @@ def test_prices_follow_kind_and_material_and_brands_are_those_of_the_texts(shop)
     assert columns["brand"].values_I.tolist() == [(of_item[3],) for of_item in shop.catalog.attributes]
 
 
-def test_pictures_are_drawn_the_same_each_time_and_absent_ones_refused(shop):
-    pictures = shop.catalog.pictures
-    present, absent = np.flatnonzero(pictures.counts_I), np.flatnonzero(pictures.counts_I == 0)
-    image = pictures.open(int(present[0]))
+def test_images_are_drawn_the_same_each_time_and_absent_ones_refused(shop):
+    images = shop.catalog.images
+    present, absent = np.flatnonzero(images.counts_I), np.flatnonzero(images.counts_I == 0)
+    image = images.open(int(present[0]))
     assert (image.mode, image.size) == ("RGB", (64, 64))
-    assert np.array_equal(np.asarray(image), np.asarray(pictures.open(int(present[0]))))
-    assert not np.array_equal(np.asarray(image), np.asarray(pictures.open(int(present[1]))))
+    assert np.array_equal(np.asarray(image), np.asarray(images.open(int(present[0]))))
+    assert not np.array_equal(np.asarray(image), np.asarray(images.open(int(present[1]))))
     assert 0 < len(absent) < 30
-    with pytest.raises(DataError, match=f"item {absent[0]} has no picture"):
-        pictures.open(int(absent[0]))
+    with pytest.raises(DataError, match=f"item {absent[0]} has no image"):
+        images.open(int(absent[0]))
 
 
 def test_another_process_makes_the_same_shop(shop):

@@ -103,23 +103,23 @@ def test_parquet_has_times_and_keys_of_every_type(tmp_path, times):
         assert (keys_of(dataset), dataset.times.tolist()) == ({"u": ["9", "10"]}, [1577836800, 1577923200])
 
 
-def test_pictures_are_named_several_an_item_or_lie_in_images(tmp_path):
+def test_images_are_named_several_an_item_or_lie_in_images(tmp_path):
     write(tmp_path, "user,item,time\nu,x,1\nu,y,2\n")
     write(tmp_path, "item,photo\nx,a.png|gone.png|b.png\ny,\n", "items.csv")
     (tmp_path / "images").mkdir()
     for name, colour in (("a.png", "red"), ("b.png", "blue"), ("images/y.jpg", "red")):
         Image.new("RGB", (2, 2), colour).save(tmp_path / name)
-    dataset = load(tmp_path, items="items.csv", picture="photo")
-    assert dataset.catalog.pictures.counts_I.tolist() == [2, 0]
-    assert dataset.catalog.pictures.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
-    assert dataset.notes == ("1 of 3 pictures that are named are not there",)
+    dataset = load(tmp_path, items="items.csv", image="photo")
+    assert dataset.catalog.images.counts_I.tolist() == [2, 0]
+    assert dataset.catalog.images.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
+    assert dataset.notes == ("1 of 3 images that are named are not there",)
     pl.DataFrame({"item": ["x"], "photo": [["b.png", "a.png"]]}).write_parquet(tmp_path / "items.parquet")
-    dataset = load(tmp_path, items="items.parquet", picture="photo")
-    assert dataset.catalog.pictures.open(0).getpixel((0, 0)) == (0, 0, 255)
-    assert load(tmp_path).catalog.pictures.counts_I.tolist() == [0, 1]
+    dataset = load(tmp_path, items="items.parquet", image="photo")
+    assert dataset.catalog.images.open(0).getpixel((0, 0)) == (0, 0, 255)
+    assert load(tmp_path).catalog.images.counts_I.tolist() == [0, 1]
     write(tmp_path, "item,photo\nx,../a.png\n", "items.csv")
-    assert error(tmp_path, items="items.csv", picture="photo") == (
-        f"{tmp_path}: picture '../a.png' lies outside; expected a path inside this folder"
+    assert error(tmp_path, items="items.csv", image="photo") == (
+        f"{tmp_path}: image '../a.png' lies outside; expected a path inside this folder"
     )
 
 
@@ -222,7 +222,7 @@ def test_missing_files_say_what_to_put_there(tmp_path):
         ({"title": "title"}, "title needs a table of items; say items: FILE"),
         (
             {"items": "items.csv"},
-            "nothing of items.csv is named; say title:, text_fields:, attributes:, columns: or picture:",
+            "nothing of items.csv is named; say title:, text_fields:, attributes:, columns: or image:",
         ),
         ({"columns": {"price": "numeric"}}, "columns needs a table of items; say items: FILE"),
         (

@@ -102,7 +102,7 @@ def test_reviews_of_one_year_by_time(tmp_path):
     assert dataset.catalog.titles == ("Café Noir", "")
     assert dataset.catalog.texts == (CAFE, "")
     assert dataset.catalog.attributes == (("Coffee & Tea", "Food"), ())
-    assert dataset.catalog.pictures is None
+    assert dataset.catalog.images is None
     assert dataset.notes == (
         "50 % of neighbours in the histories share a timestamp: there place in the file says what comes next, not the "
         "user",
@@ -157,15 +157,15 @@ def test_years_stars_core_and_order_are_options(tmp_path):
 
 def test_photos_come_in_the_order_of_their_file(tmp_path):
     dataset = load(write(tmp_path, photos=PHOTOS))
-    pictures = dataset.catalog.pictures
-    assert pictures.counts_I.tolist() == [3, 1]
-    reds = [pictures.open(0, number).getpixel((0, 0))[0] for number in range(3)]
+    images = dataset.catalog.images
+    assert images.counts_I.tolist() == [3, 1]
+    reds = [images.open(0, number).getpixel((0, 0))[0] for number in range(3)]
     assert np.abs(np.array(reds) - [0, 120, 200]).max() < 5
     assert dataset.notes[-1] == "1 photos that photos.json names are not in photos/: they are left out"
-    assert load(tmp_path, max_pictures=2).catalog.pictures.counts_I.tolist() == [2, 1]
-    assert load(tmp_path, photo_labels=("menu", "drink")).catalog.pictures.counts_I.tolist() == [1, 1]
+    assert load(tmp_path, max_images=2).catalog.images.counts_I.tolist() == [2, 1]
+    assert load(tmp_path, photo_labels=("menu", "drink")).catalog.images.counts_I.tolist() == [1, 1]
     outside = load(tmp_path, photo_labels=("outside",))
-    assert outside.catalog.pictures is None
+    assert outside.catalog.images is None
     assert outside.notes[-1] == (
         "no photos: none of photos.json with a label of outside shows a business of the catalogue"
     )
@@ -175,7 +175,7 @@ def test_photos_may_lie_in_a_folder_of_their_own_and_the_rest_too(tmp_path):
     (tmp_path / "Yelp JSON" / "yelp_dataset").mkdir(parents=True)
     write(tmp_path / "Yelp JSON" / "yelp_dataset")
     write_photos(tmp_path / "photo.json", tmp_path / "yelp_photos" / "photos", PHOTOS)
-    assert load(tmp_path).catalog.pictures.counts_I.tolist() == [3, 1]
+    assert load(tmp_path).catalog.images.counts_I.tolist() == [3, 1]
     (tmp_path / "photo.json").unlink()
     assert load(tmp_path).notes[-1] == f"no photos: photos.json not found in {tmp_path.name}"
 
@@ -256,7 +256,7 @@ def test_the_fingerprint_follows_what_comes_out(tmp_path):
     prints = [load(write(tmp_path, **change)).fingerprint for change in changes]
     write(tmp_path)
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photos" / "p0.jpg")
-    prints += [load(tmp_path).fingerprint, load(tmp_path, max_pictures=1).fingerprint]
+    prints += [load(tmp_path).fingerprint, load(tmp_path, max_images=1).fingerprint]
     assert len({before, *prints}) == 6
 
 
@@ -270,9 +270,9 @@ def assert_movielens_comes_back(movielens, yelp_folder, **fields):
     rows = [films.catalog.row_of[business_of[key]] for key in yelp.catalog.keys]
     assert yelp.catalog.titles == tuple(films.catalog.titles[row] for row in rows)
     assert yelp.catalog.attributes == tuple(films.catalog.attributes[row] for row in rows)
-    assert yelp.catalog.pictures is not None
-    assert films.catalog.pictures is not None
-    assert yelp.catalog.pictures.counts_I.tolist() == films.catalog.pictures.counts_I[rows].tolist()
+    assert yelp.catalog.images is not None
+    assert films.catalog.images is not None
+    assert yelp.catalog.images.counts_I.tolist() == films.catalog.images.counts_I[rows].tolist()
     return yelp
 
 
@@ -295,7 +295,7 @@ def test_movielens_with_posters_comes_back(tmp_path):
     write_yelp(movielens.resolve(), tmp_path, place=os.symlink)
     yelp = assert_movielens_comes_back(movielens, tmp_path, core=5)
     assert (len(yelp.user_keys), yelp.num_items, len(yelp.histories.items)) == (610, 3650, 90274)
-    assert int(yelp.catalog.pictures.counts_I.sum()) == 3159
+    assert int(yelp.catalog.images.counts_I.sum()) == 3159
     assert "16 % of neighbours in the histories share a timestamp" in yelp.notes[0]
 
 
@@ -314,7 +314,7 @@ def test_what_reviewers_did_is_refused_as_text(field):
 
 def test_photos_with_impossible_names_are_lost(tmp_path):
     write(tmp_path, photos=PHOTOS)
-    before = load(tmp_path).catalog.pictures.counts_I.tolist()
+    before = load(tmp_path).catalog.images.counts_I.tolist()
     with (tmp_path / "photos.json").open("a") as file:
         file.write(lines([{"photo_id": "x" * 300, "business_id": "cafe"}]))
-    assert load(tmp_path).catalog.pictures.counts_I.tolist() == before
+    assert load(tmp_path).catalog.images.counts_I.tolist() == before

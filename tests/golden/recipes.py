@@ -312,8 +312,8 @@ def _tasks() -> dict[str, Golden]:
 
 
 def _settings() -> dict[str, Golden]:
-    """Training, search, evaluation, and items without a picture."""
-    few_pictures: Block = {"type": "showroom", "items": 60, "users": 120, "picture_ratio": 0.7}
+    """Training, search, evaluation, and items without an image."""
+    few_images: Block = {"type": "showroom", "items": 60, "users": 120, "image_ratio": 0.7}
     searched: Block = {
         "behavior": _BEHAVIOR,
         "text": {**_TEXT, "decoder": {**_TRANSFORMER, "carry_state": True}},
@@ -342,14 +342,14 @@ def _settings() -> dict[str, Golden]:
         "evaluation_seen_items_filter": _recipe(
             searched, evaluation={"seen_items": "filter"}, baselines=["popularity", "transition", _sasrec(dim=8)]
         ),
-        "absent_items_own_branch": _recipe(_THREE, dataset=few_pictures, merge="log_prob_sum"),
+        "absent_items_own_branch": _recipe(_THREE, dataset=few_images, merge="log_prob_sum"),
         "absent_items_nearest": _recipe(
             {**_TWO, "visual": {**_VISUAL, "absent_items": "nearest", "nearest_in": "text"}},
-            dataset=few_pictures,
+            dataset=few_images,
             merge="log_prob_sum",
         ),
         "absent_items_leave_out": _recipe(
-            {**_TWO, "visual": {**_VISUAL, "absent_items": "leave_out"}}, dataset=few_pictures, merge="log_prob_sum"
+            {**_TWO, "visual": {**_VISUAL, "absent_items": "leave_out"}}, dataset=few_images, merge="log_prob_sum"
         ),
     }
     return {name: Golden(block) for name, block in blocks.items()}
@@ -361,7 +361,7 @@ def _sasrec(**fields: Any) -> Block:
 
 
 def _merges() -> dict[str, Golden]:
-    few_pictures: Block = {"type": "showroom", "items": 60, "users": 120, "picture_ratio": 0.8}
+    few_images: Block = {"type": "showroom", "items": 60, "users": 120, "image_ratio": 0.8}
     streams: Block = {**_TWO, "visual": {**_VISUAL, "absent_items": "leave_out"}}
     merges: dict[str, str | Block] = {
         "confidence": "confidence",
@@ -377,7 +377,7 @@ def _merges() -> dict[str, Golden]:
         "single": {"type": "single", "stream": "text"},
     }
     return {
-        f"merge_{name}": Golden(_recipe(streams, dataset=few_pictures, list_length=20, merge=merge))
+        f"merge_{name}": Golden(_recipe(streams, dataset=few_images, list_length=20, merge=merge))
         for name, merge in merges.items()
     }
 

@@ -19,8 +19,8 @@ FIRST_OF_2019 = 1_546_300_800
 """Unix time, seconds: the dataset yelp reads the reviews of one year."""
 NUM_ITEMS = 60
 NUM_USERS = 120
-WITHOUT_PICTURE = 5
-"""The first items of the shop have no picture."""
+WITHOUT_IMAGE = 5
+"""The first items of the shop have no image."""
 
 _COLORS = ("red", "green", "blue", "white", "black", "yellow", "gray")
 _MATERIALS = ("oak", "steel", "wool", "glass", "paper")
@@ -52,7 +52,7 @@ def interactions() -> list[tuple[int, int, int]]:
 def write_amazon_2014(data: Path) -> None:
     """``amazon/reviews_Beauty_5.json.gz``, ``amazon/meta_Beauty.json.gz`` and ``amazon/images/``."""
     amazon_files.write_2014(data / "amazon", _amazon_rows(), _amazon_items())
-    _draw_pictures(data / "amazon" / "images", [f"B{key}" for key in item_keys()])
+    _draw_images(data / "amazon" / "images", [f"B{key}" for key in item_keys()])
 
 
 def write_amazon_2018(data: Path) -> None:
@@ -72,7 +72,7 @@ def write_movielens(data: Path) -> None:
     rows = [f'{key},"{" ".join(words_of(key))} (1995)",{words_of(key)[1]}|{words_of(key)[2]}' for key in item_keys()]
     _write_lines(folder / "movies.csv", ["movieId,title,genres", *rows])
     _write_items(folder)
-    _draw_pictures(folder / "images", item_keys())
+    _draw_images(folder / "images", item_keys())
 
 
 def write_movielens_100k(data: Path) -> None:
@@ -87,7 +87,7 @@ def write_yelp_dataset(data: Path) -> None:
 
 
 def write_sequences(data: Path) -> None:
-    """``amazon-beauty/``: sequences.txt, items.jsonl and pictures that it names."""
+    """``amazon-beauty/``: sequences.txt, items.jsonl and images that it names."""
     folder = data / "amazon-beauty"
     histories: dict[int, list[int]] = {}
     for user, item, _ in interactions():
@@ -95,7 +95,7 @@ def write_sequences(data: Path) -> None:
     lines = [" ".join(map(str, (user, *items))) for user, items in sorted(histories.items())]
     _write_lines(folder / "sequences.txt", lines)
     _write_items(folder)
-    _draw_pictures(folder / "images", item_keys())
+    _draw_images(folder / "images", item_keys())
 
 
 def write_recbole(data: Path) -> None:
@@ -106,12 +106,12 @@ def write_recbole(data: Path) -> None:
 
 
 def write_table(data: Path) -> None:
-    """``my-shop/``: interactions.csv, items.csv and pictures by key."""
+    """``my-shop/``: interactions.csv, items.csv and images by key."""
     folder = data / "my-shop"
     table_files.write_table_csv(folder, interactions())
     rows = [f"{key},{' '.join(words_of(key))},{words_of(key)[1]}|{words_of(key)[2]}" for key in item_keys()]
     _write_lines(folder / "items.csv", ["item,title,tags", *rows])
-    _draw_pictures(folder / "images", item_keys())
+    _draw_images(folder / "images", item_keys())
 
 
 def write_table_and_vectors(data: Path) -> None:
@@ -147,7 +147,7 @@ def write_table_and_sentence_t5(data: Path) -> None:
 
 
 def write_table_and_clip(data: Path) -> None:
-    """The tables with pictures, and a small OpenCLIP model in ``small-clip/``."""
+    """The tables with images, and a small OpenCLIP model in ``small-clip/``."""
     from open_clip_files import write_open_clip
 
     write_table(data)
@@ -189,22 +189,22 @@ def _write_items(folder: Path) -> None:
         color, material, kind = words_of(key)
         entry = {"item_id": key, "title": f"{color} {material} {kind}", "brand": f"Brand {key % 9}"}
         entry |= {"categories": [[material, kind]], "description": f"A {kind} of {material}, painted {color}."}
-        if key >= item_keys()[WITHOUT_PICTURE]:
+        if key >= item_keys()[WITHOUT_IMAGE]:
             entry["image"] = f"images/{key}.jpg"
         lines.append(json.dumps(entry))
     _write_lines(folder / "items.jsonl", lines)
 
 
-def _draw_pictures(folder: Path, names: Sequence[int | str]) -> None:
-    """One picture an item, ``<name>.jpg``: a square on a ground, its color and size telling the item."""
+def _draw_images(folder: Path, names: Sequence[int | str]) -> None:
+    """One image an item, ``<name>.jpg``: a square on a ground, its color and size telling the item."""
     folder.mkdir(parents=True)
     for item, name in enumerate(names):
-        if item < WITHOUT_PICTURE:
+        if item < WITHOUT_IMAGE:
             continue
-        picture = Image.new("RGB", (32, 32), (240, 240, 240))
+        image = Image.new("RGB", (32, 32), (240, 240, 240))
         edge, color = 3 + item % 9, (37 * item % 256, 91 * item % 256, 151 * item % 256)
-        ImageDraw.Draw(picture).rectangle((edge, edge, 31 - edge, 31 - edge), fill=color)
-        picture.save(folder / f"{name}.jpg")
+        ImageDraw.Draw(image).rectangle((edge, edge, 31 - edge, 31 - edge), fill=color)
+        image.save(folder / f"{name}.jpg")
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

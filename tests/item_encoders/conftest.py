@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from genrec.errors import DataError
-from genrec.types import Catalog, Histories, Pictures
+from genrec.types import Catalog, Histories, Images
 
 CatalogOf = Callable[..., Catalog]
 Colour = tuple[int, int, int] | str
 
 
 class Swatches:
-    """Pictures of one colour each; None is no picture, a list is several, a text is why one cannot be read."""
+    """Images of one colour each; None is no image, a list is several, a text is why one cannot be read."""
 
     def __init__(self, colours: list[Colour | list[Colour] | None]) -> None:
         self.colours = [[] if of is None else of if isinstance(of, list) else [of] for of in colours]
@@ -36,9 +36,9 @@ def swatches() -> type[Swatches]:
 
 @pytest.fixture
 def catalog_of() -> CatalogOf:
-    def make(texts: list[str], pictures: Pictures | None = None) -> Catalog:
+    def make(texts: list[str], images: Images | None = None) -> Catalog:
         keys = tuple(f"item-{row}" for row in range(len(texts)))
-        return Catalog(keys, tuple(texts), tuple(texts), ((),) * len(texts), pictures)
+        return Catalog(keys, tuple(texts), tuple(texts), ((),) * len(texts), images)
 
     return make
 

@@ -54,9 +54,9 @@ def test_vectors_are_those_of_timm(weights, colours, no_histories):
     model = timm.create_model("test_vit", num_classes=0).eval()
     model.load_state_dict({k: v for k, v in load_file(weights).items() if not k.startswith("head.")})
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-    pictures = [Pillow.new("RGB", (20, 30), colour) for of in colours.pictures.colours for colour in of]
+    images = [Pillow.new("RGB", (20, 30), colour) for of in colours.images.colours for colour in of]
     with torch.inference_mode():
-        expected = model(torch.stack([transform(picture) for picture in pictures])).numpy()
+        expected = model(torch.stack([transform(image) for image in images])).numpy()
     assert vectors.present_I.tolist() == [True, False, True]
     assert np.allclose(vectors.vectors_IE[0], expected[0], atol=1e-5)
     assert np.allclose(vectors.vectors_IE[2], expected[1:].mean(axis=0), atol=1e-5)
@@ -244,13 +244,13 @@ def test_efficientnet_pytorch_names_become_those_of_timm():
 
 
 @needs_package
-def test_real_weights_see_what_pictures_show(catalog_of, no_histories):
+def test_real_weights_see_what_images_show(catalog_of, no_histories):
     class Drawn:
         counts_I = np.ones(6, dtype=np.int32)
 
         def open(self, item, number=0):
-            picture = Pillow.new("RGB", (300, 200), [(90, 160, 220), (60, 120, 60)][item % 2])
-            brush, left = ImageDraw.Draw(picture), 60 + 25 * (item // 2)
+            image = Pillow.new("RGB", (300, 200), [(90, 160, 220), (60, 120, 60)][item % 2])
+            brush, left = ImageDraw.Draw(image), 60 + 25 * (item // 2)
             if item < 3:
                 for row in range(4):
                     for column in range(4):
@@ -259,7 +259,7 @@ def test_real_weights_see_what_pictures_show(catalog_of, no_histories):
                         brush.rectangle((x, y, x + 29, y + 29), fill=shade)
             else:
                 brush.ellipse((left, 40, left + 120, 160), fill=(235, 120, 20))
-            return picture
+            return image
 
     encoder = Image(model="tf_efficientnet_lite0", weights=PACKAGE, num_workers=0)
     vectors = encoder.encode(catalog_of([""] * 6, Drawn()), no_histories, context=WorkContext(seed=0))
@@ -272,7 +272,7 @@ def test_real_weights_see_what_pictures_show(catalog_of, no_histories):
 
 @needs_package
 def test_real_weights_are_those_of_the_file():
-    module = Image(model="tf_efficientnet_lite0", weights=PACKAGE).tower(Environment()).module
+    module = Image(model="tf_efficientnet_lite0", weights=PACKAGE).backbone(Environment()).module
     stored = torch.load(find_weights(PACKAGE, Environment()), weights_only=True)
     state = module.state_dict()
     assert torch.equal(state["conv_stem.weight"], stored["_conv_stem.weight"])

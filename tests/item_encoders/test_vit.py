@@ -1,4 +1,4 @@
-"""CLIP's image tower: open_clip's own numbers from a small checkpoint of random weights, and never silent chance."""
+"""CLIP's image encoder: open_clip's own numbers from a small checkpoint of random weights, and never silent chance."""
 
 import json
 import sys
@@ -39,9 +39,9 @@ def test_it_keeps_the_contract(folder):
 def test_vectors_are_those_of_open_clip(folder, gradients, no_histories):
     vectors = Vit(model=str(folder), normalize=False).encode(gradients, no_histories, context=WorkContext(seed=0))
     transform = image_transform_v2(PreprocessCfg(size=32, **PREPROCESSING), is_train=False)
-    pictures = [Image.new("RGB", (20, 30), colour) for of in gradients.pictures.colours for colour in of]
+    images = [Image.new("RGB", (20, 30), colour) for of in gradients.images.colours for colour in of]
     with torch.inference_mode():
-        expected = small_clip().encode_image(torch.stack([transform(picture) for picture in pictures])).numpy()
+        expected = small_clip().encode_image(torch.stack([transform(image) for image in images])).numpy()
     assert vectors.present_I.tolist() == [True, False, True, True]
     assert np.allclose(vectors.vectors_IE[[0, 3]], expected[[0, 3]], atol=1e-5)
     assert np.allclose(vectors.vectors_IE[2], expected[1:3].mean(axis=0), atol=1e-5)
@@ -84,7 +84,7 @@ def test_the_pretraining_decides_the_activation(monkeypatch):
         ("ViT-B-16", "laion400m_e32", False),
     ):
         with pytest.raises(DataError, match=r"no route to host"):
-            Vit(model=model, pretrained=pretrained).tower(Environment())
+            Vit(model=model, pretrained=pretrained).backbone(Environment())
         assert asked == {
             "name": model, "pretrained": pretrained, "force_quick_gelu": quick,
             "require_pretrained": True, "weights_only": True,

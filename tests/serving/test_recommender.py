@@ -82,7 +82,7 @@ def test_a_merge_with_scores_hears_every_stream(small_run: Path, tmp_path: Path)
     recommender = Recommender(copied(small_run, tmp_path / "run", "merge=log_prob_sum"))
     for item in recommender.recommend([["item-1", "item-2"]])[0]:
         known = [vote.log_prob for vote in item.streams.values() if vote.log_prob is not None]
-        assert len(known) >= 2, "all streams but one without a picture of it"
+        assert len(known) >= 2, "all streams but one without an image of it"
         assert item.score == pytest.approx(sum(known) / len(known) * 3, rel=1e-4)
 
 

@@ -63,11 +63,11 @@ def test_worlds_are_the_same_every_time():
 
 def test_tiny_catalog_has_an_item_without_anything():
     catalog = tiny_catalog()
-    assert catalog.pictures is not None
+    assert catalog.images is not None
     assert (catalog.titles[-1], catalog.texts[-1], catalog.attributes[-1]) == ("", "", ())
-    assert catalog.pictures.counts_I.tolist() == [2] + [1] * (len(catalog) - 2) + [0]
-    assert catalog.pictures.open(0).size == catalog.pictures.open(0, 1).size == (32, 32)
-    assert catalog.pictures.open(0).tobytes() != catalog.pictures.open(0, 1).tobytes()
+    assert catalog.images.counts_I.tolist() == [2] + [1] * (len(catalog) - 2) + [0]
+    assert catalog.images.open(0).size == catalog.images.open(0, 1).size == (32, 32)
+    assert catalog.images.open(0).tobytes() != catalog.images.open(0, 1).tobytes()
     assert len(set(catalog.titles)) == len(catalog)
 
 

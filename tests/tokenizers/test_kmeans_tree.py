@@ -104,7 +104,7 @@ def test_without_any_vector_it_says_what_to_do():
         KMeansTree().fit(vectors_of(np.zeros((3, 2)), absent=(0, 1, 2)), keys=(), context=WorkContext(seed=1))
     assert str(caught.value) == (
         "kmeans_tree: none of the 3 items has a vector, so no item can get a code; choose an item encoder that the "
-        "data set can feed (texts, pictures), or leave this stream out"
+        "data set can feed (texts, images), or leave this stream out"
     )
 
 

@@ -175,7 +175,7 @@ _YELP = Source(
     ),
     terms="Yelp's Dataset Terms of Use, to be accepted on its page: academic use, no redistribution",
     page="https://business.yelp.com/data/resources/open-dataset/",
-    note="accept the terms on its page, download the JSON archive (about 4.4 GB) and, for pictures, the photos (about "
+    note="accept the terms on its page, download the JSON archive (about 4.4 GB) and, for images, the photos (about "
     "7.5 GB); unpack the outer zip files",
 )
 

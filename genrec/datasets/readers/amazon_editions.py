@@ -109,7 +109,7 @@ def find_files(folder: Path, category: str, year: int | None, reviews: Reviews, 
     about = _first(folder, category, edition.about_names) if metadata else None
     if metadata and about is None:
         raise DataError(
-            f"{folder / edition.about_names[0].format(category)}: missing file: titles, categories and picture URLs of "
+            f"{folder / edition.about_names[0].format(category)}: missing file: titles, categories and image URLs of "
             f"the items; it is published beside the reviews ({_PAGES}); put it there, or say metadata: false to do "
             "without"
         )

@@ -1,4 +1,4 @@
-"""Pictures of Amazon items in a local folder, found by the item's key or by the name that their URL ends in."""
+"""Images of Amazon items in a local folder, found by the item's key or by the name that their URL ends in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 _NUMBERED = re.compile(r"(.+)_(\d{1,9})", re.ASCII)
 
 
-class PictureFolder:
+class ImageFolder:
     """One flat folder, listed once: only what the listing has can be named, whatever a URL says."""
 
     def __init__(self, folder: Path) -> None:

@@ -19,10 +19,10 @@ MAX_LITERAL = 1_000_000
 """Bytes; parsing a Python literal takes some hundred times its size in memory."""
 
 FIELDS = ("title", "brand", "categories", "description", "features", "main_category", "price")
-"""What an entry may have, beside ``pictures``."""
+"""What an entry may have, beside ``images``."""
 
-_NO_PICTURE = "/no-img-"
-"""In the addresses of the icon that the shop shows where a product has no picture."""
+_NO_IMAGE = "/no-img-"
+"""In the addresses of the icon that the shop shows where a product has no image."""
 _BY = re.compile(r"\s*by\s*\n\s*")
 _PRICE = re.compile(r"(?:from )?\$?\d[\d,]*(?:\.\d+)?(?: ?- ?\$?\d[\d,]*(?:\.\d+)?)?")
 
@@ -39,7 +39,7 @@ def read_items(
         broken_lines: whether a line on one of these items that cannot be read is an error.
 
     Returns:
-        Entries with :data:`FIELDS` and ``pictures``, the addresses of the item's pictures, each if there is any; of
+        Entries with :data:`FIELDS` and ``images``, the addresses of the item's images, each if there is any; of
         several lines on one item, the first counts. And the number of lines that were skipped.
 
     Raises:
@@ -121,7 +121,7 @@ def _literal(line: bytes) -> dict[str, Any]:
 
 
 def clean(line: Entry) -> Entry:
-    """A line of metadata, of any edition -> :data:`FIELDS`, and ``pictures``, the URLs of its pictures."""
+    """A line of metadata, of any edition -> :data:`FIELDS`, and ``images``, the URLs of its images."""
     categories = line.get("categories") or line.get("category")
     if not isinstance(categories, list) or not any(isinstance(path, list) for path in categories):
         categories = [categories]  # 2018 and 2023 have one path, 2014 a list of them
@@ -134,7 +134,7 @@ def clean(line: Entry) -> Entry:
         "features": _texts(line.get("features") or line.get("feature")),
         "main_category": _text(line.get("main_category") or line.get("main_cat")),
         "price": _price(line.get("price")),
-        "pictures": _urls(line),
+        "images": _urls(line),
     }
     return {field: value for field, value in entry.items() if value}
 
@@ -158,7 +158,7 @@ def _price(value: Any) -> str:
 
 
 def _urls(line: Entry) -> list[str]:
-    """The largest kind of each picture that is there, the main one first."""
+    """The largest kind of each image that is there, the main one first."""
     images = line.get("images")
     if isinstance(images, list):  # 2023
         found = [
@@ -168,4 +168,4 @@ def _urls(line: Entry) -> list[str]:
         ]
     else:
         found = line.get("imageURLHighRes") or line.get("imageURL") or line.get("imUrl")
-    return [url for url in words(found) if url.startswith(("http://", "https://")) and _NO_PICTURE not in url]
+    return [url for url in words(found) if url.startswith(("http://", "https://")) and _NO_IMAGE not in url]

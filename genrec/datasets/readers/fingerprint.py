@@ -13,7 +13,7 @@ import numpy as np
 from genrec.types import Catalog
 
 if TYPE_CHECKING:
-    from genrec.datasets.readers.image_files import PictureFiles
+    from genrec.datasets.readers.image_files import ImageFiles
     from genrec.datasets.readers.interactions import Ordered
 
 
@@ -47,16 +47,14 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
-def content_fingerprint(
-    block: Mapping[str, Any], ordered: Ordered, catalog: Catalog, pictures: PictureFiles | None
-) -> str:
+def content_fingerprint(block: Mapping[str, Any], ordered: Ordered, catalog: Catalog, images: ImageFiles | None) -> str:
     """Hash of what came out of files that are too large to be read twice.
 
     Args:
         block: the settings that they were read with.
         ordered: the histories.
         catalog: the items.
-        pictures: by name and size; None where there are none.
+        images: by name and size; None where there are none.
     """
     fingerprint = Fingerprint(block)
     told = (ordered.user_keys, catalog.keys, catalog.titles, catalog.texts, catalog.attributes)
@@ -67,6 +65,6 @@ def content_fingerprint(
         fingerprint.add(f"{column.kind} column {name}", content)
     for array in (ordered.histories.items, ordered.histories.offsets, ordered.times):
         fingerprint.add("numbers", b"" if array is None else np.ascontiguousarray(array).tobytes())
-    if pictures is not None:
-        pictures.add_to(fingerprint)
+    if images is not None:
+        images.add_to(fingerprint)
     return fingerprint.hexdigest()

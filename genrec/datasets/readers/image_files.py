@@ -1,4 +1,4 @@
-"""Pictures of a catalog that lie on disk, opened one at a time, whatever their format, mode and state."""
+"""Images of a catalog that lie on disk, opened one at a time, whatever their format, mode and state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import leaves_folder
-from genrec.errors import DataError, PictureError
+from genrec.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000
-"""Larger pictures are refused before they are decoded: a few kilobytes of file can unpack to gigabytes."""
+"""Larger images are refused before they are decoded: a few kilobytes of file can unpack to gigabytes."""
 
 ENOUGH_PIXELS = 640
 """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as no side falls below this; no encoder reads more."""
@@ -30,7 +30,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _SAMPLE_BYTES = 4096
 
 
-class PictureFiles:
+class ImageFiles:
     """Any number of files an item."""
 
     def __init__(self, folder: Path, names: Sequence[Sequence[str]]) -> None:
@@ -38,7 +38,7 @@ class PictureFiles:
 
         Args:
             folder: what the names are relative to.
-            names: the pictures of each item, in the order in which they are opened. A file that does not exist does not
+            names: the images of each item, in the order in which they are opened. A file that does not exist does not
                 count.
 
         Raises:
@@ -46,28 +46,28 @@ class PictureFiles:
         """
         for name in chain.from_iterable(names):
             if leaves_folder(name):
-                raise DataError(f"{folder}: picture {name!r} lies outside; expected a path inside this folder")
+                raise DataError(f"{folder}: image {name!r} lies outside; expected a path inside this folder")
         self._folder = folder
         self._names = [[name for name in of_item if is_there(folder, name)] for of_item in names]
         self.counts_I = np.array([len(of_item) for of_item in self._names], dtype=np.int32)
-        """How many pictures item i has, int32 (I,)."""
+        """How many images item i has, int32 (I,)."""
 
     def open(self, item: int, number: int = 0) -> Image:
-        """A picture of an item: RGB, upright, on white where it is transparent, of a film the first frame.
+        """An image of an item: RGB, upright, on white where it is transparent, of a film the first frame.
 
         Raises:
-            DataError: it has no such picture.
-            PictureError: the file is gone, empty, truncated, damaged, no picture or too large.
+            DataError: it has no such image.
+            ImageError: the file is gone, empty, truncated, damaged, no image or too large.
         """
         if number >= len(self._names[item]):
-            raise DataError(f"{self._folder}: item {item} has no picture {number}")
+            raise DataError(f"{self._folder}: item {item} has no image {number}")
         path = self._folder / self._names[item][number]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that are refused here anyway
             return _read(path)
 
     def add_to(self, fingerprint: Fingerprint) -> None:
-        """Add name, size and the middle of each file: all bytes of thousands of pictures would take too long."""
+        """Add name, size and the middle of each file: all bytes of thousands of images would take too long."""
         for item, of_item in enumerate(self._names):
             for name in of_item:
                 fingerprint.add(f"{item}:{name}", _sample(self._folder / name))
@@ -82,7 +82,7 @@ def is_there(folder: Path, name: str) -> bool:
 
 
 def _sample(path: Path) -> bytes:
-    """Size and some bytes from the middle, where the content is: another picture of the same size differs there."""
+    """Size and some bytes from the middle, where the content is: another image of the same size differs there."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -97,14 +97,14 @@ def _read(path: Path) -> Image:
 
     try:
         if path.stat().st_size == 0:
-            raise PictureError(path, "empty", "the picture is an empty file", "replace or remove the file")
+            raise ImageError(path, "empty", "the image is an empty file", "replace or remove the file")
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path, f"{image.width} x {image.height}")
             image.draft(None, (ENOUGH_PIXELS, ENOUGH_PIXELS))
             image.load()
             return _as_rgb(_upright(image))
-    except PictureError:
+    except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(path, "far too many") from error
@@ -112,16 +112,16 @@ def _read(path: Path) -> Image:
         if isinstance(error, FileNotFoundError):
             kind = "missing"
         elif isinstance(error, UnidentifiedImageError):
-            kind = "not a picture"
+            kind = "not an image"
         else:
             kind = "truncated" if "truncated" in str(error).lower() else "damaged"
-        problem = f"the picture cannot be read ({type(error).__name__}: {error})"
-        raise PictureError(path, kind, problem, "replace or remove the file") from error
+        problem = f"the image cannot be read ({type(error).__name__}: {error})"
+        raise ImageError(path, kind, problem, "replace or remove the file") from error
 
 
-def _too_large(path: Path, size: str) -> PictureError:
-    problem = f"the picture has {size} pixels, more than {MAX_PIXELS:,}"
-    return PictureError(path, "too large", problem, "scale it down or remove the file")
+def _too_large(path: Path, size: str) -> ImageError:
+    problem = f"the image has {size} pixels, more than {MAX_PIXELS:,}"
+    return ImageError(path, "too large", problem, "scale it down or remove the file")
 
 
 def _upright(image: Image) -> Image:
@@ -129,7 +129,7 @@ def _upright(image: Image) -> Image:
 
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block is no reason to lose the picture
+    except Exception:  # a damaged EXIF block is no reason to lose the image
         return image
 
 

@@ -13,7 +13,7 @@ from genrec.datasets._columns import column_of, filled
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, title, words
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import leaves_folder
-from genrec.datasets.readers.image_files import PictureFiles
+from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.tables import TableFile
 from genrec.datasets.readers.timestamps import EXPECTED, to_ticks
 from genrec.errors import DataError
@@ -31,15 +31,15 @@ class ItemColumns:
     texts: tuple[str, ...] = ()
     """What an item's text consists of, in this order."""
     attributes: tuple[str, ...] = ()
-    picture: str | None = None
-    """Paths of pictures inside the data folder; None stands for ``images/<key>.jpg``."""
+    image: str | None = None
+    """Paths of images inside the data folder; None stands for ``images/<key>.jpg``."""
     typed: Mapping[str, ColumnKind] = field(default_factory=dict)
     """What becomes a column of the catalog, and its kind."""
 
     @property
     def names(self) -> list[str]:
-        """All that title, texts, attributes and pictures are made of, each once."""
-        named = [self.title, *self.texts, *self.attributes, self.picture]
+        """All that title, texts, attributes and images are made of, each once."""
+        named = [self.title, *self.texts, *self.attributes, self.image]
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -163,18 +163,18 @@ def catalog_of(
         keys: of the items, in their order.
         items: what is told of those that something is told of.
         columns: which field is what.
-        folder: what the pictures' paths are relative to.
-        fingerprint: gets the pictures; the table itself is the caller's.
+        folder: what the images' paths are relative to.
+        fingerprint: gets the images; the table itself is the caller's.
     """
     entries = [items.told.get(key, {}) for key in keys]
-    pictures = PictureFiles(folder, _pictures(keys, entries, columns, folder))
-    pictures.add_to(fingerprint)
+    images = ImageFiles(folder, _images(keys, entries, columns, folder))
+    images.add_to(fingerprint)
     catalog = Catalog(
         keys=keys,
         titles=tuple(title({"title": entry.get(columns.title or "")}) for entry in entries),
         texts=tuple(_text(entry, columns) for entry in entries),
         attributes=tuple(tuple(words([entry.get(name) for name in columns.attributes])) for entry in entries),
-        pictures=pictures if pictures.counts_I.any() else None,
+        images=images if images.counts_I.any() else None,
         columns=filled(
             {
                 name: column_of(kind, (items.typed.get(name, {}).get(key) for key in keys))
@@ -187,10 +187,10 @@ def catalog_of(
         notes.append(f"items with each text field: {fields}")
     if silent := sum(not entry for entry in entries):
         notes.append(f"nothing is told of {silent:,} of {len(keys):,} items: their text is empty")
-    if columns.picture is not None:
-        named = sum(len(words(entry.get(columns.picture))) for entry in entries)
-        if lost := named - int(pictures.counts_I.sum()):
-            notes.append(f"{lost:,} of {named:,} pictures that are named are not there")
+    if columns.image is not None:
+        named = sum(len(words(entry.get(columns.image))) for entry in entries)
+        if lost := named - int(images.counts_I.sum()):
+            notes.append(f"{lost:,} of {named:,} images that are named are not there")
     return catalog, notes
 
 
@@ -203,9 +203,9 @@ def _text(entry: Mapping[str, Any], columns: ItemColumns) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _pictures(keys: Sequence[str], entries: list[Entry], columns: ItemColumns, folder: Path) -> list[list[str]]:
-    if columns.picture is not None:
-        return [words(entry.get(columns.picture)) for entry in entries]
+def _images(keys: Sequence[str], entries: list[Entry], columns: ItemColumns, folder: Path) -> list[list[str]]:
+    if columns.image is not None:
+        return [words(entry.get(columns.image)) for entry in entries]
     if not (folder / "images").is_dir():
         return [[] for _ in keys]
     return [[name] if not leaves_folder(name := f"images/{key}.jpg") else [] for key in keys]

@@ -29,7 +29,7 @@ class Latents:
     style_I: np.ndarray
     """Told by the text, int64 (I,)."""
     look_I: np.ndarray
-    """Shown by the picture, int64 (I,)."""
+    """Shown by the image, int64 (I,)."""
     popularity_I: np.ndarray
     """Weight in every draw, long-tailed, float64 (I,), sums to 1."""
     is_arrival_I: np.ndarray

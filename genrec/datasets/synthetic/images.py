@@ -1,4 +1,4 @@
-"""The showroom's pictures: a palette and a shape are the look, everything else in a picture is chance."""
+"""The showroom's images: a palette and a shape are the look, everything else in an image is chance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 SIZE = 64
-"""Width and height of every picture, pixels."""
+"""Width and height of every image, pixels."""
 
 _PALETTES = (  # motif, ground
     ((206, 60, 52), (250, 226, 196)),
@@ -34,29 +34,29 @@ _GRAIN = 10.0  # of each pixel
 
 @dataclass(frozen=True)
 class Drawings:
-    """Pictures of a catalog, drawn each time they are opened; item i always looks the same."""
+    """Images of a catalog, drawn each time they are opened; item i always looks the same."""
 
     look_I: np.ndarray
     """0 <= look < NUM_LOOKS, int64 (I,)."""
     present_I: np.ndarray
-    """Whether item i has a picture, bool (I,)."""
+    """Whether item i has an image, bool (I,)."""
     seed: int
 
     @property
     def counts_I(self) -> np.ndarray:
-        """How many pictures item i has, one or none, int32 (I,)."""
+        """How many images item i has, one or none, int32 (I,)."""
         return self.present_I.astype(np.int32)
 
     def open(self, item: int, number: int = 0) -> Image:
-        """Draw the picture of an item that has one, RGB, 64 x 64.
+        """Draw the image of an item that has one, RGB, 64 x 64.
 
         Raises:
-            DataError: it has no such picture.
+            DataError: it has no such image.
         """
         from PIL import Image, ImageDraw
 
         if number >= int(self.present_I[item]):
-            raise DataError(f"showroom: item {item} has no picture" + (f" {number}" if number else ""))
+            raise DataError(f"showroom: item {item} has no image" + (f" {number}" if number else ""))
         random = np.random.default_rng(derive(self.seed, "picture", item))
         shape, palette = divmod(int(self.look_I[item]), len(_PALETTES))
         motif, ground = (_near(colour, random) for colour in _PALETTES[palette])

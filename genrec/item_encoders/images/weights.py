@@ -1,4 +1,4 @@
-"""Weights of picture encoders on this machine: which file, and its tensors, read without running code from it."""
+"""Weights of image encoders on this machine: which file, and its tensors, read without running code from it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def mismatch(file: Path, tensors: Mapping[str, Tensor], model: str, wanted: Mapp
 
 
 def weights_files(file: Path) -> tuple[Path, ...]:
-    """A weights file and the configurations beside it: they say how pictures are prepared."""
+    """A weights file and the configurations beside it: they say how images are prepared."""
     return (file, *_configs(file))
 
 

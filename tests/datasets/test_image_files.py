@@ -1,4 +1,4 @@
-"""Pictures on disk: what counts as one, every mode and format in its right colours, and that broken ones are named."""
+"""Images on disk: what counts as one, every mode and format in its right colours, and that broken ones are named."""
 
 import struct
 import zlib
@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrec.datasets.readers import image_files as _picture_files
-from genrec.datasets.readers.image_files import PictureFiles
-from genrec.errors import DataError, PictureError
+from genrec.datasets.readers import image_files as _image_files
+from genrec.datasets.readers.image_files import ImageFiles
+from genrec.errors import DataError, ImageError
 
 
 def opened(path):
-    return PictureFiles(path.parent, [[path.name]]).open(0)
+    return ImageFiles(path.parent, [[path.name]]).open(0)
 
 
 def problem(path):
     """The kind of the error that a file raises, and its text less the path."""
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         opened(path)
     assert caught.value.name == path.name
     assert str(caught.value).startswith(f"{path}: ")
@@ -33,23 +33,23 @@ def noise(width=64, height=64):
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def test_any_number_of_pictures_an_item_and_only_files_that_exist(tmp_path):
+def test_any_number_of_images_an_item_and_only_files_that_exist(tmp_path):
     for name, colour in (("a.png", "red"), ("c.png", "lime")):
         Image.new("RGB", (4, 3), colour).save(tmp_path / name)
     impossible = [f"https://shop.example/{'x' * 300}.jpg", "a\0.png"]
-    pictures = PictureFiles(tmp_path, [["a.png", "gone.png", "c.png"], impossible, ["b.png"]])
-    assert pictures.counts_I.tolist() == [2, 0, 0]
-    assert pictures.counts_I.dtype == np.int32
-    assert [pictures.open(0, number).getpixel((0, 0)) for number in (0, 1)] == [(255, 0, 0), (0, 255, 0)]
+    images = ImageFiles(tmp_path, [["a.png", "gone.png", "c.png"], impossible, ["b.png"]])
+    assert images.counts_I.tolist() == [2, 0, 0]
+    assert images.counts_I.dtype == np.int32
+    assert [images.open(0, number).getpixel((0, 0)) for number in (0, 1)] == [(255, 0, 0), (0, 255, 0)]
     for item, number in ((0, 2), (1, 0), (2, 0)):
-        with pytest.raises(DataError, match=rf"item {item} has no picture {number}$"):
-            pictures.open(item, number)
+        with pytest.raises(DataError, match=rf"item {item} has no image {number}$"):
+            images.open(item, number)
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "x/../../a.png"])
 def test_a_name_outside_the_folder_is_refused(tmp_path, name):
     with pytest.raises(DataError, match="lies outside; expected a path inside this folder"):
-        PictureFiles(tmp_path, [["a.png"], [name]])
+        ImageFiles(tmp_path, [["a.png"], [name]])
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_a_name_outside_the_folder_is_refused(tmp_path, name):
 )
 def test_transparent_parts_are_white_and_grey_becomes_rgb(tmp_path, image, expected):
     image.save(tmp_path / "a.png")
-    picture = opened(tmp_path / "a.png")
-    assert picture.mode == "RGB"
-    assert near(picture.getpixel((0, 0)), expected, by=1)
+    image = opened(tmp_path / "a.png")
+    assert image.mode == "RGB"
+    assert near(image.getpixel((0, 0)), expected, by=1)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png"])
@@ -75,8 +75,8 @@ def test_a_palette_with_a_transparent_entry(tmp_path, suffix):
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putpixel((1, 0), 1)
     image.save(tmp_path / f"a.{suffix}", transparency=0)
-    picture = opened(tmp_path / f"a.{suffix}")
-    assert (picture.mode, picture.getpixel((0, 0)), picture.getpixel((1, 0))) == ("RGB", (255,) * 3, (200, 100, 50))
+    image = opened(tmp_path / f"a.{suffix}")
+    assert (image.mode, image.getpixel((0, 0)), image.getpixel((1, 0))) == ("RGB", (255,) * 3, (200, 100, 50))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -147,7 +147,7 @@ def test_orientation_of_the_camera_is_undone(tmp_path):
     assert opened(tmp_path / "a.jpg").size == (4, 8)
 
 
-def test_damaged_camera_data_loses_no_picture(tmp_path):
+def test_damaged_camera_data_loses_no_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     damaged = bytearray(exif.tobytes())
@@ -171,13 +171,13 @@ def test_the_content_and_not_the_ending_says_what_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif"])
-def test_a_truncated_picture_is_named(tmp_path, suffix):
+def test_a_truncated_image_is_named(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     noise().save(path)
     path.write_bytes(path.read_bytes()[:1500])
     kind, text = problem(path)
     assert kind in {"truncated", "damaged"}
-    assert text.startswith("the picture cannot be read (")
+    assert text.startswith("the image cannot be read (")
     assert text.endswith("); replace or remove the file")
 
 
@@ -188,32 +188,32 @@ def test_a_large_truncated_jpeg_is_found_though_it_is_decoded_small(tmp_path):
     assert problem(path)[0] == "truncated"
 
 
-def test_files_that_are_no_pictures_are_named(tmp_path):
+def test_files_that_are_no_images_are_named(tmp_path):
     (tmp_path / "page.jpg").write_text("<html>not found</html>")
     kind, text = problem(tmp_path / "page.jpg")
-    assert kind == "not a picture"
-    assert text.startswith("the picture cannot be read (UnidentifiedImageError")
+    assert kind == "not an image"
+    assert text.startswith("the image cannot be read (UnidentifiedImageError")
     (tmp_path / "empty.jpg").write_bytes(b"")
-    assert problem(tmp_path / "empty.jpg") == ("empty", "the picture is an empty file; replace or remove the file")
+    assert problem(tmp_path / "empty.jpg") == ("empty", "the image is an empty file; replace or remove the file")
     Image.new("RGB", (4, 4)).save(tmp_path / "program.jpg", format="EPS")
-    assert problem(tmp_path / "program.jpg")[0] == "not a picture"
+    assert problem(tmp_path / "program.jpg")[0] == "not an image"
 
 
-def test_a_picture_that_vanished_is_missing(tmp_path):
+def test_a_image_that_vanished_is_missing(tmp_path):
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
-    pictures = PictureFiles(tmp_path, [["a.png"]])
+    images = ImageFiles(tmp_path, [["a.png"]])
     (tmp_path / "a.png").unlink()
-    with pytest.raises(PictureError) as caught:
-        pictures.open(0)
+    with pytest.raises(ImageError) as caught:
+        images.open(0)
     assert (caught.value.kind, caught.value.name) == ("missing", "a.png")
 
 
-def test_a_picture_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+def test_a_image_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     Image.new("1", (300, 300)).save(tmp_path / "a.png")
-    monkeypatch.setattr(_picture_files, "MAX_PIXELS", 89_999)
-    text = "the picture has 300 x 300 pixels, more than 89,999; scale it down or remove the file"
+    monkeypatch.setattr(_image_files, "MAX_PIXELS", 89_999)
+    text = "the image has 300 x 300 pixels, more than 89,999; scale it down or remove the file"
     assert problem(tmp_path / "a.png") == ("too large", text)
-    monkeypatch.setattr(_picture_files, "MAX_PIXELS", 90_000)
+    monkeypatch.setattr(_image_files, "MAX_PIXELS", 90_000)
     assert opened(tmp_path / "a.png").size == (300, 300)
 
 
@@ -238,10 +238,10 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, side):
 )
 def test_large_photos_are_decoded_at_a_fraction(tmp_path, size, expected):
     Image.linear_gradient("L").resize(size).convert("RGB").save(tmp_path / "a.jpg", quality=90)
-    picture = opened(tmp_path / "a.jpg")
-    assert picture.size == expected
+    image = opened(tmp_path / "a.jpg")
+    assert image.size == expected
     with Image.open(tmp_path / "a.jpg") as whole:
-        difference = np.asarray(picture.resize((32, 32)), float) - np.asarray(whole.convert("RGB").resize((32, 32)))
+        difference = np.asarray(image.resize((32, 32)), float) - np.asarray(whole.convert("RGB").resize((32, 32)))
     assert np.abs(difference).max() < 4
 
 
@@ -250,7 +250,7 @@ def test_the_fingerprint_follows_names_sizes_and_content(tmp_path):
 
     def fingerprint(names):
         found = Fingerprint({})
-        PictureFiles(tmp_path, names).add_to(found)
+        ImageFiles(tmp_path, names).add_to(found)
         return found.hexdigest()
 
     noise(8, 8).save(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Pictures through a tower: nothing depends on batches, workers or interruptions, and what is broken is told."""
+"""Images through a backbone: nothing depends on batches, workers or interruptions, and what is broken is told."""
 
 import os
 from pathlib import Path
@@ -14,9 +14,9 @@ from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTen
 from genrec.errors import DataError
 from genrec.item_encoders._rows import unit_rows
 from genrec.item_encoders.concatenation import Concatenation
-from genrec.item_encoders.images import tower as _picture_tower
-from genrec.item_encoders.images.files import PictureList, Unreadable
-from genrec.item_encoders.images.tower import Tower, encode_pictures
+from genrec.item_encoders.images import backbone as _backbone
+from genrec.item_encoders.images.backbone import Backbone, encode_images
+from genrec.item_encoders.images.files import ImageList, Unreadable
 from genrec.item_encoders.tfidf import Tfidf
 from genrec.item_encoders.vit import Vit
 from genrec.runtime.environment import WorkContext
@@ -28,7 +28,7 @@ COLOURS[8] = ["gone.jpg", "empty.jpg"]
 
 
 class Mean(torch.nn.Module):
-    """A tower that gives the mean of each channel, and counts its pictures; it may be told to fail."""
+    """A backbone that gives the mean of each channel, and counts its images; it may be told to fail."""
 
     def __init__(self, fails_after: int | None = None) -> None:
         super().__init__()
@@ -41,14 +41,14 @@ class Mean(torch.nn.Module):
         return pixels_BCHW.mean((2, 3))
 
 
-def tower(module, size=8):
-    return Tower.of(module, Compose([Resize(size), CenterCrop(size), ToTensor(), Normalize(MEAN, STD)]))
+def backbone(module, size=8):
+    return Backbone.of(module, Compose([Resize(size), CenterCrop(size), ToTensor(), Normalize(MEAN, STD)]))
 
 
 def encode(catalog, module=None, *, batch_size=7, num_workers=0, folder=None):
-    pictures, module = PictureList.of(catalog, "mean"), module or Mean()
+    images, module = ImageList.of(catalog, "mean"), module or Mean()
     options = {"title": "mean", "precision": "auto", "device": torch.device("cpu"), "folder": folder}
-    return encode_pictures(pictures, tower(module), batch_size=batch_size, num_workers=num_workers, **options)
+    return encode_images(images, backbone(module), batch_size=batch_size, num_workers=num_workers, **options)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def catalog(catalog_of, swatches):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(_picture_tower, "PART", 10)
+    monkeypatch.setattr(_backbone, "PART", 10)
 
 
 def test_vectors_are_those_of_the_librarys_own_preprocessing(catalog):
@@ -67,7 +67,7 @@ def test_vectors_are_those_of_the_librarys_own_preprocessing(catalog):
     expected = [(np.array(c) / 255 - MEAN) / STD for c in colours if not isinstance(c, str)]
     assert np.allclose(vectors_NE, expected, atol=1e-5)
     assert read_N.tolist() == [not isinstance(colour, str) for colour in colours]
-    assert [picture.name for picture in unreadable] == ["broken.jpg", "gone.jpg", "empty.jpg"]
+    assert [image.name for image in unreadable] == ["broken.jpg", "gone.jpg", "empty.jpg"]
 
 
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (1000, 0), (3, 2), (64, 1)])
@@ -83,54 +83,54 @@ def test_an_interrupted_work_goes_on_where_it_was(catalog, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         encode(catalog, Mean(fails_after=20), folder=folder)
     kept = sorted(path.name for path in folder.iterdir())
-    assert kept == ["pictures-00000000.safetensors", "pictures-00000010.safetensors"]
+    assert kept == ["images-00000000.safetensors", "images-00000010.safetensors"]
     module = Mean()
     found = encode(catalog, module, folder=folder, batch_size=4)
     assert module.seen == expected[1][20:].sum()
     assert np.allclose(found[0], expected[0], atol=1e-6)
     assert np.array_equal(found[1], expected[1])
     assert found[2] == expected[2]
-    (folder / "pictures-00000010.safetensors").write_bytes(b"damaged")
+    (folder / "images-00000010.safetensors").write_bytes(b"damaged")
     again = Mean()
     assert np.allclose(encode(catalog, again, folder=folder)[0], expected[0], atol=1e-6)
     assert again.seen == expected[1][10:20].sum()
 
 
-def test_several_pictures_are_averaged_and_items_without_a_readable_one_are_absent(catalog):
-    pictures = PictureList.of(catalog, "mean")
+def test_several_images_are_averaged_and_items_without_a_readable_one_are_absent(catalog):
+    images = ImageList.of(catalog, "mean")
     vectors_NE, read_N, unreadable = encode(catalog)
-    raw = pictures.mean_vectors(vectors_NE, read_N, unreadable, normalize=False)
-    unit = pictures.mean_vectors(vectors_NE, read_N, unreadable, normalize=True)
+    raw = images.mean_vectors(vectors_NE, read_N, unreadable, normalize=False)
+    unit = images.mean_vectors(vectors_NE, read_N, unreadable, normalize=True)
     assert not raw.present_I[[0, 3, 8]].any()
     assert raw.present_I.sum() == sum(bool(of) for of in COLOURS) - 1
-    own = vectors_NE[pictures.item_N[read_N] == 2]
+    own = vectors_NE[images.item_N[read_N] == 2]
     assert len(own) == 2
     assert np.allclose(raw.vectors_IE[2], own.mean(axis=0), atol=1e-6)
     assert np.allclose(unit.vectors_IE[2], unit_rows(unit_rows(own).mean(axis=0, keepdims=True))[0], atol=1e-6)
     assert np.allclose(raw.vectors_IE[5], (np.array([9, 9, 9]) / 255 - MEAN) / STD, atol=1e-5)
-    told = "3 of 40 pictures could not be read (3 unreadable): broken.jpg, gone.jpg, empty.jpg"
-    assert raw.notes == unit.notes == (told.replace("40", str(len(pictures))),)
+    told = "3 of 40 images could not be read (3 unreadable): broken.jpg, gone.jpg, empty.jpg"
+    assert raw.notes == unit.notes == (told.replace("40", str(len(images))),)
 
 
-def test_of_many_broken_pictures_twenty_are_named(catalog_of, swatches):
-    pictures = PictureList.of(catalog_of([""] * 30, swatches([(1, 2, 3)] * 30)), "mean")
+def test_of_many_broken_images_twenty_are_named(catalog_of, swatches):
+    images = ImageList.of(catalog_of([""] * 30, swatches([(1, 2, 3)] * 30)), "mean")
     unreadable = [Unreadable(f"{row}.jpg", "truncated" if row % 3 else "empty") for row in range(23)]
-    [note] = pictures.mean_vectors(np.ones((7, 2)), np.arange(30) >= 23, unreadable, normalize=True).notes
-    assert note.startswith("23 of 30 pictures could not be read (15 truncated, 8 empty): 0.jpg, 1.jpg, ")
+    [note] = images.mean_vectors(np.ones((7, 2)), np.arange(30) >= 23, unreadable, normalize=True).notes
+    assert note.startswith("23 of 30 images could not be read (15 truncated, 8 empty): 0.jpg, 1.jpg, ")
     assert note.endswith(", 18.jpg, 19.jpg and 3 more")
 
 
 class Shapes:
-    """One pixel, and pictures that are far longer than wide, the middle black and the ends white."""
+    """One pixel, and images that are far longer than wide, the middle black and the ends white."""
 
     sizes = ((1, 1), (1, 10_000), (10_000, 1), (3, 7))
     counts_I = np.ones(4, dtype=np.int32)
 
     def open(self, item, number=0):
         width, height = self.sizes[item]
-        picture = Image.new("RGB", (width, height), "white")
-        picture.paste("black", (width // 4, height // 4, width - width // 4, height - height // 4))
-        return picture if max(width, height) > 10 else Image.new("RGB", (width, height), "black")
+        image = Image.new("RGB", (width, height), "white")
+        image.paste("black", (width // 4, height // 4, width - width // 4, height - height // 4))
+        return image if max(width, height) > 10 else Image.new("RGB", (width, height), "black")
 
 
 def test_one_pixel_and_extreme_shapes_are_framed(catalog_of):
@@ -140,7 +140,7 @@ def test_one_pixel_and_extreme_shapes_are_framed(catalog_of):
 
 
 class Deadly:
-    """Pictures of which one takes the process that opens it with it."""
+    """Images of which one takes the process that opens it with it."""
 
     counts_I = np.ones(30, dtype=np.int32)
 
@@ -155,7 +155,7 @@ class Deadly:
 
 def test_a_worker_that_dies_is_one_clear_error(catalog_of):
     catalog = catalog_of([""] * 30, Deadly())
-    with pytest.raises(DataError, match=r"^mean: a process that reads pictures died, .*; set num_workers: 0"):
+    with pytest.raises(DataError, match=r"^mean: a process that reads images died, .*; set num_workers: 0"):
         encode(catalog, num_workers=1)
     assert encode(catalog, num_workers=0)[1].all()
 
@@ -165,13 +165,13 @@ def test_a_vector_that_is_not_finite_is_told(catalog):
         def forward(self, pixels_BCHW):
             return pixels_BCHW.mean((2, 3)) / 0
 
-    with pytest.raises(DataError, match=r"^mean: a picture's vector is not finite; set precision: fp32"):
+    with pytest.raises(DataError, match=r"^mean: an image's vector is not finite; set precision: fp32"):
         encode(catalog, Broken())
 
 
 def test_preprocessing_of_another_make_is_refused():
     with pytest.raises(DataError, match=r"does not end in ToTensor and Normalize"):
-        Tower.of(Mean(), Compose([Resize(8), ToTensor()]))
+        Backbone.of(Mean(), Compose([Resize(8), ToTensor()]))
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_concatenation_prepares_its_parts(tmp_path, catalog_of, swatches):
     catalog = catalog_of(["red", "blue"], swatches(COLOURS[:2]))
     with pytest.raises(DataError, match=r"open_clip_config\.json is missing"):
         Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(catalog, context=WorkContext())
-    with pytest.raises(DataError, match=r"^vit: no item of this dataset has a picture"):
+    with pytest.raises(DataError, match=r"^vit: no item of this dataset has an image"):
         Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(
             catalog_of(["red", "blue"]), context=WorkContext()
         )
@@ -214,10 +214,10 @@ def test_a_concatenation_prepares_its_parts(tmp_path, catalog_of, swatches):
 
 def test_nothing_readable_at_all(clip_folder, catalog_of, swatches, no_histories):
     encoder = Vit(model=str(clip_folder))
-    with pytest.raises(DataError, match=r"^vit: no item of this dataset has a picture"):
+    with pytest.raises(DataError, match=r"^vit: no item of this dataset has an image"):
         encoder.encode(catalog_of(["a"]), no_histories, context=WorkContext(seed=0))
     broken = catalog_of(["a", "b"], swatches(["broken.jpg", "gone.jpg"]))
-    message = r"^vit: none of 2 pictures can be read \(2 unreadable\), e\.g\. broken\.jpg; look at the file$"
+    message = r"^vit: none of 2 images can be read \(2 unreadable\), e\.g\. broken\.jpg; look at the file$"
     with pytest.raises(DataError, match=message):
         encoder.encode(broken, no_histories, context=WorkContext(seed=0))
 
@@ -238,11 +238,11 @@ POSTERS = Path(__file__).parents[2] / "../shared/data/movielens-posters"
 
 @pytest.mark.skipif(not POSTERS.is_dir(), reason="movielens-posters is not here")
 def test_pixels_reads_real_posters(catalog_of, no_histories):
-    from genrec.datasets.readers.image_files import PictureFiles
+    from genrec.datasets.readers.image_files import ImageFiles
     from genrec.item_encoders.pixels import Pixels
 
     names = sorted(path.name for path in (POSTERS / "images").iterdir())[:40]
-    catalog = catalog_of([""] * 40, PictureFiles(POSTERS / "images", [[name] for name in names]))
+    catalog = catalog_of([""] * 40, ImageFiles(POSTERS / "images", [[name] for name in names]))
     vectors = Pixels(dim=8).encode(catalog, no_histories, context=WorkContext(seed=0))
     assert vectors.present_I.all()
     assert vectors.vectors_IE.shape == (40, 8)

@@ -1,4 +1,4 @@
-"""Pictures through a network: read by worker processes, encoded in batches, kept in parts that survive a kill."""
+"""Images through a network: read by worker processes, encoded in batches, kept in parts that survive a kill."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from safetensors.numpy import save_file
 from torch.utils.data import DataLoader
 
 from genrec.errors import DataError
-from genrec.item_encoders.images.files import PictureList, Unreadable
+from genrec.item_encoders.images.files import ImageList, Unreadable
 from genrec.runtime.progress import Bar
 from genrec.runtime.threads import cores
 
 PART = 512
-"""Pictures of a part; not the batch size, which may change between an interruption and the next try."""
+"""Images of a part; not the batch size, which may change between an interruption and the next try."""
 _LONGEST = 16
-"""A picture's longer side may be this many times the shorter one; resizing 1 x 10,000 pixels would fill the memory."""
+"""An image's longer side may be this many times the shorter one; resizing 1 x 10,000 pixels would fill the memory."""
 _AT_ONCE_ON_CPU = 16
-"""Larger batches of a convolutional network do not fit a core's cache: 64 pictures at once take 1.6 times as long."""
+"""Larger batches of a convolutional network do not fit a core's cache: 64 images at once take 1.6 times as long."""
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
-class Tower:
-    """A network that turns pictures into vectors, and what it wants done to a picture before."""
+class Backbone:
+    """A network that turns images into vectors, and what it wants done to an image before."""
 
     module: torch.nn.Module
     """float32 (B, 3, H, W) -> (B, E), in evaluation mode."""
@@ -46,7 +46,7 @@ class Tower:
     """Of each colour; divided by."""
 
     @classmethod
-    def of(cls, module: torch.nn.Module, transform: Any) -> Tower:
+    def of(cls, module: torch.nn.Module, transform: Any) -> Backbone:
         """From a network and its own preprocessing, a torchvision ``Compose`` that ends in tensor and normalisation.
 
         These two are done on the device, for whole batches, so that the workers hand over bytes and not floats.
@@ -65,36 +65,36 @@ class Tower:
 
 @dataclass(frozen=True)
 class _Framed:
-    """A data set for torch's loader: framed pictures as bytes, or what is wrong with them."""
+    """A data set for torch's loader: framed images as bytes, or what is wrong with them."""
 
-    pictures: PictureList
+    images: ImageList
     frame: tuple[Callable[[Image], Image], ...]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, row: int) -> np.ndarray | Unreadable:
-        picture = self.pictures.read(row)
-        if isinstance(picture, Unreadable):
-            return picture
-        picture = _trimmed(picture)
+        image = self.images.read(row)
+        if isinstance(image, Unreadable):
+            return image
+        image = _trimmed(image)
         for step in self.frame:
-            picture = step(picture)
-        return np.array(picture, dtype=np.uint8)
+            image = step(image)
+        return np.array(image, dtype=np.uint8)
 
 
-def _trimmed(picture: Image) -> Image:
-    """The middle of a picture that is far longer than wide; other pictures as they are."""
-    width, height = picture.size
+def _trimmed(image: Image) -> Image:
+    """The middle of an image that is far longer than wide; other images as they are."""
+    width, height = image.size
     most = _LONGEST * min(width, height)
     if max(width, height) <= most:
-        return picture
+        return image
     left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
-    return picture.crop((left, top, left + min(width, most), top + min(height, most)))
+    return image.crop((left, top, left + min(width, most), top + min(height, most)))
 
 
 def _together(samples: Sequence[np.ndarray | Unreadable]) -> tuple[np.ndarray | None, list[Unreadable], list[bool]]:
-    """Readable pictures as bytes (B, H, W, 3), what is wrong with the others, and which are readable.
+    """Readable images as bytes (B, H, W, 3), what is wrong with the others, and which are readable.
 
     Not as a tensor: torch would hand it over in shared memory, of which a container has 64 MB.
     """
@@ -105,7 +105,7 @@ def _together(samples: Sequence[np.ndarray | Unreadable]) -> tuple[np.ndarray | 
 
 @dataclass(frozen=True)
 class _Part:
-    """What became of some pictures that follow one another."""
+    """What became of some images that follow one another."""
 
     start: int
     """The first one's row."""
@@ -118,7 +118,7 @@ class _Part:
         """Write it whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        unreadable = json.dumps([[picture.name, picture.kind] for picture in self.unreadable])
+        unreadable = json.dumps([[image.name, image.kind] for image in self.unreadable])
         tensors = {"vectors_NE": np.ascontiguousarray(self.vectors_NE), "read_N": self.read_N}
         save_file(tensors, partial, metadata={"start": str(self.start), "unreadable": unreadable})
         partial.replace(path)
@@ -135,9 +135,9 @@ class _Part:
             return None
 
 
-def encode_pictures(
-    pictures: PictureList,
-    tower: Tower,
+def encode_images(
+    images: ImageList,
+    backbone: Backbone,
     *,
     title: str,
     batch_size: int,
@@ -146,44 +146,44 @@ def encode_pictures(
     device: torch.device,
     folder: Path | None,
 ) -> tuple[np.ndarray, np.ndarray, list[Unreadable]]:
-    """Encode every picture.
+    """Encode every image.
 
     Args:
-        pictures: all pictures of a catalog.
-        tower: the network.
+        images: all images of a catalog.
+        backbone: the network.
         title: what stands before the progress bar and in errors.
-        batch_size: pictures in a batch; no number depends on it.
-        num_workers: processes that read pictures, 0 for none beside this one, None for as many as fit the machine.
+        batch_size: images in a batch; no number depends on it.
+        num_workers: processes that read images, 0 for none beside this one, None for as many as fit the machine.
         precision: what a GPU computes in.
         device: where the network computes.
         folder: where finished parts are kept and found again; None keeps nothing.
 
     Returns:
-        ``vectors_NE`` float32 of the readable pictures, ``read_N`` bool, which they are, and what is wrong with the
+        ``vectors_NE`` float32 of the readable images, ``read_N`` bool, which they are, and what is wrong with the
         others.
 
     Raises:
         DataError: a worker died, or a vector is not finite.
     """
-    starts = range(0, len(pictures), PART)
+    starts = range(0, len(images), PART)
     parts: dict[int, _Part] = {}
     for start in starts:
         if folder is not None and (part := _Part.load(_part_file(folder, start))) is not None:
             parts[start] = part
-    rows_of = {start: range(start, min(start + PART, len(pictures))) for start in starts if start not in parts}
+    rows_of = {start: range(start, min(start + PART, len(images))) for start in starts if start not in parts}
     waiting = sum(map(len, rows_of.values()))
     if num_workers is None:
         num_workers = 0 if waiting <= 2 * batch_size else min(4, cores() - 1)
     batches = [list(rows[at : at + batch_size]) for rows in rows_of.values() for at in range(0, len(rows), batch_size)]
     loader = DataLoader(
-        _Framed(pictures, tower.frame),  # type: ignore[arg-type]  # torch asks for no more than these two methods
+        _Framed(images, backbone.frame),  # type: ignore[arg-type]  # torch asks for no more than these two methods
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_together,
     )
     death = ""
     try:
-        for part in _finished(loader, rows_of, tower, device, precision, title, len(pictures)):
+        for part in _finished(loader, rows_of, backbone, device, precision, title, len(images)):
             parts[part.start] = part
             if folder is not None:
                 part.save(_part_file(folder, part.start))
@@ -195,7 +195,7 @@ def encode_pictures(
         death
     ):  # raised here, where the loader's frames are gone: while they live, torch raises the death again and again
         raise DataError(
-            f"{title}: a process that reads pictures died, for want of memory most likely ({death}); "
+            f"{title}: a process that reads images died, for want of memory most likely ({death}); "
             "set num_workers: 0, or a smaller batch_size"
         )
     done = [parts[start] for start in starts]
@@ -205,20 +205,20 @@ def encode_pictures(
 
 
 def _part_file(folder: Path, start: int) -> Path:
-    return folder / f"pictures-{start:08d}.safetensors"
+    return folder / f"images-{start:08d}.safetensors"
 
 
 def _finished(
     loader: Any,
     rows_of: Mapping[int, range],
-    tower: Tower,
+    backbone: Backbone,
     device: torch.device,
     precision: Precision,
     title: str,
     total: int,
 ) -> Iterator[_Part]:
     """Parts as they are finished, those of ``rows_of`` in order; a batch of the loader belongs to one part."""
-    module = tower.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = backbone.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loaded = iter(loader)  # workers start before the bar's thread does: a fork would copy the locks that it holds
     with Bar(title, total) as bar:
         bar.advance(total - sum(map(len, rows_of.values())))
@@ -229,27 +229,27 @@ def _finished(
             while len(read) < len(rows):
                 pixels, problems, are_read = next(loaded)
                 if pixels is not None:
-                    vectors.append(_vectors(module, pixels, tower, device, precision))
+                    vectors.append(_vectors(module, pixels, backbone, device, precision))
                 unreadable += problems
                 read += are_read
                 bar.advance(len(are_read))
             vectors_NE = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
             if not np.isfinite(vectors_NE).all():
-                raise DataError(f"{title}: a picture's vector is not finite; set precision: fp32, or check the weights")
+                raise DataError(f"{title}: an image's vector is not finite; set precision: fp32, or check the weights")
             yield _Part(start, vectors_NE, np.array(read, dtype=bool), unreadable)
 
 
 def _vectors(
-    module: torch.nn.Module, pixels_BHWC: np.ndarray, tower: Tower, device: torch.device, precision: Precision
+    module: torch.nn.Module, pixels_BHWC: np.ndarray, backbone: Backbone, device: torch.device, precision: Precision
 ) -> np.ndarray:
-    mean_C11 = torch.tensor(tower.mean, device=device)[:, None, None]
-    std_C11 = torch.tensor(tower.std, device=device)[:, None, None]
+    mean_C11 = torch.tensor(backbone.mean, device=device)[:, None, None]
+    std_C11 = torch.tensor(backbone.std, device=device)[:, None, None]
     parts = []
     for part_BHWC in torch.from_numpy(pixels_BHWC).split(_AT_ONCE_ON_CPU if device.type == "cpu" else len(pixels_BHWC)):
         pixels_BCHW = part_BHWC.to(device).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode(), _autocast(device, precision):
             vectors_BE = module((pixels_BCHW - mean_C11) / std_C11)
-        if isinstance(vectors_BE, tuple):  # some towers give their patches' states beside the picture's vector
+        if isinstance(vectors_BE, tuple):  # some networks return their patches' states beside the image's vector
             vectors_BE = vectors_BE[0]
         parts.append(vectors_BE.float().cpu().numpy())
     return np.concatenate(parts)
