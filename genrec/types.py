@@ -339,7 +339,7 @@ class StreamCandidates:
             )
 
     def entropy_B(self) -> np.ndarray:
-        """Entropy (nats) of the list's renormalised probabilities: how unsure the stream is, float32 (B,)."""
+        """Entropy (nats) of the list's renormalized probabilities: how unsure the stream is, float32 (B,)."""
         log_probs = np.where(self.items_BN == ABSENT, -np.inf, self.log_probs_BN).astype(np.float64)
         top = np.max(log_probs, axis=1, keepdims=True, initial=-np.inf)
         weights = np.exp(log_probs - np.where(np.isfinite(top), top, 0.0))

@@ -34,7 +34,7 @@ def list_sources(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the published data sets that genrec reads: size, licence, and whether they are found under --data."""
+    """List the published data sets that genrec reads: size, license, and whether they are found under --data."""
     from genrec.cli._output import print_json, print_table
     from genrec.datasets.download.sources import sources
 
@@ -55,7 +55,7 @@ def list_sources(
     ]
     columns = ("name", "what", "users", "items", "interactions", "format", "size", "found")
     print_table("published data sets", columns, rows)
-    print_table("licences", ("of", "licence"), _grouped([(source.name, source.terms) for source in found]))
+    print_table("licenses", ("of", "license"), _grouped([(source.name, source.terms) for source in found]))
     if notes := [(source.name, source.note) for source in found if source.note]:
         print_table("to know", ("of", "what"), _grouped(notes))
 
@@ -88,7 +88,7 @@ def fetch_source(
         for file in source.missing(data)
         if file.url and not (folder / file.name).is_file()
     ]
-    print(f"{source.name}: {source.what}\nlicence: {source.terms}\nsee:     {source.page}")
+    print(f"{source.name}: {source.what}\nlicense: {source.terms}\nsee:     {source.page}")
     for file, size in downloads:
         print(f"from:    {file.url} ({_size(size)}, {file.checksum or 'no checksum published'})")
     print(f"to:      {folder}")

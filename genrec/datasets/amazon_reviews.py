@@ -24,7 +24,7 @@ from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
 from genrec.types import Catalog, Dataset
 
-_OF_BEHAVIOUR = frozenset(
+_OF_BEHAVIOR = frozenset(
     {
         *("related", "also_bought", "also_viewed", "bought_together", "buy_after_viewing", "also_buy", "also_view"),
         *("rank", "salesRank", "average_rating", "rating_number"),
@@ -36,7 +36,7 @@ _ADVICE = "genrec data images lists the addresses: save them in {}/ as <key>.jpg
 
 def _told_by_the_shop(fields: tuple[str, ...]) -> tuple[str, ...]:
     for field in fields:
-        if field in _OF_BEHAVIOUR:
+        if field in _OF_BEHAVIOR:
             raise ValueError(
                 f"{field!r} would leak: it is made from what all customers did, the test interactions among it; "
                 f"expected any of {', '.join(FIELDS)}"

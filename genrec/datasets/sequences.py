@@ -120,7 +120,7 @@ class Sequences(DatasetSource):
             notes.append(f"{silent} items of the histories have no line in {self.items_file}: their text is empty")
         if unused:
             fate = "left out of" if self.unused_items == "drop" else "kept in"
-            notes.append(f"{len(unused)} items of {self.items_file} are in no history: {fate} the catalogue")
+            notes.append(f"{len(unused)} items of {self.items_file} are in no history: {fate} the catalog")
         if lost := sum(len(words(entry.get("image"))) for entry in told) - int(images.counts_I.sum()):
             notes.append(f"{lost} images that {self.items_file} names are not there: these items have none")
         return notes

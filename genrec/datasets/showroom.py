@@ -12,7 +12,7 @@ from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.synthetic import images as _drawings
 from genrec.datasets.synthetic.histories import draw_histories, draw_latents
 from genrec.datasets.synthetic.images import NUM_LOOKS, Drawings
-from genrec.datasets.synthetic.items import NUM_STYLES, write_wares
+from genrec.datasets.synthetic.items import NUM_STYLES, write_metadata
 from genrec.families import DatasetSource, datasets
 from genrec.runtime.seeds import derive
 from genrec.types import Catalog, Dataset
@@ -25,13 +25,13 @@ class Showroom(DatasetSource):
     """A made-up shop in which co-purchases, texts and images each tell something of their own; needs no files.
 
     A user's next item follows a recent one for one of three reasons: it belongs to the same kit, in a fixed order that
-    nothing but the histories shows (behaviour); the texts tell the same material and use (text); the images show the
+    nothing but the histories shows (behavior); the texts tell the same material and use (text); the images show the
     same palette and shape (look). A tenth of the steps follow popularity alone. Popularity is long-tailed, one item in
     twenty is a new arrival that training never sees. Columns: price (kind and material decide most of it), brand.
     """
 
     items: int = Field(default=600, ge=40, le=20_000)
-    """Size of the catalogue."""
+    """Size of the catalog."""
     users: int = Field(default=4000, ge=1)
     """Number of histories; each has 5 to 20 items, 7.3 on average."""
     behavior: NonNegativeFloat = 1.0
@@ -50,19 +50,19 @@ class Showroom(DatasetSource):
         groups = max(self.items // _ITEMS_PER_GROUP, 4)
         latents = draw_latents(self.items, min(groups, NUM_STYLES), min(groups, NUM_LOOKS), self.data_seed)
         histories = draw_histories(latents, self.users, (self.behavior, self.text, self.visual), self.data_seed)
-        wares = write_wares(latents.style_I, self.data_seed)
+        metadata = write_metadata(latents.style_I, self.data_seed)
         random = np.random.default_rng(derive(self.data_seed, "pictures", "present"))
         images = Drawings(latents.look_I, random.random(self.items) >= 1 - self.image_ratio, self.data_seed)
         catalog = Catalog(
             keys=tuple(f"item-{item + 1}" for item in range(self.items)),
-            titles=tuple(ware.title for ware in wares),
-            texts=tuple(ware.text for ware in wares),
-            attributes=tuple(ware.attributes for ware in wares),
+            titles=tuple(item.title for item in metadata),
+            texts=tuple(item.text for item in metadata),
+            attributes=tuple(item.attributes for item in metadata),
             images=images,
             columns=filled(
                 {
-                    "price": numeric(ware.price for ware in wares),
-                    "brand": categorical(ware.brand for ware in wares),
+                    "price": numeric(item.price for item in metadata),
+                    "brand": categorical(item.brand for item in metadata),
                 }
             ),
         )

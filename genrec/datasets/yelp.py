@@ -36,7 +36,7 @@ _SOURCE = (
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONGEST_VALUE = 10_000
 """Signs; parsing takes some hundred times as much memory."""
-_OF_BEHAVIOUR = frozenset({"stars", "review_count"})
+_OF_BEHAVIOR = frozenset({"stars", "review_count"})
 _COLUMNS = (("category", "categories"), ("attribute", "attribute"), ("city", "city"), ("state", "state"))
 """Name of each column of the catalog, and the field that it is made of."""
 _PRICE = "RestaurantsPriceRange2"
@@ -77,7 +77,7 @@ class Yelp(DatasetSource):
     @classmethod
     def _told_by_the_business(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
         for field in fields:
-            if field in _OF_BEHAVIOUR:
+            if field in _OF_BEHAVIOR:
                 raise ValueError(f"{field!r} would leak: it is made from all reviews, the test interactions among them")
         return fields
 
@@ -153,7 +153,7 @@ class Yelp(DatasetSource):
         return order_histories(table, path=path, core=self.core, order=self.order), _skipped(path, skipped)
 
     def _businesses(self, path: Path, keys: tuple[str, ...]) -> tuple[list[Entry], list[str]]:
-        """What is told of each business of the catalogue, in its order; empty where nothing is."""
+        """What is told of each business of the catalog, in its order; empty where nothing is."""
         wanted = set(keys)
         told: dict[str, Entry] = {}
         broken: list[DataError] = []
@@ -207,7 +207,7 @@ class Yelp(DatasetSource):
             notes.append(f"{lost:,} photos that {path.name} names are not in photos/: they are left out")
         if not images.counts_I.any():
             labels = "" if self.photo_labels is None else f" with a label of {', '.join(self.photo_labels)}"
-            return None, [*notes, f"no photos: none of {path.name}{labels} shows a business of the catalogue"]
+            return None, [*notes, f"no photos: none of {path.name}{labels} shows a business of the catalog"]
         return images, notes
 
     def _objects(

@@ -21,7 +21,7 @@ def unit_rows(vectors_NE: np.ndarray) -> np.ndarray:
 
 
 def fixed_signs(vectors_NE: np.ndarray) -> np.ndarray:
-    """Columns turned so that the entry of largest size is positive (a factorisation leaves signs open)."""
+    """Columns turned so that the entry of largest size is positive (a factorization leaves signs open)."""
     largest_E = np.abs(vectors_NE).argmax(axis=0)
     signs_E = np.sign(vectors_NE[largest_E, np.arange(vectors_NE.shape[1])])
     return vectors_NE * np.where(signs_E == 0, 1.0, signs_E)
@@ -30,7 +30,7 @@ def fixed_signs(vectors_NE: np.ndarray) -> np.ndarray:
 def fill_unseen(vectors_IE: np.ndarray, seen_I: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """The mean vector for items without training interactions, and the note that says how many there are.
 
-    Such an item is present: a behaviour stream must be able to propose it, it only knows nothing of it. The mean is
+    Such an item is present: a behavior stream must be able to propose it, it only knows nothing of it. The mean is
     the guess with the least expected squared error, and unlike a zero vector it has a direction.
     """
     unseen = int((~seen_I).sum())
@@ -38,4 +38,4 @@ def fill_unseen(vectors_IE: np.ndarray, seen_I: np.ndarray) -> tuple[np.ndarray,
         return vectors_IE, ()
     filled_IE = vectors_IE.copy()
     filled_IE[~seen_I] = vectors_IE[seen_I].mean(axis=0)
-    return filled_IE, (f"{unseen} of {len(seen_I)} items have no behaviour to learn from and get the mean vector",)
+    return filled_IE, (f"{unseen} of {len(seen_I)} items have no behavior to learn from and get the mean vector",)

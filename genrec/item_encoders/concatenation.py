@@ -1,4 +1,4 @@
-"""Several item encoders side by side: one stream that reads text and behaviour, say."""
+"""Several item encoders side by side: one stream that reads text and behavior, say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genrec.types import Catalog, Histories, ItemVectors
 
 @item_encoders.register("concatenation")
 class Concatenation(ItemEncoder):
-    """Vectors of several encoders, each centred and scaled to mean length 1, side by side."""
+    """Vectors of several encoders, each centered and scaled to mean length 1, side by side."""
 
     encoders: Annotated[tuple[ItemEncoder, ...], Field(min_length=1)]
     """The parts, each a block of its own."""
@@ -49,7 +49,7 @@ class Concatenation(ItemEncoder):
             encoder.encode(catalog, train, context=_of_part(context, position))
             for position, encoder in enumerate(self.encoders)
         ]
-        vectors_IE = np.concatenate([_standardised(part) for part in parts], axis=1)
+        vectors_IE = np.concatenate([_standardized(part) for part in parts], axis=1)
         present_I = np.any([part.present_I for part in parts], axis=0)
         notes = tuple(
             f"{encoder.type_name}: {note}"
@@ -65,12 +65,12 @@ def _of_part(context: WorkContext, position: int) -> WorkContext:
     return replace(context, seed=derive(context.seed, "concatenation", position), folder=folder)
 
 
-def _standardised(part: ItemVectors) -> np.ndarray:
-    """A part's vectors, centred and divided by their mean length; zero rows where absent."""
+def _standardized(part: ItemVectors) -> np.ndarray:
+    """A part's vectors, centered and divided by their mean length; zero rows where absent."""
     vectors_IE, present_I = part.vectors_IE.copy(), part.present_I
     if present_I.any():
-        centred_NE = vectors_IE[present_I] - vectors_IE[present_I].mean(axis=0)
-        length = np.linalg.norm(centred_NE, axis=1).mean()
-        vectors_IE[present_I] = centred_NE / length if length > 0 else centred_NE
+        centered_NE = vectors_IE[present_I] - vectors_IE[present_I].mean(axis=0)
+        length = np.linalg.norm(centered_NE, axis=1).mean()
+        vectors_IE[present_I] = centered_NE / length if length > 0 else centered_NE
     vectors_IE[~present_I] = 0.0
     return vectors_IE

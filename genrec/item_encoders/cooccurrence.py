@@ -1,7 +1,7 @@
-"""Positive pointwise mutual information of items that stand close in training histories, factorised by SVD.
+"""Positive pointwise mutual information of items that stand close in training histories, factorized by SVD.
 
 Levy and Goldberg 2014 ("Neural word embedding as implicit matrix factorization") with items for words: the cheap,
-deterministic behaviour encoder.
+deterministic behavior encoder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 _DENSE_BELOW = 400
-"""Matrices of fewer items are factorised densely, which is exact whatever their rank."""
+"""Matrices of fewer items are factorized densely, which is exact whatever their rank."""
 
 
 @item_encoders.register("cooccurrence")
@@ -51,7 +51,7 @@ class Cooccurrence(ItemEncoder):
         ppmi = positive_pmi(counts, self.shift)
         if ppmi.nnz == 0:
             raise DataError(f"cooccurrence: no pair of items has PMI above log({self.shift:g}); lower shift")
-        vectors_IE = _factorised(ppmi, self.dim)
+        vectors_IE = _factorized(ppmi, self.dim)
         seen_I = np.diff(ppmi.indptr) > 0
         if self.normalize:
             vectors_IE = unit_rows(vectors_IE)
@@ -86,7 +86,7 @@ def positive_pmi(counts: csr_array, shift: float = 1.0) -> csr_array:
     return ppmi
 
 
-def _factorised(matrix: csr_array, dim: int) -> np.ndarray:
+def _factorized(matrix: csr_array, dim: int) -> np.ndarray:
     """U sqrt(S) of the ``dim`` largest singular values, largest first, (I, at most dim)."""
     from scipy.sparse.linalg import svds
 

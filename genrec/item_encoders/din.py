@@ -1,4 +1,4 @@
-"""Deep Interest Network (Zhou et al. 2018) on item ids: behaviour vectors learned from training histories alone."""
+"""Deep Interest Network (Zhou et al. 2018) on item ids: behavior vectors learned from training histories alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Din(ItemEncoder):
     normalize: bool = True
     """Scale vectors to length 1, so that an item's count does not decide where it lies."""
     training: DinTraining = DinTraining()
-    """Optimisation and stopping; ``validation_users`` have their last training item held out."""
+    """Optimization and stopping; ``validation_users`` have their last training item held out."""
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         count_I = np.bincount(train.items, minlength=len(catalog))
@@ -107,7 +107,7 @@ class Din(ItemEncoder):
 
 
 class Dice(nn.Module):
-    """Data-adaptive activation (DIN, eq. 6): p(x) x + (1 - p(x)) alpha x, p the sigmoid of x standardised.
+    """Data-adaptive activation (DIN, eq. 6): p(x) x + (1 - p(x)) alpha x, p the sigmoid of x standardized.
 
     Mean and variance are those of the batch while training and running ones afterwards; alpha is learned. Both count
     as constants for the gradient, which halves the cost of the step.

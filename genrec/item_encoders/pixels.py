@@ -15,7 +15,7 @@ from genrec.types import Catalog, Histories, ItemVectors
 
 @item_encoders.register("pixels")
 class Pixels(ItemEncoder):
-    """Small RGB thumbnails, averaged over an item's images and reduced by PCA: colour and layout, no weights."""
+    """Small RGB thumbnails, averaged over an item's images and reduced by PCA: color and layout, no weights."""
 
     reads_histories = False
 

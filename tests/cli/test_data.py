@@ -59,7 +59,7 @@ def mistake(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.strip()
 
 
-def test_list_shows_size_licence_and_what_is_found(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_size_license_and_what_is_found(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (data / "ml-1m").mkdir()
     for name in ("ratings.dat", "movies.dat"):
         (data / "ml-1m" / name).touch()
@@ -95,7 +95,7 @@ def test_fetch_shows_what_it_is_and_asks(
     monkeypatch.setattr(typer, "confirm", confirm)
     assert main(["data", "fetch", "ml-9", "--data", str(data)]) == 130
     out = capsys.readouterr().out
-    assert "licence: free" in out
+    assert "license: free" in out
     assert "https://films.example/ml-9.zip (0.0 MB, no checksum published)" in out
     assert f"to:      {data / 'ml-9'}" in out
     assert asked == ["Download it under these terms?"]

@@ -63,7 +63,7 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path, year):
     assert dataset.order == f"by time; equal times by {ties_by}"
     assert dataset.notes == (
         f"read from {REVIEWS_NAME[year]}, edition of {year}",
-        f"67 % of neighbours in the histories share a timestamp: there {ties_by} says what comes next, not the user",
+        f"67 % of neighbors in the histories share a timestamp: there {ties_by} says what comes next, not the user",
         "items with each text field: title 66.7 %, brand 33.3 %, categories 33.3 %",
         f"1 items have no line in {META_NAME[year]}: their text is empty",
         "2 of 3 items have the address of an image, 0 have one in images; genrec data images lists the addresses: "
@@ -221,7 +221,7 @@ def test_an_unknown_text_field_is_refused():
 
 
 @EDITIONS
-def test_no_trace_of_what_customers_did_is_in_the_catalogue(tmp_path, year):
+def test_no_trace_of_what_customers_did_is_in_the_catalog(tmp_path, year):
     WRITERS[year](tmp_path, REVIEWS, ITEMS)
     catalog = load(tmp_path, text_fields=_amazon_items.FIELDS).catalog
     columns = {name: column.values_I.tolist() for name, column in catalog.columns.items()}
@@ -230,9 +230,9 @@ def test_no_trace_of_what_customers_did_is_in_the_catalogue(tmp_path, year):
     assert [word for word in ("0000000001", "Rank", "7", "4.8", "Great", "as said") if word in told] == []
 
 
-def image(path, colour="red"):
+def image(path, color="red"):
     path.parent.mkdir(exist_ok=True)
-    Image.new("RGB", (2, 2), colour).save(path)
+    Image.new("RGB", (2, 2), color).save(path)
 
 
 @EDITIONS

@@ -37,7 +37,7 @@ def test_a_missing_file_is_named_with_its_source(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "C:\\x", "..\\x", "\\\\host\\x"])
-def test_paths_that_lead_out_are_recognised(path):
+def test_paths_that_lead_out_are_recognized(path):
     assert leaves_folder(path)
     with pytest.raises(ValueError, match="is absolute or contains"):
         datasets.get("sequences")(folder=path)

@@ -1,4 +1,4 @@
-"""Images on disk: what counts as one, every mode and format in its right colours, and that broken ones are named."""
+"""Images on disk: what counts as one, every mode and format in its right colors, and that broken ones are named."""
 
 import struct
 import zlib
@@ -34,8 +34,8 @@ def noise(width=64, height=64):
 
 
 def test_any_number_of_images_an_item_and_only_files_that_exist(tmp_path):
-    for name, colour in (("a.png", "red"), ("c.png", "lime")):
-        Image.new("RGB", (4, 3), colour).save(tmp_path / name)
+    for name, color in (("a.png", "red"), ("c.png", "lime")):
+        Image.new("RGB", (4, 3), color).save(tmp_path / name)
     impossible = [f"https://shop.example/{'x' * 300}.jpg", "a\0.png"]
     images = ImageFiles(tmp_path, [["a.png", "gone.png", "c.png"], impossible, ["b.png"]])
     assert images.counts_I.tolist() == [2, 0, 0]
@@ -62,7 +62,7 @@ def test_a_name_outside_the_folder_is_refused(tmp_path, name):
         (Image.new("1", (2, 2), 1), (255, 255, 255)),
     ],
 )
-def test_transparent_parts_are_white_and_grey_becomes_rgb(tmp_path, image, expected):
+def test_transparent_parts_are_white_and_gray_becomes_rgb(tmp_path, image, expected):
     image.save(tmp_path / "a.png")
     image = opened(tmp_path / "a.png")
     assert image.mode == "RGB"
@@ -112,12 +112,12 @@ def test_floats_and_32_bits_are_scaled(tmp_path, values, expected):
 RED, TEAL = (254, 0, 0), (0, 140, 150)
 
 
-@pytest.mark.parametrize("colour", [RED, TEAL])
-def test_cmyk_and_ycck_jpegs_have_their_colours(tmp_path, colour):
+@pytest.mark.parametrize("color", [RED, TEAL])
+def test_cmyk_and_ycck_jpegs_have_their_colors(tmp_path, color):
     """Adobe writes both inverted; a YCCK file is a CMYK one whose first three channels went through YCbCr."""
-    ink = tuple(255 - value for value in colour)
+    ink = tuple(255 - value for value in color)
     Image.new("CMYK", (16, 16), (*ink, 0)).save(tmp_path / "cmyk.jpg", quality=95)
-    assert near(opened(tmp_path / "cmyk.jpg").getpixel((8, 8)), colour)
+    assert near(opened(tmp_path / "cmyk.jpg").getpixel((8, 8)), color)
 
     luma = Image.new("RGB", (16, 16), ink).convert("YCbCr").split()
     inverted = [channel.point(lambda value: 255 - value) for channel in (*luma, Image.new("L", (16, 16), 255))]
@@ -125,14 +125,14 @@ def test_cmyk_and_ycck_jpegs_have_their_colours(tmp_path, colour):
     content = bytearray((tmp_path / "ycck.jpg").read_bytes())
     marker = content.index(b"Adobe")
     assert content[marker + 11] == 0
-    content[marker + 11] = 2  # the colour transform that the file declares: none becomes YCCK
+    content[marker + 11] = 2  # the color transform that the file declares: none becomes YCCK
     (tmp_path / "ycck.jpg").write_bytes(content)
-    assert near(opened(tmp_path / "ycck.jpg").getpixel((8, 8)), colour)
+    assert near(opened(tmp_path / "ycck.jpg").getpixel((8, 8)), color)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
 def test_of_a_film_the_first_frame_is_taken(tmp_path, suffix):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
     options = {"lossless": True} if suffix == "webp" else {}
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], duration=50, **options)
     with Image.open(tmp_path / f"a.{suffix}") as film:

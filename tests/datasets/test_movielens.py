@@ -48,7 +48,7 @@ def test_histories_go_by_time_and_ties_by_film(tmp_path):
     assert dataset.catalog.texts == ("Gate, The (1987)\nGenres: Horror, Fantasy", "Plain (1990)", "")
     assert dataset.catalog.attributes == (("Horror", "Fantasy"), (), ())
     assert dataset.notes == (
-        "33 % of neighbours in the histories share a timestamp: there movieId says what comes next, not the user",
+        "33 % of neighbors in the histories share a timestamp: there movieId says what comes next, not the user",
         "films with each text field: title 66.7 %, genres 33.3 %",
         "1 rated films are not in movies.csv: they have no title and no genres",
     )
@@ -242,4 +242,4 @@ def test_the_prepared_sequences_are_reproduced_exactly(core, file):
     assert (np.diff(dataset.times)[same_user] >= 0).all()
     if core == 5:
         assert (dataset.num_items, int((dataset.catalog.images.counts_I > 0).sum())) == (3650, 3159)
-        assert dataset.notes[0].startswith("16 % of neighbours in the histories share a timestamp")
+        assert dataset.notes[0].startswith("16 % of neighbors in the histories share a timestamp")

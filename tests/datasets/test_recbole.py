@@ -40,7 +40,7 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path):
     assert dataset.catalog.texts == ("", "", "")
     assert dataset.catalog.images is None
     assert dataset.notes == (
-        "33 % of neighbours in the histories share a timestamp: there place in the file says what comes next, not the "
+        "33 % of neighbors in the histories share a timestamp: there place in the file says what comes next, not the "
         "user",
         "nothing is told of 3 of 3 items: their text is empty",
     )

@@ -48,7 +48,7 @@ def test_items_are_numbered_by_id_and_unused_ones_left_out(tmp_path):
         "1 interactions (17 %) repeat an item that the user already had",
         "items with each text field: title 66.7 %, brand 33.3 %, categories 66.7 %, keywords 33.3 %",
         "1 items of the histories have no line in items.jsonl: their text is empty",
-        "1 items of items.jsonl are in no history: left out of the catalogue",
+        "1 items of items.jsonl are in no history: left out of the catalog",
     )
 
 

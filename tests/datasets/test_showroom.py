@@ -21,7 +21,7 @@ def shop():
 
 
 def consecutive(histories):
-    """Pairs of neighbours in the histories."""
+    """Pairs of neighbors in the histories."""
     inside = np.ones(len(histories.items), dtype=bool)
     inside[histories.offsets[1:] - 1] = False
     first = np.flatnonzero(inside)
@@ -29,7 +29,7 @@ def consecutive(histories):
 
 
 def lift(histories, group_I):
-    """How much more often neighbours share a group than the same items do when paired at random."""
+    """How much more often neighbors share a group than the same items do when paired at random."""
     first, second = consecutive(histories)
 
     def share(one, other):

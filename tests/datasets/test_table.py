@@ -107,8 +107,8 @@ def test_images_are_named_several_an_item_or_lie_in_images(tmp_path):
     write(tmp_path, "user,item,time\nu,x,1\nu,y,2\n")
     write(tmp_path, "item,photo\nx,a.png|gone.png|b.png\ny,\n", "items.csv")
     (tmp_path / "images").mkdir()
-    for name, colour in (("a.png", "red"), ("b.png", "blue"), ("images/y.jpg", "red")):
-        Image.new("RGB", (2, 2), colour).save(tmp_path / name)
+    for name, color in (("a.png", "red"), ("b.png", "blue"), ("images/y.jpg", "red")):
+        Image.new("RGB", (2, 2), color).save(tmp_path / name)
     dataset = load(tmp_path, items="items.csv", image="photo")
     assert dataset.catalog.images.counts_I.tolist() == [2, 0]
     assert dataset.catalog.images.open(0, 1).getpixel((0, 0)) == (0, 0, 255)

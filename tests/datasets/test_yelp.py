@@ -104,7 +104,7 @@ def test_reviews_of_one_year_by_time(tmp_path):
     assert dataset.catalog.attributes == (("Coffee & Tea", "Food"), ())
     assert dataset.catalog.images is None
     assert dataset.notes == (
-        "50 % of neighbours in the histories share a timestamp: there place in the file says what comes next, not the "
+        "50 % of neighbors in the histories share a timestamp: there place in the file says what comes next, not the "
         "user",
         "businesses with each text field: title 50 %, categories 50 %, attributes 50 %, city 50 %, state 50 %",
         f"1 reviewed businesses are not in {BUSINESS}: they have no name and no text",
@@ -167,7 +167,7 @@ def test_photos_come_in_the_order_of_their_file(tmp_path):
     outside = load(tmp_path, photo_labels=("outside",))
     assert outside.catalog.images is None
     assert outside.notes[-1] == (
-        "no photos: none of photos.json with a label of outside shows a business of the catalogue"
+        "no photos: none of photos.json with a label of outside shows a business of the catalog"
     )
 
 
@@ -296,7 +296,7 @@ def test_movielens_with_posters_comes_back(tmp_path):
     yelp = assert_movielens_comes_back(movielens, tmp_path, core=5)
     assert (len(yelp.user_keys), yelp.num_items, len(yelp.histories.items)) == (610, 3650, 90274)
     assert int(yelp.catalog.images.counts_I.sum()) == 3159
-    assert "16 % of neighbours in the histories share a timestamp" in yelp.notes[0]
+    assert "16 % of neighbors in the histories share a timestamp" in yelp.notes[0]
 
 
 @pytest.mark.parametrize("text", ["{[1]: 2}", "{{}}", "-" * 20_000 + "1", "[" * 500])

@@ -1,4 +1,4 @@
-"""A world of behaviour alone: items in groups, and users who each stay in one group."""
+"""A world of behavior alone: items in groups, and users who each stay in one group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def companion_world(
 
 
 def companions_found(vectors_IE: np.ndarray, num_groups: int, size: int) -> float:
-    """Share of the items' ``size - 1`` nearest neighbours by cosine that belong to the item's own group."""
+    """Share of the items' ``size - 1`` nearest neighbors by cosine that belong to the item's own group."""
     seen_IE = vectors_IE[: num_groups * size]
     unit_IE = seen_IE / np.linalg.norm(seen_IE, axis=1, keepdims=True)
     closeness_II = unit_IE @ unit_IE.T

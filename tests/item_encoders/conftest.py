@@ -12,21 +12,21 @@ from genrec.errors import DataError
 from genrec.types import Catalog, Histories, Images
 
 CatalogOf = Callable[..., Catalog]
-Colour = tuple[int, int, int] | str
+Color = tuple[int, int, int] | str
 
 
 class Swatches:
-    """Images of one colour each; None is no image, a list is several, a text is why one cannot be read."""
+    """Images of one color each; None is no image, a list is several, a text is why one cannot be read."""
 
-    def __init__(self, colours: list[Colour | list[Colour] | None]) -> None:
-        self.colours = [[] if of is None else of if isinstance(of, list) else [of] for of in colours]
-        self.counts_I = np.array([len(of_item) for of_item in self.colours], dtype=np.int32)
+    def __init__(self, colors: list[Color | list[Color] | None]) -> None:
+        self.colors = [[] if of is None else of if isinstance(of, list) else [of] for of in colors]
+        self.counts_I = np.array([len(of_item) for of_item in self.colors], dtype=np.int32)
 
     def open(self, item: int, number: int = 0) -> Image.Image:
-        colour = self.colours[item][number]
-        if isinstance(colour, str):
-            raise DataError(colour)
-        return Image.new("RGB", (20, 30), colour)
+        color = self.colors[item][number]
+        if isinstance(color, str):
+            raise DataError(color)
+        return Image.new("RGB", (20, 30), color)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from genrec.runtime.environment import Environment, WorkContext
 from genrec.types import Catalog, Histories
 
 
-def test_parts_are_standardised_and_side_by_side():
+def test_parts_are_standardized_and_side_by_side():
     texts = ("", "red apple pie", "red apple tart", "green pear tart", "green pear pie", "red pear")
     catalog = Catalog(tuple("abcdef"), texts, texts, ((),) * 6)
     histories = Histories.of([[0, 1, 2], [3, 4, 5], [2, 0, 1], [5, 4]])
@@ -58,4 +58,4 @@ def test_randomness_and_identity_are_those_of_the_parts():
 def test_notes_name_their_part():
     catalog, histories = companion_world(3, size=4, num_users=9, unseen=1)
     vectors = Concatenation(encoders=(Cooccurrence(),)).encode(catalog, histories, context=WorkContext(seed=0))
-    assert vectors.notes == ("cooccurrence: 1 of 13 items have no behaviour to learn from and get the mean vector",)
+    assert vectors.notes == ("cooccurrence: 1 of 13 items have no behavior to learn from and get the mean vector",)

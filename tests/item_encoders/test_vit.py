@@ -39,7 +39,7 @@ def test_it_keeps_the_contract(folder):
 def test_vectors_are_those_of_open_clip(folder, gradients, no_histories):
     vectors = Vit(model=str(folder), normalize=False).encode(gradients, no_histories, context=WorkContext(seed=0))
     transform = image_transform_v2(PreprocessCfg(size=32, **PREPROCESSING), is_train=False)
-    images = [Image.new("RGB", (20, 30), colour) for of in gradients.images.colours for colour in of]
+    images = [Image.new("RGB", (20, 30), color) for of in gradients.images.colors for color in of]
     with torch.inference_mode():
         expected = small_clip().encode_image(torch.stack([transform(image) for image in images])).numpy()
     assert vectors.present_I.tolist() == [True, False, True, True]

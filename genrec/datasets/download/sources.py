@@ -38,7 +38,7 @@ class Source:
     """The ``dataset`` block of a recipe that reads it."""
     files: tuple[RemoteFile, ...]
     terms: str
-    """Its licence in words."""
+    """Its license in words."""
     page: str
     """Where its publisher describes it."""
     users: int | None = None

@@ -81,7 +81,7 @@ class Files:
 
 
 def find_files(folder: Path, category: str, year: int | None, reviews: Reviews, core: int, *, metadata: bool) -> Files:
-    """Recognise the edition by its files.
+    """Recognize the edition by its files.
 
     Args:
         folder: from :func:`genrec.datasets.readers.folder.find`.

@@ -146,15 +146,15 @@ def _as_rgb(image: Image) -> Image:
 
 
 def _in_eight_bits(values_HW: np.ndarray) -> Image:
-    """Grey values of 16 or 32 bits or floats, scaled to 0..255; Pillow would clip them.
+    """Gray values of 16 or 32 bits or floats, scaled to 0..255; Pillow would clip them.
 
     Sixteen bits have their whole range, floats 0..1 or 0..255; values outside of what is usual are stretched.
     """
     from PIL import Image
 
-    grey_HW = np.nan_to_num(values_HW.astype(np.float64))
-    low, high = float(grey_HW.min()), float(grey_HW.max())
+    gray_HW = np.nan_to_num(values_HW.astype(np.float64))
+    low, high = float(gray_HW.min()), float(gray_HW.max())
     top = (1.0 if high <= 1 else 255.0) if values_HW.dtype.kind == "f" else 65535.0
     if low < 0 or high > top:
-        grey_HW, top = grey_HW - low, max(high - low, 1e-12)
-    return Image.fromarray(np.rint(grey_HW * (255 / top)).astype(np.uint8))
+        gray_HW, top = gray_HW - low, max(high - low, 1e-12)
+    return Image.fromarray(np.rint(gray_HW * (255 / top)).astype(np.uint8))

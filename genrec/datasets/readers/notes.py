@@ -7,7 +7,7 @@ import numpy as np
 from genrec.types import Histories
 
 TIES_WORTH_A_NOTE = 0.1
-"""Share of tied neighbours above which the notes say so."""
+"""Share of tied neighbors above which the notes say so."""
 
 
 def repeats(histories: Histories) -> list[str]:
@@ -27,12 +27,12 @@ def ties(ties_ratio: float, by: str) -> list[str]:
     """A warning where the order within histories is partly not known; empty if it mostly is.
 
     Args:
-        ties_ratio: share of neighbours in the histories with one and the same timestamp.
+        ties_ratio: share of neighbors in the histories with one and the same timestamp.
         by: what decides their order, e.g. ``movieId``.
     """
     if ties_ratio <= TIES_WORTH_A_NOTE:
         return []
     return [
-        f"{100 * ties_ratio:.0f} % of neighbours in the histories share a timestamp: there {by} says what comes next, "
+        f"{100 * ties_ratio:.0f} % of neighbors in the histories share a timestamp: there {by} says what comes next, "
         "not the user"
     ]

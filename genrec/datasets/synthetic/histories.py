@@ -46,7 +46,7 @@ def draw_latents(num_items: int, num_styles: int, num_looks: int, seed: int) -> 
     weight_I = (_HEAD + random.permutation(num_items)) ** -_TAIL_EXPONENT
     weight_I[is_arrival_I] = np.quantile(weight_I, 0.8)  # enough purchases to measure them
 
-    # Kits of neighbours in popularity: a rare item shall not owe its buyers to a popular one before it.
+    # Kits of neighbors in popularity: a rare item shall not owe its buyers to a popular one before it.
     random = np.random.default_rng(derive(seed, "latents", "kits"))
     on_sale = np.flatnonzero(~is_arrival_I)
     on_sale = on_sale[np.argsort(-weight_I[on_sale] * random.uniform(0.5, 1.0, len(on_sale)), kind="stable")]
@@ -71,14 +71,14 @@ def _groups(num_items: int, num_groups: int, seed: int) -> np.ndarray:
 def draw_histories(latents: Latents, num_users: int, weights: tuple[float, float, float], seed: int) -> Histories:
     """Draw every user's purchases; nobody buys an item twice.
 
-    Each step picks a mechanism and looks back at a recent item: behaviour takes one of its followers, text an item of
+    Each step picks a mechanism and looks back at a recent item: behavior takes one of its followers, text an item of
     the same style, look an item of the same look, the latter two by popularity; a few steps follow popularity alone.
     A latent whose weight is 0 has no influence at all: the numbers drawn are the same, and none of them meets it.
 
     Args:
         latents: what decides.
         num_users: histories to draw.
-        weights: of behaviour, text and look, at least 0; all 0 leaves popularity alone.
+        weights: of behavior, text and look, at least 0; all 0 leaves popularity alone.
         seed: for all draws.
     """
     random = np.random.default_rng(derive(seed, "purchases"))
@@ -110,7 +110,7 @@ class _Shop:
 
     followers_IM: np.ndarray
     bounds: np.ndarray
-    """Where behaviour, text and look end on [0, 1); chance takes the rest."""
+    """Where behavior, text and look end on [0, 1); chance takes the rest."""
     style: _Shelf
     look: _Shelf
     anything: _Shelf

@@ -28,7 +28,7 @@ _PALETTES = (  # motif, ground
 _SHAPES = ("disc", "cross", "triangle", "ring", "bars")
 NUM_LOOKS = len(_PALETTES) * len(_SHAPES)
 
-_JITTER = 12.0  # of each colour, standard deviation of 0..255
+_JITTER = 12.0  # of each color, standard deviation of 0..255
 _GRAIN = 10.0  # of each pixel
 
 
@@ -59,48 +59,48 @@ class Drawings:
             raise DataError(f"showroom: item {item} has no image" + (f" {number}" if number else ""))
         random = np.random.default_rng(derive(self.seed, "picture", item))
         shape, palette = divmod(int(self.look_I[item]), len(_PALETTES))
-        motif, ground = (_near(colour, random) for colour in _PALETTES[palette])
+        motif, ground = (_near(color, random) for color in _PALETTES[palette])
         image = Image.new("RGB", (SIZE, SIZE), ground)
         brush = ImageDraw.Draw(image)
         _draw_weave(brush, _near(ground, random), random)
-        centre, radius = random.uniform(29, 35, size=2), random.uniform(18, 22)
-        _draw_shape(brush, _SHAPES[shape], centre[0], centre[1], radius, motif)
+        center, radius = random.uniform(29, 35, size=2), random.uniform(18, 22)
+        _draw_shape(brush, _SHAPES[shape], center[0], center[1], radius, motif)
         light = random.uniform(0.88, 1.08)
         pixels = np.asarray(image, dtype=np.float64) * light + random.normal(0.0, _GRAIN, (SIZE, SIZE, 3))
         return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
-def _near(colour: tuple[int, ...], random: np.random.Generator) -> tuple[int, ...]:
-    shifted = np.clip(np.array(colour) + random.normal(0.0, _JITTER, 3), 0, 255)
+def _near(color: tuple[int, ...], random: np.random.Generator) -> tuple[int, ...]:
+    shifted = np.clip(np.array(color) + random.normal(0.0, _JITTER, 3), 0, 255)
     return tuple(int(value) for value in shifted)
 
 
-def _draw_weave(brush: ImageDraw, colour: tuple[int, ...], random: np.random.Generator) -> None:
+def _draw_weave(brush: ImageDraw, color: tuple[int, ...], random: np.random.Generator) -> None:
     """A fine pattern behind the motif; it tells nothing."""
     step = int(random.integers(6, 12))
     kind = int(random.integers(4))
     for at in range(int(random.integers(step)), SIZE, step):
         if kind == 0:
-            brush.line((at, 0, at, SIZE), fill=colour, width=2)
+            brush.line((at, 0, at, SIZE), fill=color, width=2)
         elif kind == 1:
-            brush.line((0, at, SIZE, at), fill=colour, width=2)
+            brush.line((0, at, SIZE, at), fill=color, width=2)
         elif kind == 2:
             for across in range(step // 2, SIZE, step):
-                brush.ellipse((at - 1, across - 1, at + 1, across + 1), fill=colour)
+                brush.ellipse((at - 1, across - 1, at + 1, across + 1), fill=color)
 
 
-def _draw_shape(brush: ImageDraw, shape: str, x: float, y: float, radius: float, colour: tuple[int, ...]) -> None:
+def _draw_shape(brush: ImageDraw, shape: str, x: float, y: float, radius: float, color: tuple[int, ...]) -> None:
     box = (x - radius, y - radius, x + radius, y + radius)
     arm = radius / 3
     if shape == "disc":
-        brush.ellipse(box, fill=colour)
+        brush.ellipse(box, fill=color)
     elif shape == "cross":
-        brush.rectangle((x - radius, y - arm, x + radius, y + arm), fill=colour)
-        brush.rectangle((x - arm, y - radius, x + arm, y + radius), fill=colour)
+        brush.rectangle((x - radius, y - arm, x + radius, y + arm), fill=color)
+        brush.rectangle((x - arm, y - radius, x + arm, y + radius), fill=color)
     elif shape == "triangle":
-        brush.polygon([(x, y - radius), (x + radius, y + radius), (x - radius, y + radius)], fill=colour)
+        brush.polygon([(x, y - radius), (x + radius, y + radius), (x - radius, y + radius)], fill=color)
     elif shape == "ring":
-        brush.ellipse(box, outline=colour, width=7)
+        brush.ellipse(box, outline=color, width=7)
     else:
         for left in (x - radius, x - radius / 5, x + radius * 0.6):
-            brush.rectangle((left, y - radius, left + radius * 0.4, y + radius), fill=colour)
+            brush.rectangle((left, y - radius, left + radius * 0.4, y + radius), fill=color)

@@ -42,7 +42,7 @@ _CODAS = ("l", "n", "r", "s", "ndo", "ra", "lia", "vo", "m", "x")
 
 
 @dataclass(frozen=True)
-class Ware:
+class ItemMetadata:
     """What is written about one item."""
 
     title: str
@@ -52,11 +52,11 @@ class Ware:
     price: float | None
 
 
-def write_wares(style_I: np.ndarray, seed: int) -> list[Ware]:
+def write_metadata(style_I: np.ndarray, seed: int) -> list[ItemMetadata]:
     """Titles (all different), texts, attributes and prices of items with these styles (0 <= style < NUM_STYLES)."""
     random = np.random.default_rng(derive(seed, "wares"))
     prices = np.random.default_rng(derive(seed, "wares", "prices"))
-    wares = []
+    metadata = []
     for name, style in zip(_names(len(style_I), seed), style_I.tolist(), strict=True):
         use, material = divmod(style, len(_MATERIALS))
         kind, brand = _KINDS[random.integers(len(_KINDS))], _BRANDS[random.integers(len(_BRANDS))]
@@ -69,8 +69,8 @@ def write_wares(style_I: np.ndarray, seed: int) -> list[Ware]:
         attributes = (_MATERIALS[material][0], _USES[use][0].removeprefix("the "), kind, brand)
         text = f"{title}\nBrand: {brand}\n{description}"
         price = _price(_KINDS.index(kind), material, prices)
-        wares.append(Ware(title, text, attributes, brand, price))
-    return wares
+        metadata.append(ItemMetadata(title, text, attributes, brand, price))
+    return metadata
 
 
 def _price(kind: int, material: int, random: np.random.Generator) -> float | None:

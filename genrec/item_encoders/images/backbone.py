@@ -41,13 +41,13 @@ class Backbone:
     frame: tuple[Callable[[Image], Image], ...]
     """Resizing and cropping, in order."""
     mean: tuple[float, ...]
-    """Of each colour, 0..1; subtracted."""
+    """Of each color, 0..1; subtracted."""
     std: tuple[float, ...]
-    """Of each colour; divided by."""
+    """Of each color; divided by."""
 
     @classmethod
     def of(cls, module: torch.nn.Module, transform: Any) -> Backbone:
-        """From a network and its own preprocessing, a torchvision ``Compose`` that ends in tensor and normalisation.
+        """From a network and its own preprocessing, a torchvision ``Compose`` that ends in tensor and normalization.
 
         These two are done on the device, for whole batches, so that the workers hand over bytes and not floats.
 
