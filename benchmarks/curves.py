@@ -149,7 +149,7 @@ def measure_training(grid: Grid, x: int, sizes: Sizes) -> Point:
     retriever, _ = build_retriever(sizes)
     history_BT = random_histories(sizes, grid.training_batch).last(sizes.history, padding=sizes.num_items)[0]
     target_BQ = random_histories(replace(sizes, history=1), grid.training_batch, seed=1).last(1, padding=0)[0]
-    batch = HistoryBatch(torch.from_numpy(history_BT), torch.from_numpy(target_BQ), each_position=False)
+    batch = HistoryBatch(torch.from_numpy(history_BT), torch.from_numpy(target_BQ), all_positions=False)
     marks: list[float] = []
 
     def epoch(_: int) -> list[HistoryBatch]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, LogitsProcessor, T5Config, T5ForConditionalGeneration
 
 from genrec.runtime.float32_products import by_onednn
-from genrec.runtime.malloc import keep_freed_memory
+from genrec.runtime.malloc import disable_malloc_trim
 from genrec.semantic_ids.trie import Trie
 from genrec.types import Histories
 
@@ -275,7 +275,7 @@ def compare(
 
 def in_our_settings(recommend: Callable[..., Tensor], *arguments: Any, **widths: Unpack[Widths]) -> Tensor:
     """``generate`` in a process that is set as genrec sets its own: memory that is kept, and oneDNN's products."""
-    keep_freed_memory()
+    disable_malloc_trim()
     with by_onednn():
         return recommend(*arguments, **widths)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from genrec.model.retriever import Retriever
 from genrec.runtime.float32_products import by_onednn
-from genrec.runtime.malloc import keep_freed_memory
+from genrec.runtime.malloc import disable_malloc_trim
 from genrec.semantic_ids.trie import Trie
 from genrec.types import Candidates, Histories
 
@@ -174,7 +174,7 @@ def compare(
 
 def in_our_settings(streams: Sequence[Released], history_BT: Tensor, **widths: Unpack[Widths]) -> list[Any]:
     """The released way in a process that is set as genrec sets its own: memory that is kept, and oneDNN's products."""
-    keep_freed_memory()
+    disable_malloc_trim()
     with by_onednn():
         return [stream.predict(history_BT, **widths) for stream in streams]
 

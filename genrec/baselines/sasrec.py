@@ -141,7 +141,7 @@ class Sasrec(Baseline):
             num_items=module.num_items,
             max_history=self.max_history,
             batch_size=self.batch_size,
-            each_position=True,
+            all_positions=True,
             seed=context.seed,
             device=module.item_table.weight.device,
         )

@@ -50,9 +50,9 @@ class DenseDecoder(DecoderModule):
         self.vocabulary.start_from([context.streams[name].vectors for name in settings.start_from])
 
     def forward(
-        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+        self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
     ) -> Outputs:
-        target_N, state_ND = encoded.asked(target_BQ, each_position=each_position)
+        target_N, state_ND = encoded.asked(target_BQ, all_positions=all_positions)
         nodes_NL, present_N = self.vocabulary.nodes_of(target_N)
         log_probs_N = self.vocabulary.target_log_probs(0, state_ND, nodes_NL).masked_fill(~present_N, 0.0)
         summary_ND = state_ND if with_summary else None

@@ -73,9 +73,9 @@ class MlpDecoder(DecoderModule):
         self.vocabulary.start_from([context.streams[name].vectors for name in settings.start_from])
 
     def forward(
-        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+        self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
     ) -> Outputs:
-        target_N, state_ND = encoded.asked(target_BQ, each_position=each_position)
+        target_N, state_ND = encoded.asked(target_BQ, all_positions=all_positions)
         nodes_NL, present_N = self.vocabulary.nodes_of(target_N)
         log_probs, hidden = [], []
         for level in range(self.vocabulary.num_levels):

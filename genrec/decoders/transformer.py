@@ -115,7 +115,7 @@ class TransformerDecoder(DecoderModule):
         return int(self.summary == "head")
 
     def forward(
-        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+        self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
     ) -> Outputs:
         B = len(target_BQ)
         L = self.vocabulary.num_levels
@@ -129,11 +129,11 @@ class TransformerDecoder(DecoderModule):
         x_NSD = torch.stack(tokens, 1) + self.positions.weight[: len(tokens)]
         if self.carry_state:
             state_BQD = (
-                encoded.states_BTD if each_position else encoded.last_BD[:, None].expand(-1, target_BQ.shape[1], -1)
+                encoded.states_BTD if all_positions else encoded.last_BD[:, None].expand(-1, target_BQ.shape[1], -1)
             )
             x_NSD = x_NSD + state_BQD.flatten(0, 1)[:, None]
         x_NSD = self.dropout(x_NSD)
-        mask = self._each_prefix(encoded, x_NSD.shape[1]) if each_position else self._whole_history(encoded)
+        mask = self._each_prefix(encoded, x_NSD.shape[1]) if all_positions else self._whole_history(encoded)
         for layer in self.layers:
             memory = layer.cross_attention.keys_values(encoded.states_BTD)  # type: ignore[operator,union-attr]
             x_NSD = layer(x_NSD, memory, mask, rows=B, is_causal=True)

@@ -72,11 +72,11 @@ class TransitionDecoder(DecoderModule):
         self.register_buffer("items_M", torch.from_numpy(trie.item_of_leaf), persistent=False)
 
     def forward(
-        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+        self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
     ) -> Outputs:
         row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
         target_N = target_BQ[row_N, query_N]
-        last_N = query_N if each_position else encoded.mask_BT.sum(1)[row_N] - 1
+        last_N = query_N if all_positions else encoded.mask_BT.sum(1)[row_N] - 1
         latest_NK = self._latest(encoded, row_N, last_N, len(self.place_weights_K))
         present_N = self.nodes_I[target_N] >= 0
         counts_NKG, totals_NKG = self._counts(latest_NK, target_N), self.total_IG[latest_NK]

@@ -72,7 +72,7 @@ def train_model(
             num_items=dataset.num_items,
             max_history=recipe.max_history,
             batch_size=recipe.training.batch_size,
-            each_position=model.is_causal,
+            all_positions=model.is_causal,
             seed=fit.seed("batches"),
             device=next(model.parameters()).device,
         )

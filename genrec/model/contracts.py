@@ -85,15 +85,15 @@ class Encoded:
         last = self.mask_BT.sum(1) - 1
         return self.states_BTD[torch.arange(len(last), device=last.device), last]
 
-    def asked(self, target_BQ: Tensor, *, each_position: bool) -> tuple[Tensor, Tensor]:
+    def asked(self, target_BQ: Tensor, *, all_positions: bool) -> tuple[Tensor, Tensor]:
         """The targets that are asked for (N,), in row-major order, and the state that each is to follow (N, D).
 
         Args:
             target_BQ: as :meth:`DecoderModule.forward` takes them.
-            each_position: likewise.
+            all_positions: likewise.
         """
         row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
-        state_ND = self.states_BTD[row_N, query_N] if each_position else self.last_BD[row_N]
+        state_ND = self.states_BTD[row_N, query_N] if all_positions else self.last_BD[row_N]
         return target_BQ[row_N, query_N], state_ND
 
     def rows(self, index: Tensor | slice) -> Encoded:
@@ -159,14 +159,14 @@ class DecoderModule(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, encoded: Encoded, target_BQ: Tensor, *, each_position: bool = False, with_summary: bool = False
+        self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
     ) -> Outputs:
         """Score known targets (teacher forcing).
 
         Args:
             encoded: B histories.
             target_BQ: item numbers; negative entries are left out, the others become axis N in row-major order.
-            each_position: query q of a row sees the history up to its item q (``encoded.is_causal``, Q = T);
+            all_positions: query q of a row sees the history up to its item q (``encoded.is_causal``, Q = T);
                 otherwise every query of a row sees the whole history.
             with_summary: whether ``summary_ND`` is wanted.
         """

@@ -153,7 +153,7 @@ class Retriever(nn.Module):
 
     def forward(self, batch: HistoryBatch) -> dict[str, Tensor]:
         """The parts of eq. 6: each stream's generation loss (eq. 2 negated, summed over levels), each kind of task."""
-        if batch.each_position:
+        if batch.all_positions:
             encoded, targets = self._encode_positions(batch)
         else:
             encoded, targets = self.encode(batch.history_BT), dict.fromkeys(self._names, batch.target_BQ)
@@ -161,7 +161,7 @@ class Retriever(nn.Module):
         parts: dict[str, Tensor] = {}
         for name, decoder in self.decoders.items():
             outputs[name] = decoder(
-                encoded[name], targets[name], each_position=batch.each_position, with_summary=len(self.tasks) > 0
+                encoded[name], targets[name], all_positions=batch.all_positions, with_summary=len(self.tasks) > 0
             )
             present = outputs[name].present_N.sum().clamp_min(1)
             parts[name] = -outputs[name].log_probs_NL.sum() / present

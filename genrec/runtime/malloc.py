@@ -9,7 +9,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @cache
-def keep_freed_memory() -> bool:
+def disable_malloc_trim() -> bool:
     """Tell glibc's allocator to reuse freed memory instead of returning it to the system; True if it was told.
 
     Large blocks then come from the heap and their pages are touched once, not once a step. Peak memory does not

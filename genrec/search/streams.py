@@ -12,7 +12,7 @@ from torch import Tensor
 from genrec.errors import DataError
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.runtime.float32_products import by_onednn
-from genrec.runtime.malloc import keep_freed_memory
+from genrec.runtime.malloc import disable_malloc_trim
 from genrec.runtime.progress import Bar, console
 from genrec.search.candidates import stack, unite
 from genrec.search.method import Found, SearchMethod, SearchRules
@@ -79,7 +79,7 @@ def search_streams(
     Raises:
         DataError: a user without history.
     """
-    keep_freed_memory()
+    disable_malloc_trim()
     lengths = histories.lengths
     if (lengths == 0).any():
         row = int(np.flatnonzero(lengths == 0)[0])

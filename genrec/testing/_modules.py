@@ -206,10 +206,10 @@ def _check_expansion(module: DecoderModule, encoded: Encoded, trie: Trie, output
 
 
 def _check_positions(module: DecoderModule, demand: Demand) -> None:
-    """``each_position`` against one call for each prefix."""
+    """``all_positions`` against one call for each prefix."""
     encoded = _encoded(is_causal=True)
     target_BQ = torch.tensor([[1, 4, 0, 9, 7], [2, 5, 6, -1, -1]])
-    together = module(encoded, target_BQ, each_position=True)
+    together = module(encoded, target_BQ, all_positions=True)
     apart = []
     for row, query in (target_BQ >= 0).nonzero().tolist():
         seen = slice(0, query + 1)
@@ -223,7 +223,7 @@ def _check_positions(module: DecoderModule, demand: Demand) -> None:
         apart.append(module(prefix, target_BQ[row : row + 1, query : query + 1]).log_probs_NL)
     demand(
         _close(together.log_probs_NL, torch.cat(apart)),
-        "each_position means that query q sees the history up to its item q, and nothing after",
+        "all_positions means that query q sees the history up to its item q, and nothing after",
     )
 
 

@@ -25,7 +25,7 @@ class HistoryBatch:
     """Item numbers, padded at the end with ``num_items``."""
     target_BQ: Tensor
     """Items to be predicted; ABSENT is left out."""
-    each_position: bool
+    all_positions: bool
     """Whether query q is what follows history item q (Q = T); otherwise it follows the whole history (Q = 1)."""
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class HistoryBatches:
         num_items: size of the catalog; stands for padding.
         max_history: T at most.
         batch_size: samples in a batch.
-        each_position: train all positions of a sequence at once (a causal history encoder); otherwise every prefix is
+        all_positions: train all positions of a sequence at once (a causal history encoder); otherwise every prefix is
             a sample.
         seed: decides the order.
         device: where the batches go.
@@ -57,12 +57,12 @@ class HistoryBatches:
         num_items: int,
         max_history: int,
         batch_size: int,
-        each_position: bool,
+        all_positions: bool,
         seed: int,
         device: torch.device,
     ) -> None:
         self._items, self._padding, self._batch_size = train.items.astype(np.int64), num_items, batch_size
-        self._each_position, self._seed, self._device = each_position, seed, device
+        self._all_positions, self._seed, self._device = all_positions, seed, device
         lengths = train.lengths
         # Every item but a user's first is a target; `last` is its place in `train.items`, `before` what precedes it.
         is_target = np.ones(len(train.items), dtype=bool)
@@ -74,7 +74,7 @@ class HistoryBatches:
                 "has (a user with n >= 3 items trains on n - 2); give a larger dataset"
             )
         before = last - np.repeat(train.offsets[:-1], np.maximum(lengths - 1, 0))
-        if each_position:
+        if all_positions:
             # A window ends at every max_history-th target, counted back from the user's last: each target once.
             from_end = np.repeat(train.offsets[1:], np.maximum(lengths - 1, 0)) - 1 - last
             chosen = from_end % max_history == 0
@@ -112,14 +112,14 @@ class HistoryBatches:
         inside = column < length[:, None]
         index = np.where(inside, (last - length)[:, None] + column, 0)
         history_BT = np.where(inside, self._items[index], self._padding)
-        if self._each_position:
+        if self._all_positions:
             target_BQ = np.where(inside, self._items[np.where(inside, index + 1, 0)], ABSENT)
         else:
             target_BQ = self._items[last][:, None]
         return HistoryBatch(
             torch.from_numpy(history_BT).to(self._device),
             torch.from_numpy(target_BQ).to(self._device),
-            self._each_position,
+            self._all_positions,
         )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from genrec.errors import TrainingError
 from genrec.families import StartedLogger, TrainingLogger
 from genrec.runtime.float32_products import by_onednn
-from genrec.runtime.malloc import keep_freed_memory
+from genrec.runtime.malloc import disable_malloc_trim
 from genrec.runtime.progress import Bar, console
 from genrec.runtime.seeds import derive
 from genrec.training.checkpoint import (
@@ -92,7 +92,7 @@ def train(
         DataError: what a logger needs is missing; found before the first epoch.
         ValueError: there are loggers and no ``log_folder``.
     """
-    keep_freed_memory()
+    disable_malloc_trim()
     optimizer = build_optimizer(module, settings)
     log, step, best = _resume(module, optimizer, folder)
     with _started(loggers, log_folder, log, title=title, settings=settings, seed=seed, step=step) as started:

@@ -123,10 +123,10 @@ def test_expansion_follows_beams_of_any_origin(settings, context):
 
 
 @torch.no_grad()
-def test_each_position_equals_one_prefix_at_a_time(settings, context):
+def test_all_positions_equals_one_prefix_at_a_time(settings, context):
     decoder, encoded = built(settings, context), histories(is_causal=True)
     target_BQ = torch.tensor([[3, 4, 0, 19, 7], [1, 2, -1, -1, -1], [9, 13, 5, -1, -1]])
-    together = decoder(encoded, target_BQ, each_position=True, with_summary=True)
+    together = decoder(encoded, target_BQ, all_positions=True, with_summary=True)
     parts = []
     for row in range(3):
         for query in range(int(encoded.mask_BT[row].sum())):

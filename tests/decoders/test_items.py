@@ -49,7 +49,7 @@ def batch():
         num_items=NUM_ITEMS,
         max_history=LONGEST,
         batch_size=64,
-        each_position=True,
+        all_positions=True,
         seed=0,
         device=torch.device("cpu"),
     )
@@ -81,7 +81,7 @@ def expected(history, target, *, told, smoothing=100.0, recent_items=5, next_ite
 def test_transition_adds_up_the_counts_of_training(told):
     model, asked = retriever({"counts": Transition()}), batch()
     model.train(told)
-    log_probs = model.decoders["counts"](model.encode(asked.history_BT)["counts"], asked.target_BQ, each_position=True)
+    log_probs = model.decoders["counts"](model.encode(asked.history_BT)["counts"], asked.target_BQ, all_positions=True)
     each = [
         expected(row[: query + 1].tolist(), int(target), told=told)
         for row, targets in zip(asked.history_BT, asked.target_BQ, strict=True)
@@ -166,7 +166,7 @@ def test_transition_learns_what_matters():
     optimizer = torch.optim.Adam(decoder.parameters(), lr=0.05)
     losses = []
     for _ in range(60):
-        loss = -decoder(encoded, torch.from_numpy(walks[:, 1:]), each_position=True).log_probs_NL.mean()
+        loss = -decoder(encoded, torch.from_numpy(walks[:, 1:]), all_positions=True).log_probs_NL.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

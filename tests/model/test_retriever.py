@@ -53,24 +53,24 @@ def built(names=("behavior", "text"), decoder=TRANSFORMER, tasks=(), seed=1, own
     return model, contexts
 
 
-def batch(each_position=False):
+def batch(all_positions=False):
     history_BT = torch.tensor([[1, 2, 9], [7, 24, 24], [5, 6, 24]])
-    target_BQ = torch.tensor([[2, 9, 3], [8, -1, -1], [6, 4, -1]]) if each_position else torch.tensor([[3], [4], [10]])
-    return HistoryBatch(history_BT, target_BQ, each_position)
+    target_BQ = torch.tensor([[2, 9, 3], [8, -1, -1], [6, 4, -1]]) if all_positions else torch.tensor([[3], [4], [10]])
+    return HistoryBatch(history_BT, target_BQ, all_positions)
 
 
 @pytest.mark.parametrize("decoder", [TRANSFORMER, MLP], ids=["level", "path"])
-@pytest.mark.parametrize("each_position", [False, True])
-def test_generation_loss_is_equation_2_negated(decoder, each_position):
+@pytest.mark.parametrize("all_positions", [False, True])
+def test_generation_loss_is_equation_2_negated(decoder, all_positions):
     """Sum over levels of the code's cross-entropy, mean over the batch's targets that have codes."""
     model, contexts = built(decoder=decoder, attention="causal")
-    asked = batch(each_position)
+    asked = batch(all_positions)
     losses = model(asked)
     assert list(losses) == ["behavior", "text"]
     encoded = model.encode(asked.history_BT)
     for name, context in contexts.items():
         module, trie = model.decoders[name], context.trie
-        outputs = module(encoded[name], asked.target_BQ, each_position=each_position)
+        outputs = module(encoded[name], asked.target_BQ, all_positions=all_positions)
         total, count = 0.0, 0
         for row, item in enumerate(outputs.target_N.tolist()):
             if not context.ids.present_I[item]:
@@ -92,7 +92,7 @@ def test_generation_loss_is_equation_2_negated(decoder, each_position):
 
 def test_all_positions_at_once_cost_what_each_prefix_costs():
     model, _ = built(attention="causal")
-    together = model(batch(each_position=True))
+    together = model(batch(all_positions=True))
     prefixes = [([1], 2), ([1, 2], 9), ([1, 2, 9], 3), ([7], 8), ([5], 6), ([5, 6], 4)]
     history_BT = torch.full((6, 3), NUM_ITEMS)
     for row, (items, _) in enumerate(prefixes):
@@ -249,7 +249,7 @@ def test_a_stream_may_have_a_history_encoder_of_its_own(share, own, is_common):
     assert (len(behavior.layers), len(text.layers)) == (1, 2)
     assert (behavior.item_table is text.item_table) is is_common
     assert (behavior is model.history_encoder("visual")) is (share == "all")
-    losses = model(batch(each_position=True))
+    losses = model(batch(all_positions=True))
     losses["text"].backward()
     assert text.layers[1].attention.query.weight.grad is not None
     assert behavior.layers[0].attention.query.weight.grad is None
@@ -296,7 +296,7 @@ def test_each_history_encoder_reads_the_most_recent_items_that_it_can(attention)
 def test_all_positions_of_a_history_that_is_too_long_cost_what_its_windows_cost(decoder):
     """A stream that reads two items learns from windows of two, its targets in the order of the other stream's."""
     model, _ = built(decoder=decoder, attention="causal", own={"text": item_ids(max_history=2, attention="causal")})
-    together = model(batch(each_position=True))
+    together = model(batch(all_positions=True))
     samples = [([1], 2), ([2], 9), ([2, 9], 3), ([7], 8), ([5], 6), ([5, 6], 4)]
     history_BT = torch.full((6, 2), NUM_ITEMS)
     for row, (items, _) in enumerate(samples):
@@ -304,7 +304,7 @@ def test_all_positions_of_a_history_that_is_too_long_cost_what_its_windows_cost(
     one_by_one = model(HistoryBatch(history_BT, torch.tensor([[target] for _, target in samples]), False))
     torch.testing.assert_close(together["text"], one_by_one["text"])
     alike, _ = built(decoder=decoder, attention="causal")
-    torch.testing.assert_close(together["behavior"], alike(batch(each_position=True))["behavior"])
+    torch.testing.assert_close(together["behavior"], alike(batch(all_positions=True))["behavior"])
 
 
 def test_tasks_read_streams_of_different_lengths_target_by_target():
@@ -313,7 +313,7 @@ def test_tasks_read_streams_of_different_lengths_target_by_target():
     model, _ = built(tasks=transfers("text"), attention="causal", own=own)
     seen = []
     model.tasks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    model(batch(each_position=True))
+    model(batch(all_positions=True))
     assert torch.equal(seen[0]["text"].target_N, seen[0]["behavior"].target_N)
 
 

@@ -63,7 +63,7 @@ def test_windows_of_windows_are_what_short_batches_have(lengths, size):
             num_items=PADDING,
             max_history=max_history,
             batch_size=4,
-            each_position=True,
+            all_positions=True,
             seed=1,
             device=torch.device("cpu"),
         )

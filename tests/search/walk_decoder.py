@@ -77,7 +77,7 @@ class WalkDecoder(DecoderModule):
         logits_BKC = (vectors_BKCD * parents_BKD[:, :, None]).sum(-1).masked_fill(~is_child_BKC, -torch.inf)
         return logits_BKC.log_softmax(-1)
 
-    def forward(self, encoded, target_BQ, *, each_position=False, with_summary=False):
+    def forward(self, encoded, target_BQ, *, all_positions=False, with_summary=False):
         user, query = (target_BQ >= 0).nonzero(as_tuple=True)
         target_N = target_BQ[user, query]
         assert len(target_N)

@@ -366,12 +366,12 @@ def test_decoder_that_sees_the_future():
         def build(self, context):
             module = Mlp().build(context)
             forward = module.forward
-            module.forward = lambda encoded, target_BQ, each_position=False, with_summary=False: forward(  # type: ignore[method-assign]
+            module.forward = lambda encoded, target_BQ, all_positions=False, with_summary=False: forward(  # type: ignore[method-assign]
                 encoded, target_BQ, with_summary=with_summary
             )
             return module
 
-    broken(Prophet(), "each_position means that query q sees the history up to its item q")
+    broken(Prophet(), "all_positions means that query q sees the history up to its item q")
 
 
 def reading(change) -> HistoryEncoder:

@@ -15,13 +15,13 @@ from genrec.types import ABSENT, Histories
 PADDING = 1000
 
 
-def batches(sequences, *, max_history=4, batch_size=3, each_position=False, seed=1):
+def batches(sequences, *, max_history=4, batch_size=3, all_positions=False, seed=1):
     return HistoryBatches(
         Histories.of(sequences),
         num_items=PADDING,
         max_history=max_history,
         batch_size=batch_size,
-        each_position=each_position,
+        all_positions=all_positions,
         seed=seed,
         device=torch.device("cpu"),
     )
@@ -37,16 +37,16 @@ LENGTHS = st.lists(st.integers(0, 13), min_size=1, max_size=12).filter(lambda le
 
 
 @settings(max_examples=60, deadline=None)
-@given(lengths=LENGTHS, max_history=st.integers(1, 6), batch_size=st.integers(1, 5), each_position=st.booleans())
-def test_every_target_once_with_its_own_history(lengths, max_history, batch_size, each_position):
+@given(lengths=LENGTHS, max_history=st.integers(1, 6), batch_size=st.integers(1, 5), all_positions=st.booleans())
+def test_every_target_once_with_its_own_history(lengths, max_history, batch_size, all_positions):
     sequences = distinct(lengths)
     before = {item: sequence[:place] for sequence in sequences for place, item in enumerate(sequence) if place}
-    source = batches(sequences, max_history=max_history, batch_size=batch_size, each_position=each_position)
+    source = batches(sequences, max_history=max_history, batch_size=batch_size, all_positions=all_positions)
     met = []
     epoch = source.epoch(1)
     assert len(list(epoch)) == len(epoch) == len(source)
     for batch in epoch:
-        assert batch.each_position == each_position
+        assert batch.all_positions == all_positions
         assert batch.history_BT.dtype == batch.target_BQ.dtype == torch.int64
         assert 1 <= len(batch.history_BT) <= batch_size
         assert batch.history_BT.shape[1] <= max_history
@@ -54,7 +54,7 @@ def test_every_target_once_with_its_own_history(lengths, max_history, batch_size
             length = sum(item != PADDING for item in history_T)
             assert history_T[length:] == [PADDING] * (len(history_T) - length), "padding stands at the end"
             history_T = history_T[:length]
-            if not each_position:
+            if not all_positions:
                 assert len(target_Q) == 1
                 assert history_T == before[target_Q[0]][-max_history:]
                 met += target_Q
@@ -69,7 +69,7 @@ def test_every_target_once_with_its_own_history(lengths, max_history, batch_size
 
 
 def test_windows_of_a_long_history_end_at_the_last_target():
-    source = batches([list(range(11))], max_history=4, each_position=True, batch_size=9)
+    source = batches([list(range(11))], max_history=4, all_positions=True, batch_size=9)
     assert source.num_samples == 3
     [batch] = source.epoch(1)
     rows = sorted(zip(batch.history_BT.tolist(), batch.target_BQ.tolist(), strict=True))
@@ -80,18 +80,18 @@ def test_windows_of_a_long_history_end_at_the_last_target():
     ]
 
 
-@pytest.mark.parametrize("each_position", [False, True])
-def test_equal_epochs_are_equal_and_different_ones_differ(each_position):
+@pytest.mark.parametrize("all_positions", [False, True])
+def test_equal_epochs_are_equal_and_different_ones_differ(all_positions):
     sequences = distinct([9] * 30)
 
     def epoch(number, seed=1):
-        source = batches(sequences, each_position=each_position, seed=seed)
+        source = batches(sequences, all_positions=all_positions, seed=seed)
         return [batch.history_BT.tolist() for batch in source.epoch(number)]
 
     assert epoch(1) == epoch(1)
     assert epoch(1) != epoch(2)
     assert epoch(1) != epoch(1, seed=2)
-    source = batches(sequences, each_position=each_position)
+    source = batches(sequences, all_positions=all_positions)
     once = source.epoch(3)
     assert [b.target_BQ.tolist() for b in once] == [b.target_BQ.tolist() for b in once], "iterable more than once"
 

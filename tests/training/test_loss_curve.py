@@ -58,7 +58,7 @@ def test_the_first_losses_are_the_known_ones():
         num_items=NUM_ITEMS,
         max_history=5,
         batch_size=16,
-        each_position=model.is_causal,
+        all_positions=model.is_causal,
         seed=2,
         device=torch.device("cpu"),
     )
