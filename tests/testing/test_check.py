@@ -327,6 +327,46 @@ def test_baseline_that_recommends_seen_items():
     broken(Repeating(), "exclude_seen leaves the items of the history out")
 
 
+class Noisy(FixedOrder):
+    """Scores depend on the number of users that are ranked together."""
+
+    def __init__(self, num_items: int, noise: float) -> None:
+        super().__init__(num_items)
+        self.noise = noise
+
+    def rank(self, histories, *, top_n, exclude_seen):
+        ranking = super().rank(histories, top_n=top_n, exclude_seen=exclude_seen)
+        scores_BN = ranking.scores_BN + np.float32(self.noise * len(histories))
+        items_BN = ranking.items_BN.copy()
+        if len(histories) == 2 and top_n > 3:  # the items of two nearly equal scores change places
+            scores_BN[:, 3] = scores_BN[:, 2]
+            items_BN[:, [2, 3]] = items_BN[:, [3, 2]]
+        elif top_n > 3:
+            scores_BN[:, 3] = scores_BN[:, 2] - np.float32(self.noise)
+        return Ranking(items_BN, scores_BN)
+
+
+@pytest.mark.parametrize(("noise", "is_sound"), [(1e-6, True), (1e-2, False)])
+def test_scores_of_a_trained_baseline_may_differ_by_rounding(noise, is_sound):
+    class Untrained(Fixed):
+        """Ranks by counts."""
+
+        def fit(self, catalog, train, *, context):
+            return Noisy(len(catalog), noise)
+
+    class Trained(Untrained):
+        """Ranks by a network."""
+
+        def fit_validated(self, catalog, train, *, context, validate):
+            return self.fit(catalog, train, context=context)
+
+    broken(Untrained(), "users are ranked one by one")
+    if is_sound:
+        check(Trained())
+    else:
+        broken(Trained(), "users are ranked one by one, up to the rounding of scores")
+
+
 def test_decoder_whose_expansion_says_something_else():
     class Flattened(Decoder):
         """Children are sampled at another temperature than they were scored."""
