@@ -1,4 +1,4 @@
-"""SASRec: its loss and its ranking against plain ones, what its training keeps, and what it chooses."""
+"""SASRec: its loss and ranking against plain ones, resumed training, and the choice among combinations."""
 
 import json
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch.nn import functional
 
-from genrec.baselines import sasrec
-from genrec.baselines.sasrec import FittedSasrec, Sasrec, SasrecNetwork, catalog_cross_entropy
+from genrec.baselines import _sequence
+from genrec.baselines._sequence import FittedSequenceBaseline, catalog_cross_entropy
+from genrec.baselines.sasrec import Sasrec, SasrecNetwork
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg, recall, target_ranks
 from genrec.model.layers import init_weights
@@ -44,8 +45,8 @@ def validation_of(world):
 
 
 @pytest.mark.parametrize("at_once", [1, 30, 2**21])
-def test_the_loss_and_its_gradients_are_those_of_the_whole_catalogue(monkeypatch, at_once):
-    monkeypatch.setitem(sasrec._LOGITS_AT_ONCE, "cpu", at_once)
+def test_the_loss_and_its_gradients_are_those_of_the_whole_catalog(monkeypatch, at_once):
+    monkeypatch.setitem(_sequence._LOGITS_AT_ONCE, "cpu", at_once)
     torch.manual_seed(0)
     states_ND = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     items_ID = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
@@ -66,7 +67,7 @@ def test_items_have_one_vector_for_input_and_output():
     module.losses(batch)["cross_entropy"].backward()
     assert module.item_table.weight.grad is not None
     moved_I = module.item_table.weight.grad.abs().sum(1) > 0
-    assert moved_I.tolist() == [True] * 9 + [False], "an item that nobody has is learned from, padding is not"
+    assert moved_I.tolist() == [True] * 9 + [False], "items without users are learned from, padding is not"
 
 
 def test_a_state_depends_on_its_item_and_those_before_alone():
@@ -79,14 +80,14 @@ def test_a_state_depends_on_its_item_and_those_before_alone():
 @pytest.mark.parametrize("at_once", [1, 20, 2**21])
 @pytest.mark.parametrize("exclude_seen", [False, True])
 def test_it_ranks_as_one_would_by_hand(monkeypatch, at_once, exclude_seen):
-    monkeypatch.setitem(sasrec._LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(_sequence._LOGITS_AT_ONCE, "cpu", at_once)
     module = module_of()
     with torch.no_grad():
         module.item_table.weight[7] = module.item_table.weight[2]
         module.item_table.weight[5] = module.item_table.weight[2]
-    asked = [[1, 2, 3], [0, 6, 1, 2, 3, 4], [8], [], [4, 4, 4, 4, 4]]
-    ranking = FittedSasrec(module).rank(Histories.of(asked), top_n=7, exclude_seen=exclude_seen)
-    for user, history in enumerate(asked):
+    histories = [[1, 2, 3], [0, 6, 1, 2, 3, 4], [8], [], [4, 4, 4, 4, 4]]
+    ranking = FittedSequenceBaseline(module).rank(Histories.of(histories), top_n=7, exclude_seen=exclude_seen)
+    for user, history in enumerate(histories):
         last = history[-4:] or [9]
         with torch.no_grad():
             score_I = (module(torch.tensor([last]))[0, -1] @ module.item_vectors_ID.T).tolist()
@@ -130,7 +131,7 @@ def test_it_learns_a_certain_next_item(tmp_path):
 
 def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path):
     world = clockwork(num_items=12, rounds=2)
-    data, asked = world.dataset, world.dataset.valid.histories
+    data, histories = world.dataset, world.dataset.valid.histories
     baseline = Sasrec(**QUICK, max_epochs=5)
     calls = []
 
@@ -148,24 +149,24 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "resumed")
     resumed = fit(tmp_path / "resumed")
-    assert len(calls) == 6, "two epochs were kept, the third is done again"
+    assert len(calls) == 6, "two epochs were stored, the third is repeated"
     again, whole = fit(tmp_path / "resumed"), fit(tmp_path / "whole")
     assert len(calls) == 11, "a finished training is not repeated"
     assert resumed.chosen == again.chosen == whole.chosen
-    rankings = [fitted.rank(asked, top_n=12, exclude_seen=False).items_BN for fitted in (resumed, again, whole)]
+    rankings = [fitted.rank(histories, top_n=12, exclude_seen=False).items_BN for fitted in (resumed, again, whole)]
     np.testing.assert_array_equal(rankings[0], rankings[2])
     np.testing.assert_array_equal(rankings[1], rankings[2])
 
 
-def test_of_several_combinations_the_best_on_validation_is_kept():
-    """Validation says which is best, and at which epoch; the first of equals is kept."""
+def test_the_best_combination_on_validation_is_kept():
+    """Validation selects combination and epoch; the first of equals is kept."""
     baseline = Sasrec(**QUICK | {"dim": (8, 16), "dropout": (0.1, 0.3)}, max_epochs=3)
-    told = iter([0.1, 0.2, 0.1, 0.3, 0.4, 0.1, 0.4, 0.1, 0.2, 0.1, 0.2, 0.3])
+    scores = iter([0.1, 0.2, 0.1, 0.3, 0.4, 0.1, 0.4, 0.1, 0.2, 0.1, 0.2, 0.3])
     seen = []
 
     def validate(fitted):
         seen.append((fitted.module.item_table.embedding_dim, fitted.module.dropout.probability))
-        return next(told)
+        return next(scores)
 
     fitted = baseline.fit_validated(tiny_catalog(), tiny_histories(), context=WorkContext(1), validate=validate)
     assert seen == [(dim, dropout) for dim in (8, 16) for dropout in (0.1, 0.3) for _ in range(3)]
@@ -174,7 +175,7 @@ def test_of_several_combinations_the_best_on_validation_is_kept():
     torch.testing.assert_close(dict(alone.module.named_parameters()), dict(fitted.module.named_parameters()))
 
 
-def test_what_cannot_be_is_said():
+def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="dim 12 is not a multiple of num_heads 8"):
         Sasrec(dim=(16, 12), num_heads=8)
     with pytest.raises(ValueError, match="sasrec: 2 combinations, and no validation users to choose by"):
