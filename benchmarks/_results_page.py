@@ -38,7 +38,7 @@ def _lines(files: Mapping[str, Any], folder: str) -> Iterator[str]:
     yield from ("# Results", "")
     yield (
         f"Written by `python benchmarks/results.py page` from `{folder}/*.json`, which `results.py add` makes of "
-        "finished runs. Leave-one-out, the whole catalogue ranked, no negative sampled. Figures are means over users "
+        "finished runs. Leave-one-out, the whole catalog ranked, no negative sampled. Figures are means over users "
         "and seeds, ± the standard deviation between seeds. A checkpoint is chosen on validation under the rule about "
         "seen items that its recipe has; under the other rule the same model is asked again. *train + validation*: "
         "vectors, codes, model and baselines were fitted again with the validation items, for as many epochs as "

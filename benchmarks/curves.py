@@ -194,7 +194,7 @@ def draw(curves: Sequence[Curve], conditions: Mapping[str, str], path: Path) -> 
     figure.text(
         0.5,
         0.015,
-        text + "Solid: CPU-ms a user or training sample (left). Grey: GFLOP/s (right), dotted the peak of sgemm.",
+        text + "Solid: CPU-ms a user or training sample (left). Gray: GFLOP/s (right), dotted the peak of sgemm.",
         ha="center",
     )
     figure.tight_layout(rect=(0, 0.05, 1, 1), h_pad=2.0)
@@ -228,7 +228,7 @@ def _draw_panel(axis: Axes, right: Axes, curve: Curve) -> None:
 
 
 def _apart(xs: Sequence[int], is_log: bool) -> list[int]:
-    """Of the measured places those that can be labelled without touching."""
+    """Of the measured places those that can be labeled without touching."""
     scale: Callable[[float], float] = math.log if is_log else float
     width = scale(xs[-1]) - scale(xs[0])
     kept = [xs[0]]

@@ -1,4 +1,4 @@
-"""The catalogue in the order of training counts: a ranking of its own, and what fills up the ranking of others."""
+"""The catalog in the order of training counts: a ranking of its own, and what fills up the ranking of others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PopularityOrder:
 
 
 def chunks(cells_U: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows of neighbouring users whose (user, item) pairs fit into memory together, at least one user each.
+    """Rows of neighboring users whose (user, item) pairs fit into memory together, at least one user each.
 
     Args:
         cells_U: pairs that each user needs, int64 (U,).

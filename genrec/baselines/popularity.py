@@ -1,4 +1,4 @@
-"""Rank the catalogue by how often an item occurs in training, the same for every user."""
+"""Rank the catalog by how often an item occurs in training, the same for every user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genrec.types import Catalog, Histories, Ranking
 
 @baselines.register("popularity")
 class Popularity(Baseline):
-    """Most popular items in training first; what personalisation must beat."""
+    """Most popular items in training first; what personalization must beat."""
 
     def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedPopularity:
         """Count interactions; equal counts go by item number."""
@@ -23,7 +23,7 @@ class FittedPopularity(FittedBaseline):
     """Items by training count.
 
     Args:
-        order: the catalogue, most frequent item first.
+        order: the catalog, most frequent item first.
     """
 
     def __init__(self, order: PopularityOrder) -> None:

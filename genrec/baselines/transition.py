@@ -64,7 +64,7 @@ class FittedTransition(FittedBaseline):
 
     Args:
         followers: of every item in training.
-        order: the catalogue by popularity.
+        order: the catalog by popularity.
         recent_items: how many of the latest items have a say.
     """
 

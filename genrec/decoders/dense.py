@@ -16,7 +16,7 @@ from genrec.model.vocabularies import build_vocabulary
 
 @decoders.register("dense")
 class Dense(Decoder):
-    """A softmax over the whole catalogue: SASRec with cross-entropy, as a stream beside those that write codes."""
+    """A softmax over the whole catalog: SASRec with cross-entropy, as a stream beside those that write codes."""
 
     writes_codes: ClassVar[bool] = False
 

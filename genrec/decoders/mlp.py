@@ -47,7 +47,7 @@ class Mlp(Decoder):
 
 
 class Block(nn.Module):
-    """x + feed-forward(norm(x)), normalised."""
+    """x + feed-forward(norm(x)), normalized."""
 
     def __init__(self, dim: int, hidden_dim: int, dropout: float) -> None:
         super().__init__()

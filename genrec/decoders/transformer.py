@@ -143,7 +143,7 @@ class TransformerDecoder(DecoderModule):
         hidden_NLD = x_NSD[:, self._first : self._first + L]
         log_probs = [self.vocabulary.target_log_probs(level, hidden_NLD[:, level], nodes_NL) for level in range(L)]
         log_probs_NL = torch.stack(log_probs, 1).masked_fill(~present_N[:, None], 0.0)
-        summary_ND = self._summarise(x_NSD) if with_summary else None
+        summary_ND = self._summarize(x_NSD) if with_summary else None
         return Outputs(log_probs_NL, hidden_NLD, summary_ND, present_N, target_N)
 
     def _whole_history(self, encoded: Encoded) -> Tensor:
@@ -167,7 +167,7 @@ class TransformerDecoder(DecoderModule):
             return may_read
         return torch.where(may_read, -self.slopes_H[:, None, None] * age, -torch.inf)
 
-    def _summarise(self, x_NSD: Tensor) -> Tensor:
+    def _summarize(self, x_NSD: Tensor) -> Tensor:
         if self.summary == "head":
             return x_NSD[:, 0]
         return x_NSD[:, -1] if self.summary == "tail" else x_NSD[:, 1:].mean(1)

@@ -25,7 +25,7 @@ class Transition(Decoder):
     p(item) = (sum over places k and gaps g of a(k) b(g) count(item of place k, g, item) + s popularity(item)) / Z. The
     weights a of places, b of gaps and s of popularity are learned, from counts less the pair that is being told: every
     count would have seen what it is to foretell. It remembers rare pairs that attention does not keep, so a merge gains
-    more from it than from one more stream that generalises.
+    more from it than from one more stream that generalizes.
     """
 
     writes_codes: ClassVar[bool] = False

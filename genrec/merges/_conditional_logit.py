@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 def fit_conditional_logit(
     features_UCF: np.ndarray, is_item_UC: np.ndarray, chosen_U: np.ndarray, prior_F: np.ndarray, l2: float
 ) -> np.ndarray:
-    """Weights b that maximise sum_u log softmax_c(b . x_uc)[chosen_u] - l2 / 2 * |(b - prior) * scale|^2.
+    """Weights b that maximize sum_u log softmax_c(b . x_uc)[chosen_u] - l2 / 2 * |(b - prior) * scale|^2.
 
     What is the same for all candidates of a user cancels, so there is no intercept, and nothing is sampled: every
     candidate that was not chosen counts (McFadden 1974; as a loss for ranking, ListNet's with one relevant item).

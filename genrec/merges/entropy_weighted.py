@@ -16,7 +16,7 @@ from genrec.types import Candidates, Ranking
 class EntropyWeighted(Merge):
     """Pool the streams' probabilities, each stream weighted by the entropy of its list for this user.
 
-    With H_s the entropy of the list of N_s items that stream s gave, renormalised, the weight is w_s proportional to
+    With H_s the entropy of the list of N_s items that stream s gave, renormalized, the weight is w_s proportional to
     exp(-H_s / (temperature * log N_s)), and the weights of a user's streams add up to 1.
 
     Completes the paper: EAGER's introduction names "the prediction entropy of each stream as a confidence measure" and
@@ -43,7 +43,7 @@ class EntropyWeighted(Merge):
         log_probs_BCS = exact_log_probs(candidates, self.type_name)
         has_code_BCS = np.isfinite(log_probs_BCS)
         log_weights_BCS = np.where(has_code_BCS, -relative_entropy(candidates)[:, None, :] / self.temperature, -np.inf)
-        # Weights are normalised over the streams that have the item, as logarithms: none of those can become 0 / 0.
+        # Weights are normalized over the streams that have the item, as logarithms: none of those can become 0 / 0.
         log_weights_BCS = log_weights_BCS - _log_sum_exp(log_weights_BCS)[:, :, None]
         if self.pool == "linear":
             scores_BC = _log_sum_exp(log_weights_BCS + log_probs_BCS)

@@ -15,7 +15,7 @@ class LogProbSum(Merge):
     """Rescore each candidate by all streams and rank by the sum of their log-probabilities (EAGER's released code).
 
     Differs from the paper: there an item counts with the stream that proposed it (``confidence``). An item that has no
-    code in some stream gets there the mean of the streams that have one, so it is neither punished nor favoured for
+    code in some stream gets there the mean of the streams that have one, so it is neither punished nor favored for
     it. Equal scores: lower item number first.
     """
 

@@ -17,7 +17,7 @@ about this many numbers."""
 def child_logits(
     hidden_ND: Tensor, weight_MD: Tensor, first_N: Tensor, count_N: Tensor, *, width: int, rows_M: Tensor | None = None
 ) -> Tensor:
-    """Products of each state with a run of neighbouring rows of a table.
+    """Products of each state with a run of neighboring rows of a table.
 
     On a CPU these are sampled dense-dense products (SDDMM): each row of the table is read where it is needed. Elsewhere
     the rows are copied, some states at a time.

@@ -13,7 +13,7 @@ START_STD = 0.05
 
 
 def joined_vectors(sources: Sequence[ItemVectors]) -> np.ndarray:
-    """The streams' vectors side by side, each source centred and scaled to unit variance as a whole.
+    """The streams' vectors side by side, each source centered and scaled to unit variance as a whole.
 
     Returns:
         float32 (I, sum of the widths); zero where an item is absent.
@@ -21,8 +21,8 @@ def joined_vectors(sources: Sequence[ItemVectors]) -> np.ndarray:
     parts = []
     for source in sources:
         present = source.present_I
-        centred = np.where(present[:, None], source.vectors_IE - source.vectors_IE[present].mean(0), 0.0)
-        parts.append(centred / max(float(centred[present].std()), 1e-12))
+        centered = np.where(present[:, None], source.vectors_IE - source.vectors_IE[present].mean(0), 0.0)
+        parts.append(centered / max(float(centered[present].std()), 1e-12))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -180,7 +180,7 @@ class FeedForward(nn.Sequential):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each normalised before and added to its input."""
+    """Self-attention and feed-forward, each normalized before and added to its input."""
 
     def __init__(self, dim: int, num_heads: int, feedforward_dim: int, dropout: float) -> None:
         super().__init__()

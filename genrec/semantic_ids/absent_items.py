@@ -11,7 +11,7 @@ from genrec.types import ABSENT, ItemVectors, SemanticIds
 
 AbsentItems = Literal["own_branch", "nearest", "leave_out"]
 """Left out, a stream's probabilities are shared by fewer items than those of the other streams: merges that compare
-them, or ranks, then favour the items that it knows. docs/log.md has what that costs."""
+them, or ranks, then favor the items that it knows. docs/log.md has what that costs."""
 
 _BLOCK = 1024
 """Absent items that are compared at a time."""

@@ -36,7 +36,7 @@ def with_new_items(
 
     Args:
         ids: the codes of I known items, a branch for absent items added or not.
-        vectors: of the known items; those that are absent are nobody's neighbours, so nothing is put into their branch.
+        vectors: of the known items; those that are absent are nobody's neighbors, so nothing is put into their branch.
         new: vectors of J new items, of the same width.
         tokenizer: its name, for the message.
         prefix_JP: the prefix that suits each new item best, (J, L - 1); rows of absent items are not read.
@@ -63,7 +63,7 @@ def with_new_items(
     if prefix_JP is not None:
         left = [item for item in left if not is_placed(item, tuple(prefix_JP[item].tolist()))]
     if left:
-        known = _Neighbours.of(ids, vectors, tokenizer)
+        known = _Neighbors.of(ids, vectors, tokenizer)
         num_choices = _FIRST_CHOICES
         while left:
             known = known.where([not free.is_full(prefix) for prefix in known.prefixes])
@@ -132,7 +132,7 @@ class _FreeCodes:
 
 
 @dataclass
-class _Neighbours:
+class _Neighbors:
     """Known items, those of one prefix together."""
 
     prefixes: list[Prefix]
@@ -141,11 +141,11 @@ class _Neighbours:
     """The first item of each prefix."""
 
     @classmethod
-    def of(cls, ids: SemanticIds, vectors: ItemVectors, tokenizer: str) -> _Neighbours:
+    def of(cls, ids: SemanticIds, vectors: ItemVectors, tokenizer: str) -> _Neighbors:
         rows_K = np.flatnonzero(ids.present_I & vectors.present_I)
         if len(rows_K) == 0:
             raise DataError(
-                f"{tokenizer}: no known item has both a vector and a code, so new items have no neighbours; "
+                f"{tokenizer}: no known item has both a vector and a code, so new items have no neighbors; "
                 "fit the tokenizer anew with the new items"
             )
         # The column of zeros: with one level there is one prefix, of no codes.
@@ -155,13 +155,13 @@ class _Neighbours:
         starts_P = np.flatnonzero(np.r_[True, (prefix_KP[1:] != prefix_KP[:-1]).any(axis=1)])
         return cls([tuple(prefix) for prefix in prefix_KP[starts_P, 1:].tolist()], vectors.vectors_IE[rows_K], starts_P)
 
-    def where(self, is_kept: list[bool]) -> _Neighbours:
+    def where(self, is_kept: list[bool]) -> _Neighbors:
         """The items of some prefixes."""
         if all(is_kept):
             return self
         sizes_P = np.diff(np.append(self.starts_P, len(self.points_KE)))
         kept_sizes = sizes_P[is_kept]
-        return _Neighbours(
+        return _Neighbors(
             [prefix for prefix, kept in zip(self.prefixes, is_kept, strict=True) if kept],
             self.points_KE[np.repeat(is_kept, sizes_P)],
             np.cumsum(kept_sizes) - kept_sizes,
@@ -169,8 +169,8 @@ class _Neighbours:
 
     def nearest(self, points_RE: np.ndarray, count: int) -> np.ndarray:
         """Places in ``prefixes`` whose nearest item is nearest to each point, best first, int64 (R, count or fewer)."""
-        centre_E = self.points_KE.mean(axis=0, dtype=np.float64).astype(np.float32)
-        known_KE, asked_RE = self.points_KE - centre_E, points_RE - centre_E
+        center_E = self.points_KE.mean(axis=0, dtype=np.float64).astype(np.float32)
+        known_KE, asked_RE = self.points_KE - center_E, points_RE - center_E
         square_K = np.einsum("ke,ke->k", known_KE, known_KE)
         count = min(count, len(self.prefixes))
         found_RC = np.zeros((len(asked_RE), count), dtype=np.int64)

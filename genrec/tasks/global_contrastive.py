@@ -21,7 +21,7 @@ from genrec.types import ItemVectors
 class GlobalContrastive(Task):
     """Distil each stream's item vectors into its decoder's summary token, summed over streams.
 
-    Differs from the paper: item vectors are centred and scaled to a mean squared norm of 1, a learned projection leads
+    Differs from the paper: item vectors are centered and scaled to a mean squared norm of 1, a learned projection leads
     from the model's width to theirs, and the metric is summed over the width and averaged over the batch, so that a
     loss of zero information is about 0.5 (``smooth_l1``) or 1 (``cosine``). The paper prints none of these.
     """
@@ -96,11 +96,11 @@ class GlobalContrastiveLoss(TaskModule):
 
 
 def scaled_vectors(vectors: ItemVectors) -> np.ndarray:
-    """Item vectors, centred, of mean squared norm 1; zero where absent. float32 (I, E)."""
+    """Item vectors, centered, of mean squared norm 1; zero where absent. float32 (I, E)."""
     present = vectors.present_I
-    centred = np.where(present[:, None], vectors.vectors_IE - vectors.vectors_IE[present].mean(0), 0.0)
-    norm = np.sqrt(np.square(centred[present], dtype=np.float64).sum(1).mean())
-    return (centred / max(float(norm), 1e-12)).astype(np.float32)
+    centered = np.where(present[:, None], vectors.vectors_IE - vectors.vectors_IE[present].mean(0), 0.0)
+    norm = np.sqrt(np.square(centered[present], dtype=np.float64).sum(1).mean())
+    return (centered / max(float(norm), 1e-12)).astype(np.float32)
 
 
 def _key(stream: str) -> str:

@@ -24,8 +24,8 @@ class SemanticTransfer(Task):
     codes of which some were replaced. The codes' vectors are those of the target's decoder, so that it is the decoder
     that learns.
 
-    Differs from the paper: eq. 5 is minimised as ``-log s+ - log(1 - s-)`` (printed with a plus, it would be
-    maximised by the negatives); at least one code of every sample is masked or replaced; negatives never contain the
+    Differs from the paper: eq. 5 is minimized as ``-log s+ - log(1 - s-)`` (printed with a plus, it would be
+    maximized by the negatives); at least one code of every sample is masked or replaced; negatives never contain the
     positive. Under the ``path`` vocabulary negatives and replacements are siblings.
     """
 

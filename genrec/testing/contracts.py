@@ -191,7 +191,7 @@ def _check_assign(
     )
     demand(np.array_equal(wider.present_I[NUM_ITEMS:], new.present_I), "new items get codes, absent ones get none")
     demand(_same_ids(wider, tokenizer.assign(ids, vectors, new)), "the same items get the same codes every time")
-    demand(_same_ids(wider, tokenizer.assign(ids, shifted, new)), "absent items are nobody's neighbours")
+    demand(_same_ids(wider, tokenizer.assign(ids, shifted, new)), "absent items are nobody's neighbors")
     nobody = ItemVectors(new.vectors_IE[:0], new.present_I[:0])
     demand(_same_ids(tokenizer.assign(ids, vectors, nobody), ids), "without new items the codes stay as they are")
     narrow = ItemVectors(np.ascontiguousarray(new.vectors_IE[:, :3]), new.present_I)

@@ -23,7 +23,7 @@ _WORDS = ("oak", "steel", "wool", "glass", "round", "tall", "blue", "red")
 
 
 class DrawnImages:
-    """A square on a ground, its colour and size telling the item.
+    """A square on a ground, its color and size telling the item.
 
     Item 0 has two images, the last item of the catalog none, every other one.
     """
@@ -45,8 +45,8 @@ class DrawnImages:
             raise DataError(f"item {item} has no image {number}")
         image = Image.new("RGB", (32, 32), (240, 240, 240))
         edge = 4 + item % 10 - number
-        colour = (37 * item % 256, 91 * item % 256, 151 * item % 256)
-        ImageDraw.Draw(image).rectangle((edge, edge, 31 - edge, 31 - edge), fill=colour)
+        color = (37 * item % 256, 91 * item % 256, 151 * item % 256)
+        ImageDraw.Draw(image).rectangle((edge, edge, 31 - edge, 31 - edge), fill=color)
         return image
 
 
@@ -94,8 +94,8 @@ def tiny_vectors(
 ) -> ItemVectors:
     """Vectors of items in four groups; those of ``absent`` items are zero."""
     generator = np.random.default_rng(seed)
-    centres = 3 * generator.normal(size=(4, width))
-    vectors_IE = (centres[np.arange(num_items) % 4] + generator.normal(size=(num_items, width))).astype(np.float32)
+    centers = 3 * generator.normal(size=(4, width))
+    vectors_IE = (centers[np.arange(num_items) % 4] + generator.normal(size=(num_items, width))).astype(np.float32)
     present_I = ~np.isin(np.arange(num_items), absent)
     vectors_IE[~present_I] = 0
     return ItemVectors(vectors_IE, present_I)

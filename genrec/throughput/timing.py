@@ -105,7 +105,7 @@ class Timing:
         return None if self.flops_each is None else self.flops_each * self.per_second.median / peak.per_second
 
     def cpu_share_of(self, peak: Peak) -> float | None:
-        """The same by seconds of the processor: neither busy neighbours nor threads that wait asleep count."""
+        """The same by seconds of the processor: neither busy neighbors nor threads that wait asleep count."""
         if self.flops_each is None or peak.per_cpu_second is None:
             return None
         return self.flops_each * self.per_cpu_second.median / peak.per_cpu_second

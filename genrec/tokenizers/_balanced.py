@@ -9,29 +9,29 @@ _EXCHANGES = 24
 _LAST_EXCHANGES = 300
 """Exchange rounds of the last one; it ends sooner where the cheapest assignment is reached."""
 _FREE_ITERATIONS = 10
-"""Iterations of plain k-means that the starting centres go through; without them the result is 1 to 4 % worse."""
+"""Iterations of plain k-means that the starting centers go through; without them the result is 1 to 4 % worse."""
 _STARTS = 32
-"""Rows a cluster among which the starting centres are drawn."""
+"""Rows a cluster among which the starting centers are drawn."""
 
 
 def balanced_kmeans(points_NE: np.ndarray, num_clusters: int, *, iterations: int, seed: int) -> np.ndarray:
     """Divide points evenly into clusters with a small sum of squared distances to the clusters' means.
 
-    Every iteration starts from the better of two assignments, the one at hand and a greedy one for the new centres,
+    Every iteration starts from the better of two assignments, the one at hand and a greedy one for the new centers,
     and improves it by :func:`exchange`.
 
     Args:
         points_NE: float32 (N, E), N >= num_clusters.
         num_clusters: K.
         iterations: Lloyd iterations at most; fewer when nothing moves any more.
-        seed: of the starting centres: k-means++, then a few iterations of plain k-means.
+        seed: of the starting centers: k-means++, then a few iterations of plain k-means.
 
     Returns:
         cluster_N: int64 (N,); every cluster holds floor(N / K) or ceil(N / K) points.
     """
     points = points_NE - points_NE.mean(axis=0, dtype=np.float64).astype(points_NE.dtype)
-    centres_KE = _free_centres(points, points[_spread(points, num_clusters, np.random.default_rng(seed))])
-    cluster_N = assign_evenly(_costs(points, centres_KE), _EXCHANGES)
+    centers_KE = _free_centers(points, points[_spread(points, num_clusters, np.random.default_rng(seed))])
+    cluster_N = assign_evenly(_costs(points, centers_KE), _EXCHANGES)
     for iteration in range(iterations):
         cost_NK = _costs(points, cluster_means(points, cluster_N, num_clusters))
         is_last = iteration == iterations - 1
@@ -59,7 +59,7 @@ def exchange(cost_NK: np.ndarray, cluster_N: np.ndarray, rounds: int) -> np.ndar
     """Lower the cost of an even assignment, keeping it even.
 
     A round lets every cluster hand at most one point to another and receive at most one, all together the best such
-    permutation (a linear assignment over the K x K cheapest hand-overs). It is negative-cycle cancelling: when a round
+    permutation (a linear assignment over the K x K cheapest hand-overs). It is negative-cycle canceling: when a round
     finds no gain, the assignment is the cheapest even one there is.
     """
     from scipy.optimize import linear_sum_assignment
@@ -93,7 +93,7 @@ def exchange(cost_NK: np.ndarray, cluster_N: np.ndarray, rounds: int) -> np.ndar
 
 
 def _spread(points_NE: np.ndarray, num_clusters: int, generator: np.random.Generator) -> np.ndarray:
-    """K different rows, far from each other: k-means++ with one draw a centre, among at most ``_STARTS`` K rows."""
+    """K different rows, far from each other: k-means++ with one draw a center, among at most ``_STARTS`` K rows."""
     size = min(len(points_NE), _STARTS * num_clusters)
     among = generator.permutation(len(points_NE))[:size]
     points = points_NE[among]
@@ -115,18 +115,18 @@ def _spread(points_NE: np.ndarray, num_clusters: int, generator: np.random.Gener
     return among[chosen]
 
 
-def _free_centres(points_NE: np.ndarray, centres_KE: np.ndarray) -> np.ndarray:
-    """Centres after some iterations of plain k-means; a centre that nobody is near stays where it is."""
-    centres_KE = centres_KE.copy()
+def _free_centers(points_NE: np.ndarray, centers_KE: np.ndarray) -> np.ndarray:
+    """Centers after some iterations of plain k-means; a center that nobody is near stays where it is."""
+    centers_KE = centers_KE.copy()
     for _ in range(_FREE_ITERATIONS):
-        used, cluster_N = np.unique(_costs(points_NE, centres_KE).argmin(axis=1), return_inverse=True)
-        centres_KE[used] = cluster_means(points_NE, cluster_N, len(used))
-    return centres_KE
+        used, cluster_N = np.unique(_costs(points_NE, centers_KE).argmin(axis=1), return_inverse=True)
+        centers_KE[used] = cluster_means(points_NE, cluster_N, len(used))
+    return centers_KE
 
 
-def _costs(points_NE: np.ndarray, centres_KE: np.ndarray) -> np.ndarray:
+def _costs(points_NE: np.ndarray, centers_KE: np.ndarray) -> np.ndarray:
     """Squared distances less each point's own square, which no comparison between clusters needs."""
-    return np.einsum("ke,ke->k", centres_KE, centres_KE) - 2 * (points_NE @ centres_KE.T)
+    return np.einsum("ke,ke->k", centers_KE, centers_KE) - 2 * (points_NE @ centers_KE.T)
 
 
 def _better_start(cost_NK: np.ndarray, cluster_N: np.ndarray) -> np.ndarray:

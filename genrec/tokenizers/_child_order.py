@@ -22,7 +22,7 @@ def matched_codes(
     codes by the best matching (Hungarian method); similarity is the cosine.
 
     Args:
-        offsets_ME: child centre less parent centre, of all M children of a level.
+        offsets_ME: child center less parent center, of all M children of a level.
         families: the rows of each parent's children; at most ``num_codes`` each.
         num_codes: codes of the level, at most M.
         seed: of the k-means that the directions start from.
@@ -54,7 +54,7 @@ def matched_codes(
 
 
 def principal_codes(offsets_ME: np.ndarray, families: list[np.ndarray]) -> np.ndarray:
-    """Number each parent's children along the first principal axis of their centres, int64 (M,).
+    """Number each parent's children along the first principal axis of their centers, int64 (M,).
 
     The axis points where its largest component is positive.
     """

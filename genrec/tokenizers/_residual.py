@@ -1,4 +1,4 @@
-"""Residual quantisation by given codebooks: codes of points, what tells equal ones apart, codes of later items."""
+"""Residual quantization by given codebooks: codes of points, what tells equal ones apart, codes of later items."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from genrec.types import ItemVectors, SemanticIds
 
 
 def quantize(
-    points_NE: np.ndarray, centres_LVE: np.ndarray, is_used_LV: np.ndarray | None = None
+    points_NE: np.ndarray, centers_LVE: np.ndarray, is_used_LV: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each level the nearest centre to what the levels before it leave over.
+    """Give each level the nearest center to what the levels before it leave over.
 
     Args:
-        points_NE: what is quantised.
-        centres_LVE: one codebook a level.
-        is_used_LV: centres that may be taken; all by default.
+        points_NE: what is quantized.
+        centers_LVE: one codebook a level.
+        is_used_LV: centers that may be taken; all by default.
 
     Returns:
         codes int64 (N, L), and what the levels before the last leave over, (N, E).
     """
-    codes_NL = np.zeros((len(points_NE), len(centres_LVE)), dtype=np.int64)
+    codes_NL = np.zeros((len(points_NE), len(centers_LVE)), dtype=np.int64)
     residual_NE = before_last_NE = points_NE
-    for level, centres_VE in enumerate(centres_LVE):
+    for level, centers_VE in enumerate(centers_LVE):
         before_last_NE = residual_NE
-        cost_NV = _costs(residual_NE, centres_VE)
+        cost_NV = _costs(residual_NE, centers_VE)
         if is_used_LV is not None:
             cost_NV[:, ~is_used_LV[level]] = np.inf
         codes_NL[:, level] = cost_NV.argmin(axis=1)
-        residual_NE = residual_NE - centres_VE[codes_NL[:, level]]
+        residual_NE = residual_NE - centers_VE[codes_NL[:, level]]
     return codes_NL, before_last_NE
 
 
@@ -43,7 +43,7 @@ def tell_apart(
     codes_NL: np.ndarray,
     num_codes: int,
     before_last_NE: np.ndarray,
-    last_centres_VE: np.ndarray,
+    last_centers_VE: np.ndarray,
     *,
     collisions: Literal["suffix", "nearest_free"],
     tokenizer: str,
@@ -54,7 +54,7 @@ def tell_apart(
         codes_NL: codes of N items.
         num_codes: codes of each level.
         before_last_NE: what the levels before the last leave over.
-        last_centres_VE: centres of the last level.
+        last_centers_VE: centers of the last level.
         collisions: a further level that numbers them, or the nearest free last code.
         tokenizer: its name, for the message.
 
@@ -68,7 +68,7 @@ def tell_apart(
     if collisions == "suffix":
         return *add_suffix(codes_NL, sizes), found
     if found:
-        codes_NL = move_to_nearest_free(codes_NL, _costs(before_last_NE, last_centres_VE), tokenizer)
+        codes_NL = move_to_nearest_free(codes_NL, _costs(before_last_NE, last_centers_VE), tokenizer)
     return codes_NL, sizes, found
 
 
@@ -77,12 +77,12 @@ def assign(
     vectors: ItemVectors,
     new: ItemVectors,
     *,
-    centres_LVE: np.ndarray,
+    centers_LVE: np.ndarray,
     normalize: bool,
     tokenizer: str,
     encode: Callable[[np.ndarray], np.ndarray] = lambda points_NE: points_NE,
 ) -> SemanticIds:
-    """Codes of new items: quantised, then the lowest free suffix or the nearest free last code.
+    """Codes of new items: quantized, then the lowest free suffix or the nearest free last code.
 
     Codes that no known item has are passed over as long as there are others: no model has learned what they mean.
 
@@ -90,10 +90,10 @@ def assign(
         ids: of the known items.
         vectors: of the known items.
         new: vectors of J new items.
-        centres_LVE: one codebook a level.
+        centers_LVE: one codebook a level.
         normalize: whether vectors are scaled to length 1 first.
         tokenizer: its name, for messages.
-        encode: vectors -> points in the space of the centres.
+        encode: vectors -> points in the space of the centers.
 
     Raises:
         DataError: the widths differ, or no code is free.
@@ -101,17 +101,17 @@ def assign(
     check_same_width(vectors, new, tokenizer)
     if normalize:
         vectors, new = (replace(part, vectors_IE=unit_rows(part.vectors_IE)) for part in (vectors, new))
-    num_levels, num_codes, _ = centres_LVE.shape
+    num_levels, num_codes, _ = centers_LVE.shape
     # Items of an own branch have a first code beyond the codebook's, and their other codes mean nothing.
     known_NL = ids.codes_IL[ids.present_I & (ids.codes_IL[:, 0] < num_codes), :num_levels]
     is_used_LV = np.zeros((num_levels, num_codes), dtype=bool)
     for level in range(num_levels):
         is_used_LV[level, known_NL[:, level]] = True
-    codes_JL, before_last_JE = quantize(encode(new.vectors_IE), centres_LVE, is_used_LV)
+    codes_JL, before_last_JE = quantize(encode(new.vectors_IE), centers_LVE, is_used_LV)
     has_suffix = ids.num_levels > num_levels
 
     def last_cost(item: int, prefix: Prefix) -> np.ndarray:
-        cost_V = _costs(before_last_JE[item : item + 1], centres_LVE[-1])[0]
+        cost_V = _costs(before_last_JE[item : item + 1], centers_LVE[-1])[0]
         return np.where(is_used_LV[-1], cost_V, np.inf)
 
     return with_new_items(
@@ -124,9 +124,9 @@ def assign(
     )
 
 
-def _costs(points_NE: np.ndarray, centres_VE: np.ndarray) -> np.ndarray:
-    """Squared distances less what is the same for all centres, (N, V)."""
-    # From the middle of the centres: far from zero, float32 would lose the small differences between large squares.
-    middle_E = centres_VE.mean(axis=0)
-    centres_VE = centres_VE - middle_E
-    return np.einsum("ve,ve->v", centres_VE, centres_VE) - 2 * ((points_NE - middle_E) @ centres_VE.T)
+def _costs(points_NE: np.ndarray, centers_VE: np.ndarray) -> np.ndarray:
+    """Squared distances less what is the same for all centers, (N, V)."""
+    # From the middle of the centers: far from zero, float32 would lose the small differences between large squares.
+    middle_E = centers_VE.mean(axis=0)
+    centers_VE = centers_VE - middle_E
+    return np.einsum("ve,ve->v", centers_VE, centers_VE) - 2 * ((points_NE - middle_E) @ centers_VE.T)

@@ -19,7 +19,7 @@ from genrec.semantic_ids.trie import Trie
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._child_order import matched_codes, principal_codes, random_codes
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
-from genrec.tokenizers._reconstruction import node_centres
+from genrec.tokenizers._reconstruction import centers_name, node_centers
 from genrec.types import ItemVectors, SemanticIds
 
 
@@ -45,7 +45,7 @@ class KMeansTree(Tokenizer):
     iterations: PositiveInt = 15
     """Lloyd iterations at a node, at most."""
     child_order: Literal["matched", "principal", "random"] = "matched"
-    """How a node's children are numbered: children that lie in the same direction from their parent's centre share a
+    """How a node's children are numbered: children that lie in the same direction from their parent's center share a
     code (``matched``), along the parent's first principal axis (``principal``), or at random."""
     normalize: bool = False
     """Scale the vectors to length 1 first, so that distance means cosine."""
@@ -53,8 +53,8 @@ class KMeansTree(Tokenizer):
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Build the tree.
 
-        The codebook holds ``centres_<d>`` (nodes at depth d, E), in the order of their codes, for the depths 1 to
-        L - 1 (a leaf's centre is its item's vector), and under ``matched`` ``directions_<d>`` (V, E): the mean unit
+        The codebook holds, by :func:`centers_name`, (nodes at depth d, E) in the order of their codes for the depths 1
+        to L - 1 (a leaf's center is its item's vector), and under ``matched`` ``directions_<d>`` (V, E): the mean unit
         offset from parent to child of each code of level d, d from 2 to L. ``normalized`` says whether they belong to
         vectors of length 1.
 
@@ -81,7 +81,7 @@ class KMeansTree(Tokenizer):
                 levels.append(code_N)
                 path_N = np.unique(path_N * (code_N.max() + 1) + code_N, return_inverse=True)[1]
                 if path_N.max() + 1 < len(points_NE):
-                    codebook[f"centres_{depth + 1}"] = cluster_means(points_NE, path_N, int(path_N.max()) + 1)
+                    codebook[centers_name(depth + 1)] = cluster_means(points_NE, path_N, int(path_N.max()) + 1)
                 now_single = int((np.bincount(path_N) == 1).sum())
                 bar.advance(now_single - single)
                 single = now_single
@@ -91,7 +91,7 @@ class KMeansTree(Tokenizer):
         return SemanticIds(codes_IL, sizes, codebook)
 
     def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
-        """Descend from the root to the child of the nearest centre; last, take the free code of the best direction.
+        """Descend from the root to the child of the nearest center; last, take the free code of the best direction.
 
         Where codes have no directions (``child_order`` is not ``matched``), the lowest free code; where the node that
         was reached has no free code, the path of the nearest known item. See :meth:`Tokenizer.assign`.
@@ -104,16 +104,16 @@ class KMeansTree(Tokenizer):
         if directions_VE is None:
             return with_new_items(ids, vectors, new, tokenizer=self.type_name, prefix_JP=prefix_JP)
         units_VE = unit_rows(directions_VE)
-        centres_ME = ids.codebook[f"centres_{ids.num_levels - 1}"]
+        centers_ME = ids.codebook[centers_name(ids.num_levels - 1)]
 
         def last_cost(item: int, prefix: Prefix) -> np.ndarray:
-            return -units_VE @ (new.vectors_IE[item] - centres_ME[node_of[prefix]])
+            return -units_VE @ (new.vectors_IE[item] - centers_ME[node_of[prefix]])
 
         return with_new_items(ids, vectors, new, tokenizer=self.type_name, prefix_JP=prefix_JP, last_cost=last_cost)
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray | None:
-        """The centre of the deepest inner node that the codes name; None for a tree of one level."""
-        return node_centres(ids, ids.codebook, levels)
+        """The center of the deepest inner node that the codes name; None for a tree of one level."""
+        return node_centers(ids, ids.codebook, levels)
 
     def _descend(self, ids: SemanticIds, points_JE: np.ndarray) -> tuple[np.ndarray, dict[Prefix, int]]:
         """The codes of the last inner node of each point's way, (J, L - 1), and the number of each such node."""
@@ -121,14 +121,14 @@ class KMeansTree(Tokenizer):
         node_J = np.zeros(len(points_JE), dtype=np.int64)
         prefix_JP = np.zeros((len(points_JE), ids.num_levels - 1), dtype=np.int64)
         for depth in range(ids.num_levels - 1):
-            centres_ME = ids.codebook[f"centres_{depth + 1}"]
+            centers_ME = ids.codebook[centers_name(depth + 1)]
             child_J = np.zeros_like(node_J)
             nodes, group_J = np.unique(node_J, return_inverse=True)
             for node, members in zip(nodes, _groups(group_J), strict=True):
-                # An own branch of absent items stands last and has no centres.
-                first, end = trie.child_start[depth][node], min(trie.child_start[depth][node + 1], len(centres_ME))
-                offsets_CE = centres_ME[first:end] - centres_ME[first]
-                points_GE = points_JE[members] - centres_ME[first]
+                # An own branch of absent items stands last and has no centers.
+                first, end = trie.child_start[depth][node], min(trie.child_start[depth][node + 1], len(centers_ME))
+                offsets_CE = centers_ME[first:end] - centers_ME[first]
+                points_GE = points_JE[members] - centers_ME[first]
                 distance_GC = np.einsum("ce,ce->c", offsets_CE, offsets_CE) - 2 * (points_GE @ offsets_CE.T)
                 child_J[members] = first + distance_GC.argmin(axis=1)
             prefix_JP[:, depth] = trie.codes[depth][child_J]
@@ -174,8 +174,8 @@ class KMeansTree(Tokenizer):
         pair_N = path_N * self.branching + child_N
         pair_M, first_M, family_N = np.unique(pair_N, return_index=True, return_inverse=True)
         parent_M = pair_M // self.branching
-        centres_ME = cluster_means(points_NE, family_N, len(pair_M))
-        offsets_ME = centres_ME - cluster_means(points_NE, path_N, num_parents)[parent_M]
+        centers_ME = cluster_means(points_NE, family_N, len(pair_M))
+        offsets_ME = centers_ME - cluster_means(points_NE, path_N, num_parents)[parent_M]
         families = [family for family in _groups(parent_M) if len(family) > 1]
         code_M = np.zeros(len(pair_M), dtype=np.int64)
         if self.child_order == "principal":

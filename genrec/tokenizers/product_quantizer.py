@@ -1,4 +1,4 @@
-"""Product quantisation (Jégou et al. 2011), through faiss: each part of a vector is quantised on its own."""
+"""Product quantization (Jégou et al. 2011), through faiss: each part of a vector is quantized on its own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.types import ItemVectors, SemanticIds
 
+CENTERS = "sub_centres"  # golden: data, a name in the codebooks of finished runs
+"""The name that the centers have in the codebook."""
 _BLOCK = 65_536
-"""Points that are quantised at a time."""
+"""Points that are quantized at a time."""
 
 
 @tokenizers.register("product_quantizer")
 class ProductQuantizer(Tokenizer):
-    """Cut the vectors into ``levels`` parts and give each part the nearest of its own ``codes`` centres.
+    """Cut the vectors into ``levels`` parts and give each part the nearest of its own ``codes`` centers.
 
     The codes of an item are independent of each other, unlike those of a tree or of residuals: the second one does not
     refine the first (VQ-Rec, Hou et al. 2023, describes items so). ``rotate`` first turns the vectors so that the parts
@@ -58,10 +60,10 @@ class ProductQuantizer(Tokenizer):
         return codes
 
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
-        """Quantise every item.
+        """Quantize every item.
 
-        The codebook holds ``sub_centres`` (levels, codes, W), the centres of each part, W = ceil(E / levels);
-        ``width``, which is E; ``normalized``: whether the centres belong to vectors of length 1; and under ``rotate``
+        The codebook holds :data:`CENTERS` (levels, codes, W), the centers of each part, W = ceil(E / levels);
+        ``width``, E; ``normalized``: whether the centers belong to vectors of length 1; and under ``rotate``
         the orthogonal ``rotation`` (levels W, levels W): a vector x, filled up with zeros, is cut as x @ rotation.T.
 
         Raises:
@@ -73,19 +75,19 @@ class ProductQuantizer(Tokenizer):
             points_ND = self._padded(vectors.vectors_IE[rows_N])
             codebook = self._train(points_ND, derive(context.seed, "train"))
             parts_NLW = _parts(points_ND, codebook, self.levels)
-            codes_NL = _nearest(parts_NLW, codebook["sub_centres"])
+            codes_NL = _nearest(parts_NLW, codebook[CENTERS])
             sizes, collisions = (self.codes,) * self.levels, count_collisions(codes_NL)
             if self.collisions == "suffix":
                 codes_NL, sizes = add_suffix(codes_NL, sizes)
             elif collisions:
-                cost_NV = _costs(parts_NLW[:, -1], codebook["sub_centres"][-1])
+                cost_NV = _costs(parts_NLW[:, -1], codebook[CENTERS][-1])
                 codes_NL = move_to_nearest_free(codes_NL, cost_NV, self.type_name)
         codebook |= {"width": np.array([vectors.vectors_IE.shape[1]]), "normalized": np.array([self.normalize])}
         codes_IL = for_all_items(codes_NL, rows_N, len(vectors.present_I))
         return SemanticIds(codes_IL, sizes, codebook, collisions)
 
     def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
-        """Quantise the new vectors with the codebook, then take the lowest free suffix or the nearest free last code.
+        """Quantize the new vectors with the codebook, then take the lowest free suffix or the nearest free last code.
 
         Where there is none, the path of the nearest known item; see :meth:`Tokenizer.assign`.
         """
@@ -93,10 +95,10 @@ class ProductQuantizer(Tokenizer):
         has_suffix = ids.num_levels > self.levels
         with threadpool_limits(1):
             parts_JLW = _parts(self._padded(new.vectors_IE), ids.codebook, self.levels)
-            codes_JL = _nearest(parts_JLW, ids.codebook["sub_centres"])
+            codes_JL = _nearest(parts_JLW, ids.codebook[CENTERS])
 
             def last_cost(item: int, prefix: Prefix) -> np.ndarray:
-                return _costs(parts_JLW[item : item + 1, -1], ids.codebook["sub_centres"][-1])[0]
+                return _costs(parts_JLW[item : item + 1, -1], ids.codebook[CENTERS][-1])[0]
 
             return with_new_items(
                 ids,
@@ -108,42 +110,42 @@ class ProductQuantizer(Tokenizer):
             )
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray:
-        """The centres of an item's parts, side by side and turned back.
+        """The centers of an item's parts, side by side and turned back.
 
         A part whose code is not read is the mean of that part over the items.
         """
-        centres_LVW = ids.codebook["sub_centres"]
+        centers_LVW = ids.codebook[CENTERS]
         codes_IL = ids.codes_IL[:, : self.levels]
-        is_known_I = ((codes_IL >= 0) & (codes_IL < centres_LVW.shape[1])).all(axis=1)
-        parts_NLW = centres_LVW[np.arange(self.levels), codes_IL[is_known_I]]
+        is_known_I = ((codes_IL >= 0) & (codes_IL < centers_LVW.shape[1])).all(axis=1)
+        parts_NLW = centers_LVW[np.arange(self.levels), codes_IL[is_known_I]]
         unread = slice(self.levels if levels is None else levels, self.levels)
         parts_NLW[:, unread] = parts_NLW[:, unread].mean(axis=0)
-        said_ND = parts_NLW.reshape(len(parts_NLW), -1)
+        decoded_ND = parts_NLW.reshape(len(parts_NLW), -1)
         if "rotation" in ids.codebook:
-            said_ND = said_ND @ ids.codebook["rotation"]
-        said_IE = np.full((len(codes_IL), int(ids.codebook["width"][0])), np.nan, dtype=np.float32)
-        said_IE[is_known_I] = said_ND[:, : said_IE.shape[1]]
-        return said_IE
+            decoded_ND = decoded_ND @ ids.codebook["rotation"]
+        decoded_IE = np.full((len(codes_IL), int(ids.codebook["width"][0])), np.nan, dtype=np.float32)
+        decoded_IE[is_known_I] = decoded_ND[:, : decoded_IE.shape[1]]
+        return decoded_IE
 
     def _padded(self, points_NE: np.ndarray) -> np.ndarray:
-        """Of length 1 where asked for, and filled up with zeros to a width D that the levels divide."""
+        """Points of length 1 with ``normalize``, padded with zeros to a width D that is a multiple of ``levels``."""
         if self.normalize:
             points_NE = unit_rows(points_NE)
         return np.ascontiguousarray(np.pad(points_NE, ((0, 0), (0, -points_NE.shape[1] % self.levels))))
 
     def _train(self, points_ND: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-        """``sub_centres`` and, where asked for, ``rotation``."""
+        """:data:`CENTERS` and, with ``rotate``, ``rotation``."""
         import faiss
 
         width = points_ND.shape[1]
-        # faiss wants more points than centres, and its OPQ writes beyond its memory where there are fewer points than
+        # faiss wants more points than centers, and its OPQ writes beyond its memory where there are fewer points than
         # dimensions. Points that repeat change no optimum.
         points_ND = np.tile(points_ND, (-(-max(2 * self.codes, width) // len(points_ND)), 1))
 
         def quantizer() -> Any:
-            made = faiss.ProductQuantizer(width, self.levels, self.codes.bit_length() - 1)
-            made.cp.seed, made.cp.niter, made.cp.min_points_per_centroid = seed % 2**31, self.iterations, 1
-            return made
+            product = faiss.ProductQuantizer(width, self.levels, self.codes.bit_length() - 1)
+            product.cp.seed, product.cp.niter, product.cp.min_points_per_centroid = seed % 2**31, self.iterations, 1
+            return product
 
         codebook: dict[str, np.ndarray] = {}
         if self.rotate:
@@ -154,7 +156,7 @@ class ProductQuantizer(Tokenizer):
             points_ND = np.ascontiguousarray(points_ND @ codebook["rotation"].T)
         trained = quantizer()
         trained.train(points_ND)
-        codebook["sub_centres"] = faiss.vector_to_array(trained.centroids).reshape(self.levels, self.codes, -1)
+        codebook[CENTERS] = faiss.vector_to_array(trained.centroids).reshape(self.levels, self.codes, -1)
         return codebook
 
 
@@ -164,19 +166,19 @@ def _parts(points_ND: np.ndarray, codebook: Mapping[str, np.ndarray], levels: in
     return turned_ND.reshape(len(points_ND), levels, points_ND.shape[1] // levels)
 
 
-def _nearest(parts_NLW: np.ndarray, centres_LVW: np.ndarray) -> np.ndarray:
-    """The nearest centre of each part, int64 (N, L)."""
+def _nearest(parts_NLW: np.ndarray, centers_LVW: np.ndarray) -> np.ndarray:
+    """The nearest center of each part, int64 (N, L)."""
     codes_NL = np.zeros(parts_NLW.shape[:2], dtype=np.int64)
     for start in range(0, len(parts_NLW), _BLOCK):
         block = slice(start, start + _BLOCK)
-        for level, centres_VW in enumerate(centres_LVW):
-            codes_NL[block, level] = _costs(parts_NLW[block, level], centres_VW).argmin(axis=1)
+        for level, centers_VW in enumerate(centers_LVW):
+            codes_NL[block, level] = _costs(parts_NLW[block, level], centers_VW).argmin(axis=1)
     return codes_NL
 
 
-def _costs(part_NW: np.ndarray, centres_VW: np.ndarray) -> np.ndarray:
-    """Squared distances to a level's centres, (N, V), less what is the same for all centres."""
-    # From the middle of the centres: far from zero, float32 would lose the small differences between large squares.
-    middle_W = centres_VW.mean(axis=0)
-    centres_VW = centres_VW - middle_W
-    return np.einsum("vw,vw->v", centres_VW, centres_VW) - 2 * ((part_NW - middle_W) @ centres_VW.T)
+def _costs(part_NW: np.ndarray, centers_VW: np.ndarray) -> np.ndarray:
+    """Squared distances to a level's centers, (N, V), less what is the same for all centers."""
+    # From the middle of the centers: far from zero, float32 would lose the small differences between large squares.
+    middle_W = centers_VW.mean(axis=0)
+    centers_VW = centers_VW - middle_W
+    return np.einsum("vw,vw->v", centers_VW, centers_VW) - 2 * ((part_NW - middle_W) @ centers_VW.T)

@@ -1,4 +1,4 @@
-"""Residual k-means: each level quantises what the levels before it left over, with one codebook a level."""
+"""Residual k-means: each level quantizes what the levels before it left over, with one codebook a level."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from genrec.runtime.progress import track
 from genrec.runtime.seeds import derive
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
-from genrec.tokenizers._reconstruction import sum_of_centres
+from genrec.tokenizers._reconstruction import sum_of_centers
 from genrec.tokenizers._residual import assign, tell_apart
 from genrec.types import ItemVectors, SemanticIds
 
+CENTERS = "centres"  # golden: data, a name in the codebooks of finished runs
+"""The name that the centers have in the codebook."""
 _MINI_BATCH_FROM = 100_000
 """Items from which k-means sees mini-batches instead of all items at each step."""
 _START_ROWS = 32
-"""Rows a code, at most, by which the starting centres are found."""
+"""Rows a code, at most, by which the starting centers are found."""
 _START_ITERATIONS = 2
 """Iterations of balanced k-means for them."""
 _MOST_EVEN = 1024
@@ -29,9 +31,9 @@ _MOST_EVEN = 1024
 
 @tokenizers.register("residual_kmeans")
 class ResidualKMeans(Tokenizer):
-    """Quantise the vectors level by level, each level the residual of the one before (Luo et al. 2024, QARM).
+    """Quantize the vectors level by level, each level the residual of the one before (Luo et al. 2024, QARM).
 
-    Residual quantisation without a network: the codes of TIGER's RQ-VAE, had its encoder been the identity.
+    Residual quantization without a network: the codes of TIGER's RQ-VAE, had its encoder been the identity.
     """
 
     is_random: ClassVar[bool] = True
@@ -52,9 +54,9 @@ class ResidualKMeans(Tokenizer):
     """Scale the vectors to length 1 first."""
 
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
-        """Quantise every item.
+        """Quantize every item.
 
-        The codebook holds ``centres`` (levels, codes, E), which add up to an item's reconstruction, and
+        The codebook holds :data:`CENTERS` (levels, codes, E), which add up to an item's reconstruction, and
         ``normalized``: whether that is of a vector of length 1.
 
         Raises:
@@ -64,29 +66,29 @@ class ResidualKMeans(Tokenizer):
         residual_NE = vectors.vectors_IE[rows_N]
         if self.normalize:
             residual_NE = unit_rows(residual_NE)
-        centres_LVE = np.zeros((self.levels, self.codes, residual_NE.shape[1]), dtype=np.float32)
+        centers_LVE = np.zeros((self.levels, self.codes, residual_NE.shape[1]), dtype=np.float32)
         codes_NL = np.zeros((len(rows_N), self.levels), dtype=np.int64)
         before_last_NE = residual_NE
         for level in track(range(self.levels), "residual_kmeans: levels"):
             before_last_NE = residual_NE
-            codes_NL[:, level], centres_VE = self._quantize(residual_NE, derive(context.seed, level))
-            centres_LVE[level, : len(centres_VE)] = centres_VE
-            residual_NE = residual_NE - centres_LVE[level, codes_NL[:, level]]
+            codes_NL[:, level], centers_VE = self._quantize(residual_NE, derive(context.seed, level))
+            centers_LVE[level, : len(centers_VE)] = centers_VE
+            residual_NE = residual_NE - centers_LVE[level, codes_NL[:, level]]
         codes_NL, sizes, collisions = tell_apart(
             codes_NL,
             self.codes,
             before_last_NE,
-            centres_LVE[-1],
+            centers_LVE[-1],
             collisions=self.collisions,
             tokenizer=self.type_name,
         )
         codes_IL = for_all_items(codes_NL, rows_N, len(vectors.present_I))
         return SemanticIds(
-            codes_IL, sizes, {"centres": centres_LVE, "normalized": np.array([self.normalize])}, collisions
+            codes_IL, sizes, {CENTERS: centers_LVE, "normalized": np.array([self.normalize])}, collisions
         )
 
     def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
-        """Quantise the new vectors with the codebook, each level by its nearest code, ``balanced`` or not.
+        """Quantize the new vectors with the codebook, each level by its nearest code, ``balanced`` or not.
 
         Last comes the lowest free suffix, or the nearest free last code; see :meth:`Tokenizer.assign`.
         """
@@ -94,17 +96,17 @@ class ResidualKMeans(Tokenizer):
             ids,
             vectors,
             new,
-            centres_LVE=ids.codebook["centres"],
+            centers_LVE=ids.codebook[CENTERS],
             normalize=self.normalize,
             tokenizer=self.type_name,
         )
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray:
-        """The sum of the centres of the codes that are read."""
-        return sum_of_centres(ids, ids.codebook["centres"], levels)
+        """The sum of the centers of the codes that are read."""
+        return sum_of_centers(ids, ids.codebook[CENTERS], levels)
 
     def _quantize(self, points_NE: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """The cluster of each point and the centres; no more clusters than there are different points.
+        """The cluster of each point and the centers; no more clusters than there are different points.
 
         Where clusters are balanced, equal points may stand in different ones.
         """

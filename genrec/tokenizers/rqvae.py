@@ -1,4 +1,4 @@
-"""RQ-VAE (TIGER, Rajput et al. 2023): an autoencoder whose latent vectors are quantised level by level."""
+"""RQ-VAE (TIGER, Rajput et al. 2023): an autoencoder whose latent vectors are quantized level by level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genrec.runtime.environment import WorkContext
 from genrec.runtime.seeds import derive
 from genrec.runtime.threads import one_thread
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
-from genrec.tokenizers._reconstruction import sum_of_centres
+from genrec.tokenizers._reconstruction import sum_of_centers
 from genrec.tokenizers._residual import assign, quantize, tell_apart
 from genrec.training.settings import TrainingSettings
 from genrec.training.trainer import train
@@ -31,7 +31,7 @@ _START_ITERATIONS = 20
 _WARMUP = 0.05
 """Share of the steps in which the learning rate rises."""
 _FEWEST_BATCHES, _SMALLEST_BATCH = 32, 16
-"""Batches are smaller than asked for where a pass would have fewer of them: a small catalogue needs steps too."""
+"""Batches are smaller than asked for where a pass would have fewer of them: a small catalog needs steps too."""
 _TRAINING_BLOCK = 16_384
 """Items that are encoded at a time, without gradient, during training."""
 
@@ -42,13 +42,13 @@ class RqVae(Tokenizer):
 
     The loss of a vector x with latent z = encoder(x), residuals r_1 = z, r_l+1 = r_l - e_l and nearest codes e_l is
     ``|x - decoder(e_1 + ... + e_L)|^2 + sum over l of (|sg[r_l] - e_l|^2 + commitment |r_l - sg[e_l]|^2)``; the
-    decoder's gradient reaches the encoder as if nothing had been quantised (straight through). Squares are means over
+    decoder's gradient reaches the encoder as if nothing had been quantized (straight through). Squares are means over
     the entries of a vector, so neither width nor latent width changes the balance.
 
-    Against collapse: codes start at the k-means centres of the residuals, level by level (SoundStream, Zeghidour et al.
+    Against collapse: codes start at the k-means centers of the residuals, level by level (SoundStream, Zeghidour et al.
     2021), and codes that no item used are moved to the residuals of random items before each epoch.
 
-    Differs from TIGER: those two (it has the k-means start alone), vectors are standardised first, AdamW in place of
+    Differs from TIGER: those two (it has the k-means start alone), vectors are standardized first, AdamW in place of
     Adagrad, and some hundred passes in place of 20,000.
     """
 
@@ -61,11 +61,11 @@ class RqVae(Tokenizer):
     hidden: tuple[PositiveInt, ...] = (512, 256, 128)
     """Widths of the encoder's hidden layers (ReLU); the decoder has them in reverse."""
     latent_dim: PositiveInt = 32
-    """Width of what is quantised."""
+    """Width of what is quantized."""
     commitment: NonNegativeFloat = 0.25
     """Weight of the loss that keeps the encoder near its codes."""
     kmeans_start: bool = True
-    """Start the codes at k-means centres; off: at random numbers, as networks start."""
+    """Start the codes at k-means centers; off: at random numbers, as networks start."""
     revive: bool = True
     """Move codes that no item used to the residuals of random items, before each epoch."""
     epochs: PositiveInt = 100
@@ -83,11 +83,11 @@ class RqVae(Tokenizer):
     """Scale the vectors to length 1 first."""
 
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
-        """Train on the present items, then quantise them.
+        """Train on the present items, then quantize them.
 
         The codebook holds ``codebooks`` (levels, codes, latent_dim); ``encoder_weight_<n>`` (out, in) and
         ``encoder_bias_<n>`` of each layer, as ``decoder_*``; ``mean`` (E,) and ``scale`` (1,), by which vectors are
-        standardised; and ``normalized``: whether they are of length 1 before that.
+        standardized; and ``normalized``: whether they are of length 1 before that.
 
         Raises:
             DataError: no item has a vector, or ``nearest_free`` finds no free code.
@@ -122,7 +122,7 @@ class RqVae(Tokenizer):
         return SemanticIds(for_all_items(codes_NL, rows_N, len(vectors.present_I)), sizes, codebook, collisions)
 
     def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
-        """Encode the new vectors and quantise them with the codebook.
+        """Encode the new vectors and quantize them with the codebook.
 
         Last comes the lowest free suffix, or the nearest free last code; see :meth:`Tokenizer.assign`.
         """
@@ -130,7 +130,7 @@ class RqVae(Tokenizer):
             ids,
             vectors,
             new,
-            centres_LVE=ids.codebook["codebooks"],
+            centers_LVE=ids.codebook["codebooks"],
             normalize=self.normalize,
             tokenizer=self.type_name,
             encode=lambda points_NE: _encode(points_NE, ids.codebook),
@@ -139,16 +139,16 @@ class RqVae(Tokenizer):
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray:
         """What the decoder makes of the sum of the codes that are read."""
         codebook = ids.codebook
-        latent_ID = sum_of_centres(ids, codebook["codebooks"], levels)
-        said_IE = np.full((len(latent_ID), len(codebook["mean"])), np.nan, dtype=np.float32)
+        latent_ID = sum_of_centers(ids, codebook["codebooks"], levels)
+        decoded_IE = np.full((len(latent_ID), len(codebook["mean"])), np.nan, dtype=np.float32)
         is_known_I = ~np.isnan(latent_ID).any(axis=1)
-        said_NE = _through(latent_ID[is_known_I], codebook, "decoder")
-        said_IE[is_known_I] = said_NE * codebook["scale"] + codebook["mean"]
-        return said_IE
+        decoded_NE = _through(latent_ID[is_known_I], codebook, "decoder")
+        decoded_IE[is_known_I] = decoded_NE * codebook["scale"] + codebook["mean"]
+        return decoded_IE
 
 
 def trained(settings: RqVae, points_NE: np.ndarray, context: WorkContext) -> dict[str, np.ndarray]:
-    """Train on standardised vectors, float32 (N, E); the weights by the names that ``RqVae.fit`` gives them."""
+    """Train on standardized vectors, float32 (N, E); the weights by the names that ``RqVae.fit`` gives them."""
     seed, device = context.seed, context.device
     torch.manual_seed(derive(seed, "rqvae", "weights"))
     network = RqVaeNetwork(
@@ -167,7 +167,7 @@ def trained(settings: RqVae, points_NE: np.ndarray, context: WorkContext) -> dic
         return [points[rows] for rows in order.split(batch_size)]
 
     steps = settings.epochs * -(-len(points) // batch_size)
-    optimisation = TrainingSettings(
+    optimization = TrainingSettings(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup_steps=int(_WARMUP * steps),
@@ -175,7 +175,7 @@ def trained(settings: RqVae, points_NE: np.ndarray, context: WorkContext) -> dic
         batch_size=batch_size,
         max_epochs=settings.epochs,
     )
-    train(network, batches, network.losses, optimisation, validate=None, seed=seed, title="rqvae")
+    train(network, batches, network.losses, optimization, validate=None, seed=seed, title="rqvae")
     return network.tensors()
 
 
@@ -208,7 +208,7 @@ class RqVaeNetwork(nn.Module):
 
     @torch.no_grad()
     def start(self, points_NE: Tensor, generator: np.random.Generator) -> None:
-        """Put each level's codes at the k-means centres of the residuals; codes beyond those, at random residuals."""
+        """Put each level's codes at the k-means centers of the residuals; codes beyond those, at random residuals."""
         from sklearn.cluster import KMeans
 
         rows = np.sort(generator.permutation(len(points_NE))[:_START_ITEMS])
@@ -222,8 +222,8 @@ class RqVaeNetwork(nn.Module):
             }
             num_clusters = min(len(table_VD), len(np.unique(left, axis=0)))
             table_VD.copy_(_random_rows(left_ND, len(table_VD), generator))
-            centres = KMeans(num_clusters, **settings).fit(left).cluster_centers_
-            table_VD[:num_clusters] = torch.from_numpy(centres).to(table_VD)
+            centers = KMeans(num_clusters, **settings).fit(left).cluster_centers_
+            table_VD[:num_clusters] = torch.from_numpy(centers).to(table_VD)
             left_ND = left_ND - table_VD[_nearest(left_ND, table_VD)]
 
     @torch.no_grad()

@@ -134,9 +134,9 @@ def test_starting_vectors_are_the_principal_components():
     joined = []
     for source in sources:
         present = source.present_I
-        centred = np.zeros(source.vectors_IE.shape)
-        centred[present] = source.vectors_IE[present] - source.vectors_IE[present].mean(0)
-        joined.append(centred / centred[present].std())
+        centered = np.zeros(source.vectors_IE.shape)
+        centered[present] = source.vectors_IE[present] - source.vectors_IE[present].mean(0)
+        joined.append(centered / centered[present].std())
     matrix = np.concatenate(joined, 1)
     left, values, _ = np.linalg.svd(matrix, full_matrices=False)
     expected = left[:, :4] * values[:4]

@@ -25,7 +25,7 @@ def one_user(log_probs_CS, ranks_CS, entropy_S, items=(10, 20, 30, 40)):
     )
 
 
-# Each stream proposes two items, so the largest entropy is log 2. Behaviour is sure of its list, text is not at all.
+# Each stream proposes two items, so the largest entropy is log 2. Behavior is sure of its list, text is not at all.
 LOG_PROBS = [[-1.0, -6.0], [-5.0, -4.0], [-7.0, -2.0], [-9.0, -2.5]]
 RANKS = [[0, -1], [1, -1], [-1, 0], [-1, 1]]
 

@@ -28,7 +28,7 @@ def by_hand(log_probs_CS, ranks_CS, items=(10, 20, 30, 40), lengths=(2, 3)):
     )
 
 
-# Item 10: both streams. 20: behaviour alone. 30: text alone. 40: text alone, and it has no code in the other stream.
+# Item 10: both streams. 20: behavior alone. 30: text alone. 40: text alone, and it has no code in the other stream.
 RANKS = [[0, 2], [1, -1], [-1, 0], [-1, 1]]
 OWN = [[-1.0, -2.8], [-1.9, NAN], [NAN, -1.8], [NAN, -2.1]]
 SCORED = [[-1.0, -2.8], [-1.9, -9.0], [-0.1, -1.8], [NINF, -2.1]]

@@ -88,7 +88,7 @@ def test_attribute_onehot_by_hand(attribute_onehot):
     np.testing.assert_allclose(vectors.vectors_IE, expected, rtol=1e-5)
 
 
-def test_items_of_one_kind_are_neighbours(attribute_onehot):
+def test_items_of_one_kind_are_neighbors(attribute_onehot):
     catalog = tiny_catalog()
     vectors = attribute_onehot().encode(catalog, tiny_histories(), context=WorkContext(seed=1)).vectors_IE
     similarity = vectors @ vectors.T

@@ -1,4 +1,4 @@
-"""Items that an encoder could not read: neighbours against a plain loop, own branches against their promises."""
+"""Items that an encoder could not read: neighbors against a plain loop, own branches against their promises."""
 
 from __future__ import annotations
 

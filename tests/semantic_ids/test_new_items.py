@@ -37,7 +37,7 @@ def placed(ids: SemanticIds, vectors: ItemVectors, new: ItemVectors, **options) 
     return wider.codes_IL[len(ids.codes_IL) :].tolist()
 
 
-def test_a_new_item_goes_below_the_path_of_its_nearest_neighbour():
+def test_a_new_item_goes_below_the_path_of_its_nearest_neighbor():
     assert placed(TWO_LEVELS, LINE, vectors_of([[10.4]])) == [[1, 2]]
     assert placed(TWO_LEVELS, LINE, vectors_of([[-3.0]])) == [[0, 1]]
 
@@ -182,7 +182,7 @@ def test_many_alike_go_on_to_the_next_nearest_paths():
     assert codes == [[place, 1] for place in range(count)]
 
 
-def test_a_large_catalogue_takes_seconds():
+def test_a_large_catalog_takes_seconds():
     generator = np.random.default_rng(0)
     codes = np.stack(np.unravel_index(generator.permutation(2**18)[:100_000], (64, 64, 64)), axis=1)
     points = generator.normal(size=(101_000, 16)).astype(np.float32)

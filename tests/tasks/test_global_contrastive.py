@@ -55,8 +55,8 @@ def guesses(task, name, output):
 
 def expected_vectors(vectors):
     present = vectors.vectors_IE[vectors.present_I].astype(np.float64)
-    centred = vectors.vectors_IE - present.mean(0)
-    return centred / np.sqrt(np.square(present - present.mean(0)).sum(1).mean())
+    centered = vectors.vectors_IE - present.mean(0)
+    return centered / np.sqrt(np.square(present - present.mean(0)).sum(1).mean())
 
 
 def unit(x):
@@ -124,7 +124,7 @@ def test_absent_items_are_nobodys_negatives():
     assert task(made).item() == before
 
 
-def test_vectors_are_centred_and_of_mean_squared_norm_one():
+def test_vectors_are_centered_and_of_mean_squared_norm_one():
     vectors = tiny_vectors(absent=(3, 23))
     scaled = scaled_vectors(vectors)
     present = scaled[vectors.present_I]

@@ -130,7 +130,7 @@ def test_recognition_is_equation_5_with_its_sign_put_right(vocabulary, monkeypat
 
 
 def outputs(decoders, targets=(0, 3, 7, 2, 5)):
-    """Item 2 has no text code, item 5 no behaviour code."""
+    """Item 2 has no text code, item 5 no behavior code."""
     torch.manual_seed(3)
     encoded = Encoded(torch.randn(1, 4, DIM), torch.ones(1, 4, dtype=torch.bool), False)
     return {name: decoder(encoded, torch.tensor([targets]), with_summary=True) for name, decoder in decoders.items()}

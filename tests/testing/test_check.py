@@ -383,10 +383,10 @@ def test_decoder_whose_expansion_says_something_else():
 
 
 def test_decoder_whose_probabilities_exceed_one():
-    class Unnormalised(Decoder):
+    class Unnormalized(Decoder):
         """Sigmoids instead of a softmax."""
 
-        type_name: ClassVar[str] = "unnormalised"
+        type_name: ClassVar[str] = "unnormalized"
 
         def build(self, context):
             module = Mlp().build(context)
@@ -394,7 +394,7 @@ def test_decoder_whose_probabilities_exceed_one():
             module.expand = lambda *arguments: expand(*arguments) * 0.5  # type: ignore[method-assign]
             return module
 
-    broken(Unnormalised(), "the probabilities of a node's children sum to 1 at most")
+    broken(Unnormalized(), "the probabilities of a node's children sum to 1 at most")
 
 
 def test_decoder_that_sees_the_future():

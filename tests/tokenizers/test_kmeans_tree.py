@@ -15,6 +15,7 @@ from genrec.semantic_ids.absent_items import with_own_branch
 from genrec.semantic_ids.trie import Trie
 from genrec.tokenizers._balanced import assign_evenly, balanced_kmeans, cluster_means, exchange
 from genrec.tokenizers._child_order import matched_codes
+from genrec.tokenizers._reconstruction import centers_name
 from genrec.tokenizers.kmeans_tree import KMeansTree
 from genrec.types import ABSENT, ItemVectors
 
@@ -24,11 +25,11 @@ def vectors_of(points: np.ndarray, absent: tuple[int, ...] = ()) -> ItemVectors:
 
 
 def blobs(num_points: int, width: int, num_blobs: int, *, spread: float = 0.3, seed: int = 0) -> np.ndarray:
-    """Points around random centres, as many around each."""
+    """Points around random centers, as many around each."""
     generator = np.random.default_rng(seed)
-    centres = generator.normal(size=(num_blobs, width))
+    centers = generator.normal(size=(num_blobs, width))
     noise = spread * generator.normal(size=(num_points, width))
-    return (centres[np.arange(num_points) % num_blobs] + noise).astype(np.float32)
+    return (centers[np.arange(num_points) % num_blobs] + noise).astype(np.float32)
 
 
 def fit(tree: KMeansTree, points: np.ndarray, seed: int = 1):
@@ -162,11 +163,11 @@ def test_even_assignment_beats_filling_clusters_one_after_another():
 
 
 def family_world(seed: int = 0) -> np.ndarray:
-    """Ten far clusters, each with the same six directions from its centre, in an order of its own."""
+    """Ten far clusters, each with the same six directions from its center, in an order of its own."""
     generator = np.random.default_rng(seed)
-    centres = 100 * generator.normal(size=(10, 8))
+    centers = 100 * generator.normal(size=(10, 8))
     directions = np.linalg.qr(generator.normal(size=(8, 8)))[0][:6]
-    return np.concatenate([centre + directions[generator.permutation(6)] for centre in centres])
+    return np.concatenate([center + directions[generator.permutation(6)] for center in centers])
 
 
 def agreement(ids, points: np.ndarray) -> float:
@@ -205,16 +206,16 @@ def test_matching_gives_children_of_one_parent_different_codes():
     assert directions.shape == (6, 2)
 
 
-def test_codebook_centres_are_the_means_of_the_nodes():
+def test_codebook_centers_are_the_means_of_the_nodes():
     points = blobs(100, 5, 9)
     ids = fit(KMeansTree(branching=4), points)
     trie = Trie.of(ids)
     for depth in range(1, ids.num_levels):
-        centres = ids.codebook[f"centres_{depth}"]
-        assert centres.shape == (trie.num_nodes(depth), 5)
+        centers = ids.codebook[centers_name(depth)]
+        assert centers.shape == (trie.num_nodes(depth), 5)
         for node in range(trie.num_nodes(depth)):
             members = trie.nodes_IL[:, depth - 1] == node
-            np.testing.assert_allclose(centres[node], points[members].mean(0), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(centers[node], points[members].mean(0), rtol=1e-4, atol=1e-5)
     assert ids.codebook["directions_2"].shape == (4, 5)
 
 
@@ -224,9 +225,9 @@ def test_normalized_trees_ignore_length():
     tree = KMeansTree(branching=6, normalize=True)
     first, second = fit(tree, points), fit(tree, points / np.linalg.norm(points, axis=1, keepdims=True) * 3)
     stretched = fit(tree, points * lengths)
-    neighbours = [(ids.codes_IL[:, 0][:, None] == ids.codes_IL[:, 0][None]) for ids in (first, second, stretched)]
-    assert (neighbours[0] == neighbours[1]).mean() > 0.99
-    assert (neighbours[0] == neighbours[2]).mean() > 0.99
+    neighbors = [(ids.codes_IL[:, 0][:, None] == ids.codes_IL[:, 0][None]) for ids in (first, second, stretched)]
+    assert (neighbors[0] == neighbors[1]).mean() > 0.99
+    assert (neighbors[0] == neighbors[2]).mean() > 0.99
 
 
 def test_beauty_sized_tree_is_quick():
@@ -277,8 +278,8 @@ def test_without_balance_clusters_are_as_large_as_the_data_have_them():
 def test_the_root_of_an_unbalanced_tree_is_plain_kmeans():
     points = blobs(600, 6, 12, spread=0.8)
     ids = fit(KMeansTree(branching=12, balanced=False, iterations=100), points)
-    centres = ids.codebook["centres_1"]
-    nearest = ((points[:, None] - centres) ** 2).sum(-1).argmin(1)
+    centers = ids.codebook[centers_name(1)]
+    nearest = ((points[:, None] - centers) ** 2).sum(-1).argmin(1)
     assert (nearest == ids.codes_IL[:, 0]).mean() > 0.99
     best = min(KMeans(12, n_init=1, random_state=seed).fit(points).inertia_ for seed in range(5))
     assert inertia(points, ids.codes_IL[:, 0]) < 1.2 * best
@@ -306,7 +307,7 @@ def of_codes(ids) -> dict[tuple[int, ...], int]:
 
 
 @pytest.mark.parametrize(("balanced", "normalize"), [(True, False), (True, True), (False, False)])
-def test_new_items_descend_to_the_nearest_centres(balanced, normalize):
+def test_new_items_descend_to_the_nearest_centers(balanced, normalize):
     points = blobs(400, 5, 30, spread=0.2)
     tree = KMeansTree(branching=6, balanced=balanced, normalize=normalize)
     ids = fit(tree, points)
@@ -322,7 +323,7 @@ def test_new_items_descend_to_the_nearest_centres(balanced, normalize):
         way: tuple[int, ...] = ()
         for depth in range(1, ids.num_levels):
             at = np.flatnonzero((paths[depth][:, :-1] == way).all(axis=1))
-            nearest = at[((ids.codebook[f"centres_{depth}"][at] - new[item]) ** 2).sum(axis=1).argmin()]
+            nearest = at[((ids.codebook[centers_name(depth)][at] - new[item]) ** 2).sum(axis=1).argmin()]
             way = tuple(paths[depth][nearest].tolist())
         is_full = (
             last_prefixes.count(way)
@@ -350,9 +351,9 @@ def test_new_items_take_the_free_code_of_their_direction():
     for item, (first, last) in enumerate(wider.codes_IL[50:].tolist()):
         taken = [code[1] for code in ids.codes_IL.tolist() if code[0] == first]
         free = [code for code in range(10) if code not in taken]
-        offset = new[item] - ids.codebook["centres_1"][first]
+        offset = new[item] - ids.codebook[centers_name(1)][first]
         assert last == max(free, key=lambda code: float(units[code] @ offset))
-        assert ((ids.codebook["centres_1"] - new[item]) ** 2).sum(axis=1).argmin() == first
+        assert ((ids.codebook[centers_name(1)] - new[item]) ** 2).sum(axis=1).argmin() == first
 
 
 def test_new_items_beside_a_branch_of_absent_ones():

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from genrec.errors import DataError
 from genrec.runtime.environment import WorkContext
-from genrec.tokenizers.product_quantizer import ProductQuantizer
+from genrec.tokenizers.product_quantizer import CENTERS, ProductQuantizer
 from genrec.types import ABSENT, ItemVectors
 
 
@@ -36,7 +36,7 @@ def test_codes_and_reconstruction_are_those_of_faiss():
     tokenizer = ProductQuantizer(levels=4, codes=32)
     ids = fit(tokenizer, points)
     theirs = faiss.ProductQuantizer(16, 4, 5)
-    faiss.copy_array_to_vector(ids.codebook["sub_centres"].ravel(), theirs.centroids)
+    faiss.copy_array_to_vector(ids.codebook[CENTERS].ravel(), theirs.centroids)
     packed = theirs.compute_codes(points)
     codes_NL = faiss.unpack_bitstrings(packed, 4, 5)
     assert (codes_NL == ids.codes_IL[:, :4]).mean() > 0.9999
@@ -87,14 +87,14 @@ def test_widths_that_the_levels_do_not_divide():
     ids = fit(ProductQuantizer(levels=4, codes=16), points)
     filled = np.pad(points, ((0, 0), (0, 2)))
     same = fit(ProductQuantizer(levels=4, codes=16), filled)
-    assert ids.codebook["sub_centres"].shape == (4, 16, 3)
+    assert ids.codebook[CENTERS].shape == (4, 16, 3)
     assert np.array_equal(ids.codes_IL, same.codes_IL)
 
 
 def test_fewer_dimensions_than_levels():
     points = correlated(60, 2)
     ids = fit(ProductQuantizer(levels=4, codes=8), points)
-    assert ids.codebook["sub_centres"].shape == (4, 8, 1)
+    assert ids.codebook[CENTERS].shape == (4, 8, 1)
     assert (ids.codes_IL[:, 2:4] == ids.codes_IL[0, 2:4]).all()
 
 
@@ -159,7 +159,7 @@ def test_the_seed_decides_and_threads_do_not(rotate):
     first = fit(tokenizer, points)
     with threadpool_limits(2):
         again = fit(tokenizer, points)
-    assert np.array_equal(first.codebook["sub_centres"], again.codebook["sub_centres"])
+    assert np.array_equal(first.codebook[CENTERS], again.codebook[CENTERS])
     assert np.array_equal(first.codes_IL, again.codes_IL)
     assert not np.array_equal(first.codes_IL[:, :2], fit(tokenizer, points, 2).codes_IL[:, :2])
 
@@ -176,7 +176,7 @@ def test_normalized_codes_ignore_length():
 
 
 @pytest.mark.parametrize(("rotate", "normalize"), [(False, False), (True, True)])
-def test_new_items_are_quantised_with_the_codebook(rotate, normalize):
+def test_new_items_are_quantized_with_the_codebook(rotate, normalize):
     points = correlated(400, 8)
     tokenizer = ProductQuantizer(levels=3, codes=16, rotate=rotate, normalize=normalize)
     ids = fit(tokenizer, points)
@@ -193,7 +193,7 @@ def test_without_a_suffix_new_items_take_the_nearest_free_last_code():
     tokenizer = ProductQuantizer(levels=2, codes=16, collisions="nearest_free")
     ids = fit(tokenizer, points)
     wider = tokenizer.assign(ids, vectors_of(points), vectors_of(new))
-    first_VW, last_VW = ids.codebook["sub_centres"]
+    first_VW, last_VW = ids.codebook[CENTERS]
     taken = {tuple(code) for code in ids.codes_IL.tolist()}
     moved = 0
     for point, (first, last) in zip(new, wider.codes_IL[60:].tolist(), strict=True):

@@ -11,7 +11,7 @@ from genrec.runtime.environment import WorkContext
 from genrec.semantic_ids.absent_items import with_own_branch
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
 from genrec.tokenizers._residual import quantize
-from genrec.tokenizers.residual_kmeans import ResidualKMeans
+from genrec.tokenizers.residual_kmeans import CENTERS, ResidualKMeans
 from genrec.types import ItemVectors
 
 
@@ -23,11 +23,11 @@ def fit(tokenizer: ResidualKMeans, points: np.ndarray, seed: int = 1):
 def test_levels_explain_more_and_more():
     points = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
     ids = fit(ResidualKMeans(levels=4, codes=16), points)
-    centres = ids.codebook["centres"]
-    assert centres.shape == (4, 16, 6)
+    centers = ids.codebook[CENTERS]
+    assert centers.shape == (4, 16, 6)
     left, errors = points, []
     for level in range(4):
-        left = left - centres[level, ids.codes_IL[:, level]]
+        left = left - centers[level, ids.codes_IL[:, level]]
         errors.append((left**2).sum())
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.3 * (points**2).sum()
@@ -38,10 +38,10 @@ def test_items_get_the_nearest_code_of_each_level():
     ids = fit(ResidualKMeans(levels=2, codes=8, iterations=300), points)
     left = points
     for level in range(2):
-        centres = ids.codebook["centres"][level]
-        nearest = ((left[:, None] - centres) ** 2).sum(-1).argmin(1)
+        centers = ids.codebook[CENTERS][level]
+        nearest = ((left[:, None] - centers) ** 2).sum(-1).argmin(1)
         assert (nearest == ids.codes_IL[:, level]).mean() > 0.98
-        left = left - centres[ids.codes_IL[:, level]]
+        left = left - centers[ids.codes_IL[:, level]]
 
 
 def test_without_collisions_there_is_no_suffix():
@@ -155,10 +155,10 @@ def test_faiss_reads_the_same_codes_from_the_codebook():
     ids = fit(tokenizer, points)
     theirs = faiss_quantizer(16)
     theirs.train(points)
-    faiss.copy_array_to_vector(ids.codebook["centres"].ravel(), theirs.codebooks)
+    faiss.copy_array_to_vector(ids.codebook[CENTERS].ravel(), theirs.codebooks)
     theirs.compute_codebook_tables()
     packed = theirs.compute_codes(points)
-    codes_NL, _ = quantize(points, ids.codebook["centres"])
+    codes_NL, _ = quantize(points, ids.codebook[CENTERS])
     assert (faiss.unpack_bitstrings(packed, 3, 5) == codes_NL).mean() > 0.999
     assert (codes_NL == ids.codes_IL[:, :3]).mean() > 0.98
     same = (codes_NL == ids.codes_IL[:, :3]).all(axis=1)
@@ -197,19 +197,19 @@ def test_balanced_levels_explain_more_and_more():
 @given(st.integers(0, 1000))
 def test_quantizing_is_the_definition(seed):
     generator = np.random.default_rng(seed)
-    points, centres = generator.normal(size=(30, 4)) + 50, generator.normal(size=(3, 7, 4))
-    centres[0] += 50
+    points, centers = generator.normal(size=(30, 4)) + 50, generator.normal(size=(3, 7, 4))
+    centers[0] += 50
     is_open = generator.random((3, 7)) < 0.6
     is_open[:, 0] = True
-    codes_NL, before_last_NE = quantize(points.astype(np.float32), centres.astype(np.float32), is_open)
+    codes_NL, before_last_NE = quantize(points.astype(np.float32), centers.astype(np.float32), is_open)
     for point, codes, before_last in zip(points, codes_NL, before_last_NE, strict=True):
         left = point
         for level, code in enumerate(codes):
             if level == 2:
                 np.testing.assert_allclose(before_last, left, atol=1e-4)
-            distance = np.where(is_open[level], ((centres[level] - left) ** 2).sum(1), np.inf)
+            distance = np.where(is_open[level], ((centers[level] - left) ** 2).sum(1), np.inf)
             assert distance[code] <= distance.min() + 1e-3
-            left = left - centres[level, code]
+            left = left - centers[level, code]
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -225,17 +225,17 @@ def test_a_new_item_goes_to_its_nearest_codes(balanced, collisions):
     assert np.array_equal(wider.codes_IL[:150], ids.codes_IL)
     assert (wider.codes_IL[152] == -1).all()
     units = new.vectors_IE / np.linalg.norm(new.vectors_IE, axis=1, keepdims=True)
-    first = ((units[:, None] - ids.codebook["centres"][0]) ** 2).sum(-1).argmin(1)
-    # Where a suffix or the last codes are used up, the path of a neighbour.
+    first = ((units[:, None] - ids.codebook[CENTERS][0]) ** 2).sum(-1).argmin(1)
+    # Where a suffix or the last codes are used up, the path of a neighbor.
     assert (wider.codes_IL[150:, 0] == first)[new.present_I].mean() > 0.8
     assert error(units[new.present_I], tokenizer.reconstruct(wider)[150:][new.present_I]) < 0.5
 
 
-def test_new_items_pass_over_centres_that_stand_for_nothing():
+def test_new_items_pass_over_centers_that_stand_for_nothing():
     points = np.array([[5.0, 5], [5, 6], [9, 1], [9, 1]], dtype=np.float32)
     tokenizer = ResidualKMeans(levels=2, codes=8)
     ids = fit(tokenizer, points)
-    assert len(np.unique(ids.codes_IL[:, 0])) == 3  # the other five centres are zeros
+    assert len(np.unique(ids.codes_IL[:, 0])) == 3  # the other five centers are zeros
     new = ItemVectors(np.zeros((2, 2), np.float32), np.ones(2, dtype=bool))
     wider = tokenizer.assign(ids, ItemVectors(points, np.ones(4, dtype=bool)), new)
     for level in range(2):

@@ -26,7 +26,7 @@ def fit(tokenizer: RqVae, points: np.ndarray, seed: int = 1) -> SemanticIds:
 
 
 def families(num_points: int, width: int = 24, seed: int = 0) -> np.ndarray:
-    """Points about 12 centres on a curved sheet of 4 dimensions, away from zero."""
+    """Points about 12 centers on a curved sheet of 4 dimensions, away from zero."""
     generator = np.random.default_rng(seed)
     inner = 2 * generator.normal(size=(12, 4))[generator.integers(12, size=num_points)]
     inner += 0.4 * generator.normal(size=(num_points, 4))
