@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from genrec import families
 from genrec.errors import GenrecError, PluginError
 from genrec.families import Component
+from genrec.recipe.former_keys import former_key
 from genrec.recipe.problems import Path, Problem, closest, did_you_mean, dotted, one_of, shown, wording
 from genrec.recipe.source import UNREADABLE, Source, holds
 from genrec.registry import Registry
@@ -52,6 +53,8 @@ class Assembly:
         self._source = source
         self.problems: list[Problem] = []
         self.built: dict[Path, BaseModel] = {}
+        self._components: dict[Path, str] = {}
+        """``<family>/<component>`` by path."""
 
     def build(self, annotation: Any, raw: Any, path: Path) -> Any:
         """Turn every block inside ``raw`` into the object that ``annotation`` asks for.
@@ -104,6 +107,7 @@ class Assembly:
         else:
             fields = {key: value for key, value in raw.items() if key != "type"}
             name, where = raw["type"], (*path, "type")
+        self._components[path] = f"{registry.family}/{name}"
         cls = self._find(registry, interface, name, where)
         return UNREADABLE if cls is None else self._build_model(cls, fields, path, f" of {name!r}")
 
@@ -140,8 +144,10 @@ class Assembly:
                 given[key] = self.build(field.annotation, _completed(field, value), (*path, key))
             else:
                 meant.add(closest(key, cls.model_fields))
-                known = one_of(list(cls.model_fields)) if cls.model_fields else "no key but type"
-                text = f"unknown key{of}, expected {known}{did_you_mean(key, cls.model_fields)}"
+                text = self._former(path, key)
+                if text is None:
+                    known = one_of(list(cls.model_fields)) if cls.model_fields else "no key but type"
+                    text = f"unknown key{of}, expected {known}{did_you_mean(key, cls.model_fields)}"
                 self._complain((*path, key), text)
         try:
             self.built[path] = built = cls.model_validate(given)
@@ -155,6 +161,13 @@ class Assembly:
                 raise
             self._complain(path, f"the plugin's own check failed: {type(error).__name__}: {error}")
         return UNREADABLE
+
+    def _former(self, path: Path, key: str) -> str | None:
+        """What became of a key of a former version, found by the component around it."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self._components:
+                return former_key(self._components[path[:end]], dotted((*path[end:], key)))
+        return former_key("recipe", dotted((*path, key)))
 
     def _note(
         self,
