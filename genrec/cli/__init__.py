@@ -1,9 +1,9 @@
-"""The command line: every file of this folder that does not start with ``_`` is a verb, its ``command`` the work.
+"""The command line: every file in this folder without a leading ``_`` is a command, implemented by its ``command``.
 
-A verb's file imports what is heavy inside ``command``, so that ``genrec --help`` stays fast.
+Heavy imports stand inside ``command``, so that ``genrec --help`` stays fast.
 """
 
-# Nothing else may stand here: once the verb ``list`` is imported, the name means that module in this namespace.
+# Import nothing else here: after the command ``list`` is imported, ``list`` names that module in this namespace.
 from genrec.cli._app import main
 
 __all__ = ["main"]

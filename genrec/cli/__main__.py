@@ -1,4 +1,4 @@
-"""``python -m genrec.cli``: the command line where the ``genrec`` script is not on the path."""
+"""``python -m genrec.cli``: the command line when the ``genrec`` script is not on the path."""
 
 from genrec.cli import main
 

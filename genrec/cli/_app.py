@@ -1,4 +1,4 @@
-"""Assembles the verbs, and turns what they raise into a message and an exit status."""
+"""Build the command line, and turn exceptions into a message and an exit status."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from genrec.cli._output import printable
 from genrec.errors import GenrecError
 
 _FIRST = ("run", "compare", "tokenize", "bench", "validate", "show", "list", "schema", "doctor")
-"""Verbs that help names first, in this order; the others follow by name."""
+"""Commands that the help lists first, in this order; the others follow alphabetically."""
 
-_GO_ON = {"run", "compare", "tokenize"}
-"""Verbs that keep what they have finished."""
+_RESUMABLE = {"run", "compare", "tokenize"}
+"""Commands that store finished stages and resume from them."""
 
 _INTERRUPTED = 130
-"""The exit status of whatever the user broke off."""
+"""Exit status of an interrupted command."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""Wrong options and arguments; typer exports no other name for it."""
+"""Wrong options and arguments; typer does not export this class by name."""
 
 
 def verbs() -> list[str]:
-    """The names of all verbs, in the order of the help."""
+    """The names of all commands, in the order of the help."""
     names = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.name.startswith("_"))
     return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
@@ -42,7 +42,7 @@ def build_app() -> typer.Typer:
     app.callback()(_top)
     for name in verbs():
         module = import_module(f"genrec.cli.{name}")
-        if hasattr(module, "app"):  # a verb with verbs of its own
+        if hasattr(module, "app"):  # a command with subcommands
             app.add_typer(module.app, name=name)
         else:
             app.command(name)(module.command)
@@ -57,7 +57,7 @@ def _show_version(wanted: bool) -> None:
 
 def _top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Generative retrieval for recommender systems, with any number of streams."""
@@ -67,19 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: the words after ``genrec``; those of the process by default.
+        arguments: the command-line arguments after ``genrec``; default: ``sys.argv[1:]``.
 
     Returns:
-        The exit status: 0, 2 for a mistake of the user's, 1 for one of genrec's, 130 when interrupted.
+        The exit status: 0 for success, 1 for a bug in genrec, 2 for a user error, 130 for an interruption.
     """
-    # Threads that wait give their core to others instead of spinning on it; read by OpenMP when torch loads it.
+    # Idle threads release their core instead of spinning; OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    warnings.filterwarnings("ignore", message="Number of distinct clusters")  # points that repeat are nobody's mistake
+    warnings.filterwarnings("ignore", message="Number of distinct clusters")  # duplicate points are valid input
     try:
         status = build_app()(words, prog_name="genrec", standalone_mode=False)
         sys.stdout.flush()
-        if status == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+        if status == _INTERRUPTED:  # typer returns this for Ctrl-C and prints nothing
             raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except GenrecError as error:
@@ -89,15 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()  # type: ignore[attr-defined]
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        goes_on = "; finished parts are kept, and the same command goes on from there" if _GO_ON & {*words[:1]} else ""
-        print(f"interrupted{goes_on}", file=sys.stderr)
+        hint = (
+            "; finished stages are stored, and the same command resumes from them" if _RESUMABLE & {*words[:1]} else ""
+        )
+        print(f"interrupted{hint}", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `genrec list | head`
+    except BrokenPipeError:  # the reader of the pipe has exited, as in `genrec list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception:
         traceback.print_exc()
-        print(
-            f"\nThis is a bug of genrec's ({__version__}), not a mistake of yours: please report it.", file=sys.stderr
-        )
+        print(f"\nThis is a bug in genrec {__version__}, not in your input; please report it.", file=sys.stderr)
         return 1

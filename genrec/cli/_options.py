@@ -1,4 +1,4 @@
-"""Options that several verbs share, spelled and explained once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from genrec.runtime.environment import Environment
     from genrec.runtime.threads import Threads
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe: a YAML file.", show_default=False)]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe (YAML file).", show_default=False)]
 
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change the recipe for once: training.batch_size=64, tasks.0.weight=2, streams.*.tokenizer.branching=64.",
+        help="Override a recipe key: training.batch_size=64, tasks.0.weight=2, streams.*.tokenizer.branching=64.",
         show_default=False,
     ),
 ]
-"""Default None; :func:`changes_of` gives what :func:`genrec.recipe.load_recipe` takes."""
+"""Default None; :func:`changes_of` converts it for :func:`genrec.recipe.load_recipe`."""
 
 Data = Annotated[
     Path | None,
@@ -31,16 +31,18 @@ Data = Annotated[
         "--data",
         metavar="DIR",
         envvar="GENREC_DATA",
-        help="Where data lies: DIR/<folder of the dataset> if that is there, else DIR itself.",
+        help="Data folder: DIR/<folder of the dataset> if it exists, else DIR itself.",
         show_default=False,
     ),
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Random seed (default: the recipe's).", show_default=False)
+]
 
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option("--device", help="Device to compute on: auto, cpu, cuda, cuda:1, mps.")]
 """Default "auto"."""
 
 ThreadCount = Annotated[
@@ -48,8 +50,8 @@ ThreadCount = Annotated[
     typer.Option(
         "--threads",
         metavar="N|auto",
-        help="Threads that a model computes on. auto, the default unless OMP_NUM_THREADS is set: one for a small "
-        "model, up to eight for a large one, whatever else runs on this machine.",
+        help="Number of threads of a model. auto (default unless OMP_NUM_THREADS is set): one for a small model, up to "
+        "eight for a large one, regardless of the load of the machine.",
         show_default=False,
     ),
 ]
@@ -57,22 +59,22 @@ ThreadCount = Annotated[
 
 
 def changes_of(overrides: Sequence[str] | None, seed: int | None = None) -> list[str]:
-    """``--set`` and ``--seed`` as one list of changes of a recipe."""
+    """``--set`` and ``--seed`` as one list of overrides."""
     return [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
 
 
 def parse_threads(text: str | None) -> Threads:
-    """``--threads``: a number, ``auto``, or None where it was not given.
+    """Parse ``--threads``: a number, ``auto``, or None if it is not given.
 
     Raises:
-        GenrecError: it is something else.
+        GenrecError: the text is anything else.
     """
     from genrec.errors import GenrecError
 
     if text is None or text == "auto":
         return text
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise GenrecError(f"--threads {text}: expected a whole number from 1, or auto")
+        raise GenrecError(f"--threads {text}: expected a positive integer or auto")
     return int(text)
 
 
@@ -84,24 +86,24 @@ def environment_of(
     device: str = "auto",
     threads: str | None = None,
 ) -> Environment:
-    """Where a command computes and finds its files.
+    """The environment of a command: device, threads and folders.
 
     Args:
-        recipe: the file of the recipe; its folder is searched for files that the recipe names.
-        block: of the recipe, every default written out, by which auto chooses the number of threads; None leaves it
-            open.
+        recipe: file of the recipe; files that it names are also searched for in its folder.
+        block: the recipe as plain data with all defaults, from which auto derives the number of threads; None leaves
+            the number undecided.
         data: ``--data``.
-        device: ``--device``; it is tried.
+        device: ``--device``; checked by allocating a tensor.
         threads: ``--threads``.
 
     Raises:
-        GenrecError: there is no such device, or no such number of threads.
+        GenrecError: the device is not available, or the number of threads is not valid.
     """
     from genrec.runtime.environment import Environment
     from genrec.runtime.threads import threads_for
 
-    asked = parse_threads(threads)
-    count = None if block is None else threads_for(asked, block)
+    requested = parse_threads(threads)
+    count = None if block is None else threads_for(requested, block)
     environment = Environment(device, count, data, None if recipe is None else recipe.resolve().parent)
     environment.check_device()
     return environment

@@ -1,4 +1,4 @@
-"""Results on stdout: tables that stay readable in a pipe, and JSON."""
+"""Results on stdout: JSON, and tables that stay readable in a pipe."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REP
 
 
 def printable(text: str) -> str:
-    """A text without what a terminal would obey: names of files and keys of items may hold anything."""
+    """Replace control characters, which file names and item keys may contain and terminals interpret."""
     return text.translate(_CONTROLS)
 
 
 def print_json(data: Any) -> None:
-    """Plain data as indented JSON."""
+    """Print plain data as indented JSON."""
     json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
 
 
 def results() -> Console:
-    """Stdout; wide where no terminal says how wide, so that a pipe does not fold the cells."""
+    """A console for stdout; 160 columns wide outside a terminal, so that cells are not wrapped."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table without frame; cells are taken literally (no ``[markup]``)."""
+    """Print a table without a frame; cells are printed literally (no ``[markup]``)."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

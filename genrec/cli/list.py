@@ -1,4 +1,4 @@
-"""``genrec list``: what can be named in a recipe, and what each takes."""
+"""``genrec list``: the components that a recipe can name, and their keys."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def command(
-    family: Annotated[str | None, typer.Argument(help="One family, e.g. tokenizers.", show_default=False)] = None,
-    name: Annotated[str | None, typer.Argument(help="One component: show its keys.", show_default=False)] = None,
+    family: Annotated[str | None, typer.Argument(help="A family, e.g. tokenizers.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="A component, to show its keys.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the components of all families, of one family, or the keys of one component."""
@@ -33,7 +33,7 @@ def command(
             print_json(fields)
         else:
             rows = [(f["key"], f["takes"], f["default"], f["help"]) for f in fields]
-            print_table(f"{family} / {name}", ("key", "takes", "default", "help"), rows)
+            print_table(f"{family} / {name}", ("key", "type", "default", "help"), rows)
         return
     found = {title: by_family[title].entries() for title in ([family] if family else by_family)}
     listed = {
@@ -45,16 +45,20 @@ def command(
         return
     for title, rows in listed.items():
         print_table(
-            title, ("name", "what it is", "from"), [(r["name"], r["problem"] or r["summary"], r["from"]) for r in rows]
+            title, ("name", "summary", "origin"), [(r["name"], r["problem"] or r["summary"], r["from"]) for r in rows]
         )
     if broken:
-        print_table("plugin files that cannot be read", ("file", "why"), broken.items())
+        print_table("plugin files that cannot be read", ("file", "reason"), broken.items())
 
 
 def _row(entry: Entry, entries: list[Entry]) -> dict[str, str]:
     places = {(e.file, e.target): e.origin for e in entries if e.name == entry.name and not e.problem}
-    twice = f"the name is taken twice, by {' and '.join(places.values())}; rename one" if len(places) > 1 else ""
-    return {"name": entry.name, "summary": entry.summary, "from": entry.origin, "problem": twice}
+    duplicate = (
+        f"the name is registered twice, by {' and '.join(places.values())}; rename one of them"
+        if len(places) > 1
+        else ""
+    )
+    return {"name": entry.name, "summary": entry.summary, "from": entry.origin, "problem": duplicate}
 
 
 def _fields(registry: Registry[Any] | MetricRegistry, name: str) -> list[dict[str, str]]:
@@ -87,4 +91,4 @@ def _check(what: str, name: str | None, known: list[str]) -> None:
 
     if name is not None and name not in known:
         expected = ", ".join(known)
-        raise RecipeError(f"no {what} is called {name!r}, expected one of {expected}{did_you_mean(name, known)}")
+        raise RecipeError(f"unknown {what} {name!r}, expected one of {expected}{did_you_mean(name, known)}")

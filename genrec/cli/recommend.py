@@ -1,4 +1,4 @@
-"""``genrec recommend``: what a finished run would recommend after some items."""
+"""``genrec recommend``: recommendations of a finished run for a history."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,21 +9,21 @@ from genrec.cli._options import AsJson, Device, ThreadCount, environment_of, par
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)],
     history: Annotated[
         list[str],
         typer.Option(
             "--history",
-            help="An item by key or title, oldest first; repeat the option for more items.",
+            help="Item of the history, by key or title; repeat the option for each item, oldest first.",
             show_default=False,
         ),
     ],
-    top: Annotated[int, typer.Option("--top", min=1, help="How many items.")] = 10,
+    top: Annotated[int, typer.Option("--top", min=1, help="Number of items to recommend.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recommend the next items, with each stream's share of the score."""
+    """Recommend the next items for a history, with each stream's share of the score."""
     from dataclasses import asdict
 
     from genrec.cli._output import print_json, print_table
@@ -32,10 +32,10 @@ def command(
     from genrec.runtime.threads import threads_for
     from genrec.serving.recommender import Recommender
 
-    asked, environment = parse_threads(threads), environment_of(device=device)
+    requested, environment = parse_threads(threads), environment_of(device=device)
     find_plugins()
     recommender = Recommender(run, environment=environment)
-    with computing_on(threads_for(asked, recommender.recipe.block())):
+    with computing_on(threads_for(requested, recommender.recipe.block())):
         found = recommender.recommend([history], top_n=top)[0]
     if as_json:
         print_json([asdict(item) for item in found])
@@ -52,4 +52,4 @@ def command(
         for place, item in enumerate(found, start=1)
     ]
     print_table(f"after {', '.join(names)}", ("#", "key", "title", "score", *recommender.tries), rows)
-    print("Under each stream: its share of the item's probability, and the item's place in its own list.")
+    print("Columns of streams: share of the item's probability, and (#) the item's rank in the stream's own list.")

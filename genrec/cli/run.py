@@ -1,4 +1,4 @@
-"""``genrec run``: from a recipe to its report."""
+"""``genrec run``: a recipe -> its report."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +24,7 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="DIR", help="The run's folder; default: runs/<recipe>-<time>.", show_default=False
+            "--output", metavar="DIR", help="Folder of the run (default: runs/<recipe>-<time>).", show_default=False
         ),
     ] = None,
     data: Data = None,
@@ -34,7 +34,7 @@ def command(
     threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a recipe: encode, tokenize, train, search, merge, and print a table that can be believed."""
+    """Run a recipe: encode, tokenize, train, search, merge, evaluate and report, with confidence intervals."""
     from genrec.recipe import dump_recipe, load_recipe
 
     changes = changes_of(overrides, seed)
@@ -50,12 +50,12 @@ def command(
     folder.write_recipe(dump_recipe(checked), changes)
     console.print(f"{checked.title} -> {folder.path}", markup=False)
 
-    from genrec.pipeline import run  # brings torch, which takes seconds
+    from genrec.pipeline import run  # imports torch, which takes seconds
 
     try:
         report = run(checked, folder, environment=environment)
     except GenrecError:
-        _discard_if_only_begun(folder.path)
+        _discard_if_empty(folder.path)
         raise
     if as_json:
         typer.echo((folder.path / "metrics.json").read_text(encoding="utf-8"), nl=False)
@@ -64,11 +64,11 @@ def command(
         console.print(f"report: {folder.path / 'report.md'}", markup=False)
 
 
-def _discard_if_only_begun(run: Path) -> None:
-    """Remove the folder of a run that failed before it had anything to keep, e.g. for want of data."""
-    begun = {"run.json", "recipe.yaml"}
-    if {file.name for file in run.iterdir()} == begun:
-        for name in begun:
+def _discard_if_empty(run: Path) -> None:
+    """Remove the folder of a run that failed before its first stage, e.g. because data is missing."""
+    initial = {"run.json", "recipe.yaml"}
+    if {file.name for file in run.iterdir()} == initial:
+        for name in initial:
             (run / name).unlink()
-        with suppress(OSError):  # the working folder itself
+        with suppress(OSError):  # it is the working folder
             run.rmdir()

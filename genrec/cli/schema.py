@@ -2,9 +2,9 @@
 
 
 def command() -> None:
-    """Print the JSON Schema of a recipe, with all components and plugins found here, for editors.
+    """Print the JSON Schema of a recipe, including plugins, for editors.
 
-    Save it and name it in a recipe's first line: # yaml-language-server: $schema=recipe.schema.json
+    Save it and name it in the first line of a recipe: # yaml-language-server: $schema=recipe.schema.json
     """
     import sys
 

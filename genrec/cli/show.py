@@ -1,10 +1,10 @@
-"""``genrec show``: a recipe with every default written out."""
+"""``genrec show``: a recipe with all defaults."""
 
 from genrec.cli._options import AsJson, Overrides, RecipeFile
 
 
 def command(recipe: RecipeFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print a recipe with every default, as YAML that is a recipe again."""
+    """Print a recipe with all defaults, as YAML that is a valid recipe."""
     from genrec.cli._output import print_json
     from genrec.recipe import dump_recipe, load_recipe
 

@@ -1,4 +1,4 @@
-"""``genrec tokenize``: a recipe's codes, and how good they are; no model."""
+"""``genrec tokenize``: semantic IDs of a recipe and their quality, without training a model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def command(
         typer.Option(
             "--vary",
             metavar="KEY=V1,V2",
-            help="Several choices in one table: 'streams.*.tokenizer=kmeans_tree,{type: rqvae, levels: 4}'.",
+            help="Compare several values in one table: 'streams.*.tokenizer=kmeans_tree,{type: rqvae, levels: 4}'.",
             show_default=False,
         ),
     ] = None,
@@ -43,8 +43,7 @@ def command(
         typer.Option(
             "--output",
             metavar="DIR",
-            help="Where to write; the folder of a finished run keeps what it has. "
-            "Default: runs/tokenize-<recipe>-<time>.",
+            help="Output folder (default: runs/tokenize-<recipe>-<time>); the files of a finished run stay unchanged.",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +54,7 @@ def command(
     threads: ThreadCount = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give the items of every stream their codes, and say how good these are."""
+    """Compute the semantic IDs of every stream and report their quality."""
     from genrec.comparison.axes import variants
     from genrec.recipe import dump_recipe
 
@@ -104,12 +103,12 @@ def command(
 
 
 def _train_only(recipe: Recipe) -> Recipe:
-    """The recipe without a final fit, which this folder has no part of."""
+    """The recipe without a final fit, which is not tokenized here."""
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"final_fit": False})})
 
 
 def _folder(output: Path | None, recipe: Path) -> tuple[RunFolder, bool]:
-    """Where to write, and whether that is a finished run, whose own files stay as they are."""
+    """The output folder, and whether it is that of a finished run, whose files stay unchanged."""
     from genrec.errors import DataError
     from genrec.experiment.run_folder import RunFolder
 
@@ -122,7 +121,7 @@ def _folder(output: Path | None, recipe: Path) -> tuple[RunFolder, bool]:
 
 
 def _measured(variant: Variant, fit: Fit, cache: Cache) -> dict[str, Any]:
-    """The quality of one variant's codes, plain data."""
+    """The quality of one variant's codes, as plain data."""
     from genrec.evaluation.code_quality import measure_agreement, measure_codes
     from genrec.experiment.ids import tokenize_items
     from genrec.experiment.vectors import encode_items
@@ -135,7 +134,7 @@ def _measured(variant: Variant, fit: Fit, cache: Cache) -> dict[str, Any]:
         streams[name] = {
             "tokenizer": "none" if tokenizer is None else tokenizer.type_name,
             "block": None if tokenizer is None else tokenizer.block(),
-            "address": key,
+            "key": key,
             "seconds": cache.facts("ids", key).get("seconds"),
             **measure_codes(
                 context.ids, context.vectors, fit.dataset.catalog, tokenizer=tokenizer, seed=fit.recipe.seed
@@ -143,7 +142,9 @@ def _measured(variant: Variant, fit: Fit, cache: Cache) -> dict[str, Any]:
         }
         notes += [f"stream {name}: {note}" for note in (*context.vectors.notes, *context.ids.notes)]
         if unread := streams[name]["unread"]:
-            notes.append(f"stream {name}: {unread:,} items could not be read and have codes in a branch of their own")
+            notes.append(
+                f"stream {name}: {unread:,} items have no vector; their codes are in a separate branch of the tree"
+            )
     ids = {name: context.ids for name, context in contexts.items()}
     vectors = {name: context.vectors for name, context in contexts.items()}
     pairs = measure_agreement(ids, vectors, seed=fit.recipe.seed)

@@ -1,4 +1,4 @@
-"""``genrec validate``: all mistakes of recipes, before any work."""
+"""``genrec validate``: all errors of recipes, before any work."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,35 +9,37 @@ from genrec.cli._options import AsJson, Overrides
 
 
 def command(
-    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", show_default=False)],
+    recipes: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE...", help="Recipes (YAML files).", show_default=False)
+    ],
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check recipes and report every mistake at once."""
+    """Check recipes and report all errors at once."""
     import sys
 
     from genrec.cli._output import print_json
     from genrec.errors import GenrecError
     from genrec.recipe import load_recipe
 
-    mistakes: dict[Path, GenrecError | None] = {}
+    results: dict[Path, GenrecError | None] = {}
     for path in recipes:
         try:
             load_recipe(path, overrides or ())
-            mistakes[path] = None
+            results[path] = None
         except GenrecError as error:
-            mistakes[path] = error
+            results[path] = error
+        error = results[path]
         if not as_json:
-            error = mistakes[path]
             print(f"{path}: ok" if error is None else error, file=sys.stdout if error is None else sys.stderr)
     if as_json:
-        print_json([{"recipe": str(path), "problems": _problems(error)} for path, error in mistakes.items()])
-    if any(mistakes.values()):
+        print_json([{"recipe": str(path), "problems": _problems(error)} for path, error in results.items()])
+    if any(results.values()):
         raise typer.Exit(2)
 
 
 def _problems(error: Exception | None) -> list[dict[str, Any]]:
-    """Each mistake as plain data; a file that cannot be read is one without line and key."""
+    """Each error as plain data; the error of an unreadable file has no line and no key."""
     from genrec.recipe import InvalidRecipeError
 
     if error is None:
