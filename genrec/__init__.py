@@ -1,6 +1,6 @@
 """genrec: generative retrieval for recommender systems, with any number of streams.
 
-Public names are loaded on first use, so that ``import genrec`` imports neither torch nor a plugin.
+Public names are imported on first use: ``import genrec`` imports neither torch nor plugins.
 """
 
 from importlib import import_module
@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-_HOMES = {
+_MODULES = {
     "Candidates": "genrec.types",
     "Catalog": "genrec.types",
     "Dataset": "genrec.types",
@@ -25,10 +25,10 @@ _HOMES = {
     "TrainingError": "genrec.errors",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'genrec' has no attribute {name!r}")

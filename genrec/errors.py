@@ -1,17 +1,17 @@
-"""The user's mistakes. Whatever else is raised is a bug of genrec's.
+"""Errors that the user can fix. Any other exception is a bug in genrec.
 
-The command line prints these without a traceback and exits with 2.
+The command line prints these errors without a traceback and exits with status 2.
 """
 
 from pathlib import Path
 
 
 class GenrecError(Exception):
-    """A mistake that the user can mend; its text says where, what was found and what was expected."""
+    """An error that the user can fix; its text says where, what was found and what was expected."""
 
 
 class RecipeError(GenrecError):
-    """One or more mistakes in a recipe, all reported together."""
+    """One or more errors in a recipe, all reported together."""
 
 
 class PluginError(GenrecError):
@@ -19,11 +19,11 @@ class PluginError(GenrecError):
 
 
 class TrainingError(GenrecError):
-    """A training that ran away: its loss or its validation is no longer a number."""
+    """A training that diverged: its loss or validation score is not finite."""
 
 
 class DataError(GenrecError):
-    """Files that are missing or malformed, or weights that cannot be had."""
+    """Files that are missing or malformed, or weights that cannot be loaded."""
 
 
 class ImageError(DataError):

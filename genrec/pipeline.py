@@ -1,7 +1,6 @@
-"""The whole system on one page: a recipe and a folder in, a report out.
+"""The pipeline: load -> encode -> tokenize -> train -> search -> merge -> evaluate -> report.
 
-Load -> encode -> tokenize -> train -> search -> merge -> evaluate -> report. Each call returns what the next one takes;
-a stage that is finished is found in the cache.
+Each call returns the input of the next one; finished stages are loaded from the cache.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from genrec.runtime.threads import threads
 
 
 def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MACHINE) -> Report:
-    """Run a recipe from its files to its report.
+    """Run a recipe: load its data, run all stages and write its report.
 
     Args:
-        recipe: what to do.
-        folder: where the run writes; an interrupted run resumes from its finished stages.
-        environment: device, threads and the data folder.
+        recipe: a checked recipe.
+        folder: output folder; an interrupted run resumes from its finished stages.
+        environment: device, threads and data folder.
 
     Raises:
-        GenrecError: files, weights or components are not as they must be.
+        GenrecError: files, weights or components are missing or not valid.
     """
     with threads(environment.threads):
         cache = Cache(folder.cache, place=folder.place)
@@ -54,13 +53,13 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
         trained = train_model(fit, streams, cache, log_folder=folder.path / fit.artifact("logs"))
         folder.write_json(fit.artifact("training.json"), trained.log.as_json())
         validated = None
-        if needs_fitting(recipe.merge):  # on validation users, by the model that has not seen their targets
+        if needs_fitting(recipe.merge):  # on validation users, with the model fitted on train only
             validated = search_users(fit, trained.model, streams, "valid", cache, scores=scores)
         merges = fit_merges(recipe.merge, streams, validated, dataset.valid.targets)
         folder.write_json("merge.json", merges[tuple(streams)].block())
 
         fits, selected = Fits(fit, fit), trained
-        if recipe.training.final_fit:  # the same on train + validation, for as many epochs as validation found best
+        if recipe.training.final_fit:  # again on train + validation, for the best number of epochs
             final = plan_final_fit(fit)
             vectors = encode_items(final, cache)
             streams = tokenize_items(final, vectors, cache)

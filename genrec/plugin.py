@@ -1,4 +1,4 @@
-"""The one import a plugin author needs. Torch is imported only for those who ask for a module's contract."""
+"""Everything that a plugin imports from genrec. Torch is imported only when a contract of a module is used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
 
 metrics = METRICS
-"""The registry of metrics, which are functions."""
+"""The registry of metrics; metrics are functions."""
 
 _MODULES = {
     **dict.fromkeys(
@@ -66,7 +66,7 @@ _MODULES = {
     ),
     "EmbeddingHistoryEncoderModule": "genrec.model.item_embeddings",
 }
-"""Names that need torch, and where they are."""
+"""Names that need torch -> module."""
 
 __all__ = [
     "ABSENT",

@@ -1,8 +1,8 @@
-"""How a name in a recipe becomes a class.
+"""Registries: from a name in a recipe to a class.
 
-Three doors lead into one table for each family: a file of the core (``genrec/<folder>/<name>.py``), a file in a
-``plugins`` folder, an entry point ``genrec.<family>`` of an installed package. Files are searched as text, so listing
-imports nothing; only what a recipe names is imported.
+A component comes from a file of the core (``genrec/<folder>/<name>.py``), a file in a ``plugins`` folder, or an entry
+point ``genrec.<family>`` of an installed package. Files are parsed but not imported for listing; only components that a
+recipe names are imported.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ _plugin_folders: list[Path] = []
 
 
 def add_plugin_folder(folder: Path) -> None:
-    """Let every registry find the plugins in ``folder/*.py`` (nothing is imported by this)."""
+    """Make every registry find the plugins in ``folder/*.py``; imports nothing."""
     folder = folder.resolve()
     if folder.is_dir() and folder not in _plugin_folders:
         _plugin_folders.append(folder)
 
 
 def plugin_folders() -> list[Path]:
-    """The folders in which plugins are looked for."""
+    """The folders that are searched for plugins."""
     return list(_plugin_folders)
 
 
 def plugin_files() -> list[Path]:
-    """Every plugin file that the registries look at, in a fixed order."""
+    """Every plugin file, in a fixed order."""
     return [file for folder in _plugin_folders for file in sorted(folder.glob("*.py"))]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One name of a family, as found without importing it."""
+    """A component found without importing it."""
 
     family: str
     name: str
     summary: str
     """First line of the class's docstring."""
     origin: str
-    """``core``, the plugin's file, or the installed package."""
+    """``core``, the file of the plugin, or the installed package."""
     file: Path | None
     target: str | None = None
     """``module:Class`` of an entry point."""
     problem: str | None = None
-    """Why the file cannot be read as Python; ``name`` is then the file's stem."""
+    """Why the file cannot be parsed as Python; ``name`` is then the stem of the file."""
 
 
 class Registry(Generic[C]):
@@ -69,21 +69,21 @@ class Registry(Generic[C]):
 
     def __init__(self, family: str, singular: str, folder: str = "") -> None:
         self.family = family
-        """The plural: folder, entry point group and name of the registry."""
+        """Plural name: of the registry, the entry point group and by default the folder."""
         self.singular = singular
-        """For messages, e.g. "item encoder"."""
+        """Singular name for messages, e.g. "item encoder"."""
         self.folder = folder or family
-        """Where the core's files are, below ``genrec/``; by default the family's name."""
+        """Folder of the core's files below ``genrec/``; by default the name of the family."""
         self._classes: dict[str, type[C]] = {}
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
-        """Class decorator: make the class known as ``name``.
+        """Class decorator: register the class as ``name``.
 
         Raises:
-            PluginError: another class has that name.
+            PluginError: another class has this name.
         """
 
-        def remember(cls: type[T]) -> type[T]:
+        def decorate(cls: type[T]) -> type[T]:
             known = self._classes.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise PluginError(
@@ -94,10 +94,10 @@ class Registry(Generic[C]):
             self._classes[name] = cls  # type: ignore[assignment]
             return cls
 
-        return remember
+        return decorate
 
     def entries(self) -> list[Entry]:
-        """Every name that can be had, core first, then plugins, then packages; broken plugin files included."""
+        """Every component: core first, then plugins, then packages; unreadable plugin files included."""
         found: list[Entry] = []
         for file in sorted((_CORE / self.folder).glob("*.py")):
             if not file.name.startswith("_"):
@@ -105,22 +105,22 @@ class Registry(Generic[C]):
         return [*found, *plugin_entries(self.family)]
 
     def names(self) -> list[str]:
-        """The names of :meth:`entries`, without those of broken files."""
+        """The names of :meth:`entries` without unreadable files."""
         return sorted({entry.name for entry in self.entries() if entry.problem is None} | set(self._classes))
 
     def get(self, name: str) -> type[C]:
-        """The class behind a name; its file is imported now if it was not before.
+        """The class with this name; its file is imported on first use.
 
         Raises:
-            PluginError: no such name, a name taken twice, or a file that fails to load.
+            PluginError: the name is unknown or registered twice, or its file fails to load.
         """
         entries = [entry for entry in self.entries() if entry.name == name and entry.problem is None]
         if len({(entry.file, entry.target) for entry in entries}) > 1:
             places = " and ".join(str(entry.file or entry.origin) for entry in entries)
-            raise PluginError(f"{self.singular} {name!r} is there twice: {places}; rename one of them")
+            raise PluginError(f"{self.singular} {name!r} is registered twice: {places}; rename one of them")
         if name not in self._classes:
             if not entries:
-                raise PluginError(f"no {self.singular} is called {name!r}; there are {', '.join(self.names())}")
+                raise PluginError(f"unknown {self.singular} {name!r}, expected one of {', '.join(self.names())}")
             self._load(entries[0])
         return self._classes[name]
 
@@ -130,11 +130,11 @@ class Registry(Generic[C]):
         else:
             load_entry(entry, lambda found: self.register(entry.name)(found))
         if entry.name not in self._classes:
-            raise PluginError(f"{entry.origin}: loading it registered no {self.singular} called {entry.name!r}")
+            raise PluginError(f"{entry.origin}: this file was loaded but registered no {self.singular} {entry.name!r}")
 
 
 def plugin_entries(family: str) -> list[Entry]:
-    """What plugin files, then installed packages, offer of a family; broken plugin files included."""
+    """The components of a family in plugin files, then in installed packages; unreadable plugin files included."""
     found: list[Entry] = []
     for file in plugin_files():
         registrations = _registrations(file)
@@ -148,14 +148,14 @@ def plugin_entries(family: str) -> list[Entry]:
 
 
 def load_entry(entry: Entry, register: Callable[[Any], object]) -> None:
-    """Import what a plugin's entry stands for.
+    """Import a plugin.
 
     Args:
         entry: one of :func:`plugin_entries`.
-        register: is given what an entry point names; a plugin's file registers by itself.
+        register: called with the object that an entry point names; a plugin file registers its components itself.
 
     Raises:
-        PluginError: it cannot be imported; the text names the file and the line.
+        PluginError: the import fails; the text names the file and the line.
     """
     try:
         if entry.target is not None:
@@ -170,7 +170,7 @@ def load_entry(entry: Entry, register: Callable[[Any], object]) -> None:
 
 
 def load_plugin(file: Path) -> None:
-    """Import a plugin's file (once)."""
+    """Import a plugin file, once."""
     digest = hashlib.blake2b(str(file.resolve()).encode(), digest_size=4).hexdigest()
     name = f"genrec_plugin_{file.stem}_{digest}"
     if name in sys.modules:
@@ -188,7 +188,7 @@ def load_plugin(file: Path) -> None:
 
 
 def _registrations(file: Path) -> dict[str, list[tuple[str, str]]]:
-    """Family -> (name, summary) of every ``@<family>.register("name")`` in a file; key "" holds a syntax error.
+    """Family -> (name, summary) of every ``@<family>.register("name")`` in a file; the key "" holds a syntax error.
 
     Components are classes, metrics are functions.
     """
@@ -223,7 +223,7 @@ def _scan(file: Path, mtime_ns: int, size: int) -> dict[str, list[tuple[str, str
 
 @cache
 def _entry_points(group: str, search_path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
-    """What installed packages offer, in order of name; asking them all is slow, so once for a ``sys.path``."""
+    """Entry points of installed packages, sorted by name; cached for each ``sys.path`` because reading all is slow."""
     points = importlib.metadata.entry_points(group=group)
     return tuple(sorted(points, key=lambda point: (point.name, point.value)))
 

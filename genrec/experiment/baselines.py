@@ -1,4 +1,4 @@
-"""The stage ``baselines``: each baseline fitted on what the model was fitted on, and its lists for the same users."""
+"""The stage ``baselines``: fit each baseline on the same histories as the model and rank items for the same users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def rank_baselines(fits: Fits, split: SplitName, cache: Cache, *, top_n: int) -> dict[str, tuple[Kind, Ranking]]:
-    """What each baseline of the recipe recommends to the users of a split, by name."""
+    """The rankings of all baselines of the recipe for the users of a split, by name."""
     rankings: dict[str, tuple[Kind, Ranking]] = {}
     for baseline in fits.valid.recipe.baselines:
         with cache.timer.measure(f"baseline {baseline.type_name}"):
@@ -31,12 +31,12 @@ def rank_baselines(fits: Fits, split: SplitName, cache: Cache, *, top_n: int) ->
 
 
 def rank_baseline(baseline: Baseline, fit: Fit, split: SplitName, cache: Cache, *, top_n: int) -> Ranking:
-    """What a baseline recommends to the users of a split.
+    """The ranking of a baseline for the users of a split.
 
-    The folder of its fit stays in the cache, so that the users of the other split are ranked without another training.
+    The fitted baseline stays in the cache and also ranks for the users of the other split.
 
     Raises:
-        GenrecError: whatever the baseline raises.
+        GenrecError: raised by the baseline.
     """
     stage = ranking_stage(baseline, fit, split, top_n=top_n)
 
@@ -49,17 +49,17 @@ def rank_baseline(baseline: Baseline, fit: Fit, split: SplitName, cache: Cache, 
 
 
 def fit_baseline(baseline: Baseline, fit: Fit, cache: Cache) -> FittedBaseline:
-    """A baseline fitted on the training histories, or found in its folder.
+    """A baseline fitted on the training histories, or loaded from its folder.
 
-    A final fit has no validation: it follows what was chosen by the one on train alone.
+    A final fit has no validation; it uses the settings that the fit on train alone selected.
     """
-    followed = baseline
+    settings = baseline
     if baseline.is_trained and fit.selection is not None:
-        followed = fit_baseline(baseline, fit.selection, cache).chosen or baseline
+        settings = fit_baseline(baseline, fit.selection, cache).chosen or baseline
     key = fitted_key(baseline, fit)
     folder = cache.path("fitted", key)
     with cache.lock("fitted", key):
-        fitted = followed.fit_validated(
+        fitted = settings.fit_validated(
             fit.dataset.catalog,
             fit.dataset.train,
             context=fit.context("baseline", baseline.type_name, folder=folder),
@@ -71,13 +71,13 @@ def fit_baseline(baseline: Baseline, fit: Fit, cache: Cache) -> FittedBaseline:
 
 
 def chosen_settings(baseline: Baseline, fit: Fit, cache: Cache) -> str:
-    """What validation decided of a baseline, in words; empty where it had nothing to decide."""
+    """The settings of a baseline that validation selected, as text; empty if it selected none."""
     file = _chosen_file(cache.path("fitted", fitted_key(baseline, fit)))
     if not file.is_file():
         return ""
     block = json.loads(file.read_text(encoding="utf-8"))
     settings = ", ".join(f"{name} {value}" for name, value in block.items() if name != "type")
-    return f"baseline {baseline.type_name}: {settings}; learning stopped where validation was best"
+    return f"baseline {baseline.type_name}: {settings}; epoch with the best validation score"
 
 
 def fitted_key(baseline: Baseline, fit: Fit) -> str:
@@ -86,13 +86,13 @@ def fitted_key(baseline: Baseline, fit: Fit) -> str:
 
 
 def ranking_stage(baseline: Baseline, fit: Fit, split: SplitName, *, top_n: int) -> Stage:
-    """The stage of its ranking."""
+    """The stage of the ranking of a baseline."""
     key = ranking_key(fitted_key(baseline, fit), fit.recipe, split, top_n=top_n)
     return Stage("baseline", baseline.type_name, key)
 
 
 def _validate(fit: Fit, fitted: FittedBaseline) -> float:
-    """NDCG@10 on all validation users: a baseline is ranked in no time, and must not depend on a sample."""
+    """NDCG@10 on all validation users; ranking with a baseline is fast enough to need no sample."""
     users = fit.dataset.valid
     ranking = fitted.rank(users.histories, top_n=10, exclude_seen=fit.selected_under == "filter")
     return ranking_ndcg(ranking, users.targets)

@@ -1,4 +1,4 @@
-"""Finished stages on disk, found by their keys, so that nothing is computed twice."""
+"""The cache: finished stages on disk, by key."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Cache:
     """A folder of finished stages.
 
     Args:
-        root: the folder; made when the first stage is stored.
-        place: called with the file of each stage that is used and the name that it has in the folder of a run.
-        quiet: do not report stages that are reused.
+        root: the folder; created when the first stage is stored.
+        place: called with the file of each stage that is used and its name in the folder of a run.
+        quiet: do not log reused stages.
 
     Attributes:
-        log: what was asked for, in order: kind, name, key and whether it was reused.
-        timer: wall clock of each part of the work; a stage that was found finished took next to nothing.
+        log: the requested stages in order: kind, name, key and whether the stage was reused.
+        timer: wall-clock seconds of each part of the work; a reused stage takes only the time to load it.
     """
 
     def __init__(self, root: Path, *, place: Callable[[Path, str], None] | None = None, quiet: bool = False) -> None:
@@ -58,19 +58,19 @@ class Cache:
         like: Sequence[str] = (),
         scratch: Path | None = None,
     ) -> T:
-        """The content of a stage: loaded if it is finished, else computed and stored whole or not at all.
+        """The content of a stage: loaded if it is finished, else computed and stored atomically.
 
-        Other processes that want the same stage wait meanwhile. What it took stands beside it in
-        ``made-<kind>-<key>.json``: seconds and the most memory.
+        Other processes that request the same stage wait. Its seconds and peak memory are stored beside it in
+        ``made-<kind>-<key>.json``.
 
         Args:
             stage: kind, name and key.
             work: computes the content.
             save: writes it to a file.
             load: reads that file.
-            artifact: its name in the folder of a run; "" keeps it in the cache alone.
-            like: what its time depends on, so that stages still to be computed can be estimated.
-            scratch: folder of unfinished work, removed when the stage is stored.
+            artifact: file name in the folder of a run; "": in the cache only.
+            like: what its duration depends on, to estimate the duration of similar stages.
+            scratch: folder for unfinished work, removed when the stage is stored.
         """
         with self.lock(stage.kind, stage.key):
             content, path = self._get(stage, work, save, load, like)
@@ -102,16 +102,16 @@ class Cache:
         self.root.mkdir(parents=True, exist_ok=True)
         facts = {"like": list(like), "seconds": time.monotonic() - began, "peak_bytes": peak.bytes}
         self._facts(kind, key).write_text(json.dumps(facts) + "\n", encoding="utf-8")
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may be at the same stage
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may write the same stage
         save(content, partial)
         partial.replace(path)
         return content, path
 
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
-        """Keep other processes from computing the same stage while the block does; they wait, and find it finished.
+        """Lock a stage while the block computes it; other processes wait and then load the finished stage.
 
-        A stage that is finished needs no lock. The lock ends with the process that holds it.
+        A finished stage is not locked. The lock is released when its process ends.
         """
         if self.path(kind, key).is_file():
             yield
@@ -122,7 +122,7 @@ class Cache:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            console.print(f"{kind}-{key}: waiting for another process that computes it", markup=False)
+            console.print(f"{kind}-{key}: waiting for another process that is computing it", markup=False)
             lock.acquire()
         try:
             yield
@@ -130,11 +130,11 @@ class Cache:
             lock.release()
 
     def facts(self, kind: str, key: str) -> dict[str, Any]:
-        """What a finished stage took: ``like``, ``seconds`` and ``peak_bytes``; empty where that is not known."""
+        """Cost of a finished stage: ``like``, ``seconds`` and ``peak_bytes``; empty if unknown."""
         return _read_facts(self._facts(kind, key))
 
     def all_facts(self, kind: str) -> list[dict[str, Any]]:
-        """What every finished stage of a kind took."""
+        """Cost of every finished stage of a kind."""
         return [facts for file in sorted(self.root.glob(f"made-{kind}-*.json")) if (facts := _read_facts(file))]
 
     def _facts(self, kind: str, key: str) -> Path:

@@ -1,4 +1,4 @@
-"""The stage ``search``: a model and the users of a split -> what each stream proposes."""
+"""The stage ``search``: a model and the users of a split -> candidates of every stream."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def search_users(
     *,
     scores: bool,
 ) -> Candidates:
-    """What the streams propose to the users of a split.
+    """The candidates of every stream for the users of a split.
 
     Args:
-        fit: what the model was fitted on.
+        fit: the fit of the model.
         model: in any mode.
-        streams: as :func:`~genrec.experiment.ids.tokenize_items` gives them.
-        split: which users.
+        streams: from :func:`~genrec.experiment.ids.tokenize_items`.
+        split: the users.
         cache: finished stages.
-        scores: whether every stream gives its log-probability of every candidate (``Merge.needs_scores``).
+        scores: whether every stream scores every candidate (``Merge.needs_scores``).
     """
     if (found := find_candidates(fit, split, cache, scores=scores)) is not None:
         return found
@@ -40,7 +40,7 @@ def search_users(
 
 
 def find_candidates(fit: Fit, split: SplitName, cache: Cache, *, scores: bool) -> Candidates | None:
-    """The candidates of a split's users where they were found before; those with all scores serve for both."""
+    """The cached candidates of a split, or None; candidates with all scores serve both cases."""
     for with_scores in dict.fromkeys([True, scores]):
         stage = Stage("candidates", split, fit.candidates_key(split, scores=with_scores))
         if cache.has(stage):

@@ -9,12 +9,12 @@ from genrec.types import Dataset
 
 
 def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
-    """Read the recipe's dataset.
+    """Load the dataset of a recipe.
 
     Raises:
         DataError: files are missing or malformed, or no user can be evaluated.
     """
     dataset = recipe.dataset.load(environment.data)
     if not len(dataset.valid):
-        raise DataError(f"{dataset.name}: no user has three items or more, so there is nobody to evaluate")
+        raise DataError(f"{dataset.name}: no user has three items or more, so no user can be evaluated")
     return dataset

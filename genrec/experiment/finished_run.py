@@ -1,4 +1,4 @@
-"""A finished run as its folder holds it: its streams and its model, without encoding or training anything."""
+"""Load the streams and the model of a finished run, without encoding or training."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from genrec.types import Dataset
 
 
 def finished_fits(folder: RunFolder, recipe: Recipe, dataset: Dataset, environment: Environment) -> Fits:
-    """The fits of a finished run: their keys are those of its models, whatever has become of the sources since.
+    """The fits of a finished run; their keys are those of its models, even if the source code has changed since.
 
     Args:
-        folder: of the run.
-        recipe: the run's, perhaps with another merge or search.
-        dataset: the recipe's, which must be what the run was run on.
-        environment: device, threads and the data folder.
+        folder: folder of the run.
+        recipe: recipe of the run; merge and search may differ.
+        dataset: dataset of the recipe; it must equal that of the run.
+        environment: device, threads and data folder.
 
     Raises:
-        DataError: the run is of other data, or lacks a file.
+        DataError: the run used other data, or a file is missing.
     """
     _check_data(folder, dataset)
     rule = read_metrics(folder.path)["protocol"]["seen_items"]
@@ -50,7 +50,7 @@ def finished_fits(folder: RunFolder, recipe: Recipe, dataset: Dataset, environme
 
 
 def load_fit(folder: RunFolder, fit: Fit) -> tuple[dict[str, StreamContext], Trained]:
-    """The streams and the model of one of a run's fits, in eval mode, on the environment's device.
+    """The streams and the model of one fit of a run, in eval mode, on the device of the environment.
 
     Raises:
         DataError: a file is missing.
@@ -63,11 +63,11 @@ def load_fit(folder: RunFolder, fit: Fit) -> tuple[dict[str, StreamContext], Tra
 
 
 def load_streams(recipe: Recipe, path: Path) -> dict[str, StreamContext]:
-    """Codes of a finished run's streams and the vectors they were made of, from the run's own files alone.
+    """Semantic IDs and vectors of the streams of a finished run, from the files of the run only.
 
     Args:
-        recipe: the run's.
-        path: the run's folder.
+        recipe: recipe of the run.
+        path: folder of the run.
 
     Raises:
         DataError: a file is missing.
@@ -82,16 +82,16 @@ def load_streams(recipe: Recipe, path: Path) -> dict[str, StreamContext]:
 
 
 def load_model(recipe: Recipe, path: Path, streams: Mapping[str, StreamContext], num_items: int) -> Retriever:
-    """The trained model of a finished run, in eval mode, from the run's own files alone.
+    """The trained model of a finished run, in eval mode, from the files of the run only.
 
     Args:
-        recipe: the run's.
-        path: the run's folder.
-        streams: what :func:`load_streams` gave.
+        recipe: recipe of the run.
+        path: folder of the run.
+        streams: from :func:`load_streams`.
         num_items: size of the catalog.
 
     Raises:
-        DataError: the file of the weights is missing, or holds those of another model.
+        DataError: the file of the weights is missing, or its weights do not fit the model.
     """
     weights = load_tensors(_existing(path / "model.safetensors"))
     model = untrained_model(recipe, streams, num_items)
@@ -103,20 +103,20 @@ def _check_data(folder: RunFolder, dataset: Dataset) -> None:
     known: list[str] = folder.read_json("items.json")["keys"]
     if tuple(known) != dataset.catalog.keys:
         raise DataError(
-            f"{folder.path}: was run on {len(known):,} items, {dataset.name} has {dataset.num_items:,} "
-            "or others; expected the data that it was run on (--data)"
+            f"{folder.path}: the run used {len(known):,} items, but {dataset.name} has {dataset.num_items:,} or other "
+            "items; expected the data of the run (--data)"
         )
     evaluated, test = RankFile.read(folder.path), dataset.test
     if not (np.array_equal(evaluated.users, test.users) and np.array_equal(evaluated.targets, test.targets)):
         raise DataError(
-            f"{folder.path}: was evaluated on the last items of {len(evaluated.users):,} users of {dataset.name}; "
-            f"now these are other items or of other users ({len(test):,}), and its model may have seen them; "
-            "expected the data that it was run on (--data)"
+            f"{folder.path}: the run was evaluated on {len(evaluated.users):,} test users of {dataset.name}, but the "
+            f"data now has other users or targets ({len(test):,}), which the model may have been trained on; expected "
+            "the data of the run (--data)"
         )
 
 
 def _keys(folder: RunFolder, *, final: bool, first: bool) -> Keys:
-    """The key of a run's model; a run that kept none is known by its weights."""
+    """The key of the model of a run; a hash of the weights if the run stored none."""
     place = f"{TRAIN_ONLY}/" if final and first else ""
     known = folder.read_json("run.json").get(f"{place}model")
     weights = folder.path / f"{place}model.safetensors"
@@ -125,5 +125,5 @@ def _keys(folder: RunFolder, *, final: bool, first: bool) -> Keys:
 
 def _existing(file: Path) -> Path:
     if not file.is_file():
-        raise DataError(f"{file}: missing, expected what the run has made; run its recipe again")
+        raise DataError(f"{file}: missing, expected a file of the finished run; run its recipe again")
     return file

@@ -1,4 +1,4 @@
-"""One fit of a recipe, before any work: the data that it is fitted on, and the cache keys of what it will make."""
+"""One fit of a recipe, before any work: the data to fit on, and the cache keys of its stages."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from genrec.runtime.seeds import derive
 from genrec.types import Dataset, Split
 
 TRAIN_ONLY = "train_only"
-"""Folder inside that of a run with ``final_fit``: the fit on train alone, which selected the number of epochs."""
+"""Subfolder of a run with ``final_fit``: the fit on train alone, which selected the number of epochs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A recipe, what it is fitted on, and where; the argument of every stage."""
+    """A recipe, the data to fit on and the environment: the input of every stage."""
 
     recipe: Recipe
     dataset: Dataset
     environment: Environment
     keys: Keys
     selection: Fit | None = None
-    """For a final fit on train + validation: the fit on train alone, whose validation selected the number of epochs."""
+    """Of a final fit on train + validation: the fit on train alone, which selected the number of epochs."""
     selected_under: Literal["keep", "filter"] = "keep"
-    """The rule about seen items under which checkpoints are selected."""
+    """Whether seen items are kept or filtered when checkpoints are selected."""
 
     @property
     def title(self) -> str:
@@ -39,25 +39,25 @@ class Fit:
         return self.dataset.valid if split == "valid" else self.dataset.test
 
     def seed(self, *purpose: object) -> int:
-        """The seed of one purpose."""
+        """The seed for one purpose."""
         return derive(self.recipe.seed, *purpose)
 
     def context(self, *purpose: object, folder: Path | None = None) -> WorkContext:
-        """What a component is given beside its data."""
+        """The context of a component: seed, environment and folder."""
         return WorkContext(self.seed(*purpose), self.environment, folder)
 
     def candidates_key(self, split: SplitName, *, scores: bool) -> str:
-        """The key of the candidates of a split's users."""
+        """The cache key of the candidates of a split."""
         return candidates_key(self.keys.model, self.recipe, split, scores=scores)
 
     def stages(self) -> list[Stage]:
-        """The stages up to the model, in the order of the work."""
+        """The stages up to the model, in the order of execution."""
         vectors = [Stage("vectors", name, key) for name, key in self.keys.vectors.items()]
         ids = [Stage("ids", name, key) for name, key in self.keys.ids.items()]
         return [*vectors, *ids, Stage("model", self.title, self.keys.model)]
 
     def like(self, stage: Stage) -> tuple[str, ...]:
-        """What the time of a stage depends on, in words; equal words, like times."""
+        """What the duration of a stage depends on; stages with equal values take a similar time."""
         streams = self.recipe.streams
         coders = {name: "none" if s.tokenizer is None else s.tokenizer.type_name for name, s in streams.items()}
         match stage.kind:
@@ -74,17 +74,17 @@ class Fit:
         return (self.dataset.name, *components)
 
     def part(self, name: str) -> str:
-        """A name for the time that a part took."""
+        """The name of a part in the report of times."""
         return name if self.selection is None else f"{name}, final fit"
 
     def artifact(self, name: str) -> str:
-        """The name that a file has in the run's folder, where what test users are evaluated with comes first."""
+        """The name of a file in the folder of the run; the fit that evaluates test users is at its top level."""
         is_evaluated = self.selection is not None or not self.recipe.training.final_fit
         return name if is_evaluated else f"{TRAIN_ONLY}/{name}"
 
 
 def plan_fit(recipe: Recipe, dataset: Dataset, environment: Environment) -> Fit:
-    """The fit on train alone, which validation users are evaluated with.
+    """The fit on train alone, which evaluates validation users.
 
     Raises:
         DataError: a file that a component reads is missing.
@@ -95,7 +95,7 @@ def plan_fit(recipe: Recipe, dataset: Dataset, environment: Environment) -> Fit:
 
 
 def plan_final_fit(selection: Fit) -> Fit:
-    """The fit on train + validation, which test users are evaluated with.
+    """The fit on train + validation, which evaluates test users.
 
     Args:
         selection: the fit on train alone.
@@ -108,19 +108,19 @@ def plan_final_fit(selection: Fit) -> Fit:
 
 @dataclass(frozen=True)
 class Fits:
-    """Which fit evaluates which users."""
+    """The fits of a recipe."""
 
     valid: Fit
-    """On train alone."""
+    """On train alone; evaluates validation users."""
     test: Fit
-    """With ``training.final_fit`` on train + validation, else the same as ``valid``."""
+    """Evaluates test users: with ``training.final_fit`` on train + validation, else the same as ``valid``."""
 
     def of(self, split: SplitName) -> Fit:
-        """The fit that the users of a split are evaluated with."""
+        """The fit that evaluates the users of a split."""
         return self.valid if split == "valid" else self.test
 
     def until(self, split: SplitName) -> list[Fit]:
-        """The fits that it takes to evaluate a split, in the order of the work."""
+        """The fits needed to evaluate a split, in the order of execution."""
         return list(dict.fromkeys([self.valid, self.of(split)]))
 
 

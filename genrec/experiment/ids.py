@@ -19,11 +19,11 @@ from genrec.types import ItemVectors, SemanticIds
 
 
 def tokenize_items(fit: Fit, vectors: Mapping[str, ItemVectors], cache: Cache) -> dict[str, StreamContext]:
-    """The semantic IDs of every stream, those of its absent items included, and the vectors they were made of.
+    """The semantic IDs of every stream, including its absent items, and the vectors that were tokenized.
 
     Args:
-        fit: what is fitted.
-        vectors: of every stream, as :func:`~genrec.experiment.vectors.encode_items` gives them.
+        fit: recipe, data and keys.
+        vectors: from :func:`~genrec.experiment.vectors.encode_items`.
         cache: finished stages.
     """
     contexts = {}
@@ -44,12 +44,12 @@ def tokenize_items(fit: Fit, vectors: Mapping[str, ItemVectors], cache: Cache) -
 
 
 def known_vectors(stream: Stream, name: str, vectors: Mapping[str, ItemVectors]) -> ItemVectors:
-    """The vectors that a stream is coded by: its own, absent items with those of the nearest if the recipe says so.
+    """The vectors to tokenize: those of the stream; with ``nearest_in``, absent items get that of a similar item.
 
     Args:
-        stream: the recipe's.
-        name: its name.
-        vectors: of every stream, as its item encoder gave them.
+        stream: settings of the stream.
+        name: name of the stream.
+        vectors: item vectors of every stream.
     """
     guide = stream.nearest_in
     return vectors[name] if guide is None else like_nearest(vectors[name], vectors[guide])

@@ -1,7 +1,8 @@
 """Cache keys: a pure function of recipe, data and the keys of the stages before.
 
-A key covers what determines a stage's content and nothing else: the component's block, the source code that computes it
-(:mod:`genrec.experiment.source_code`), the files that it reads, the seed where it is random, and the keys upstream.
+A key covers what determines the content of a stage and nothing else: the block of the component, the source code that
+computes it (:mod:`genrec.experiment.source_code`), the files that it reads, the seed if it is random, and the upstream
+keys.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from genrec.runtime.seeds import derive
 from genrec.types import Dataset
 
 FORMAT = 1
-"""Of the stored files; a change makes all that was stored before unknown."""
+"""Version of the stored files; a change invalidates all stored stages."""
 
 SplitName = Literal["valid", "test"]
 Kind = Literal["vectors", "ids", "model", "candidates", "baseline", "summary"]
 
 _NOT_IN_A_MODEL = {"final_fit", "loggers"}
-"""Training settings that decide nothing of one fit."""
+"""Training settings that do not change the model of one fit."""
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -41,24 +42,24 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "model.contracts": "holds codes, trie and vectors",
     },
     "model": {
-        "search.methods": "the methods by name; validation searches by bound, whatever the recipe names",
-        "search.beam": "gives bound a list to start from, which determines its speed and not what it finds",
+        "search.methods": "looks up a method by its name; validation searches by bound",
+        "search.beam": "gives bound an initial list, which changes its speed and not its result",
         "search.exact": "validation does not use it",
     },
     "baselines": {
-        "search.streams": "validates models; a baseline ranks by itself",
-        "search.bound": "validates models; a baseline ranks by itself",
+        "search.streams": "validates models; baselines do not use it",
+        "search.bound": "validates models; baselines do not use it",
     },
 }
-"""By stage: modules that its file imports and that determine nothing that it stores, each with the reason."""
+"""By stage: imported modules that do not determine the stored content, each with the reason."""
 
 
 class Stage(NamedTuple):
-    """One stage's entry in the cache."""
+    """A stage in the cache."""
 
     kind: Kind
     name: str
-    """Of the stream, of all of them, of the split, or of the baseline."""
+    """Name of the stream, of all streams, of the split, or of the baseline."""
     key: str
 
 
@@ -80,9 +81,9 @@ def make_key(**parts: Any) -> str:
 
 
 def component_key(component: Component | None, environment: Environment) -> Any:
-    """What determines a component's work, plain data: its block, its source code and the files that it reads.
+    """What determines the result of a component, as plain data: block, source code and the content of input files.
 
-    Components inside it count too (the encoders of ``concatenation``).
+    Nested components are included (the encoders of ``concatenation``).
 
     Raises:
         DataError: a file that it reads is missing.
@@ -110,11 +111,11 @@ def fit_keys(
 
     Args:
         recipe: the recipe.
-        dataset: what is fitted on.
-        environment: where the files of components are.
+        dataset: the data to fit on.
+        environment: finds the input files of components.
         seen_items: the rule under which checkpoints are selected.
         first: the dataset of the fit on train alone, for encoders that read no histories.
-        selection: for a final fit, the key of the model that chose the number of epochs.
+        selection: of a final fit, the key of the model that selected the number of epochs.
 
     Raises:
         DataError: a file that a component reads is missing.
@@ -155,7 +156,7 @@ def fit_keys(
 
 
 def candidates_key(model: str, recipe: Recipe, split: SplitName, *, scores: bool) -> str:
-    """The key of what a model's streams propose to the users of a split."""
+    """The key of the candidates for the users of a split."""
     return make_key(
         model=model,
         stage=_stage_source("candidates"),
@@ -169,7 +170,7 @@ def candidates_key(model: str, recipe: Recipe, split: SplitName, *, scores: bool
 def baseline_key(
     baseline: Baseline, recipe: Recipe, dataset: Dataset, environment: Environment, *, seen_items: str
 ) -> str:
-    """The key of a baseline's fit."""
+    """The key of a fitted baseline."""
     return make_key(
         component=component_key(baseline, environment),
         stage=_stage_source("baselines"),
@@ -180,7 +181,7 @@ def baseline_key(
 
 
 def ranking_key(fitted: str, recipe: Recipe, split: SplitName, *, top_n: int) -> str:
-    """The key of what a fitted baseline recommends to the users of a split."""
+    """The key of the ranking of a fitted baseline for the users of a split."""
     return make_key(baseline=fitted, seen_items=recipe.evaluation.seen_items, split=split, top_n=top_n)
 
 
@@ -195,7 +196,7 @@ def _stage_source(stage: str) -> str:
 
 
 def _with_nested(value: Any) -> Iterator[Component]:
-    """A component and those inside its fields."""
+    """A component and the components nested in its fields."""
     if isinstance(value, Component):
         yield value
     if isinstance(value, BaseModel):
@@ -208,7 +209,7 @@ def _with_nested(value: Any) -> Iterator[Component]:
 
 
 def _deciding(value: Any) -> Any:
-    """A component's block without the fields that change nothing but speed."""
+    """The block of a component without the fields that only change its speed."""
     if isinstance(value, Component):
         fields = [name for name in type(value).model_fields if name not in value.speed_only]
         return {"type": value.type_name, **{name: _deciding(getattr(value, name)) for name in fields}}

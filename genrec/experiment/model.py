@@ -22,7 +22,7 @@ from genrec.types import Histories, Split
 
 @dataclass(frozen=True)
 class Trained:
-    """A model and how its training went."""
+    """A trained model and its training log."""
 
     model: Retriever
     """With its best weights, in eval mode."""
@@ -37,17 +37,17 @@ def train_model(
     epochs: int | None = None,
     log_folder: Path | None = None,
 ) -> Trained:
-    """Train the recipe's model, or load it where it was trained before.
+    """Train the model of a recipe, or load it from the cache.
 
     Args:
-        fit: what is fitted.
-        streams: as :func:`~genrec.experiment.ids.tokenize_items` gives them.
+        fit: recipe, data and keys.
+        streams: from :func:`~genrec.experiment.ids.tokenize_items`.
         cache: finished stages.
-        epochs: of a final fit, which has no validation; None: until validation stops it.
-        log_folder: where the recipe's loggers write; None: beside the cache's stages.
+        epochs: number of epochs of a final fit, which has no validation; None: stop early by validation.
+        log_folder: output folder of the recipe's loggers; None: a folder in the cache.
 
     Raises:
-        TrainingError: the loss or the validation's score is not finite.
+        TrainingError: the loss or the validation score is not finite.
     """
     recipe, dataset = fit.recipe, fit.dataset
     for logger in recipe.training.loggers:
@@ -114,7 +114,7 @@ def train_model(
 def untrained_model(
     recipe: Recipe, streams: Mapping[str, StreamContext], num_items: int, train: Histories | None = None
 ) -> Retriever:
-    """The recipe's model with fresh weights; without training histories its counts are to come with weights."""
+    """The model of a recipe with initial weights; without training histories, load its weights to set its counts."""
     decoders = {name: stream.decoder for name, stream in recipe.streams.items()}
     seed = derive(recipe.seed, "model")
     return Retriever(
@@ -130,5 +130,5 @@ def untrained_model(
 
 
 def validation_users(fit: Fit) -> Split:
-    """The random validation users by whom a checkpoint is selected."""
+    """The random sample of validation users that selects the checkpoint."""
     return fit.dataset.valid.sample(fit.recipe.training.validation_users, fit.seed("validation users"))

@@ -1,4 +1,4 @@
-"""The stage ``merge``: candidates of all streams -> a ranking by the merge, by those of pairs, and by each stream."""
+"""The stage ``merge``: candidates of all streams -> rankings of the merge, of pairs of streams and of each stream."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Names = tuple[str, ...]
 
 
 def needs_fitting(merge: Merge) -> bool:
-    """Whether a merge has anything to fit on validation users."""
+    """Whether a merge has parameters to fit on validation users."""
     return type(merge).fit is not Merge.fit
 
 
 def fit_merges(
     merge: Merge, streams: Mapping[str, object], found: Candidates | None, targets: np.ndarray
 ) -> dict[Names, Merge]:
-    """The merge of all streams, and of each pair where there are more than two, fitted if there is anything to fit.
+    """The merge of all streams and, with three streams or more, of each pair; fitted if it has parameters to fit.
 
     Args:
-        merge: the recipe's.
-        streams: by name.
-        found: candidates of the validation users; None where the merge has nothing to fit.
-        targets: the validation users' (U,).
+        merge: merge of the recipe.
+        streams: streams by name.
+        found: candidates of the validation users; None if the merge has nothing to fit.
+        targets: targets of the validation users, int (U,).
 
     Returns:
-        By names of the streams that are merged, all of them first.
+        Merges by the names of the merged streams; all streams first.
     """
     subsets: list[Names] = [tuple(streams)]
     if len(streams) > 2:
@@ -43,12 +43,12 @@ def fit_merges(
 
 
 def merge_streams(merges: Mapping[Names, Merge], found: Candidates, *, top_n: int) -> dict[str, tuple[Kind, Ranking]]:
-    """Every method's lists: the merge, that of each pair of streams, each stream alone.
+    """The rankings of the merge, of each pair of streams and of each stream alone.
 
     Args:
-        merges: as :func:`fit_merges` gives them.
+        merges: from :func:`fit_merges`.
         found: candidates of the users.
-        top_n: length of the lists.
+        top_n: length of the rankings.
     """
     rankings: dict[str, tuple[Kind, Ranking]] = {}
     for names, merge in merges.items():

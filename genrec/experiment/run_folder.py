@@ -1,4 +1,4 @@
-"""Where a run keeps its recipe, model, codes, candidates and report."""
+"""The folder of a run: recipe, model, semantic IDs, candidates and report."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MARK = "run.json"
 
 
 class RunFolder:
-    """One run's folder; the only place, beside the cache, that a run writes to.
+    """The folder of a run; a run writes only to this folder and the cache.
 
     Args:
-        path: the folder; made if it is not there.
+        path: the folder; created if it does not exist.
         cache: the folder of finished stages.
     """
 
@@ -29,7 +29,7 @@ class RunFolder:
 
     @staticmethod
     def cache_of(output: Path | None) -> Path:
-        """Where a run has its finished stages: ``--output`` has its own, all other runs share theirs."""
+        """The cache of a run: inside ``--output`` if given, else shared by all runs in ``runs/``."""
         return Path("runs") / ".stages" if output is None else output / ".stages"
 
     @classmethod
@@ -37,13 +37,13 @@ class RunFolder:
         """The folder of a new run.
 
         Args:
-            output: ``--output``: the run writes there and nowhere else (its stages in ``.stages``). None:
-                ``runs/<recipe>-<time>``, with stages that all such runs share in ``runs/.stages``.
-            recipe_file: gives the name.
-            verb: the command whose folder it is.
+            output: ``--output``; its cache is its subfolder ``.stages``. None: ``runs/<recipe>-<time>``, with a cache
+                in ``runs/.stages`` that these runs share.
+            recipe_file: its stem names the folder.
+            verb: the command that writes the folder.
 
         Raises:
-            DataError: the folder has something in it that no run has written.
+            DataError: the folder contains files that were not written by a run.
         """
         if output is None:
             path = _unused(Path("runs") / f"{recipe_file.stem}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -52,11 +52,11 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise DataError(f"{path}: is a file, expected a folder for the run")
         if path.is_dir() and any(path.iterdir()) and not (path / _MARK).is_file():
-            raise DataError(f"{path}: is not empty and not the folder of a run; give --output another folder")
+            raise DataError(f"{path}: is not empty and not the folder of a run; pass another folder to --output")
         if (path / _MARK).is_file() and (made_by := cls(path, path).read_json(_MARK).get("verb", "run")) != verb:
-            raise DataError(f"{path}: the folder of a `genrec {made_by}`; give --output another folder")
+            raise DataError(f"{path}: the folder of a `genrec {made_by}`; pass another folder to --output")
         path.mkdir(parents=True, exist_ok=True)
-        for part in ("streams", "candidates", "train_only"):  # links of an earlier run in the folder; stages stay
+        for part in ("streams", "candidates", "train_only"):  # files of an earlier run in this folder; the cache stays
             shutil.rmtree(path / part, ignore_errors=True)
         folder = cls(path, cls.cache_of(output))
         folder.write_json(_MARK, {"verb": verb, "finished": False})
@@ -67,10 +67,10 @@ class RunFolder:
         """The folder of a finished run.
 
         Raises:
-            DataError: it is none, or its run has not ended.
+            DataError: the folder is not that of a run, or the run is not finished.
         """
         if not (path / _MARK).is_file():
-            raise DataError(f"{path}: not the folder of a run (no {_MARK}); `genrec run RECIPE` makes one")
+            raise DataError(f"{path}: not the folder of a run (no {_MARK}); `genrec run RECIPE` creates one")
         folder = cls(path, path / ".stages")
         mark = folder.read_json(_MARK)
         if (verb := mark.get("verb", "run")) != "run":
@@ -84,7 +84,7 @@ class RunFolder:
         self.write_json(_MARK, {**self.read_json(_MARK), "finished": True, **facts})
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file whole or not at all."""
+        """Write a file atomically."""
         partial = self.path / f"{name}.partial"
         partial.write_text(text, encoding="utf-8")
         partial.replace(self.path / name)
@@ -94,10 +94,10 @@ class RunFolder:
         self.write_text(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> Any:
-        """Read JSON that the run wrote.
+        """Read a JSON file of the run.
 
         Raises:
-            DataError: the file is missing or broken.
+            DataError: the file is missing or not valid.
         """
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
@@ -107,16 +107,16 @@ class RunFolder:
             raise DataError(f"{self.path / name}:{error.lineno}: not valid JSON: {error.msg}") from None
 
     def write_recipe(self, text: str, overrides: Sequence[str]) -> None:
-        """The complete recipe as YAML, every default written out, as it was run; above it what ``--set`` changed."""
+        """Write the recipe as YAML with all defaults, preceded by the ``--set`` options as comments."""
         header = "".join(f"# --set {' '.join(override.splitlines())}\n" for override in overrides)
         self.write_text("recipe.yaml", header + text)
 
     def write_catalog(self, catalog: Catalog) -> None:
-        """Which item of the source each row of every matrix is."""
+        """Write the key and title of every item, in the row order of all matrices."""
         self.write_json("items.json", {"keys": catalog.keys, "titles": catalog.titles})
 
     def place(self, stage: Path, name: str) -> None:
-        """Put a stage's file into the run's folder, as a link where the file system can."""
+        """Put the file of a stage into the folder of the run, as a hard link if possible."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -127,7 +127,7 @@ class RunFolder:
 
 
 def _unused(path: Path) -> Path:
-    """A folder that is made now, so that runs started within one second do not share it."""
+    """Create a new folder, so that runs started within one second do not share one."""
     unused, number = path, 1
     while True:
         try:

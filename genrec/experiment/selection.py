@@ -1,6 +1,6 @@
-"""Checkpoint selection: the number by which an epoch, or a baseline's settings, are better than others.
+"""Checkpoint selection: the score that compares epochs, and settings of a baseline.
 
-It is part of every model's cache key, and depends on no metric, merge or setting of the search that a recipe reports.
+It is part of the cache key of every model and does not depend on the metrics, merge or search of the recipe.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def mean_stream_ndcg(
     max_history: int,
     seen_items: Literal["keep", "filter"],
 ) -> float:
-    """Mean NDCG@10 of each stream alone, by exact search: ten items are soon found, and no beam decides.
+    """Mean over streams of the NDCG@10 of each stream alone, by exact search, so that no beam width matters.
 
     Args:
         model: in any mode.
-        tries: of each stream.
+        tries: prefix tree of each stream.
         users: validation users.
-        num_items: number of the padding item.
-        max_history: most recent items that the model reads.
-        seen_items: whether items of a user's history may be found.
+        num_items: index of the padding item.
+        max_history: number of most recent items that the model reads.
+        seen_items: whether items of a user's history are kept or filtered.
     """
     found = search_streams(
         model,
@@ -54,18 +54,18 @@ def mean_stream_ndcg(
 
 
 def ranking_ndcg(ranking: Ranking, targets: np.ndarray) -> float:
-    """Mean NDCG@10 of lists, for baselines that are trained."""
+    """Mean NDCG@10 of a ranking, for trained baselines."""
     hit_UN = ranking.items_BN == targets[:, None]
     return _ndcg(np.where(hit_UN.any(axis=1), hit_UN.argmax(axis=1), ABSENT))
 
 
 def _ranks_in_stream(found: Candidates, stream: int, targets: np.ndarray) -> np.ndarray:
-    """The place of each user's target in a stream's own list, int (U,); ABSENT where it is not in it."""
+    """The rank of each user's target in the list of a stream, int (U,); ABSENT if it is not in the list."""
     is_own_BC = found.ranks_BCS[:, :, stream] != ABSENT
     is_target_BC = is_own_BC & (found.items_BC == targets[:, None])
     log_probs_BC = np.where(is_own_BC, found.log_probs_BCS[:, :, stream], -np.inf)
     target_B1 = np.max(np.where(is_target_BC, log_probs_BC, -np.inf), axis=1, initial=-np.inf)[:, None]
-    is_tied_BC = (log_probs_BC == target_B1) & (found.items_BC < targets[:, None])  # equal: lower item number first
+    is_tied_BC = (log_probs_BC == target_B1) & (found.items_BC < targets[:, None])  # ties: lower item number first
     rank_B = (is_own_BC & ((log_probs_BC > target_B1) | is_tied_BC)).sum(axis=1)
     return np.where(np.isfinite(target_B1[:, 0]), rank_B, ABSENT)
 

@@ -1,7 +1,7 @@
-"""Which source code a stage's content depends on, as a hash: a component that is edited is another component.
+"""A hash of the source code that determines the content of a stage.
 
-A hash covers the syntax trees of a file and of every module of genrec that it imports, however deep, but not comments,
-docstrings and imports for type checkers, and not the modules of :data:`PLUMBING`.
+It covers the syntax trees of a file and of all modules of genrec that it imports directly or indirectly. It leaves out
+comments, docstrings, imports for type checkers and the modules in :data:`PLUMBING`.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ _PACKAGE = Path(__file__).parents[1]
 
 PLUMBING: dict[str, str] = {
     "errors": "texts of errors",
-    "registry": "finds the class behind a name",
-    "families": "declares what components do; what a default computes stands elsewhere",
-    "recipe": "checks and holds the blocks, whose values are in the keys",
-    "runtime.environment": "hands on device, threads and folders; files are in the keys by their content",
+    "registry": "finds a class by name",
+    "families": "declares interfaces; defaults that compute are in other modules",
+    "recipe": "checks and holds the blocks; their values are in the keys",
+    "runtime.environment": "holds device, threads and folders; the content of files is in the keys",
     "runtime.files": "fingerprints files; an equal hash means equal content",
-    "runtime.float32_products": "chooses a library for products after checking that it gives the same numbers",
+    "runtime.float32_products": "selects a library for matrix products after checking that the results are equal",
     "runtime.malloc": "speed of the allocator",
     "runtime.peak_memory": "measures the memory of a stage",
     "runtime.progress": "progress bars and log lines",
-    "runtime.threads": "number of threads: the same numbers up to rounding",
+    "runtime.threads": "sets the number of threads; results are equal up to rounding",
     "runtime.timer": "measures the time of a stage",
-    "experiment.cache": "stores and finds what stages made",
+    "experiment.cache": "stores and loads stages",
     "experiment.fit": "holds recipe, dataset and keys of a fit",
     "experiment.keys": "computes the keys",
     "experiment.source_code": "computes this hash",
-    "experiment.storage": "file formats; FORMAT in experiment.keys stands for them",
-    "search.settings": "settings, whose values are in the keys",
-    "training.settings": "settings, whose values are in the keys",
-    "training.loggers": "report a training; compute nothing",
+    "experiment.storage": "file formats; their version, FORMAT in experiment.keys, is in the keys",
+    "search.settings": "settings; their values are in the keys",
+    "training.settings": "settings; their values are in the keys",
+    "training.loggers": "log a training; change no result",
 }
-"""Modules and packages that are in no key, each with the reason: no stored number depends on them."""
+"""Modules and packages that no key includes because no stored number depends on them, each with the reason."""
 
 
 def source_hash(*files: Path, without: tuple[str, ...] = ()) -> str:
-    """Hash of some files and of what they import.
+    """Hash of files and their imports.
 
     Args:
         files: Python files, of genrec or of a plugin.
-        without: modules of genrec that are left out, with all that they alone import.
+        without: modules of genrec that are left out, with the imports that only they have.
     """
     digest = hashlib.blake2b(digest_size=8)
     for syntax in sorted(_syntax(_read(file)) for file in source_files(*files, without=without)):
@@ -53,7 +53,7 @@ def source_hash(*files: Path, without: tuple[str, ...] = ()) -> str:
 
 
 def source_files(*files: Path, without: tuple[str, ...] = ()) -> set[Path]:
-    """Some files and every module of genrec that they import, however deep, imports inside functions included."""
+    """Files and all modules of genrec that they import, directly or indirectly, inside functions too."""
     left_out = {_file(module) for module in without}
     found: set[Path] = set()
     waiting = list(files)
@@ -66,7 +66,7 @@ def source_files(*files: Path, without: tuple[str, ...] = ()) -> set[Path]:
 
 
 def is_plumbing(module: str) -> bool:
-    """Whether a module of genrec, named as in :data:`PLUMBING`, is in no key."""
+    """Whether no key includes a module of genrec, named as in :data:`PLUMBING`."""
     return any(module == name or module.startswith(f"{name}.") for name in PLUMBING)
 
 

@@ -1,4 +1,4 @@
-"""The stage ``encode``: catalog and training histories -> one vector an item, in every stream."""
+"""The stage ``encode``: catalog and training histories -> item vectors of every stream."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from genrec.types import ItemVectors
 
 
 def encode_items(fit: Fit, cache: Cache) -> dict[str, ItemVectors]:
-    """The item vectors of every stream; items that an encoder cannot read have none.
+    """The item vectors of every stream; items that an encoder cannot encode are absent.
 
     Raises:
-        DataError: weights or files are missing; this is found before the work of any stream.
+        DataError: weights or files are missing; checked for all streams before any work.
     """
     catalog, train, streams = fit.dataset.catalog, fit.dataset.train, fit.recipe.streams
     stages = {name: Stage("vectors", name, key) for name, key in fit.keys.vectors.items()}
