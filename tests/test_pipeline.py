@@ -323,7 +323,7 @@ def test_a_dataset_that_nobody_can_be_asked_about_is_said_at_once(tmp_path):
         def load(self, data):
             return Dataset("short", whole.catalog, ("a", "b"), Histories.of([[1, 2], [2, 3]]), "short")
 
-    with pytest.raises(DataError, match=r"^short: no user has three items or more, so there is nobody to evaluate$"):
+    with pytest.raises(DataError, match=r"^short: no user has three items or more, so no user can be evaluated$"):
         run_in(tmp_path, recipe(dataset=Short()))
 
 

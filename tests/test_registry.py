@@ -150,7 +150,7 @@ def test_one_file_may_bring_parts_of_several_families(folder: Path) -> None:
 def test_unknown_name_is_told_with_those_there_are() -> None:
     with pytest.raises(PluginError) as caught:
         merges.get("nothing")
-    assert str(caught.value) == f"no merge is called 'nothing'; there are {', '.join(merges.names())}"
+    assert str(caught.value) == f"unknown merge 'nothing', expected one of {', '.join(merges.names())}"
 
 
 def test_name_taken_by_two_plugins_is_an_error(folder: Path) -> None:
@@ -159,13 +159,13 @@ def test_name_taken_by_two_plugins_is_an_error(folder: Path) -> None:
     with pytest.raises(PluginError) as caught:
         merges.get("borda")
     a, b = (folder / "a.py").resolve(), (folder / "b.py").resolve()
-    assert str(caught.value) == f"merge 'borda' is there twice: {a} and {b}; rename one of them"
+    assert str(caught.value) == f"merge 'borda' is registered twice: {a} and {b}; rename one of them"
 
 
 def test_name_of_the_core_cannot_be_taken(folder: Path) -> None:
     merges.get("confidence")
     (folder / "mine.py").write_text(BORDA.replace("borda", "confidence"), encoding="utf-8")
-    with pytest.raises(PluginError, match=r"merge 'confidence' is there twice: .*confidence.py and .*mine.py"):
+    with pytest.raises(PluginError, match=r"merge 'confidence' is registered twice: .*confidence.py and .*mine.py"):
         merges.get("confidence")
 
 

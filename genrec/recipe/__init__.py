@@ -1,4 +1,4 @@
-"""Recipes: one YAML page -> checked objects, or all of its mistakes at once. Imports no torch."""
+"""Recipes: YAML -> checked objects, or all errors at once. Imports no torch."""
 
 from genrec.recipe.loading import dump_recipe, load_recipe, parse_recipe, recipe_of
 from genrec.recipe.problems import InvalidRecipeError, Problem

@@ -1,4 +1,4 @@
-"""Blocks of a recipe -> components and settings, along the annotations of the fields; all mistakes are collected."""
+"""Blocks of a recipe -> components and settings, following the annotations of fields; all errors are collected."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ REGISTRIES: dict[type[Component], Registry[Any]] = {
     families.Baseline: families.baselines,
     families.TrainingLogger: families.loggers,
 }
-"""What a field is annotated with -> where its names are looked up."""
+"""Annotation of a field -> registry of its component names."""
 
 _NUMBERS = {int, float, type(None)}
 
 
 def registry_of(cls: type[Component]) -> Registry[Any]:
-    """The registry of a component's family, found along its bases."""
+    """The registry of a component's family, found through its base classes."""
     return next(REGISTRIES[ancestor] for ancestor in cls.__mro__ if ancestor in REGISTRIES)
 
 
@@ -45,8 +45,8 @@ class Assembly:
     """Builds the objects of one recipe.
 
     Attributes:
-        problems: every mistake found so far.
-        built: each component and settings object by its path, those inside a recipe that fails as a whole too.
+        problems: all errors found so far.
+        built: components and settings objects by path, including the valid ones of a recipe that is not valid.
     """
 
     def __init__(self, source: Source) -> None:
@@ -57,9 +57,9 @@ class Assembly:
         """``<family>/<component>`` by path."""
 
     def build(self, annotation: Any, raw: Any, path: Path) -> Any:
-        """Turn every block inside ``raw`` into the object that ``annotation`` asks for.
+        """Convert every block inside ``raw`` into the object that ``annotation`` specifies.
 
-        Plain values are returned as they are, for pydantic to judge; ``UNREADABLE`` where a problem was noted.
+        Plain values are returned unchanged and validated by pydantic; ``UNREADABLE`` replaces values with a problem.
         """
         if raw is UNREADABLE:
             return raw
@@ -112,7 +112,7 @@ class Assembly:
         return UNREADABLE if cls is None else self._build_model(cls, fields, path, f" of {name!r}")
 
     def _find(self, registry: Registry[Any], interface: type[Component], name: str, path: Path) -> type[Any] | None:
-        """The class behind a name; None, and a problem, where there is none that can be used."""
+        """The class with this name; None, and a problem, if there is no usable class."""
         names = registry.names()
         if name not in names:
             article = "an" if registry.singular[0] in "aeiou" else "a"
@@ -127,11 +127,13 @@ class Assembly:
             self._complain(path, " ".join(str(error).split()))
             return None
         if not issubclass(cls, interface):
-            self._complain(path, f"{name!r} is no {registry.singular}: its class must be a {interface.__name__}")
+            self._complain(
+                path, f"{name!r} is not a valid {registry.singular}: its class must inherit {interface.__name__}"
+            )
             return None
         if inspect.isabstract(cls):
             verbs = ", ".join(sorted(cls.__abstractmethods__))
-            self._complain(path, f"{registry.singular} {name!r} lacks its verb, expected a method {verbs}")
+            self._complain(path, f"{registry.singular} {name!r} is incomplete, expected a method {verbs}")
             return None
         return cls
 
@@ -159,7 +161,7 @@ class Assembly:
         except Exception as error:
             if cls.__module__.startswith("genrec."):
                 raise
-            self._complain(path, f"the plugin's own check failed: {type(error).__name__}: {error}")
+            self._complain(path, f"a validator of the plugin failed: {type(error).__name__}: {error}")
         return UNREADABLE
 
     def _former(self, path: Path, key: str) -> str | None:
@@ -191,7 +193,7 @@ class Assembly:
         for place, several in by_path.items():
             is_around = any(place == other[: len(place)] != other for other in by_path)
             if is_around and all(error["type"].endswith(("_type", "too_short")) for error in several):
-                continue  # the mistake is in an entry, not in its being a list, nor in the length without that entry
+                continue  # the error is in an entry, not in the type or length of the list
             self._complain(place, wording(several))
 
     def _complain(self, path: Path, text: str) -> Any:
@@ -200,9 +202,9 @@ class Assembly:
 
 
 def _completed(field: FieldInfo, raw: Any) -> Any:
-    """A settings block with what the field's own default says beyond the defaults of its class.
+    """A settings block completed with the default of the field where it differs from the defaults of the class.
 
-    Without it ``training: {max_epochs: 5}`` would lose an encoder's own learning rate.
+    Without this, ``training: {max_epochs: 5}`` would reset the learning rate of an encoder.
     """
     if not isinstance(raw, Mapping) or not any(_is_settings(option) for option in _options(field.annotation)):
         return raw
@@ -213,7 +215,7 @@ def _completed(field: FieldInfo, raw: Any) -> Any:
 
 
 def described(annotation: Any) -> str:
-    """What a field takes, for a sentence that begins with "expected"."""
+    """The type of a field as text, to follow "expected"."""
     options = [option for option in _options(annotation) if option is not type(None)]
     return " or ".join(dict.fromkeys(_described(option) for option in options))
 
@@ -268,7 +270,7 @@ def _is_settings(option: Any) -> bool:
 
 
 def _known(location: Sequence[str | int], value: Any) -> Path:
-    """The part of a pydantic location that is written in the recipe (it also names the members of unions)."""
+    """The part of a pydantic location that exists in the recipe; pydantic also names members of unions."""
     path: list[str | int] = []
     for part in location:
         if holds(value, part):

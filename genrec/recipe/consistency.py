@@ -1,4 +1,4 @@
-"""What no single block can know: names of streams, decoders without a tokenizer, heads that do not divide the width."""
+"""Checks across blocks: names of streams, decoders without a tokenizer, head counts that do not divide the width."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from genrec.search.settings import SearchSettings
 
 
 def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[Problem]:
-    """Problems between blocks that are right by themselves.
+    """Problems between blocks that are valid by themselves.
 
     Args:
         source: the recipe as it is written.
-        built: the objects that could be built, by path; a recipe with other mistakes lacks some.
+        built: the objects that could be built, by path; incomplete if the recipe has other errors.
     """
     checks = (
         _streams(source, built),
@@ -60,7 +60,7 @@ def _streams(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
 
 
 def _absent_items(source: Source) -> Iterator[tuple[Path, str]]:
-    """``nearest`` needs another stream to look in."""
+    """``nearest`` needs another stream."""
     streams = source.data.get("streams")
     if not isinstance(streams, Mapping):
         return
@@ -72,9 +72,12 @@ def _absent_items(source: Source) -> Iterator[tuple[Path, str]]:
         others = [other for other in streams if other != name]
         if how == "nearest" and guide is None:
             text = f"missing, expected {one_of(others)}" if others else "missing, and there is no other stream"
-            yield (*path, "nearest_in"), f"{text}: absent_items: nearest asks which items are near"
+            yield (
+                (*path, "nearest_in"),
+                f"{text}: absent_items: nearest finds similar items by the vectors of this stream",
+            )
         elif how in (None, "own_branch", "leave_out") and guide is not None:
-            yield (*path, "nearest_in"), "found a stream, expected none: it is read under absent_items: nearest alone"
+            yield (*path, "nearest_in"), "found a stream, expected none: it is only used with absent_items: nearest"
         elif isinstance(guide, str) and guide not in others:
             expected = one_of(others) if others else "another stream"
             yield (*path, "nearest_in"), f"found {guide!r}, expected {expected}{did_you_mean(guide, others)}"
@@ -89,12 +92,12 @@ def _names(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Pa
             continue
         for name in dict.fromkeys(component.streams_used()):
             if name not in streams:
-                text = f"no stream is called {name!r}, expected {one_of(list(streams))}{did_you_mean(name, streams)}"
+                text = f"unknown stream {name!r}, expected {one_of(list(streams))}{did_you_mean(name, streams)}"
                 yield _where(_written(source.data, path), name, path), text
 
 
 def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """Tokenizers read vectors, and so does whoever refers to a stream by its name."""
+    """Tokenizers, and components that refer to a stream by name, need item vectors."""
     without = []
     for name in (source.data.get("streams") or {}) if _are_streams(source) else ():
         path: Path = ("streams", name, "item_encoder")
@@ -130,7 +133,7 @@ def _no_vectors(stream: str) -> str:
 
 
 def _states(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """Tasks teach decoders, and history encoders through them; one that only counts has nothing to be taught."""
+    """Tasks train decoders that read states; a decoder that only counts reads none."""
     for name in source.data["streams"] if _are_streams(source) else ():
         decoder, own = built.get(("streams", name, "decoder")), ("streams", name, "history_encoder")
         if isinstance(decoder, Decoder) and not decoder.reads_states and _written(source.data, own) is not None:
@@ -181,7 +184,7 @@ def _history_encoders(source: Source, built: Mapping[Path, BaseModel]) -> dict[s
 def _readers(
     source: Source, built: Mapping[Path, BaseModel]
 ) -> Iterator[tuple[Path, Decoder | Task, dict[Path, HistoryEncoder]]]:
-    """Each decoder and task, its path, and the history encoders, by path, whose states it reads."""
+    """Every decoder and task: its path, itself, and the history encoders whose states it reads, by path."""
     of_streams = _history_encoders(source, built)
     for path, component in built.items():
         if isinstance(component, Decoder) and len(path) == 3 and path[0] == "streams":
@@ -195,7 +198,7 @@ def _readers(
 
 
 def _heads(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """Attention heads of decoders and tasks of the core share the width of the history encoder."""
+    """The number of heads of decoders and tasks of the core must divide the width of the history encoder."""
     for path, component, encoders in _readers(source, built):
         num_heads = getattr(component, "num_heads", None)
         if not num_heads or not type(component).__module__.startswith("genrec."):
@@ -208,7 +211,7 @@ def _heads(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Pa
 
 
 def _widths(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """Tasks that read several streams need states of one width, unless they have a map for each stream."""
+    """Tasks that read several streams need states of one width, unless they project each stream."""
     for path, component, encoders in _readers(source, built):
         if isinstance(component, Task) and component.needs_equal_dims and len({e.dim for e in encoders.values()}) > 1:
             dims = ", ".join(f"{dotted((*at, 'dim'))} {encoder.dim}" for at, encoder in encoders.items())
@@ -216,7 +219,7 @@ def _widths(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[P
 
 
 def _item_tables(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """An item table that is shared starts as the first history encoder says, the recipe's before those of streams."""
+    """A shared item table is initialized by the first history encoder: that of the recipe, then those of streams."""
     first: dict[int, tuple[Path, EmbeddingHistoryEncoder]] = {}
     for path in sorted(dict.fromkeys(_history_encoders(source, built).values()), key=len):
         encoder = built.get(path)
@@ -228,12 +231,12 @@ def _item_tables(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tu
             yield (
                 (*path, "start_from"),
                 f"found {found}, expected {expected} as in {dotted(owner)}, whose item table it shares; "
-                "or share: none for one of its own",
+                "or share: none for a separate table",
             )
 
 
 def _rows(built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
-    """A report has one row for each baseline, by the name of its type."""
+    """A report has one row per baseline, named by its type."""
     first: dict[str, Path] = {}
     for path, component in built.items():
         if not (isinstance(component, Baseline) and path[:1] == ("baselines",)):
@@ -245,7 +248,7 @@ def _rows(built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
 
 
 def _written(data: Any, path: Path) -> Any:
-    """What a recipe says at a path; None where it says nothing."""
+    """The value at a path of a recipe; None if there is none."""
     for step in path:
         if not holds(data, step):
             return None
@@ -254,7 +257,7 @@ def _written(data: Any, path: Path) -> Any:
 
 
 def _where(block: Any, name: str, path: Path) -> Path:
-    """The key (or entry of a list) of a block whose value is a name; the block itself where none is."""
+    """The path of the key or list entry of a block that holds a name; the path of the block if none does."""
     if isinstance(block, Mapping):
         for key, value in block.items():
             if value == name and key != "type":

@@ -1,4 +1,4 @@
-"""The JSON Schema of a recipe, for editors: every component that can be had, plugins included, with its help."""
+"""The JSON Schema of a recipe, for editors: all components, including plugins, with their help."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def recipe_schema() -> tuple[dict[str, Any], list[str]]:
-    """The schema, and one line for each component left out because its plugin cannot be loaded."""
+    """The schema, and one line per component that is left out because its plugin cannot be loaded."""
     classes: dict[type[Component], list[type[Component]]] = {}
     problems: list[str] = []
     for interface, registry in REGISTRIES.items():
@@ -37,7 +37,7 @@ def recipe_schema() -> tuple[dict[str, Any], list[str]]:
                 problems.append(str(error))
     models: list[type[BaseModel]] = [Recipe, *classes, *(cls for family in classes.values() for cls in family)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydantic warns of defaults it cannot write; they are left out
+        warnings.simplefilter("ignore")  # pydantic warns about defaults that it cannot serialize; they are left out
         references, whole = models_json_schema(
             [(model, "validation") for model in dict.fromkeys(models)],
             ref_template=_TEMPLATE,

@@ -1,4 +1,4 @@
-"""A recipe's file, text or block -> a checked :class:`Recipe`, or all of its problems in one error."""
+"""A file, text or mapping -> a checked :class:`Recipe`, or one error with all problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genrec.registry import add_plugin_folder
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe; plugins are found in ``plugins/`` beside it and in the working folder.
+    """Load and check a recipe; plugins are loaded from ``plugins/`` beside it and in the working folder.
 
     Args:
         path: a YAML file.
@@ -26,7 +26,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises:
         RecipeError: the file cannot be read.
-        InvalidRecipeError: it has mistakes; all of them are listed.
+        InvalidRecipeError: the recipe is not valid; the error lists all problems.
     """
     path = Path(path)
     text = _text(path)
@@ -36,25 +36,25 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(text: str, *, name: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
-    """Check a recipe given as YAML text; ``name`` stands for the file in messages.
+    """Check a recipe given as YAML text; messages use ``name`` in place of a file.
 
     Raises:
-        InvalidRecipeError: it has mistakes; all of them are listed.
+        InvalidRecipeError: the recipe is not valid; the error lists all problems.
     """
     return _checked(read(text, name), overrides)
 
 
 def recipe_of(block: Mapping[str, Any], *, name: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
-    """Check a recipe given as plain data, such as :meth:`Recipe.block` gives.
+    """Check a recipe given as plain data, e.g. from :meth:`Recipe.block`.
 
     Raises:
-        InvalidRecipeError: it has mistakes; all of them are listed.
+        InvalidRecipeError: the recipe is not valid; the error lists all problems.
     """
     return _checked(Source(name, plain(dict(block))), overrides)
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The whole recipe, every default written out, as YAML that reads back equal."""
+    """The recipe with all defaults, as YAML that loads as an equal recipe."""
     return write(recipe.block())
 
 

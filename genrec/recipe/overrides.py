@@ -1,4 +1,4 @@
-"""``--set a.b.c=value``: one-off changes of a recipe, by dotted path; ``*`` stands for every key or entry."""
+"""``--set a.b.c=value``: override values of a recipe by dotted path; ``*`` matches every key or list entry."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from genrec.recipe.source import UNREADABLE, Source, holds, read
 
 
 class _UnfitError(Exception):
-    """A path that does not fit the recipe; the arguments are the path and what is wrong."""
+    """A path that does not match the recipe; the arguments are the path and the problem."""
 
 
 def apply(source: Source, overrides: Sequence[str]) -> None:
-    """Change a recipe in place; what cannot be applied is added to its problems.
+    """Change a recipe in place; overrides that cannot be applied are added to its problems.
 
-    A value is YAML (``0.5``, ``null``, ``[5, 10]``, ``{type: din, dim: 64}``). A key that the recipe does not write
-    yet is added, and a component written as a bare name becomes a block first; whether such a key exists is for the
-    recipe's own check to say, which blames the option.
+    A value is YAML (``0.5``, ``null``, ``[5, 10]``, ``{type: din, dim: 64}``). A key that the recipe does not contain
+    is added, and a component given as a bare name becomes a block first; the check of the recipe reports unknown keys
+    with the option as their place.
 
     Args:
         source: the recipe as it is written.
@@ -44,13 +44,13 @@ def apply(source: Source, overrides: Sequence[str]) -> None:
             continue
         for target in targets:
             _put(source, target, value.data, place)
-            said = value.moved(target, place)
-            source.places.update(said.places)
-            source.problems += said.problems
+            moved = value.moved(target, place)
+            source.places.update(moved.places)
+            source.problems += moved.problems
 
 
 def _targets(data: Any, parts: Sequence[str], path: Path = (), *, starred: bool = False) -> Iterator[Path]:
-    """The paths that a dotted one means; behind a ``*``, branches that lack a part of it are passed over."""
+    """The paths that match a dotted path; after a ``*``, branches without a matching key are skipped."""
     if not parts:
         yield path
         return

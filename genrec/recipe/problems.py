@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in plain words: where, what was found, what was expected, did you mean."""
+"""Problems of a recipe: place, what was found, what was expected, and a suggestion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where something is written: a line of a file, or an option of the command line (line 0)."""
+    """A place: a line of a file, or an option of the command line (line 0)."""
 
     source: str
     line: int = 0
@@ -28,11 +28,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake."""
+    """One problem."""
 
     place: Place
     key: str
-    """Dotted path of the key, "" where none is to blame."""
+    """Dotted path of the key, "" if the problem concerns no key."""
     text: str
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Problem:
 
 
 class InvalidRecipeError(RecipeError):
-    """All mistakes of a recipe, one a line, in the order of the file; those of ``--set`` come last."""
+    """All problems of a recipe, one per line, in the order of the file; those of ``--set`` come last."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         in_order = sorted(problems, key=lambda p: (p.place.line == 0, p.place.line, p.place.column))
@@ -49,12 +49,12 @@ class InvalidRecipeError(RecipeError):
 
 
 def dotted(path: Path) -> str:
-    """``("tasks", 0, "weight")`` as ``tasks.0.weight``, the way ``--set`` writes it."""
+    """``("tasks", 0, "weight")`` as ``tasks.0.weight``, as in ``--set``."""
     return ".".join(map(str, path))
 
 
 def shown(value: Any) -> str:
-    """A value as a message names it: short, and as YAML would have it."""
+    """A value for a message, short and in YAML terms."""
     match value:
         case None:
             return "nothing"
@@ -72,7 +72,7 @@ def shown(value: Any) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant."""
+    """The most similar known name, or None."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     hits = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[hits[0]] if hits else None
@@ -117,11 +117,11 @@ _EXPECTED = {
     "string_too_long": "at most {max_length} characters",
     "string_pattern_mismatch": "text that matches {pattern}",
 }
-"""pydantic's kinds of errors -> what was expected."""
+"""Error type of pydantic -> what was expected."""
 
 
 def expected(error: dict[str, Any]) -> str | None:
-    """What pydantic expected, in plain words; None where the error is a validator's own sentence."""
+    """What pydantic expected, in plain words; None if the error is the message of a validator."""
     kind, context = error["type"], error.get("ctx", {})
     if kind in _EXPECTED:
         return _EXPECTED[kind].format(**{k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()})
@@ -136,7 +136,7 @@ def expected(error: dict[str, Any]) -> str | None:
 
 
 def wording(errors: Sequence[dict[str, Any]]) -> str:
-    """One sentence for pydantic's errors about one value (several where a union has several members)."""
+    """One sentence for the pydantic errors of one value; a union gives one error per member."""
     error, found = errors[0], errors[0]["input"]
     wanted = list(dict.fromkeys(text for text in map(expected, errors) if text))
     if not wanted:

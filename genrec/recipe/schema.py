@@ -1,4 +1,4 @@
-"""What a recipe is made of: the top-level keys and a stream, with their defaults."""
+"""The schema of a recipe: top-level keys and streams, with their defaults."""
 
 from __future__ import annotations
 
@@ -34,69 +34,69 @@ def _stream_name(name: str) -> str:
 
 
 class Stream(BaseModel):
-    """One view of the items, and the codes it is retrieved by."""
+    """One view of the items: its vectors, its semantic IDs and the decoder that generates them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     item_encoder: ItemEncoder = Field(default_factory=lambda: item_encoders.get("none")())
-    """Catalog and training histories -> one vector an item; left out where nothing reads this stream's vectors."""
+    """Catalog and training histories -> item vectors; optional if nothing reads the vectors of this stream."""
     tokenizer: Tokenizer | None = None
-    """Vectors -> semantic IDs; left out where the decoder writes no codes."""
+    """Vectors -> semantic IDs; left out if the decoder generates no codes."""
     history_encoder: HistoryEncoder | None = None
-    """Reads a user's items for this stream alone, with layers of its own; left out, that of the recipe does. Its
-    ``share`` says whether it has the item table in common with others of the same ``dim``."""
+    """History encoder of this stream alone, with separate layers; default: that of the recipe. Its ``share`` determines
+    whether it shares the item table with other history encoders of the same ``dim``."""
     decoder: Decoder
-    """Writes this stream's codes."""
+    """Generates the codes of this stream."""
     absent_items: AbsentItems = "own_branch"
-    """Items that the encoder cannot read (no photo, no text). ``own_branch``: codes below one more code of the first
-    level. ``nearest``: coded as the item nearest to them in the vectors of the stream ``nearest_in``; those that it
-    does not know either in a branch of their own. ``leave_out``: no code, so that only other streams propose them.
-    Where a decoder writes no codes, such items are left out."""
+    """Items without a vector (no photo, no text). ``own_branch``: codes in a separate branch of the tree, with an extra
+    code of the first level. ``nearest``: the vector of the most similar item by the vectors of the stream
+    ``nearest_in``; a separate branch for items without a vector there. ``leave_out``: no code, so that only other
+    streams propose them. If the decoder generates no codes, such items are left out."""
     nearest_in: str | None = None
-    """For ``nearest``: the stream that says which items are near."""
+    """For ``nearest``: the stream whose vectors determine the most similar item."""
 
 
 class Recipe(BaseModel):
-    """One experiment, complete. From plain data: :func:`genrec.recipe.recipe_of`."""
+    """The complete configuration of one experiment. From plain data: :func:`genrec.recipe.recipe_of`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     title: str
-    """What it is, in a line; it heads every table."""
+    """One line that describes the recipe; the title of every table."""
     seed: NonNegativeInt = 1
-    """All randomness derives from it."""
+    """Random seed; all random numbers derive from it."""
     dataset: DatasetSource
-    """Where items and histories come from."""
+    """Source of items and histories."""
     history_encoder: HistoryEncoder
-    """Reads a user's items, for all streams that have no history encoder of their own."""
+    """Encodes the history of a user, for all streams without a separate history encoder."""
     streams: Annotated[dict[Annotated[str, AfterValidator(_stream_name)], Stream], Field(min_length=1)]
-    """One or more streams by name; the name is free."""
+    """One or more streams by name; names are free to choose."""
     tasks: tuple[Task, ...] = ()
     """Auxiliary losses."""
     training: TrainingSettings = TrainingSettings()
-    """Optimisation, stopping and validation."""
+    """Optimization, stopping and validation."""
     search: SearchSettings = SearchSettings()
-    """How each stream is searched."""
+    """Search of every stream."""
     merge: Merge = Field(default_factory=lambda: merges.get("confidence")())
-    """Fuses the streams' lists into one ranking."""
+    """Merges the candidates of all streams into one ranking."""
     evaluation: EvaluationSettings = EvaluationSettings()
-    """What is measured and under which rules."""
+    """Metrics, cutoffs and the treatment of seen items."""
     baselines: tuple[Baseline, ...] = Field(
         default_factory=lambda: (baselines.get("popularity")(), baselines.get("transition")())
     )
-    """Yardsticks that every table shows beside the recipe."""
+    """Baselines in every table."""
 
     @property
     def own_history_encoders(self) -> dict[str, HistoryEncoder]:
-        """By stream: the history encoders of streams that have their own."""
+        """The separate history encoders of streams, by stream."""
         own = ((name, stream.history_encoder) for name, stream in self.streams.items())
         return {name: encoder for name, encoder in own if encoder is not None}
 
     @property
     def max_history(self) -> int:
-        """Most recent items that the model reads: those of the history encoder that reads most."""
+        """Number of most recent items that the model reads: the maximum over its history encoders."""
         return max(encoder.max_history for encoder in (self.history_encoder, *self.own_history_encoders.values()))
 
     def block(self) -> dict[str, Any]:
-        """The whole recipe with every default written out: plain data, fit for YAML and JSON."""
+        """The recipe with all defaults as plain data, for YAML and JSON."""
         return plain(self)

@@ -1,7 +1,7 @@
-"""YAML text <-> plain data that remembers the line of every key and value.
+"""YAML text <-> plain data with the line of every key and value.
 
-YAML 1.2's core schema, strictly: only true/false are booleans, 1e-3 is a number, a key may stand once, and anchors,
-merge keys and tags are refused.
+The core schema of YAML 1.2, strictly: only true/false are booleans, 1e-3 is a number; duplicate keys, anchors, merge
+keys and tags are errors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FLOAT = re.compile(
 
 
 class Unreadable:
-    """Stands for a value whose problem is known already, so that nobody complains of it again."""
+    """Placeholder for a value whose problem is already reported."""
 
     def __repr__(self) -> str:
         return "UNREADABLE"
@@ -42,30 +42,30 @@ class Source:
     """A recipe as it is written."""
 
     name: str
-    """The file, as messages show it."""
+    """Name of the file in messages."""
     data: Any
     """Mappings, lists and scalars; keys are text."""
     places: dict[Path, Place] = field(default_factory=dict)
-    """Where each key or list entry is written."""
+    """Place of each key or list entry."""
     problems: list[Problem] = field(default_factory=list)
-    """What is wrong with the YAML itself (a broken syntax is raised instead)."""
+    """Problems of the YAML itself; syntax errors are raised instead."""
 
     def place(self, path: Path) -> Place:
-        """Where a value is written, or the nearest thing around it."""
+        """The place of a value, or of the innermost block around it that has one."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.places:
                 return self.places[path[:end]]
         return Place(self.name)
 
     def moved(self, prefix: Path, place: Place) -> Source:
-        """The same tree as the value of ``prefix``, said at one place (an option of the command line)."""
+        """The same tree as the value of ``prefix``, at one place (an option of the command line)."""
         places = {prefix + path: place for path in self.places}
         problems = [replace(p, place=place, key=dotted(prefix) + (p.key and f".{p.key}")) for p in self.problems]
         return Source(place.source, self.data, places, problems)
 
 
 def scalar(text: str) -> str | int | float | bool | None:
-    """What an unquoted scalar means in YAML 1.2's core schema."""
+    """The value of an unquoted scalar in the core schema of YAML 1.2."""
     if _NULL.fullmatch(text):
         return None
     if _BOOL.fullmatch(text):
@@ -82,11 +82,11 @@ def read(text: str, name: str, *, mapping: bool = True) -> Source:
 
     Args:
         text: one document.
-        name: the file (or option) that messages blame.
+        name: the file or option that messages name.
         mapping: whether the top must be a mapping, as in a recipe.
 
     Raises:
-        InvalidRecipeError: the syntax is broken, the text is no mapping, or it is too large or too deep.
+        InvalidRecipeError: the text is not valid YAML, not a mapping, too large or too deeply nested.
     """
     if len(text) > _MAX_CHARACTERS:
         raise _fatal(name, 0, f"found {len(text)} characters, expected a recipe of at most {_MAX_CHARACTERS}")
@@ -114,7 +114,7 @@ def holds(data: Any, step: str | int) -> bool:
 
 
 def write(data: Any) -> str:
-    """Plain data as YAML that :func:`read` gives back unchanged."""
+    """Plain data as YAML; :func:`read` is the inverse."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -123,7 +123,7 @@ def _fatal(name: str, line: int, text: str) -> InvalidRecipeError:
 
 
 class _Builder:
-    """Builds plain data from PyYAML's events, noting places and what is refused."""
+    """Builds plain data from the events of PyYAML and records places and problems."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -140,7 +140,7 @@ class _Builder:
         next(events)  # the document's end
         after = next(events)
         if not isinstance(after, yaml.StreamEndEvent):
-            raise _fatal(self.name, self.at(after).line, "found a second document, expected one recipe a file")
+            raise _fatal(self.name, self.at(after).line, "found a second document, expected one recipe per file")
         return data
 
     def node(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Any:
@@ -175,16 +175,16 @@ class _Builder:
                 mark = self.at(event)
                 if isinstance(event, yaml.CollectionStartEvent):
                     self.node(event, events, (*path, key))  # one deeper: keys of keys have a limit too
-                self.problems.append(Problem(mark, dotted(path), "found a key that is no name, expected plain text"))
+                self.problems.append(Problem(mark, dotted(path), "found a key that is not text, expected plain text"))
             where, below = self.at(event), (*path, key)
             if key == "" or key == "<<" or key in entries:
                 outside = _Builder(self.name)
                 outside.node(next(events), events, below)
                 if key == "<<":
-                    text = "merge keys are refused, expected the block itself: a recipe is complete"
+                    text = "merge keys are not allowed, expected the block itself"
                     self.problems.append(Problem(where, dotted(below), text))
                 elif key:
-                    text = f"the key is there twice, expected it once (first in line {self.places[below].line})"
+                    text = f"duplicate key, expected it once (first in line {self.places[below].line})"
                     self.problems.append(Problem(where, dotted(below), text))
                 continue
             self.places[below] = where
@@ -208,7 +208,7 @@ class _Builder:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes a string wherever :func:`scalar` would take it for something else; short lists stay on one line."""
+    """Quotes strings that :func:`scalar` would convert to another type; writes flat lists on one line."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         if kind is not yaml.ScalarNode or not implicit[0]:
@@ -237,7 +237,7 @@ def _sequence(dumper: _Dumper, data: list[Any]) -> yaml.Node:
 
 
 def _text(dumper: _Dumper, data: str) -> yaml.Node:
-    # PyYAML would write these breaks of lines raw into single quotes, where they read back as spaces.
+    # PyYAML would write these line breaks into single quotes, where they are read as spaces.
     style = '"' if re.search("[\r\x85\u2028\u2029]", data) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 

@@ -118,7 +118,7 @@ def test_one_kind_of_work_alone(capsys: Capture) -> None:
         (["small.yaml", "--output", "."], "--output .: is a folder, expected a file for the JSON"),
         (["small.yaml", "--set", "search.width=4"], "--set search.width=4: search.width: unknown key"),
         (["small.yaml", "--device", "nonsense"], "--device nonsense: cannot be used ("),
-        (["."], ".: not the folder of a run (no run.json); `genrec run RECIPE` makes one"),
+        (["."], ".: not the folder of a run (no run.json); `genrec run RECIPE` creates one"),
         (["smal.yaml"], "smal.yaml: no such file, expected a recipe; did you mean 'small.yaml'?"),
     ],
 )

@@ -67,7 +67,7 @@ def test_list_shows_broken_files_and_names_taken_twice(plugins: Path, capsys: py
     (plugins / "broken.py").write_text("x = (\n", encoding="utf-8")
     found = as_json(["list"], capsys)
     twice = [row["problem"] for row in found["families"]["merges"] if row["name"] == "borda"]
-    assert twice == ["the name is taken twice, by plugins/again.py and plugins/borda.py; rename one"] * 2
+    assert twice == ["the name is registered twice, by plugins/again.py and plugins/borda.py; rename one of them"] * 2
     assert list(found["unreadable"]) == ["plugins/broken.py"]
     assert main(["list", "merges"]) == 0
     assert "broken.py:1: not valid Python" in capsys.readouterr().out
@@ -87,12 +87,12 @@ def test_list_of_what_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["list", "tokeniser"]) == 2
     families = ", ".join(registry.family for registry in (*FAMILIES, METRICS))
     assert capsys.readouterr().err == (
-        f"no family is called 'tokeniser', expected one of {families}; did you mean 'tokenizers'?\n"
+        f"unknown family 'tokeniser', expected one of {families}; did you mean 'tokenizers'?\n"
     )
     assert main(["list", "tokenizers", "kmeans"]) == 2
     names = ", ".join(tokenizers.names())
     assert capsys.readouterr().err == (
-        f"no tokenizer is called 'kmeans', expected one of {names}; did you mean 'kmeans_tree'?\n"
+        f"unknown tokenizer 'kmeans', expected one of {names}; did you mean 'kmeans_tree'?\n"
     )
     assert main(["list", "metrics", "recall"]) == 2
     assert capsys.readouterr().err == (

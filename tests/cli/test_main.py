@@ -158,7 +158,7 @@ def test_bug_of_genrecs_shows_its_traceback(
     assert "Traceback" in told
     assert "ZeroDivisionError: oops" in told
     assert told.endswith(
-        f"This is a bug of genrec's ({genrec.__version__}), not a mistake of yours: please report it.\n"
+        f"This is a bug in genrec {genrec.__version__}, not in your input; please report it.\n"
     )
 
 
@@ -192,7 +192,7 @@ def test_interrupted_run_says_that_it_goes_on(
     with_verb(monkeypatch, KeyboardInterrupt(), name="run")
     assert cli.main(["run"]) == 130
     assert capsys.readouterr().err.strip() == (
-        "interrupted; finished parts are kept, and the same command goes on from there"
+        "interrupted; finished stages are stored, and the same command resumes from them"
     )
 
 

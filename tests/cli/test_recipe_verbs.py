@@ -47,8 +47,8 @@ def test_recipe_with_ten_mistakes_prints_ten_lines_and_exits_2(
         f"ten.yaml:6: streams.text.item_encoder.type: missing, expected one of {encoders} (see: genrec list item_encoders)",
         f"ten.yaml:6: streams.text.decoder.num_layer: unknown key of 'transformer', expected one of {layers}; did you mean 'num_layers'?",
         "ten.yaml:7: streams.both.tokenizer: missing, expected a tokenizer: the decoder 'mlp' writes codes (see: genrec list tokenizers)",
-        "ten.yaml:9: tasks.0.source: no stream is called 'texts', expected one of behavior, text, both; did you mean 'text'?",
-        "ten.yaml:12: merge: the key is there twice, expected it once (first in line 11)",
+        "ten.yaml:9: tasks.0.source: unknown stream 'texts', expected one of behavior, text, both; did you mean 'text'?",
+        "ten.yaml:12: merge: duplicate key, expected it once (first in line 11)",
         "ten.yaml:13: evaluation.seen_items: found 'drop', expected 'keep' or 'filter'",
     ]
 

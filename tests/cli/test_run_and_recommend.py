@@ -193,9 +193,9 @@ def test_a_failed_run_keeps_the_stages_of_an_earlier_one(folder: Path) -> None:
 def test_another_recipe_in_the_same_folder_finds_no_stream_of_the_first(folder: Path) -> None:
     assert run("--output", "out") == 0
     text = (folder / "small.yaml").read_text(encoding="utf-8")
-    (folder / "small.yaml").write_text(text.replace("  visual:", "  images:"), encoding="utf-8")
+    (folder / "small.yaml").write_text(text.replace("  visual:", "  photos:"), encoding="utf-8")
     assert run("--output", "out") == 0
-    assert {path.name for path in (folder / "out" / "streams").iterdir()} == {"behavior", "text", "images"}
+    assert {path.name for path in (folder / "out" / "streams").iterdir()} == {"behavior", "text", "photos"}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_another_recipe_in_the_same_folder_finds_no_stream_of_the_first(folder: 
         (["--set", "training.max_epoch=1"], "--set training.max_epoch=1: training.max_epoch: unknown key"),
         (["--device", "abacus"], "--device abacus: cannot be used ("),
         (["--output", "small.yaml"], "small.yaml: is a file, expected a folder for the run"),
-        (["--output", "home"], "home: is not empty and not the folder of a run; give --output another folder"),
+        (["--output", "home"], "home: is not empty and not the folder of a run; pass another folder to --output"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_written(
@@ -298,7 +298,7 @@ def test_an_unknown_title_is_told_with_what_comes_near(small_run: Path, capsys: 
 
 def test_what_is_no_finished_run_is_told(folder: Path, capsys: Capture) -> None:
     assert recommend(folder / "home", *history(["item-3"])) == 2
-    expected = f"{folder / 'home'}: not the folder of a run (no run.json); `genrec run RECIPE` makes one\n"
+    expected = f"{folder / 'home'}: not the folder of a run (no run.json); `genrec run RECIPE` creates one\n"
     assert capsys.readouterr() == ("", expected)
     (folder / "home" / "run.json").write_text('{"finished": false}')
     assert recommend(folder / "home", *history(["item-3"])) == 2
@@ -381,8 +381,8 @@ import numpy as np
 from genrec.plugin import ABSENT, Candidates, Merge, Ranking, merges
 
 
-@merges.register("favourite")
-class Favourite(Merge):
+@merges.register("preferred")
+class Preferred(Merge):
     """The list of the stream that was right most often."""
 
     stream: str = ""
@@ -400,11 +400,11 @@ class Favourite(Merge):
 
 def test_a_merge_that_learns_recommends_with_what_it_learned(folder: Path, capsys: Capture) -> None:
     (folder / "plugins").mkdir()
-    (folder / "plugins" / "favourite.py").write_text(LEARNED, encoding="utf-8")
-    assert run("--output", "out", "--json", "--set", "merge=favourite") == 0
+    (folder / "plugins" / "preferred.py").write_text(LEARNED, encoding="utf-8")
+    assert run("--output", "out", "--json", "--set", "merge=preferred") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["methods"]}
     chosen = read(folder / "out" / "merge.json")["stream"]
-    assert rows["merge: favourite"]["recall"]["10"]["mean"] == rows[f"stream: {chosen}"]["recall"]["10"]["mean"]
+    assert rows["merge: preferred"]["recall"]["10"]["mean"] == rows[f"stream: {chosen}"]["recall"]["10"]["mean"]
     assert recommend(folder / "out", *history(["item-3"]), "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [item["streams"][chosen]["rank"] for item in found] == list(range(1, 11))

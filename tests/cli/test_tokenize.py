@@ -53,7 +53,7 @@ def test_the_tables_and_where_they_are_kept(folder: Path, capsys: Capture) -> No
         ("behavior", "visual"),
         ("text", "visual"),
     ]
-    assert any("codes in a branch of their own" in note for note in quality["notes"])
+    assert any("codes are in a separate branch of the tree" in note for note in quality["notes"])
 
 
 def test_json_is_alone_on_stdout(folder: Path, capsys: Capture) -> None:

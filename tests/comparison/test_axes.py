@@ -258,7 +258,7 @@ def test_a_folder_that_is_no_run_is_told() -> None:
         ("merge=confidence,{type: confidence}", "merge: confidence and {type: confidence} make the same variants, expected values that differ"),
         ("streams.*.nothing.there=1,2", "streams.*.nothing.there matches nothing in this recipe"),
         ("streams=behavior", "streams: found one value, expected two or more, or --controls"),
-        ("streams=behavior,txt", "streams: no stream is called 'txt', expected one of behavior, text; did you mean 'text'? (two.yaml)"),
+        ("streams=behavior,txt", "streams: unknown stream 'txt', expected one of behavior, text; did you mean 'text'? (two.yaml)"),
         ("streams=text+behavior,behavior+text", "streams: found behavior+text twice (as text+behavior), expected each value once"),
         ("streams=text,behavior~behavior", "streams: found behavior~behavior, expected different streams on both sides of ~ (two.yaml)"),
         ("streams=text,{text: {}}", "streams: found '{text: {}}', expected names of streams joined by +, such as behavior+text (two.yaml)"),

@@ -119,7 +119,7 @@ def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
 
     first.write_recipe(recipe.read_text().replace("users: 150", "users: 140"), ())
     other = variants([first.path], ["merge=confidence,log_prob_sum"])
-    why = r"was evaluated on the last items of 150 users of showroom.* its model may have seen them"
+    why = r"the run was evaluated on 150 test users of showroom.* the model may have been trained on"
     with pytest.raises(DataError, match=why):
         make_plan(other, (), cache, split="valid", environment=Environment())
 
@@ -169,7 +169,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert said.rstrip().endswith("interrupted; finished parts are kept, and the same command goes on from there")
+    assert said.rstrip().endswith("interrupted; finished stages are stored, and the same command resumes from them")
     assert not list(training.glob("model-*")), "interrupted too late for this test to say anything"
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -80,7 +80,7 @@ def test_a_ranking_is_found_again_and_another_split_needs_no_fit(tmp_path, told)
     expected = Popularity().fit(one.dataset.catalog, one.dataset.train, context=WorkContext())
     expected = expected.rank(one.dataset.test.histories, top_n=7, exclude_seen=False)
     np.testing.assert_array_equal(test.items_BN, expected.items_BN)
-    said = "baseline learning: epochs 3; learning stopped where validation was best"
+    said = "baseline learning: epochs 3; epoch with the best validation score"
     assert chosen_settings(one.baseline, one.fits.test, one.cache) == said
     assert chosen_settings(Transition(), one.fits.test, one.cache) == ""
 

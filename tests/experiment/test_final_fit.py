@@ -1,4 +1,4 @@
-"""The final fit: test users are asked of a model that has learned the validation items, and nobody else is."""
+"""The final fit: test users are evaluated with a model fitted on train + validation, validation users are not."""
 
 import json
 
@@ -117,7 +117,7 @@ def test_a_missing_model_is_said(done, tmp_path):
     with pytest.raises(DataError) as caught:
         load_model(final(), tmp_path, streams, NUM_ITEMS)
     file = tmp_path / "model.safetensors"
-    assert str(caught.value) == f"{file}: missing, expected what the run has made; run its recipe again"
+    assert str(caught.value) == f"{file}: missing, expected a file of the finished run; run its recipe again"
 
 
 def test_encoders_that_read_no_histories_are_not_run_again(tmp_path):

@@ -27,7 +27,7 @@ def test_a_foreign_folder_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(DataError) as caught:
         RunFolder.create(tmp_path, RECIPE)
-    assert str(caught.value) == f"{tmp_path}: is not empty and not the folder of a run; give --output another folder"
+    assert str(caught.value) == f"{tmp_path}: is not empty and not the folder of a run; pass another folder to --output"
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(DataError) as caught:
         RunFolder.create(tmp_path / "thesis.tex", RECIPE)
@@ -39,7 +39,7 @@ def test_a_comparison_and_a_run_keep_to_their_own_folders(tmp_path):
     folder.finish({})
     with pytest.raises(DataError) as caught:
         RunFolder.create(folder.path, RECIPE)
-    assert str(caught.value) == f"{folder.path}: the folder of a `genrec compare`; give --output another folder"
+    assert str(caught.value) == f"{folder.path}: the folder of a `genrec compare`; pass another folder to --output"
     with pytest.raises(DataError) as caught:
         RunFolder.open(folder.path)
     assert str(caught.value) == (
@@ -64,7 +64,7 @@ def test_runs_of_one_second_do_not_share_a_folder(tmp_path, monkeypatch):
 def test_what_is_no_finished_run_cannot_be_opened(tmp_path):
     with pytest.raises(DataError) as caught:
         RunFolder.open(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: not the folder of a run (no run.json); `genrec run RECIPE` makes one"
+    assert str(caught.value) == f"{tmp_path}: not the folder of a run (no run.json); `genrec run RECIPE` creates one"
     RunFolder.create(tmp_path, RECIPE)
     with pytest.raises(DataError) as caught:
         RunFolder.open(tmp_path)

@@ -153,7 +153,7 @@ baselines: [nothing]
 
 
 @pytest.fixture(autouse=True)
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None) -> Path:
     """The working folder, with ``plugins/parts.py`` and ``recipe.yaml``."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plugins").mkdir()
@@ -163,7 +163,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: No
 
 
 @pytest.fixture
-def recipe_text(workshop: Path) -> str:
+def recipe_text(folder: Path) -> str:
     """The text of ``recipe.yaml``, with the plugins it needs already known."""
-    registry.add_plugin_folder(workshop / "plugins")
+    registry.add_plugin_folder(folder / "plugins")
     return RECIPE

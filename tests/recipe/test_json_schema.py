@@ -19,8 +19,8 @@ jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
 
 
 @pytest.fixture
-def schema(workshop: Path) -> dict[str, Any]:
-    add_plugin_folder(workshop / "plugins")
+def schema(folder: Path) -> dict[str, Any]:
+    add_plugin_folder(folder / "plugins")
     found, problems = recipe_schema()
     assert problems == []
     return found
@@ -67,15 +67,15 @@ def test_every_component_is_in_it_with_its_help(schema: dict[str, Any]) -> None:
         if "const" in definition.get("properties", {}).get("type", {})
     }
     assert types >= {name for family in FAMILIES for name in family.names() if name != "verbless"}
-    assert schema["properties"]["merge"]["description"] == "Fuses the streams' lists into one ranking."
+    assert schema["properties"]["merge"]["description"] == "Merges the candidates of all streams into one ranking."
 
 
-def test_plugin_that_fails_is_left_out_and_named(workshop: Path) -> None:
-    (workshop / "plugins" / "bad.py").write_text(
+def test_plugin_that_fails_is_left_out_and_named(folder: Path) -> None:
+    (folder / "plugins" / "bad.py").write_text(
         "from genrec.families import merges\n@merges.register('bad')\nclass Bad: x = 1 / 0\n", encoding="utf-8"
     )
-    (workshop / "plugins" / "worse.py").write_text("def (", encoding="utf-8")
-    add_plugin_folder(workshop / "plugins")
+    (folder / "plugins" / "worse.py").write_text("def (", encoding="utf-8")
+    add_plugin_folder(folder / "plugins")
     schema, problems = recipe_schema()
     assert "ZeroDivisionError" in " ".join(problems)
     assert "worse.py:1: not valid Python" in " ".join(problems)

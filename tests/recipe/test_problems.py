@@ -36,10 +36,10 @@ r.yaml:3: history_encoder: found dim 15 and num_heads 2, expected dim to be a mu
 r.yaml:5: streams.left.tokenizer: unknown tokenizer 'gird', expected a tokenizer that exists (see: genrec list tokenizers); did you mean 'grid'?
 r.yaml:6: streams.right.tokenizer: missing, expected a tokenizer: the decoder 'writer' writes codes (see: genrec list tokenizers)
 r.yaml:8: streams.right.decoder.num_layer: unknown key of 'writer', expected num_layers; did you mean 'num_layers'?
-r.yaml:10: tasks.0.source: no stream is called 'lfet', expected one of left, right; did you mean 'left'?
+r.yaml:10: tasks.0.source: unknown stream 'lfet', expected one of left, right; did you mean 'left'?
 r.yaml:11: training.learning_rate: found -0.001, expected more than 0
 r.yaml:11: training.optimizer: found 'adamww', expected 'adamw' or 'adam'; did you mean 'adamw'?
-r.yaml:13: merge: the key is there twice, expected it once (first in line 12)"""
+r.yaml:13: merge: duplicate key, expected it once (first in line 12)"""
 
 
 def test_ten_kinds_of_mistakes_give_their_lines_and_no_other() -> None:
@@ -71,15 +71,15 @@ def problems(text: str) -> list[str]:
         ("branching: 8", "branching: 0", "8: streams.right.tokenizer.branching: found 0, expected more than 0"),
         ("branching: 8", "shuffled: maybe", "8: streams.right.tokenizer.shuffled: found 'maybe', expected true or false"),
         ("dim: 4", "scale: wide", "7: streams.right.item_encoder.scale: found 'wide', expected a number or 'auto'"),
-        ("tokenizer: grid, ", "tokenizer: verbless, ", "5: streams.left.tokenizer: tokenizer 'verbless' lacks its verb, expected a method fit"),
+        ("tokenizer: grid, ", "tokenizer: verbless, ", "5: streams.left.tokenizer: tokenizer 'verbless' is incomplete, expected a method fit"),
         ("item_encoder: hashing, tokenizer: grid", "tokenizer: grid", "5: streams.left.item_encoder: missing, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
         ("item_encoder: hashing, tokenizer: grid", "item_encoder: none, tokenizer: grid", "5: streams.left.item_encoder: found none, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
         ("decoder: writer}", "decoder: codeless}", "5: streams.left.tokenizer: found a tokenizer, expected none: the decoder 'codeless' writes no codes"),
-        ("decoder: writer}", "decoder: writer, absent_items: nearest}", "5: streams.left.nearest_in: missing, expected right: absent_items: nearest asks which items are near"),
+        ("decoder: writer}", "decoder: writer, absent_items: nearest}", "5: streams.left.nearest_in: missing, expected right: absent_items: nearest finds similar items by the vectors of this stream"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: left}", "5: streams.left.nearest_in: found 'left', expected right"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: rigth}", "5: streams.left.nearest_in: found 'rigth', expected right; did you mean 'right'?"),
         ("decoder: writer}", "decoder: writer, absent_items: nearst, nearest_in: right}", "5: streams.left.absent_items: found 'nearst', expected 'own_branch', 'nearest' or 'leave_out'; did you mean 'nearest'?"),
-        ("decoder: writer}", "decoder: writer, nearest_in: right}", "5: streams.left.nearest_in: found a stream, expected none: it is read under absent_items: nearest alone"),
+        ("decoder: writer}", "decoder: writer, nearest_in: right}", "5: streams.left.nearest_in: found a stream, expected none: it is only used with absent_items: nearest"),
         ("decoder: writer}", "decoder: writer, absent_items: drop}", "5: streams.left.absent_items: found 'drop', expected 'own_branch', 'nearest' or 'leave_out'"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: bare}\n  bare: {decoder: codeless}", "5: streams.left.nearest_in: the stream 'bare' has no vectors, expected one with an item_encoder"),
         ("item_encoder: hashing", "item_encoder: {type: concatenation, encoders: [none]}", "5: streams.left.item_encoder: found none, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
@@ -88,9 +88,9 @@ def problems(text: str) -> list[str]:
         ("decoder: writer}", "history_encoder: {type: bag, dim: 32}, decoder: writer}", "11: tasks.0: found states of different widths (streams.left.history_encoder.dim 32, history_encoder.dim 16), expected one width for the streams of a task"),
         ("  right:", "  bare: {history_encoder: bag, decoder: transition}\n  right:", "6: streams.bare.history_encoder: found a history encoder, expected none: the decoder 'transition' reads no states"),
         ("  right:", "  wide: {history_encoder: {type: bag, dim: 18}, decoder: {type: dense}}\n  more: {item_encoder: hashing, tokenizer: grid, history_encoder: {type: bag, dim: 18}, decoder: transformer}\n  right:", "7: streams.more.decoder.num_heads: found 4, expected a number that divides streams.more.history_encoder.dim, 18"),
-        ("decoder: writer}", "history_encoder: {type: item_ids, dim: 16, start_from: [lfet]}, decoder: writer}", "5: streams.left.history_encoder.start_from.0: no stream is called 'lfet', expected one of left, right; did you mean 'left'?"),
+        ("decoder: writer}", "history_encoder: {type: item_ids, dim: 16, start_from: [lfet]}, decoder: writer}", "5: streams.left.history_encoder.start_from.0: unknown stream 'lfet', expected one of left, right; did you mean 'left'?"),
         ("source: left, ", "", "11: tasks.0.source: missing, expected text"),
-        ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: no stream is called 'rihgt', expected one of left, right; did you mean 'right'?"),
+        ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: unknown stream 'rihgt', expected one of left, right; did you mean 'right'?"),
         ("cutoffs: [5, 10]", "cutoffs: []", "14: evaluation.cutoffs: found nothing, expected at least 1 entry"),
         ("cutoffs: [5, 10]", "cutoffs: [5, ten]", "14: evaluation.cutoffs.1: found 'ten', expected a whole number"),
         ("cutoffs: [5, 10]", "cutoffs: [ten]", "14: evaluation.cutoffs.0: found 'ten', expected a whole number"),
@@ -139,7 +139,7 @@ baselines: [nothing]
 def test_an_item_table_that_is_shared_starts_in_one_way() -> None:
     wrong = (
         "r.yaml:5: streams.left.history_encoder.start_from: found right, expected {} as in history_encoder, whose item "
-        "table it shares; or share: none for one of its own"
+        "table it shares; or share: none for a separate table"
     )
     assert problems(OWN_TABLES) == [wrong.format("left")]
     assert problems(OWN_TABLES.replace(", start_from: [left]", "")) == [wrong.format("nothing")]
@@ -197,8 +197,8 @@ def test_problems_of_the_yaml_and_of_the_recipe_come_together(recipe_text: str) 
     ]
 
 
-def test_plugin_that_fails_to_load_says_where(workshop: Path, recipe_text: str) -> None:
-    plugin = workshop / "plugins" / "late.py"
+def test_plugin_that_fails_to_load_says_where(folder: Path, recipe_text: str) -> None:
+    plugin = folder / "plugins" / "late.py"
     plugin.write_text(
         "from genrec.families import Merge, merges\n\n\n@merges.register('late')\nclass Late(Merge):\n    x: int = 1 / 0\n",
         encoding="utf-8",
@@ -208,8 +208,8 @@ def test_plugin_that_fails_to_load_says_where(workshop: Path, recipe_text: str) 
     ]
 
 
-def test_plugin_that_is_no_python_is_named_beside_the_unknown_component(workshop: Path, recipe_text: str) -> None:
-    plugin = workshop / "plugins" / "borda.py"
+def test_plugin_that_is_no_python_is_named_beside_the_unknown_component(folder: Path, recipe_text: str) -> None:
+    plugin = folder / "plugins" / "borda.py"
     plugin.write_text("from genrec.plugin import merges\nclass Borda(:\n", encoding="utf-8")
     assert problems(recipe_text.replace("merge: first", "merge: borda")) == [
         "r.yaml:13: merge: unknown merge 'borda', expected a merge that exists (see: genrec list merges); "
@@ -217,17 +217,17 @@ def test_plugin_that_is_no_python_is_named_beside_the_unknown_component(workshop
     ]
 
 
-def test_name_taken_twice_is_a_problem(workshop: Path, recipe_text: str) -> None:
-    again = workshop / "plugins" / "again.py"
+def test_name_taken_twice_is_a_problem(folder: Path, recipe_text: str) -> None:
+    again = folder / "plugins" / "again.py"
     again.write_text("@merges.register('first')\nclass First: ...\n", encoding="utf-8")
     parts = again.with_name("parts.py").resolve()
     assert problems(recipe_text) == [
-        f"r.yaml:13: merge: merge 'first' is there twice: {again.resolve()} and {parts}; rename one of them"
+        f"r.yaml:13: merge: merge 'first' is registered twice: {again.resolve()} and {parts}; rename one of them"
     ]
 
 
-def test_plugin_of_another_kind_and_a_check_that_crashes(workshop: Path, recipe_text: str) -> None:
-    (workshop / "plugins" / "odd.py").write_text(
+def test_plugin_of_another_kind_and_a_check_that_crashes(folder: Path, recipe_text: str) -> None:
+    (folder / "plugins" / "odd.py").write_text(
         "from pydantic import model_validator\n"
         "from genrec.families import Merge, Tokenizer, merges, tokenizers\n\n"
         "@merges.register('odd')\nclass Odd(Tokenizer):\n    def fit(self): ...\n\n"
@@ -238,6 +238,6 @@ def test_plugin_of_another_kind_and_a_check_that_crashes(workshop: Path, recipe_
     assert problems(
         recipe_text.replace("merge: first", "merge: odd").replace("{type: grid, branching: 8}", "crash")
     ) == [
-        "r.yaml:8: streams.right.tokenizer: the plugin's own check failed: KeyError: 'x'",
-        "r.yaml:13: merge: 'odd' is no merge: its class must be a Merge",
+        "r.yaml:8: streams.right.tokenizer: a validator of the plugin failed: KeyError: 'x'",
+        "r.yaml:13: merge: 'odd' is not a valid merge: its class must inherit Merge",
     ]

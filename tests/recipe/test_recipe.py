@@ -145,8 +145,8 @@ def test_any_number_of_streams(recipe_text: str, count: int) -> None:
     assert list(recipe_of(block).streams) == [f"s{i}" for i in range(count)]
 
 
-def test_plugins_beside_the_recipe_are_found_from_anywhere(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = workshop / "elsewhere"
+def test_plugins_beside_the_recipe_are_found_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert load_recipe("../recipe.yaml").merge.type_name == "first"
@@ -161,15 +161,15 @@ def test_plugins_beside_the_recipe_are_found_from_anywhere(workshop: Path, monke
         ("latin.yaml", "latin.yaml: not UTF-8 text (byte 9), expected a recipe in YAML"),
     ],
 )
-def test_file_that_cannot_be_read(workshop: Path, path: str, message: str) -> None:
-    (workshop / "latin.yaml").write_bytes("title: caf\xe9".encode("latin-1").replace(b"f", b""))
+def test_file_that_cannot_be_read(folder: Path, path: str, message: str) -> None:
+    (folder / "latin.yaml").write_bytes("title: caf\xe9".encode("latin-1").replace(b"f", b""))
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert str(caught.value) == message
 
 
-def test_byte_order_mark_is_no_mistake(workshop: Path, recipe_text: str) -> None:
-    (workshop / "bom.yaml").write_text(recipe_text, encoding="utf-8-sig")
+def test_byte_order_mark_is_no_mistake(folder: Path, recipe_text: str) -> None:
+    (folder / "bom.yaml").write_text(recipe_text, encoding="utf-8-sig")
     assert load_recipe("bom.yaml") == load_recipe("recipe.yaml")
 
 

@@ -95,8 +95,8 @@ def test_duplicate_key_is_a_problem_and_the_first_stays() -> None:
     source = read("a: 1\nb: {c: 1, c: {d: 2}}\na: 3\n", "r.yaml")
     assert source.data == {"a": 1, "b": {"c": 1}}
     assert complaints(source) == [
-        "r.yaml:2: b.c: the key is there twice, expected it once (first in line 2)",
-        "r.yaml:3: a: the key is there twice, expected it once (first in line 1)",
+        "r.yaml:2: b.c: duplicate key, expected it once (first in line 2)",
+        "r.yaml:3: a: duplicate key, expected it once (first in line 1)",
     ]
     assert ("b", "c", "d") not in source.places
 
@@ -107,7 +107,7 @@ def test_anchor_alias_merge_key_and_tag_are_refused() -> None:
     assert complaints(source) == [
         "r.yaml:1: a: found the anchor &x, expected the value alone",
         "r.yaml:2: c: found the alias *x, expected the value itself",
-        "r.yaml:3: d.<<: merge keys are refused, expected the block itself: a recipe is complete",
+        "r.yaml:3: d.<<: merge keys are not allowed, expected the block itself",
         "r.yaml:4: f: found the tag tag:yaml.org,2002:python/object:os.system, expected the value alone",
         "r.yaml:5: g: found the tag tag:yaml.org,2002:str, expected the value alone",
     ]
@@ -116,7 +116,7 @@ def test_anchor_alias_merge_key_and_tag_are_refused() -> None:
 def test_key_that_is_no_name_is_a_problem() -> None:
     source = read("a:\n  [1, 2]: 3\n  '': 4\n  b: 5\n", "r.yaml")
     assert source.data == {"a": {"b": 5}}
-    assert complaints(source) == [f"r.yaml:{n}: a: found a key that is no name, expected plain text" for n in (2, 3)]
+    assert complaints(source) == [f"r.yaml:{n}: a: found a key that is not text, expected plain text" for n in (2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_key_that_is_no_name_is_a_problem() -> None:
         ("# nothing\n", "r.yaml:1: found an empty file, expected a recipe: keys such as title, dataset, streams"),
         ("- a\n", "r.yaml:1: found a list, expected a recipe: keys such as title, dataset, streams"),
         ("hello", "r.yaml:1: found only 'hello', expected a recipe: keys such as title, dataset, streams"),
-        ("a: 1\n--- \nb: 2\n", "r.yaml:2: found a second document, expected one recipe a file"),
+        ("a: 1\n--- \nb: 2\n", "r.yaml:2: found a second document, expected one recipe per file"),
         ("a: b: c\n", "r.yaml:1: not valid YAML at column 5: mapping values are not allowed here"),
         ("a: 1\n\tb: 2\n", "r.yaml:2: not valid YAML at column 1: found character '\\t' that cannot start any token"),
         ("a: [1, 2\n", "r.yaml:2: not valid YAML at column 1: expected ',' or ']', but got '<stream end>'"),
