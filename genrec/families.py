@@ -1,7 +1,7 @@
-"""The nine families of components: what each takes, what it gives, and the registry that holds it.
+"""The nine families of components: their interfaces and registries.
 
-A component is a frozen pydantic model: its fields are the keys of its recipe block, their docstrings its help, and one
-verb does the work. Verbs in a base class with a body are defaults that a plugin may leave alone.
+A component is a frozen pydantic model: its fields are the keys of its recipe block, and their docstrings are the help.
+Abstract methods must be implemented; methods with a body are optional defaults.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
 
 
 class Component(BaseModel, ABC):
-    """What all components have in common."""
+    """Base class of all components."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
     type_name: ClassVar[str] = ""
-    """The name under which it is registered, the ``type`` of its recipe block."""
+    """Its registered name, the ``type`` of its recipe block."""
     is_random: ClassVar[bool] = False
-    """Whether its work depends on the seed; where it does not, the stage is shared by all seeds."""
+    """Whether the result depends on the seed; if not, all seeds share the stage."""
     speed_only: ClassVar[frozenset[str]] = frozenset()
-    """Fields that change speed and memory but no result (a batch size of inference); not part of cache keys."""
+    """Fields that change speed and memory but not the result (the batch size of inference); not part of cache keys."""
 
     def block(self) -> dict[str, Any]:
-        """Its recipe block with every default written out, plain data."""
+        """Its recipe block with all defaults, as plain data."""
         return plain(self)
 
     def streams_used(self) -> tuple[str, ...]:
-        """Names of the recipe's streams that it refers to, for ``validate``."""
+        """Names of the streams of the recipe that it refers to, for ``validate``."""
         return ()
 
     def input_files(self, environment: Environment) -> tuple[Path, ...]:
-        """The files and folders that it reads, whose content is part of the cache key of what it computes.
+        """The files and folders that it reads; their content is part of the cache key of its result.
 
         By default those of its fields of type :class:`InputFile`.
 
         Raises:
-            DataError: one is missing; the text says where it was looked for.
+            DataError: one is missing; the text lists the searched places.
         """
         values = [getattr(self, name) for name in type(self).model_fields]
         return tuple(environment.find(name) for name in _input_files(values))
 
 
 def _input_files(value: Any) -> Iterator[InputFile]:
-    """Those in a value; components inside it answer for themselves."""
+    """The input files in a value, except those of nested components."""
     if isinstance(value, InputFile):
         yield value
     elif isinstance(value, BaseModel) and not isinstance(value, Component):
@@ -70,7 +70,7 @@ def _input_files(value: Any) -> Iterator[InputFile]:
 
 
 def plain(value: Any) -> Any:
-    """Components and settings as mappings, tuples as lists, paths as text; scalars as they are."""
+    """Components and settings as mappings, tuples as lists, paths as text; scalars unchanged."""
     if isinstance(value, Component):
         return {"type": value.type_name, **{name: plain(getattr(value, name)) for name in type(value).model_fields}}
     if isinstance(value, BaseModel):
@@ -85,15 +85,15 @@ def plain(value: Any) -> Any:
 
 
 class DatasetSource(Component):
-    """Files, or a recipe for making data, -> a :class:`Dataset`."""
+    """Files, or settings of generated data -> a :class:`Dataset`."""
 
     @abstractmethod
     def load(self, data: Path | None) -> Dataset:
-        """Read the data.
+        """Load the data.
 
         Args:
-            data: what ``--data`` or ``GENREC_DATA`` says; :func:`genrec.datasets.readers.folder.find` turns it and the
-                component's ``folder`` into the place to read.
+            data: the data folder (``--data`` or ``GENREC_DATA``); :func:`genrec.datasets.readers.folder.find` finds the
+                ``folder`` of the component in it.
 
         Raises:
             DataError: a file is missing (the text says what to put where) or malformed (file and line).
@@ -101,32 +101,32 @@ class DatasetSource(Component):
 
 
 class ItemEncoder(Component):
-    """Catalog and training histories -> one vector an item. It sees nothing else, so nothing can leak."""
+    """Catalog and training histories -> item vectors. It gets no other data, so that no target can leak."""
 
     reads_histories: ClassVar[bool] = True
-    """Whether its vectors depend on the training histories; where they do not, a final fit uses them again."""
+    """Whether its vectors depend on the training histories; if not, a final fit reuses them."""
     gives_vectors: ClassVar[bool] = True
-    """Whether there is anything in them, for tokenizers and whoever refers to the stream."""
+    """Whether it gives vectors for tokenizers and components that refer to the stream."""
 
     @abstractmethod
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         """Encode every item.
 
         Args:
-            catalog: all items, those never seen in training included.
+            catalog: all items, including items without training interactions.
             train: training histories only.
-            context: seed (for encoders with ``is_random``), device, files, and a folder for the finished parts of long
-                work.
+            context: seed (for encoders with ``is_random``), device, files, and a folder for finished parts of a long
+                computation.
 
         Raises:
             DataError: weights or files are missing; the text says what to put where.
         """
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
-        """Look for what :meth:`encode` will need (weights, packages, images), before any stream's work begins.
+        """Check for what :meth:`encode` needs (weights, packages, images), before the work of any stream begins.
 
         Raises:
-            DataError: it is missing; the text says what to put where. By default nothing is needed.
+            DataError: something is missing; the text says what to put where. By default nothing is needed.
         """
 
 
@@ -134,78 +134,80 @@ class Tokenizer(Component):
     """Item vectors -> semantic IDs."""
 
     reads_vectors: ClassVar[bool] = True
-    """Whether the codes depend on the vectors, or only on which items there are."""
+    """Whether the codes depend on the vectors, or only on the item keys."""
 
     @abstractmethod
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
-        """Give every present item a code of its own.
+        """Compute a unique semantic ID for every present item.
 
         Args:
-            vectors: one vector an item; absent items get no code.
-            keys: the source's key of each item, for tokenizers that read codes from a file.
+            vectors: item vectors; absent items get no semantic ID.
+            keys: key of each item in the source, for tokenizers that read codes from a file.
             context: seed (for tokenizers with ``is_random``), device and files.
         """
 
     def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
-        """Codes for items that came after :meth:`fit`, without fitting anew, so that a trained model can read them.
+        """Semantic IDs for items added after :meth:`fit`, without refitting, so that a trained model can use them.
 
-        By default a new item goes below the path of the nearest known item (squared Euclidean distance) that has a free
-        last code, and takes the lowest.
+        By default a new item gets the prefix of the nearest known item (squared Euclidean distance) that has an unused
+        last code, and the lowest such code.
 
         Args:
-            ids: what :meth:`fit` gave for I items, a branch for absent items added or not.
-            vectors: what :meth:`fit` was given.
-            new: vectors of J new items, of the same width; absent ones get no code.
+            ids: from :meth:`fit`, for I items, with or without a branch for absent items.
+            vectors: the vectors passed to :meth:`fit`.
+            new: vectors of J new items, of the same width; absent ones get no semantic ID.
 
         Returns:
-            The codes of I + J items: the known ones first and unchanged, then the new ones, no two alike; vocabulary
-            sizes and codebook as they were.
+            Unique semantic IDs of I + J items, first the known ones, unchanged; vocabulary sizes and codebook are
+            unchanged.
 
         Raises:
-            DataError: the widths differ, or no code is free below any path that is known.
+            DataError: the widths differ, or no code is unused below any known prefix.
         """
         return with_new_items(ids, vectors, new, tokenizer=self.type_name)
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray | None:
-        """The vectors that codes stand for: what a stream still knows of its items.
+        """Decode semantic IDs to vectors.
 
         Args:
-            ids: what :meth:`fit` gave, a branch for absent items added or not.
-            levels: read this many codes of each item, from the first; by default all. Codes that only tell items apart
-                (a suffix, a tree's leaves) say nothing.
+            ids: from :meth:`fit`, with or without a branch for absent items.
+            levels: use only the first codes of each item, this many; by default all. Codes that only make semantic IDs
+                unique (a suffix, the leaves of a tree) are ignored.
 
         Returns:
-            float32 (I, E) in the space that was quantised (vectors of length 1 where ``ids.codebook["normalized"]``),
-            NaN in the rows of items that the codebook does not know. By default None: the codes stand for no vectors.
+            float32 (I, E) in the quantized space (vectors of length 1 if ``ids.codebook["normalized"]``), NaN in the
+            rows of items that are not in the codebook. By default None: the codes represent no vectors.
         """
         return None
 
 
 class HistoryEncoder(Component):
-    """Builds the module that reads a user's items."""
+    """Builds the module that encodes the history of a user."""
 
     dim: PositiveInt = 128
     """Width D of the model: of item embeddings, states and decoders."""
     max_history: PositiveInt = 20
-    """Most recent items that are read."""
+    """Number of most recent items that are read."""
     share: Literal["all", "items", "none"] = "all"
-    """``all``: one history encoder for all streams (the paper). ``items``: the item table alone in common. ``none``:
-    one history encoder for each stream. The block of a single stream has layers of its own in any case; under ``all``
-    and ``items`` it shares the item table with the other history encoders of the same ``dim`` that share theirs."""
+    """``all``: one history encoder for all streams (the paper). ``items``: a shared item table, separate layers.
+    ``none``: a separate history encoder for each stream. The history encoder of a single stream always has separate
+    layers; with ``all`` and ``items`` it shares the item table with other history encoders of the same ``dim`` that
+    share theirs."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> HistoryEncoderModule:
-        """The module, with fresh weights from torch's global generator (the caller seeds it)."""
+        """The module, with initial weights from torch's global generator, which the caller seeds."""
 
 
 class EmbeddingHistoryEncoder(HistoryEncoder):
-    """A history encoder that embeds items; :mod:`genrec.model.item_embeddings` has what its module needs for that."""
+    """A history encoder with item embeddings; see :mod:`genrec.model.item_embeddings` for its module."""
 
     start_from: tuple[str, ...] = ()
-    """Streams whose item vectors the item embeddings start from (joined, reduced to ``dim`` by PCA); none: random."""
+    """Streams whose item vectors (concatenated, reduced to ``dim`` by PCA) initialize the item embeddings; none: random
+    initialization."""
     add_vectors: tuple[str, ...] = ()
-    """Streams whose item vectors (joined) are added to the item embeddings through a linear map, so that an item with
-    few purchases is read by what it is like; none: an item is its embedding alone (the paper)."""
+    """Streams whose item vectors (concatenated) are added to the item embeddings through a linear map, which helps
+    items with few interactions; none: only the embedding (the paper)."""
 
     def streams_used(self) -> tuple[str, ...]:
         """The streams of ``start_from`` and ``add_vectors``."""
@@ -213,47 +215,47 @@ class EmbeddingHistoryEncoder(HistoryEncoder):
 
 
 class Decoder(Component):
-    """Builds the module that writes one stream's codes."""
+    """Builds the module that generates the codes of one stream."""
 
     writes_codes: ClassVar[bool] = True
-    """Whether the stream needs a tokenizer; a decoder that scores items directly needs none."""
+    """Whether it generates codes and needs a tokenizer; a decoder that scores items directly needs none."""
     reads_states: ClassVar[bool] = True
-    """Whether it reads the history encoder's states; one that looks at the items alone gets no encoder built for it."""
+    """Whether it reads states of the history encoder; no history encoder is built for a decoder that does not."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> DecoderModule:
-        """The module for the stream ``context.stream``, with fresh weights from torch's global generator."""
+        """The module for the stream ``context.stream``, with initial weights from torch's global generator."""
 
 
 class Task(Component):
-    """Builds the module that gives one auxiliary loss."""
+    """Builds the module of one auxiliary loss."""
 
     reads_vectors: ClassVar[bool] = False
     """Whether it reads the item vectors of the streams that it names."""
 
     needs_equal_dims: ClassVar[bool] = True
-    """Whether the streams that it reads must have states of one width, ``context.dim``. A task with a map for each
-    stream needs none: it asks ``context.dim_of``."""
+    """Whether the streams that it reads must have states of one width, ``context.dim``. A task that projects each
+    stream from its own width (``context.dim_of``) does not need this."""
 
     weight: NonNegativeFloat = 1.0
-    """Factor of this loss in the total; tasks of one type share it (EAGER, eq. 6), so a third stream does not
+    """Weight of this loss in the total; tasks of one type share it (EAGER, eq. 6), so that a third stream does not
     double it."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> TaskModule:
-        """The module, with fresh weights from torch's global generator."""
+        """The module, with initial weights from torch's global generator."""
 
 
 class Merge(Component):
-    """The streams' candidates -> one ranking."""
+    """The candidates of all streams -> one ranking."""
 
     needs_scores: ClassVar[bool] = False
-    """Whether every stream must give its exact log-probability of every candidate."""
+    """Whether it needs the exact log-probability of every candidate in every stream."""
 
     def fit(self, candidates: Candidates, targets: np.ndarray) -> Merge:
-        """A merge fitted on validation candidates and their targets (B,); by default there is nothing to fit.
+        """A merge fitted on validation candidates and targets (B,); by default there is nothing to fit.
 
-        What is learned stands in plain fields of the merge that is returned, so that a run can keep it as JSON.
+        Fitted parameters are plain fields of the returned merge, so that a run can store them as JSON.
         """
         return self
 
@@ -263,28 +265,28 @@ class Merge(Component):
 
 
 class FittedBaseline(ABC):
-    """A baseline that has seen the training histories."""
+    """A baseline fitted on training histories."""
 
     chosen: Baseline | None = None
-    """The baseline with all that validation decided (sizes, rates, epochs) in its fields, so that its ``fit`` on the
-    same histories gives the same and on others needs no validation; None: there was nothing to decide."""
+    """The baseline with the settings that validation selected (sizes, rates, epochs) in its fields; its ``fit`` on the
+    same histories gives an equal result, and on other histories needs no validation. None: nothing was selected."""
 
     @abstractmethod
     def rank(self, histories: Histories, *, top_n: int, exclude_seen: bool) -> Ranking:
-        """Rank the whole catalogue for each user; ``exclude_seen`` leaves out the items of the history."""
+        """Rank the whole catalog for each user; ``exclude_seen`` leaves out the items of the history."""
 
 
 class Baseline(Component):
-    """A method that every table shows beside the recipe's own."""
+    """A baseline, reported in every table beside the recipe."""
 
     @property
     def is_trained(self) -> bool:
-        """Whether it validates, so that it may take as long as a model."""
+        """Whether it is trained with validation and may take as long as a model."""
         return type(self).fit_validated is not Baseline.fit_validated
 
     @abstractmethod
     def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedBaseline:
-        """Learn from training histories alone."""
+        """Fit on training histories alone."""
 
     def fit_validated(
         self,
@@ -294,22 +296,22 @@ class Baseline(Component):
         context: WorkContext,
         validate: Callable[[FittedBaseline], float] | None,
     ) -> FittedBaseline:
-        """As :meth:`fit`, for a baseline that is trained: it may stop early, choose its settings, and be interrupted.
+        """As :meth:`fit`, for trained baselines, which stop early, select settings and resume after an interruption.
 
         Args:
             catalog: as in :meth:`fit`.
             train: as in :meth:`fit`.
-            context: as in :meth:`fit`; its folder keeps what is finished.
-            validate: NDCG@10 of a baseline on validation users, whose items it is never shown; None: there are none,
-                because their items are trained on too.
+            context: as in :meth:`fit`; finished work is stored in its folder.
+            validate: computes NDCG@10 on validation users, whose targets are not in ``train``; None: no validation,
+                because ``train`` includes their targets.
 
-        By default there is nothing to stop, to choose or to store.
+        By default this is :meth:`fit`.
         """
         return self.fit(catalog, train, context=context)
 
 
 class StartedLogger:
-    """A logger during one training; by default each hook does nothing.
+    """A logger during one training; by default all hooks do nothing.
 
     With several processes the hooks are called in the main process only.
     """
@@ -321,8 +323,8 @@ class StartedLogger:
 
         Args:
             step: from 1, counted over all epochs.
-            losses: of this step's batch, by part.
-            learning_rate: of this step.
+            losses: losses of the batch, by part.
+            learning_rate: learning rate of this step.
         """
 
     def log_epoch(self, record: EpochRecord, step: int) -> None:
@@ -330,40 +332,40 @@ class StartedLogger:
 
         Args:
             record: losses, validation score, time and throughput.
-            step: the epoch's last step.
+            step: the last step of the epoch.
         """
 
     def finish(self, log: TrainingLog) -> None:
-        """Write and close everything. Called once, after failures and interruptions too.
+        """Flush and close all files. Called once, also after failures and interruptions.
 
         Args:
-            log: all epochs, those before a resumption included; ``stopped_by`` is empty where training did not end.
+            log: all epochs, including those before a resumption; ``stopped_by`` is empty if training was interrupted.
         """
 
 
 class TrainingLogger(Component):
-    """Follows a training and writes what it sees to files. It changes no result."""
+    """Logs a training to files; changes no result."""
 
     log_every: PositiveInt = 10
-    """Steps between two steps that are logged."""
+    """Number of steps between logged steps."""
 
     def prepare(self) -> None:
-        """Check for what :meth:`start` will need (packages, services), before any work begins.
+        """Check for what :meth:`start` needs (packages, services), before any work begins.
 
         Raises:
-            DataError: it is missing; the text says what to install. By default nothing is needed.
+            DataError: something is missing; the text says what to install. By default nothing is needed.
         """
 
     @abstractmethod
     def start(self, folder: Path, *, title: str, hyperparameters: Mapping[str, Any], step: int) -> StartedLogger:
-        """Start to log one training.
+        """Start logging one training.
 
         Args:
-            folder: of this logger and this training; it may not exist. Nothing is written elsewhere.
-            title: of the training.
-            hyperparameters: the training settings and the seed, plain values by name.
-            step: 0, or the step of the checkpoint from which training resumes. What ``folder`` has of later steps is
-                from an interrupted attempt and will be logged again.
+            folder: folder of this logger and this training; it may not exist. The logger writes only there.
+            title: title of the training.
+            hyperparameters: training settings and seed, plain values by name.
+            step: 0, or the step of the checkpoint from which training resumes. Later steps in ``folder`` are from an
+                interrupted attempt and will be logged again.
         """
 
 
