@@ -1,4 +1,4 @@
-"""The recipes and finished runs that a comparison begins with: read, named, and fit to stand side by side."""
+"""The recipes and finished runs of a comparison: loaded, named, and checked to be comparable."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from genrec.recipe.schema import Recipe
 from genrec.recipe.source import Source, read, write
 
 _FREE_IN_A_RUN = ("merge", "search", "evaluation", "baselines", "title")
-"""What can change in a finished run without its model."""
+"""Keys of a finished run that can change without changing its model."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A recipe's file, ``--set`` applied."""
+    """A recipe or finished run, with ``--set`` applied."""
 
     name: str
-    """Its row, where nothing else varies."""
+    """Name of its row if no axis varies."""
     given: Path
     """The file, or the folder of the run."""
     file: Path
@@ -38,47 +38,47 @@ class Origin:
     run: Path | None = None
 
     def written(self) -> Source:
-        """What the file says, changed as ``--set`` says."""
+        """The content of the file with ``--set`` applied."""
         source = read(self.text, str(self.file))
         apply(source, self.overrides)
         return source
 
     def check_free(self, changes: Sequence[str], option: str) -> None:
-        """Whether something may vary.
+        """Check that overrides do not change the model of a finished run.
 
         Args:
-            changes: ``KEY=...`` each.
-            option: which they are, for messages.
+            changes: overrides ``KEY=...``.
+            option: the option that contains them, for messages.
 
         Raises:
-            RecipeError: this is a finished run, and its model would be another.
+            RecipeError: this is a finished run, and an override would change its model.
         """
         if self.run is None:
             return
         for change in changes:
             if key_of(change).partition(".")[0] not in _FREE_IN_A_RUN:
                 raise RecipeError(
-                    f"{option} {change}: {self.given} is a finished run, whose model stays as it is; expected a change "
-                    "of its merge or search, or its recipe in place of the run"
+                    f"{option} {change}: {self.given} is a finished run, whose model cannot change; expected an "
+                    "override of its merge or search, or a recipe in place of the run"
                 )
 
     def identity(self, recipe: Recipe) -> str:
-        """What decides the results of a variant that began here: equal text, equal variants.
+        """What determines the results of a variant, as text; variants with equal text are equal.
 
-        Seeds repeat a variant and are no part of it; a finished run is its own.
+        The seed is not included; a finished run equals no other variant.
         """
-        untold = {"title", "seed", "evaluation", "baselines"}
-        told = {key: part for key, part in recipe.block().items() if key not in untold}
-        return json.dumps({"run": None if self.run is None else str(self.run), **told})
+        ignored = {"title", "seed", "evaluation", "baselines"}
+        block = {key: part for key, part in recipe.block().items() if key not in ignored}
+        return json.dumps({"run": None if self.run is None else str(self.run), **block})
 
 
 def origins_of(paths: Sequence[Path], overrides: Sequence[str]) -> list[Origin]:
-    """Read and check files and folders.
+    """Load and check recipes and finished runs.
 
     Raises:
-        RecipeError: one cannot be read, or is there twice.
-        InvalidRecipeError: one has mistakes, or they are of different data or measured by different rules.
-        DataError: a folder holds no finished run.
+        RecipeError: one cannot be read or is given twice.
+        InvalidRecipeError: one is not valid, or datasets or evaluation settings differ.
+        DataError: a folder is not that of a finished run.
     """
     if not paths:
         raise RecipeError("expected a recipe, or the folder of a finished run")
@@ -89,11 +89,11 @@ def origins_of(paths: Sequence[Path], overrides: Sequence[str]) -> list[Origin]:
     ]
     for first, second in combinations(origins, 2):
         if first.given.resolve() == second.given.resolve():
-            raise RecipeError(f"{second.given}: is there twice, expected each recipe once")
+            raise RecipeError(f"{second.given}: is given twice, expected each recipe once")
         if first.identity(first.recipe) == second.identity(second.recipe):
             raise RecipeError(
-                f"{second.given}: is the same recipe as {first.given} but for what changes no result (title, seed, "
-                "baselines), expected another; --seeds 1,2,3 repeats one"
+                f"{second.given}: is the same recipe as {first.given} except for title, seed or baselines, expected "
+                "another recipe; --seeds 1,2,3 compares several seeds"
             )
     _check_one_protocol(origins)
     return origins
@@ -109,7 +109,7 @@ def _origin(path: Path, name: str, overrides: Sequence[str]) -> Origin:
 
 
 def _check_one_protocol(origins: Sequence[Origin]) -> None:
-    """One dataset and one way of measuring."""
+    """Check that datasets and evaluation settings are equal."""
     first, *others = origins
     expected = _protocol(first.recipe)
     problems = []
@@ -118,17 +118,17 @@ def _check_one_protocol(origins: Sequence[Origin]) -> None:
         different = [key for key in expected | found if expected.get(key) != found.get(key)]
         for key in ["dataset.type"] if "dataset.type" in different else different:
             text = f"found {_shown(found.get(key))}, expected {_shown(expected.get(key))} as in {first.given}"
-            text = f"{text}: a comparison is on one dataset and measures all alike"
+            text = f"{text}: a comparison uses one dataset and one evaluation protocol"
             problems.append(Problem(Place(str(other.given)), key, text))
     if problems:
         raise InvalidRecipeError(problems)
 
 
 def _protocol(recipe: Recipe) -> dict[str, Any]:
-    """What all variants have in common, by dotted key."""
+    """The keys that all variants must have in common, by dotted key."""
     block = recipe.block()
-    measured = {key: block["evaluation"][key] for key in ("metrics", "cutoffs", "seen_items")}
-    return dict(_leaves({"dataset": block["dataset"], "evaluation": measured}))
+    evaluation = {key: block["evaluation"][key] for key in ("metrics", "cutoffs", "seen_items")}
+    return dict(_leaves({"dataset": block["dataset"], "evaluation": evaluation}))
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Text of the command line -> values and back: what ``--vary`` lists, ``--seeds``, ``--budget``, blocks on one line."""
+"""Parse and format option values: lists of ``--vary``, ``--seeds``, ``--budget``, blocks on one line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MAX_LABEL = 60
 _MAX_SEEDS = 1000
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _BARE = re.compile(r"[-+.\d\[].*|true|false|null|~", re.DOTALL | re.IGNORECASE)
-"""Labels that are values alone: numbers, switches, lists."""
+"""Labels without a name: numbers, booleans, lists."""
 _BUDGET = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?")
 
 
 def split_values(text: str) -> list[str]:
-    """Split at the commas that stand outside brackets, braces and quotes; the parts come without spaces around them."""
+    """Split at commas outside brackets, braces and quotes, and strip spaces."""
     parts: list[str] = []
     begin = position = depth = 0
-    may_open = True  # an apostrophe inside a word opens no quoted text
+    may_open = True  # an apostrophe inside a word does not open quoted text
     while position < len(text):
         if may_open and (quoted := _QUOTED.match(text, position)):
             position, may_open = quoted.end(), False
@@ -43,13 +43,13 @@ def split_values(text: str) -> list[str]:
 
 
 def label(value: Any, text: str) -> str:
-    """A value in a table: ``rqvae(levels=4)`` for a block, what the user wrote for anything else."""
+    """The label of a value: ``rqvae(levels=4)`` for a block, the text of the user for other values."""
     shown = _block_label(value) if isinstance(value, dict) and value else " ".join(text.split())
     return shown if len(shown) <= _MAX_LABEL else shown[: _MAX_LABEL - 3] + "..."
 
 
 def in_a_name(axis: str, shown: str) -> str:
-    """A value's label as part of a name: ``dim=64`` where the value alone would not say what it is of."""
+    """The label of a value as part of a name: ``dim=64`` if the value alone would be ambiguous."""
     if axis != "recipe" and _BARE.fullmatch(shown):
         return f"{axis.rpartition('.')[2]}={shown}"
     return shown
@@ -74,7 +74,7 @@ def _fields(block: dict[str, Any]) -> str:
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """The name, with a number behind it where it is taken."""
+    """The name, with a number appended if it is taken."""
     number, free = 1, name
     while free in taken:
         number += 1
@@ -83,7 +83,7 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 
 def one_line(data: Any) -> str:
-    """Plain data as YAML on one line, fit for ``--set``; :func:`genrec.recipe.source.read` gives it back unchanged."""
+    """Plain data as YAML on one line, for ``--set``; :func:`genrec.recipe.source.read` is the inverse."""
     events = list(yaml.parse(write(data), Loader=yaml.SafeLoader))
     for event in events:
         if isinstance(event, yaml.CollectionStartEvent):
@@ -99,10 +99,10 @@ def one_line(data: Any) -> str:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """``1,2,3`` or ``1-5`` or both, as ascending seeds.
+    """Parse ``1,2,3``, ``1-5`` or both, as ascending seeds.
 
     Raises:
-        RecipeError: it is none, or a seed is there twice.
+        RecipeError: the text is not valid, or a seed is given twice.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -121,10 +121,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def parse_budget(text: str) -> float:
-    """``90s``, ``30m``, ``2h``, ``1h30m`` in seconds.
+    """Parse ``90s``, ``30m``, ``2h`` or ``1h30m``, in seconds.
 
     Raises:
-        RecipeError: it is no time, or none at all.
+        RecipeError: the text is not valid, or the time is zero.
     """
     compact = "".join(text.split()).lower()
     match = _BUDGET.fullmatch(compact)
@@ -135,10 +135,10 @@ def parse_budget(text: str) -> float:
     hours, minutes, seconds = (float(match[unit] or 0) for unit in "hms")
     total = 3600 * hours + 60 * minutes + seconds
     if total <= 0:
-        raise RecipeError(f"--budget {text}: expected more than no time")
+        raise RecipeError(f"--budget {text}: expected more than zero")
     return total
 
 
 def named(name: str) -> str:
-    """A row's name inside a sentence, in quotes where it could be taken for a part of it."""
+    """The name of a row for use in a sentence, in quotes if it contains spaces or commas."""
     return f"'{name}'" if " " in name or "," in name else name

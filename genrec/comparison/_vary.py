@@ -1,4 +1,4 @@
-"""``--vary KEY=V1,V2,...`` read: its values with their labels, and the ``--set``s that give a recipe one of them."""
+"""Parse ``--vary KEY=V1,V2,...``: values with labels, and the overrides that set one of them in a recipe."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from genrec.recipe.problems import InvalidRecipeError, Path, Place, Problem, dot
 from genrec.recipe.source import holds, read, write
 
 _REFUSED = {
-    "seed": "found seeds, expected --seeds 1,2,3: they are no variants but repetitions of each",
-    "title": "found titles, expected a key that changes what is done: variants are named by what varies",
-    "dataset": "found data, expected another key: a comparison is on one dataset, so that its users can be paired",
-    "evaluation": "found rules of measuring, expected another key: all variants are measured alike (--set, for all)",
-    "baselines": "found baselines, expected another key: they are rows of their own (--set, for all)",
+    "seed": "found seeds, expected --seeds 1,2,3: seeds are repetitions of every variant",
+    "title": "found titles, expected a key that changes results: variants are named by what varies",
+    "dataset": "found datasets, expected another key: a comparison uses one dataset, so that tests are paired by user",
+    "evaluation": "found evaluation settings, expected another key: they must be equal for all variants (use --set)",
+    "baselines": "found baselines, expected another key: baselines have separate rows (use --set)",
 }
 
 
@@ -26,28 +26,28 @@ class Value:
 
     label: str
     text: str = ""
-    """As it is written, for ``--set``."""
+    """The value as written, for ``--set``."""
     parts: Parts = ()
-    """For the axis ``streams``."""
+    """The streams, for the axis ``streams``."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that varies."""
+    """A key that varies."""
 
     key: str
     option: str
     """The option of the command line, for messages."""
     texts: tuple[str, ...] = ()
     values: tuple[Value, ...] = ()
-    """None for ``streams``, where they are for each recipe to say."""
+    """Empty for ``streams``, whose values depend on each recipe."""
 
 
 def axes_of(vary: Sequence[str]) -> list[Axis]:
-    """Read the options; nothing is known yet of what they are to change.
+    """Parse the options, without the recipes that they change.
 
     Raises:
-        InvalidRecipeError: all that can be told from the options alone.
+        InvalidRecipeError: an option is not valid.
     """
     axes: dict[str, Axis] = {}
     problems: list[Problem] = []
@@ -60,13 +60,11 @@ def axes_of(vary: Sequence[str]) -> list[Axis]:
         elif refusal := _REFUSED.get(key.partition(".")[0]):
             problems.append(Problem(place, key, refusal))
         elif key in axes:
-            problems.append(
-                Problem(place, key, f"the key is there twice, expected it once (first: {axes[key].option})")
-            )
+            problems.append(Problem(place, key, f"duplicate key, expected it once (first: {axes[key].option})"))
         else:
             texts = tuple(split_values(text))
             if not all(texts):
-                text = "found an empty value, expected one on each side of a comma (null is one)"
+                text = "found an empty value, expected a value on each side of a comma (null is a value)"
                 problems.append(Problem(place, key, text))
                 texts = ()
             values = () if key == "streams" or not texts else _values(key, texts, place, problems)
@@ -77,7 +75,7 @@ def axes_of(vary: Sequence[str]) -> list[Axis]:
 
 
 def _values(key: str, texts: Sequence[str], place: Place, problems: list[Problem]) -> tuple[Value, ...]:
-    """The values of an axis, labelled; what is wrong with them is added to the problems."""
+    """The values of an axis with labels; invalid values are added to the problems."""
     first: dict[str, str] = {}
     shorts: list[str] = []
     for text in texts:
@@ -97,25 +95,25 @@ def _values(key: str, texts: Sequence[str], place: Place, problems: list[Problem
         first[meaning] = text
         shorts.append(label(value.data, text))
     if len(texts) == 1:
-        text = f"found one value, expected two or more (--set {key}={texts[0]} gives it to all)"
+        text = f"found one value, expected two or more (--set {key}={texts[0]} sets it for all)"
         problems.append(Problem(place, key, text))
     values: list[Value] = []
     for text, short in zip(first.values(), shorts, strict=True):
-        told = short if shorts.count(short) == 1 else label(None, text)
-        values.append(Value(free_name(told, [known.label for known in values]), text))
+        shown = short if shorts.count(short) == 1 else label(None, text)
+        values.append(Value(free_name(shown, [known.label for known in values]), text))
     return tuple(values)
 
 
 def changes(key: str, text: str, data: Any) -> list[str]:
-    """The ``--set``s that give a key a value.
+    """The overrides that set a key to a value.
 
-    A bare name says which component, not that its fields go back to their defaults: where the recipe has that very
-    component, its block stays as it is.
+    A bare name selects a component without resetting its fields: if the recipe already has this component, its block is
+    unchanged.
 
     Args:
-        key: dotted, perhaps with ``*``.
-        text: the value, YAML.
-        data: the recipe as it is written so far.
+        key: dotted path, possibly with ``*``.
+        text: the value, as YAML.
+        data: the recipe with the previous overrides.
     """
     name = read(text, "", mapping=False).data
     targets = list(_targets(data, key.split("."))) if isinstance(name, str) else []
@@ -126,12 +124,12 @@ def changes(key: str, text: str, data: Any) -> list[str]:
 
 
 def key_of(override: str) -> str:
-    """The dotted path of a ``--set``."""
+    """The dotted path of an override."""
     return override.partition("=")[0].strip()
 
 
 def _targets(data: Any, parts: Sequence[str], path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The paths that a dotted one means, and what is written there; as ``--set`` has them."""
+    """The paths that match a dotted path, as in ``--set``, and the values there."""
     if not parts:
         yield path, data
         return

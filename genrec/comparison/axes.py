@@ -1,6 +1,6 @@
 """Recipes, finished runs and ``--vary`` -> the variants of a comparison: every combination, checked and named.
 
-Nothing but recipes is read, no data and no model.
+Reads recipes only, no data and no models.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from genrec.recipe.schema import Recipe
 __all__ = ["Variant", "parse_budget", "parse_seeds", "variants"]
 
 _NAMED_AT_MOST = 8
-"""Variants in one message."""
+"""Maximum number of variants named in one message."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of doing it."""
+    """One variant of a comparison."""
 
     name: str
-    """Unique and short, made of what varies."""
+    """Unique short name, composed of the values that vary."""
     setting: Mapping[str, str]
-    """Axis -> label of its value; without the axes that make no difference here."""
+    """Axis -> label of its value, without axes that do not change this variant."""
     recipe: Recipe
     """With its own title and seed."""
     overrides: tuple[str, ...]
-    """The ``--set``s that make it from the recipe's file."""
+    """The overrides that create it from the recipe file."""
     notes: tuple[str, ...]
-    """What was left out or changed beside what the axes say."""
+    """Changes beyond the values of the axes."""
     source: Path
-    """The recipe's file."""
+    """File of the recipe."""
     run: Path | None = None
-    """Folder of the finished run whose model it is."""
+    """Folder of the finished run whose model it uses."""
 
     @property
     def command(self) -> str:
-        """What runs it alone; ``SEED`` stands where the seed goes."""
+        """The command that runs it alone, with ``SEED`` in place of the seed."""
         sets = [word for override in self.overrides for word in ("--set", override)]
         seed = [] if self.run is not None else ["--seed", "SEED"]
         return shlex.join(["genrec", "run", str(self.source), *sets, *seed])
@@ -58,27 +58,27 @@ class Variant:
 def variants(
     recipes: Sequence[Path], vary: Sequence[str] = (), *, overrides: Sequence[str] = (), controls: bool = False
 ) -> list[Variant]:
-    """Lay out what is to be compared.
+    """Create the variants of a comparison.
 
     Args:
-        recipes: files, and folders of finished runs.
-        vary: ``KEY=V1,V2,...`` each, KEY as in ``--set``; all combinations are made, the first axis slowest. The key
-            ``streams`` takes subsets: ``behavior``, ``behavior+text``, ``text+text`` (the same stream twice, from two
-            seeds), ``behavior~text`` (one stream on both vectors).
-        overrides: ``--set``s for all of them.
-        controls: add to the axis ``streams`` each stream of its largest subset (of the recipe) as often as that has
-            streams, and one stream on the vectors of them all.
+        recipes: recipe files and folders of finished runs.
+        vary: axes ``KEY=V1,V2,...``, with KEY as in ``--set``; all combinations are created, with the first axis
+            changing slowest. The key ``streams`` takes subsets: ``behavior``, ``behavior+text``, ``text+text`` (the
+            same stream twice, with two seeds), ``behavior~text`` (one stream on concatenated vectors).
+        overrides: ``--set`` overrides for all variants.
+        controls: add controls to the axis ``streams``: for its largest subset of n streams, each stream n times, and
+            one stream on the concatenated vectors of all n.
 
     Raises:
-        RecipeError: a recipe cannot be read, is there twice, or is a finished run whose model would change.
-        InvalidRecipeError: mistakes in recipes and options; those of variants once, with the variants that they hit;
-            recipes of different data.
-        DataError: a folder holds no finished run.
+        RecipeError: a recipe cannot be read, is given twice, or is a finished run whose model would change.
+        InvalidRecipeError: recipes or options are not valid, or datasets differ; each problem once, with the variants
+            that have it.
+        DataError: a folder is not that of a finished run.
     """
     axes = axes_of(vary)
     origins = origins_of(recipes, overrides)
     if controls and all(origin.run is not None or len(origin.recipe.streams) < 2 for origin in origins):
-        raise RecipeError("--controls: expected a recipe with two streams or more, which is not a finished run")
+        raise RecipeError("--controls: expected a recipe with two streams or more that is not a finished run")
     if controls and all(axis.key != "streams" for axis in axes):
         axes.append(Axis("streams", "--controls"))
     trials: list[_Trial] = []
@@ -99,20 +99,20 @@ class _Trial:
     overrides: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _blamed: dict[str, str] = field(default_factory=dict)
-    """``--set``s of this trial alone -> the options that they came from."""
+    """Overrides of this trial -> the options that they come from."""
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        """The origin's name and the label of each axis' value."""
+        """The name of the origin and the label of each axis' value."""
         return self.origin.name, *(value.label for _, value in self.choice)
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Built from the file and the overrides; these and the notes are complete afterwards.
+        """The recipe built from the file and the overrides; completes the overrides and notes.
 
         Raises:
             RecipeError: its origin is a finished run with another model.
-            InvalidRecipeError: with problems whose places are those of the options.
+            InvalidRecipeError: the recipe is not valid; the places of the problems are those of the options.
         """
         try:
             return self._build()
@@ -124,7 +124,7 @@ class _Trial:
 
     @cached_property
     def identity(self) -> str:
-        """Equal text, equal results."""
+        """Trials with equal text have equal results."""
         return self.origin.identity(self.recipe)
 
     def _build(self) -> Recipe:
@@ -134,9 +134,9 @@ class _Trial:
             if axis.key == "streams":
                 subset = axis, value
                 continue
-            asked = changes(axis.key, value.text, source.data)
-            apply(source, asked)
-            self._add(asked, axis, value.text)
+            overrides = changes(axis.key, value.text, source.data)
+            apply(source, overrides)
+            self._add(overrides, axis, value.text)
         recipe = self._checked()
         if subset is None:
             return recipe
@@ -151,11 +151,11 @@ class _Trial:
         self.notes += restricted.notes
         return self._checked()
 
-    def _add(self, asked: Sequence[str], axis: Axis, value: str) -> None:
-        if asked:
+    def _add(self, overrides: Sequence[str], axis: Axis, value: str) -> None:
+        if overrides:
             self.origin.check_free([f"{axis.key}={value}"], "--vary")
-        self.overrides += asked
-        self._blamed |= {f"--set {change}": axis.option for change in asked}
+        self.overrides += overrides
+        self._blamed |= {f"--set {change}": axis.option for change in overrides}
 
     def _checked(self) -> Recipe:
         return parse_recipe(self.origin.text, name=str(self.origin.file), overrides=self.overrides)
@@ -165,7 +165,7 @@ def _subsets(origin: Origin, axis: Axis, controls: bool) -> tuple[Value, ...]:
     """The values of the axis ``streams`` for one recipe.
 
     Raises:
-        InvalidRecipeError: a value does not fit the recipe, or is there twice.
+        InvalidRecipeError: a value does not fit the recipe, or is given twice.
     """
     names = list(origin.recipe.streams)
     found: dict[Parts, str] = {}
@@ -193,7 +193,7 @@ def _check_all_built(trials: Sequence[_Trial]) -> None:
     """Build every recipe.
 
     Raises:
-        InvalidRecipeError: each mistake once, with the variants that it hits.
+        InvalidRecipeError: a recipe is not valid; each problem once, with the variants that have it.
     """
     hit: dict[Problem, list[str]] = {}
     several = len({trial.origin.name for trial in trials}) > 1
@@ -214,10 +214,10 @@ def _check_all_built(trials: Sequence[_Trial]) -> None:
 
 
 def _check_values_differ(trials: Sequence[_Trial], axes: Sequence[Axis]) -> None:
-    """Two values of an axis that make the same recipe wherever they stand are a mistake.
+    """Check that any two values of an axis give different recipes in at least one combination.
 
     Raises:
-        InvalidRecipeError: there are such.
+        InvalidRecipeError: two values always give the same recipe.
     """
     identities = {trial.coordinates: trial.identity for trial in trials}
     problems = []
@@ -229,14 +229,14 @@ def _check_values_differ(trials: Sequence[_Trial], axes: Sequence[Axis]) -> None
                 for coordinates, identity in identities.items()
                 if coordinates[position] == first
             ):
-                text = f"{first} and {second} make the same variants, expected values that differ"
+                text = f"{first} and {second} give the same variants, expected values that differ"
                 problems.append(Problem(Place(axis.option), axis.key, text))
     if problems:
         raise InvalidRecipeError(problems)
 
 
 def _distinct(trials: Sequence[_Trial], axes: Sequence[Axis]) -> list[Variant]:
-    """Trials with equal recipes are one variant; its setting leaves out the axes that make no difference to it."""
+    """One variant for trials with equal recipes; its setting leaves out axes that do not change it."""
     keys = ["recipe", *(axis.key for axis in axes)]
     known = [set(labels) for labels in zip(*(trial.coordinates for trial in trials), strict=True)]
     groups: dict[str, list[_Trial]] = {}

@@ -1,4 +1,4 @@
-"""The whole comparison on one page: a plan in, rows, statistics and a folder out."""
+"""The steps of a comparison: a plan -> rows and statistics."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from genrec.reporting.run_report import selection
 
 
 def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comparison:
-    """Work a plan off and compare what it gives.
+    """Execute a plan and compare its results.
 
     Args:
-        plan: trials and the stages that they share.
-        runner: runs its jobs.
-        title: of the comparison.
-        split: whose users are asked.
+        plan: trials and their shared stages.
+        runner: runs the jobs.
+        title: title of the comparison.
+        split: the users to evaluate.
 
     Raises:
         GenrecError: no trial has a result; the text says why each failed.
@@ -65,7 +65,7 @@ def _first(plan: Plan) -> Trial:
 
 
 def _final_fit(trials: Sequence[Trial], split: SplitName) -> str:
-    """What the models that were asked were fitted on; where variants differ, those that have learned more are named."""
+    """The training data of the evaluated models; if variants differ, those with a final fit are named."""
     final = {
         trial.variant.name: trial.fits.of(split).dataset.trains_on_validation
         for trial in trials
@@ -73,11 +73,11 @@ def _final_fit(trials: Sequence[Trial], split: SplitName) -> str:
     }
     if not any(final.values()):
         return "train only"
-    epochs = "train + validation, for as many epochs as a fit on train only found best on validation"
+    epochs = "train + validation, for the number of epochs that a fit on train only selected on validation"
     if all(final.values()):
         return epochs
     more = ", ".join(name for name, is_final in final.items() if is_final)
-    return f"differs: {epochs}, for {more}; the others train only"
+    return f"differs: {epochs}, for {more}; train only for the others"
 
 
 def _axes(trials: Sequence[Trial]) -> dict[str, tuple[str, ...]]:
@@ -89,7 +89,7 @@ def _axes(trials: Sequence[Trial]) -> dict[str, tuple[str, ...]]:
 
 
 def _stages(plan: Plan, before: Sequence[PlannedStage]) -> Mapping[str, Mapping[str, int]]:
-    """Of each kind, how many stages were made and how many were found finished."""
+    """For each kind, the number of computed and reused stages."""
     counts: dict[str, dict[str, int]] = {}
     now = {stage.stage for stage in plan.planned() if stage.finished}
     for stage in before:
@@ -101,36 +101,36 @@ def _stages(plan: Plan, before: Sequence[PlannedStage]) -> Mapping[str, Mapping[
 
 
 def notes_of(plan: Plan, split: SplitName) -> Iterator[str]:
-    """What the data and the trials of a plan that is worked off have to say."""
+    """The notes on the data and the trials of an executed plan."""
     yield from (f"data: {note}" for note in plan.dataset.notes)
     if split == "valid":
         yield (
-            "validation users: checkpoints were chosen by a sample of them, and merges that are fitted are "
-            "cross-fitted over them; --test asks the test users, once"
+            "Evaluated on validation users. Checkpoints were selected on a sample of them; fitted merges are "
+            "cross-fitted. Use --test for the test split (once)."
         )
     for trial in plan.trials:
         if trial.run != trial.variant.run:
-            yield f"{named(trial.variant.name)}, seed {trial.seed}: {trial.run}, a run that differs in its seed alone"
+            yield f"{named(trial.variant.name)}, seed {trial.seed}: {trial.run}, a run that differs only in its seed"
     failed = [trial for trial in plan.trials if trial.failure]
     if failed:
         yield (
-            f"{len(failed)} of {len(plan.trials)} trials have no result; a row that lacks seeds is the mean of those "
-            "it has, and is tested so against rows that have more"
+            f"{len(failed)} of {len(plan.trials)} trials have no result; rows with missing seeds are averaged over and "
+            "tested with the seeds that they have"
         )
 
 
 def code_notes(rows: Sequence[Row]) -> Iterator[str]:
-    """What vectors and codes have to say, each once: with a variant that it is of, unless it is of all."""
+    """The notes on vectors and codes, each once; with the names of its variants unless all have it."""
     owners: dict[str, list[str]] = {}
     variants = [row for row in rows if row.kind == "variant" and row.models]
     for row in variants:
-        told = {
+        notes = {
             f"stream {stream}: {note}"
             for model in row.models
             for stream, codes in model.codes.items()
             for note in codes.get("notes", ())
         }
-        for note in sorted(told):
+        for note in sorted(notes):
             owners.setdefault(note, []).append(row.name)
     for note, (first, *others) in owners.items():
         more = f" and {len(others)} more" if others else ""

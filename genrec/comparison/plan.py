@@ -1,4 +1,4 @@
-"""What a comparison has to do: its trials, the stages they share, and how long what is missing may take."""
+"""The plan of a comparison: trials, shared stages, and estimated durations of unfinished stages."""
 
 from __future__ import annotations
 
@@ -31,80 +31,80 @@ from genrec.types import Dataset
 
 @dataclass
 class Trial:
-    """One variant under one seed."""
+    """One variant with one seed."""
 
     variant: Variant
     seed: int
     recipe: Recipe
-    """The variant's, with this seed."""
+    """Recipe of the variant with this seed."""
     planned: Fits | None
-    """None where a file that a component names is missing."""
+    """None if a file that a component names is missing."""
     run: Path | None = None
-    """Folder of the finished run that it is."""
+    """Folder of the finished run, if it is one."""
     failure: str = ""
-    """Why there is no result, in a line."""
+    """Why there is no result, in one line."""
 
     @property
     def fits(self) -> Fits:
-        """Which fit evaluates which users."""
+        """The fits of its recipe."""
         assert self.planned is not None, self.failure
         return self.planned
 
 
 @dataclass
 class ModelJob:
-    """A model, and the searches that some trials want of it: trained and searched by one process."""
+    """A model and the searches that its trials need, trained and searched in one process."""
 
     trials: list[Trial]
     wanted: list[tuple[SplitName, bool]]
-    """Splits to be searched, each with or without every stream's scores."""
+    """Splits to search, each with or without the scores of every stream."""
 
     @property
     def fits(self) -> Fits:
-        """Of any of its trials: they differ in their merge alone."""
+        """The fits of its trials, which differ only in their merge."""
         return self.trials[0].fits
 
     @property
     def recipe(self) -> Recipe:
-        """Of any of its trials."""
+        """The recipe of its first trial."""
         return self.trials[0].recipe
 
     @property
     def needed(self) -> list[Fit]:
-        """The fits that it takes: the one on train alone, and with ``final_fit`` the one for test users."""
+        """The required fits: on train alone, and with ``final_fit`` also that for test users."""
         return list(dict.fromkeys(fit for split, _ in self.wanted for fit in self.fits.until(split)))
 
     @property
     def name(self) -> str:
-        """What its trials have in common, and the seed."""
+        """The setting that its trials share, and the seed."""
         shared = shared_setting([trial.variant for trial in self.trials])
         return f"{', '.join(starmap(in_a_name, shared.items())) or 'model'}, seed {self.recipe.seed}"
 
     @property
     def failure(self) -> str:
-        """Why none of its trials can have a result; empty where one can."""
+        """Why none of its trials can have a result; empty if one can."""
         return next((trial.failure for trial in self.trials if trial.failure), "")
 
     @property
     def training_key(self) -> str:
-        """The key of what it trains."""
+        """The cache key of what it trains."""
         return self.fits.valid.keys.model
 
     def fail(self, why: str) -> None:
-        """Note why there is no model."""
+        """Record why there is no model."""
         for trial in self.trials:
             trial.failure = why
 
     @property
     def summary_key(self) -> str:
-        """The key of what its process reports of the model."""
+        """The cache key of the summary of the model."""
         keys = [fit.keys.model for fit in self.needed]
         return make_key(models=keys, source=source_hash(Path(code_quality.__file__)))
 
     def stages(self) -> list[Stage]:
-        """Its stages, in the order of the work."""
-        made = (stage for fit in self.needed for stage in fit.stages())
-        return [*dict.fromkeys(made), *self.searches()]
+        """Its stages, in the order of execution."""
+        stages = (stage for fit in self.needed for stage in fit.stages())
+        return [*dict.fromkeys(stages), *self.searches()]
 
     def searches(self) -> list[Stage]:
         """The stages of its searches."""
@@ -114,23 +114,23 @@ class ModelJob:
         ]
 
     def is_finished(self, cache: Cache) -> bool:
-        """Whether there is nothing left for a process to do."""
+        """Whether all its stages are finished."""
         return cache.path("summary", self.summary_key).is_file() and all(map(cache.has, self.searches()))
 
 
 @dataclass
 class BaselineJob:
-    """A baseline under one seed; one that is trained has a process of its own, as a model has."""
+    """A baseline with one seed; a trained baseline runs in a separate process, like a model."""
 
     trials: list[Trial]
-    """That name it."""
+    """The trials with this baseline."""
     baseline: Baseline
     fit: Fit
-    """The fit that the split's users are evaluated with."""
+    """The fit that evaluates the users of the split."""
     split: SplitName
     top_n: int
     failure: str = ""
-    """Why there is no ranking, in a line."""
+    """Why there is no ranking, in one line."""
 
     @property
     def seed(self) -> int:
@@ -138,50 +138,50 @@ class BaselineJob:
 
     @property
     def name(self) -> str:
-        """Its type, and the seed."""
+        """Its type and seed."""
         return f"{self.baseline.type_name}, seed {self.seed}"
 
     @property
     def is_final(self) -> bool:
-        """Whether it learns from validation items, as the model beside it does."""
+        """Whether it is fitted on train + validation, like its model."""
         return self.fit.dataset.trains_on_validation
 
     @property
     def stage(self) -> Stage:
-        """Of its ranking."""
+        """The stage of its ranking."""
         return ranking_stage(self.baseline, self.fit, self.split, top_n=self.top_n)
 
     @property
     def training_key(self) -> str:
-        """The key of what it trains."""
+        """The cache key of what it trains."""
         return fitted_key(self.baseline, self.fit)
 
     def is_finished(self, cache: Cache) -> bool:
-        """Whether there is nothing left for a process to do."""
+        """Whether all its stages are finished."""
         return cache.has(self.stage)
 
     def fail(self, why: str) -> None:
-        """Note why there is no ranking."""
+        """Record why there is no ranking."""
         self.failure = why
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage, wanted by one trial or more."""
+    """A stage that one or more trials need."""
 
     stage: Stage
     trials: int
-    """How many want it."""
+    """Number of trials that need it."""
     like: tuple[str, ...]
-    """What its time depends on, in words."""
+    """What its duration depends on."""
     finished: bool
     seconds: float | None
-    """Median time of finished stages that are like it; None where there are none, 0 for a finished one."""
+    """Median seconds of finished stages that are like it; None if there are none, 0 if it is finished."""
 
 
 @dataclass
 class Plan:
-    """Everything that a comparison does before it ranks."""
+    """All work of a comparison before ranking."""
 
     dataset: Dataset
     cache: Cache
@@ -190,7 +190,7 @@ class Plan:
     baselines: list[BaselineJob] = field(default_factory=list)
 
     def planned(self) -> list[PlannedStage]:
-        """Every stage that takes time, once, kind by kind in the order of the work."""
+        """Every stage that takes time, once, by kind in the order of execution."""
         wanted: dict[tuple[str, str], tuple[Stage, ModelJob, int]] = {}
         for job in self.jobs:
             for stage in job.stages():
@@ -225,22 +225,22 @@ def make_plan(
     split: SplitName,
     environment: Environment = THIS_MACHINE,
 ) -> Plan:
-    """Lay out the trials of some variants; nothing is encoded or trained.
+    """Plan the trials of some variants; encodes and trains nothing.
 
     Args:
-        variants: on one dataset.
-        seeds: of every variant that is not a finished run; empty: each recipe's own.
+        variants: variants on one dataset.
+        seeds: seeds of every variant that is not a finished run; empty: the seed of each recipe.
         cache: finished stages.
-        split: whose users will be evaluated.
-        environment: device and folders; the folder of each recipe takes the place of its own.
+        split: the users to evaluate.
+        environment: device and folders; its recipe folder is replaced by that of each recipe.
 
     Raises:
-        GenrecError: the dataset cannot be read, a run is not finished, or runs of other data stand beside it.
+        GenrecError: the dataset cannot be read, a run is not finished, or runs used different data.
     """
     dataset = load_dataset(variants[0].recipe, environment)
     trials: list[Trial] = []
     runs: dict[str, Variant] = {}
-    """Finished runs that differ in their seed alone are one variant: the first of them."""
+    """Finished runs that differ only in their seed are one variant: the first of them."""
     for variant in variants:
         here = replace(environment, recipe=variant.source.resolve().parent)
         if variant.run is None:
@@ -249,7 +249,7 @@ def make_plan(
             fits = finished_fits(RunFolder.open(variant.run), variant.recipe, dataset, here)
             first = runs.setdefault(_block(variant, without=("title", "seed")), variant)
             if any(trial.variant is first and trial.seed == variant.recipe.seed for trial in trials):
-                first = variant  # the same once more, from other sources perhaps: a row of its own
+                first = variant  # the same recipe and seed again, perhaps from other source code: a separate row
             trials.append(Trial(first, variant.recipe.seed, variant.recipe, fits, variant.run))
     return Plan(dataset, cache, trials, _jobs(trials, split), _baseline_jobs(trials, split))
 
@@ -258,12 +258,12 @@ def _trial(variant: Variant, seed: int, dataset: Dataset, environment: Environme
     recipe = variant.recipe.model_copy(update={"seed": seed})
     try:
         return Trial(variant, seed, recipe, plan_fits(recipe, dataset, environment))
-    except GenrecError as error:  # a file that a component names is not there
+    except GenrecError as error:  # a file that a component names is missing
         return Trial(variant, seed, recipe, None, failure=str(error))
 
 
 def _jobs(trials: Sequence[Trial], split: SplitName) -> list[ModelJob]:
-    """Trials that differ in their merge alone share a job, and a search with scores serves those that need none."""
+    """Trials that differ only in their merge share a job; candidates with scores also serve merges that need none."""
     shared: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.planned is not None:
@@ -279,7 +279,7 @@ def _jobs(trials: Sequence[Trial], split: SplitName) -> list[ModelJob]:
 
 
 def _baseline_jobs(trials: Sequence[Trial], split: SplitName) -> list[BaselineJob]:
-    """Every baseline that some trial names, once for what its model has learned from; a random one by seed."""
+    """Every baseline of the trials, once per training data of the model; random baselines once per seed."""
     planned = [trial for trial in trials if trial.planned is not None]
     wanted: dict[tuple[str, bool], dict[int, BaselineJob]] = {}
     for trial in planned:
@@ -298,7 +298,7 @@ def _baseline_jobs(trials: Sequence[Trial], split: SplitName) -> list[BaselineJo
 
 
 def shared_setting(variants: Sequence[Variant]) -> dict[str, str]:
-    """The axes on which all of some variants agree, with their value; those of the merge decide no model."""
+    """The axes with equal values in all variants, without those of the merge, which do not change the model."""
     return {
         axis: value
         for axis, value in variants[0].setting.items()
@@ -307,7 +307,7 @@ def shared_setting(variants: Sequence[Variant]) -> dict[str, str]:
 
 
 def block_without_merge(variant: Variant) -> str:
-    """What decides a variant's models up to the seed, as text; a finished run has models of its own."""
+    """What determines the models of a variant except the seed, as text; finished runs never share models."""
     return f"{variant.run} {_block(variant, without=('merge', 'title', 'seed', 'baselines'))}"
 
 

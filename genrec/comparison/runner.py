@@ -1,7 +1,7 @@
-"""Doing what a plan says: vectors and codes one after the other, then each model in a process of its own.
+"""Execute a plan: vectors and semantic IDs in turn, then every model in a separate process.
 
-A baseline that is trained has its process too. Whatever fails is noted with its trials and stops nobody else; whatever
-is finished is in the stages.
+Trained baselines also run in separate processes. A failure is recorded with its trials and does not stop the others;
+finished stages are in the cache.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from genrec.runtime.threads import Threads, cores, threads, threads_for
 
 Job = ModelJob | BaselineJob
 
-_LOOK_EVERY = 0.2
+_POLL_SECONDS = 0.2
 _GRACE = 30.0
-"""Seconds that a process has to end by itself once it is told to."""
+"""Seconds that a process has to exit after it is told to stop."""
 
 
 def default_jobs(environment: Environment) -> int:
-    """Models at a time: one a processor, at most four, for each holds the data in memory; one on a GPU."""
+    """Number of models trained in parallel: one per processor, at most four (each holds the data); one on a GPU."""
     return min(os.cpu_count() or 1, 4) if environment.torch_device.type == "cpu" else 1
 
 
@@ -46,9 +46,9 @@ class Runner:
 
     Args:
         logs: folder for the output of the processes.
-        at_once: processes at a time, each with its share of the processors.
-        threads: of each model, ``--threads``; auto reckons with a model's share of the cores.
-        deadline: of ``time.monotonic()``, from when on nothing new is begun and what runs is stopped; None: never.
+        at_once: number of parallel processes, which share the processors.
+        threads: threads of each model (``--threads``); auto uses a model's share of the cores.
+        deadline: ``time.monotonic()`` at which running processes are stopped and no new ones start; None: never.
     """
 
     logs: Path
@@ -57,7 +57,7 @@ class Runner:
     deadline: float | None = None
 
     def run(self, plan: Plan) -> None:
-        """Compute every stage of a plan that is not finished; trials that fail have a reason."""
+        """Compute all unfinished stages of a plan; failed trials get a reason."""
         self._make_codes(plan)
         self._make_models(plan)
 
@@ -67,7 +67,7 @@ class Runner:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def _make_codes(self, plan: Plan) -> None:
-        """Vectors and codes of all jobs, each once; what failed is not tried again for a job that misses the same."""
+        """Vectors and semantic IDs of all jobs, each once; failed stages are not tried again for other jobs."""
         failed: dict[tuple[str, ...], str] = {}
         for job in plan.jobs:
             if job.trials[0].run is not None or job.is_finished(plan.cache):
@@ -89,11 +89,11 @@ class Runner:
                         vectors = encode_items(fit, plan.cache)
                         tokenize_items(fit, vectors, plan.cache)
             except Exception as error:
-                failed[missing] = self._told(job, error)
+                failed[missing] = self._log_failure(job, error)
                 job.fail(failed[missing])
 
-    def _told(self, job: ModelJob, error: Exception) -> str:
-        """One line for the table; the traceback of a bug goes to a file."""
+    def _log_failure(self, job: ModelJob, error: Exception) -> str:
+        """Log a failure and return it in one line; the traceback of a bug is written to a file."""
         if isinstance(error, GenrecError):
             why = _one_line(str(error))
         else:
@@ -117,7 +117,7 @@ class Runner:
                 while len(running) < self.at_once and (job := _next(waiting, running)):
                     waiting.remove(job)
                     running.append(_Process(job, self._request(job, plan), self._log_file(job)))
-                time.sleep(_LOOK_EVERY)
+                time.sleep(_POLL_SECONDS)
                 for process in [process for process in running if process.popen.poll() is not None]:
                     running.remove(process)
                     process.close()
@@ -152,12 +152,12 @@ class Runner:
 
 
 def _next(waiting: Sequence[Job], running: Sequence[_Process]) -> Job | None:
-    """The first job whose model nobody is training: jobs that differ in their search alone share it."""
+    """The first job whose model is not in training; jobs that differ only in their search share a model."""
     in_training = {process.job.training_key for process in running}
     return next((job for job in waiting if job.training_key not in in_training), None)
 
 
-_SPENT = "not finished within the budget; the same command goes on from here"
+_SPENT = "not finished within the budget; the same command resumes from here"
 
 
 class _Process:
@@ -172,45 +172,45 @@ class _Process:
             stdout=self._file,
             stderr=self._file,
             env={**os.environ, **({"OMP_NUM_THREADS": str(count)} if (count := request.environment.threads) else {})},
-            start_new_session=True,  # Ctrl-C is for the comparison, which tells its processes
+            start_new_session=True,  # Ctrl-C interrupts the comparison, which stops its processes
         )
         assert self.popen.stdin is not None
         try:
             self.popen.stdin.write(request.model_dump_json().encode() + b"\n")
             self.popen.stdin.flush()
         except BrokenPipeError:
-            pass  # it has died at once: its log says why
+            pass  # the process has exited; its log says why
 
     def close(self) -> None:
-        """Tell the process that nobody waits."""
+        """Close its standard input, which tells it to stop."""
         if self.popen.stdin is not None:
             with suppress(BrokenPipeError):
                 self.popen.stdin.close()
         self._file.close()
 
     def last_line(self) -> str:
-        """What it said last."""
+        """The last line of its log."""
         with self._log.open("rb") as file:
             file.seek(max(0, self._log.stat().st_size - 4000))
             lines = file.read().decode("utf-8", errors="replace").splitlines()
         return next((_one_line(line) for line in reversed(lines) if line.strip()), "")
 
     def failure(self) -> str:
-        """Why it failed, in a line; empty if it did not."""
+        """Why it failed, in one line; empty if it did not fail."""
         match self.popen.returncode:
             case 0:
                 return ""
             case 2:
                 return self.last_line()
             case status if status < 0:
-                return f"the process was killed by signal {-status}, perhaps for want of memory (see {self._log})"
+                return f"the process was killed by signal {-status}, possibly out of memory (see {self._log})"
             case _:
                 return f"{self.last_line()} (a bug; see {self._log})"
 
 
 @contextmanager
 def _stopped(running: Sequence[_Process]) -> Iterator[None]:
-    """Whatever ends the block ends the processes that still run; a training goes on from its last epoch next time."""
+    """Stop running processes when the block ends for any reason; trainings resume from their last epoch."""
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""The process behind one model of a comparison: it trains it, searches it and says what it is like.
+"""The process of one model of a comparison: train it, search it and store a summary.
 
-``python -m genrec.comparison.worker`` reads one line of JSON, a :class:`Request`, and works until that is done or its
-standard input is closed, which is how it learns that nobody waits any more. What it says goes to standard error.
+``python -m genrec.comparison.worker`` reads one line of JSON, a :class:`Request`, and stops when the work is done or
+when its standard input is closed, because the comparison has ended. It logs to standard error.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ if TYPE_CHECKING:
 
 
 class Request(BaseModel):
-    """One model's work."""
+    """The work for one model."""
 
     recipe: dict[str, Any]
-    """With every default written out."""
+    """The recipe as plain data, with all defaults."""
     run: Path | None = None
-    """Folder of a finished run, whose model it is."""
+    """Folder of the finished run whose model is used."""
     cache: Path
     environment: Environment = Environment()
     plugin_folders: list[Path] = []
     wanted: list[tuple[SplitName, bool]] = []
-    """Splits to be searched, each with or without every stream's scores."""
+    """Splits to search, each with or without the scores of every stream."""
     summary_key: str = ""
     """Cache key of the summary."""
     baseline: tuple[str, int] | None = None
-    """Name of a baseline of the recipe, and how many items it is to recommend: this is wanted in place of a model."""
+    """Name of a baseline of the recipe and the length of its rankings; None: the work is for the model."""
 
 
 def work(request: Request) -> None:
-    """Train the model or the baseline if need be, search it and store a summary of it.
+    """Train the model or the baseline unless it is cached, search it and store a summary.
 
     Raises:
-        GenrecError: whatever a run of the recipe raises.
+        GenrecError: raised by a stage of the recipe.
     """
     from genrec.experiment.baselines import rank_baseline
     from genrec.experiment.cache import Cache
@@ -95,7 +95,7 @@ def work(request: Request) -> None:
 def fit_models(
     fits: Sequence[Fit], cache: Cache, run: RunFolder | None
 ) -> dict[Fit, tuple[dict[str, StreamContext], Trained]]:
-    """The streams and the model of each fit, in the order of the work: found, made, or read from a finished run."""
+    """The streams and the model of each fit: cached, computed, or loaded from a finished run."""
     from genrec.experiment.finished_run import load_fit
     from genrec.experiment.ids import tokenize_items
     from genrec.experiment.model import train_model
@@ -114,10 +114,10 @@ def fit_models(
 
 
 def summary(models: Mapping[Fit, tuple[dict[str, StreamContext], Trained]]) -> dict[str, Any]:
-    """Parameters, training curve and the codes' quality of a model: plain data.
+    """Parameters, training curve and quality of the semantic IDs of a model, as plain data.
 
     Args:
-        models: of the fit on train alone, whose curve it is, and of the final fit if test users are evaluated with one.
+        models: models of the fit on train alone, which has the training curve, and of the final fit, if any.
     """
     from genrec.evaluation.code_quality import measure_codes
 
@@ -139,22 +139,22 @@ def summary(models: Mapping[Fit, tuple[dict[str, StreamContext], Trained]]) -> d
 
 
 def main() -> int:
-    """Do the work that standard input asks for; the exit status is that of ``genrec run``."""
+    """Do the requested work; returns the exit status, as for ``genrec run``."""
     line = sys.stdin.readline()
-    # Shells have background jobs ignore interrupts, which processes inherit; it is the only way to be told to stop.
+    # Shells make background jobs ignore interrupts, and child processes inherit this; restore the default handler.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def stop_when_alone() -> None:
+    def stop_when_closed() -> None:
         sys.stdin.read()
         _thread.interrupt_main()
 
-    threading.Thread(target=stop_when_alone, daemon=True).start()
+    threading.Thread(target=stop_when_closed, daemon=True).start()
     try:
         request = Request.model_validate_json(line)
         with threads(request.environment.threads):
             work(request)
     except GenrecError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)  # one line: the comparison reads the last
+        print(" ".join(str(error).split()), file=sys.stderr)  # in one line: the comparison reads the last line
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

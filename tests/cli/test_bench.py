@@ -136,9 +136,9 @@ def test_mistakes_are_one_message_and_leave_nothing(
 
 def test_a_run_stays_what_it_was_trained_as(folder: Path, small_run: Path, capsys: Capture) -> None:
     assert bench(str(small_run), "--set", "streams.text.decoder.dropout=0.4") == 2
-    assert "is a finished run, whose model stays as it is" in capsys.readouterr().err
+    assert "is a finished run, whose model cannot change" in capsys.readouterr().err
     assert bench(str(small_run), "--seed", "4") == 2
-    assert "is a finished run, whose model stays as it is" in capsys.readouterr().err
+    assert "is a finished run, whose model cannot change" in capsys.readouterr().err
     shutil.copytree(small_run, folder / "broken")
     (folder / "broken" / "model.safetensors").unlink()
     assert bench("broken") == 2

@@ -147,17 +147,17 @@ def test_recipes_of_one_name_are_told_apart_by_their_folders() -> None:
 def test_equal_recipes_are_refused() -> None:
     Path("again.yaml").write_text(TWO.replace("Two streams", "Another title") + "seed: 4\n", encoding="utf-8")
     assert problems(lambda: variants([Path("two.yaml"), Path("again.yaml")]), RecipeError) == [
-        "again.yaml: is the same recipe as two.yaml but for what changes no result (title, seed, baselines), expected another; --seeds 1,2,3 repeats one"
+        "again.yaml: is the same recipe as two.yaml except for title, seed or baselines, expected another recipe; --seeds 1,2,3 compares several seeds"
     ]
     assert problems(lambda: variants([Path("two.yaml"), Path("../") / Path.cwd().name / "two.yaml"]), RecipeError)[
         0
-    ].endswith("two.yaml: is there twice, expected each recipe once")
+    ].endswith("two.yaml: is given twice, expected each recipe once")
 
 
 def test_recipes_that_differ_in_what_varies_alone_are_refused() -> None:
     Path("again.yaml").write_text(TWO.replace("merge: confidence", "merge: log_prob_sum"), encoding="utf-8")
     assert problems(lambda: variants([Path("two.yaml"), Path("again.yaml")], ["merge=confidence,log_prob_sum"])) == [
-        "recipes: recipe: two and again make the same variants, expected values that differ"
+        "recipes: recipe: two and again give the same variants, expected values that differ"
     ]
 
 
@@ -165,7 +165,7 @@ def test_recipes_of_other_data_or_rules_are_refused() -> None:
     Path("other.yaml").write_text(
         THREE.replace("users: 120", "users: 99") + "evaluation: {cutoffs: [5], seen_items: filter}\n", encoding="utf-8"
     )
-    why = "as in two.yaml: a comparison is on one dataset and measures all alike"
+    why = "as in two.yaml: a comparison uses one dataset and one evaluation protocol"
     both = [Path("two.yaml"), Path("other.yaml")]
     assert problems(lambda: variants(both)) == [
         f"other.yaml: dataset.users: found 99, expected 120 {why}",
@@ -225,7 +225,7 @@ def test_the_model_of_a_finished_run_stays(
     finished_run: Path, vary: list[str], overrides: list[str], told: str
 ) -> None:
     assert problems(lambda: variants([finished_run], vary, overrides=overrides), RecipeError) == [
-        f"{told}: {finished_run} is a finished run, whose model stays as it is; expected a change of its merge or search, or its recipe in place of the run"
+        f"{told}: {finished_run} is a finished run, whose model cannot change; expected an override of its merge or search, or a recipe in place of the run"
     ]
 
 
@@ -242,20 +242,20 @@ def test_a_folder_that_is_no_run_is_told() -> None:
     [
         ("merge", "expected KEY=V1,V2, such as merge=confidence,log_prob_sum"),
         ("a..b=1,2", "expected KEY=V1,V2, such as merge=confidence,log_prob_sum"),
-        ("seed=1,2", "seed: found seeds, expected --seeds 1,2,3: they are no variants but repetitions of each"),
-        ("title=a,b", "title: found titles, expected a key that changes what is done: variants are named by what varies"),
-        ("dataset.users=50,60", "dataset.users: found data, expected another key: a comparison is on one dataset, so that its users can be paired"),
-        ("evaluation.cutoffs=[5,10],[10]", "evaluation.cutoffs: found rules of measuring, expected another key: all variants are measured alike (--set, for all)"),
-        ("baselines=[],[popularity]", "baselines: found baselines, expected another key: they are rows of their own (--set, for all)"),
-        ("merge=", "merge: found an empty value, expected one on each side of a comma (null is one)"),
-        ("merge=confidence,,single", "merge: found an empty value, expected one on each side of a comma (null is one)"),
-        ("streams=behavior,", "streams: found an empty value, expected one on each side of a comma (null is one)"),
-        ("merge=confidence", "merge: found one value, expected two or more (--set merge=confidence gives it to all)"),
+        ("seed=1,2", "seed: found seeds, expected --seeds 1,2,3: seeds are repetitions of every variant"),
+        ("title=a,b", "title: found titles, expected a key that changes results: variants are named by what varies"),
+        ("dataset.users=50,60", "dataset.users: found datasets, expected another key: a comparison uses one dataset, so that tests are paired by user"),
+        ("evaluation.cutoffs=[5,10],[10]", "evaluation.cutoffs: found evaluation settings, expected another key: they must be equal for all variants (use --set)"),
+        ("baselines=[],[popularity]", "baselines: found baselines, expected another key: baselines have separate rows (use --set)"),
+        ("merge=", "merge: found an empty value, expected a value on each side of a comma (null is a value)"),
+        ("merge=confidence,,single", "merge: found an empty value, expected a value on each side of a comma (null is a value)"),
+        ("streams=behavior,", "streams: found an empty value, expected a value on each side of a comma (null is a value)"),
+        ("merge=confidence", "merge: found one value, expected two or more (--set merge=confidence sets it for all)"),
         ("training.learning_rate=1e-3,0.001,1", "training.learning_rate: found 0.001 twice (as 1e-3), expected each value once"),
         ("merge=confidence,confidence", "merge: found confidence twice, expected each value once"),
         ("merge=confidence,{type: single", "merge: in {type: single: not valid YAML at column 14: expected ',' or '}', but got '<stream end>'"),
         ("merge=confidence,&a x", "merge: in &a x: found the anchor &a, expected the value alone"),
-        ("merge=confidence,{type: confidence}", "merge: confidence and {type: confidence} make the same variants, expected values that differ"),
+        ("merge=confidence,{type: confidence}", "merge: confidence and {type: confidence} give the same variants, expected values that differ"),
         ("streams.*.nothing.there=1,2", "streams.*.nothing.there matches nothing in this recipe"),
         ("streams=behavior", "streams: found one value, expected two or more, or --controls"),
         ("streams=behavior,txt", "streams: unknown stream 'txt', expected one of behavior, text; did you mean 'text'? (two.yaml)"),
@@ -271,7 +271,7 @@ def test_mistake_names_the_option(option: str, told: str) -> None:
 
 def test_a_key_is_given_once() -> None:
     assert problems(lambda: of("two.yaml", "merge=confidence,single", "merge=log_prob_sum,confidence")) == [
-        "--vary merge=log_prob_sum,confidence: merge: the key is there twice, expected it once (first: --vary merge=confidence,single)"
+        "--vary merge=log_prob_sum,confidence: merge: duplicate key, expected it once (first: --vary merge=confidence,single)"
     ]
 
 

@@ -124,7 +124,7 @@ def test_budget(text: str, seconds: float) -> None:
         ("30m1h", "expected a time such as 90s, 30m, 2h or 1h30m"),
         ("-5m", "expected a time such as 90s, 30m, 2h or 1h30m"),
         ("soon", "expected a time such as 90s, 30m, 2h or 1h30m"),
-        ("0m", "expected more than no time"),
+        ("0m", "expected more than zero"),
     ],
 )
 def test_budget_that_is_none(text: str, told: str) -> None:

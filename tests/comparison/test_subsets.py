@@ -201,7 +201,7 @@ def test_controls_of_the_largest_subset() -> None:
 def test_controls_want_two_streams() -> None:
     Path("one.yaml").write_text(TWO.split("  text:")[0] + "merge: confidence\n", encoding="utf-8")
     assert problems(lambda: of("one.yaml", controls=True), RecipeError) == [
-        "--controls: expected a recipe with two streams or more, which is not a finished run"
+        "--controls: expected a recipe with two streams or more that is not a finished run"
     ]
     both = variants([Path("one.yaml"), Path("two.yaml")], controls=True)
     assert names(both) == [

@@ -53,7 +53,7 @@ def test_why_it_has_no_result_is_said(tmp_path):
     work(plan, tmp_path, deadline=time.monotonic())
     plan.jobs.clear()
     (row,) = (row for row in make_rows(plan, "valid", 10) if row.name == "sasrec")
-    assert row.failures == {1: "not finished within the budget; the same command goes on from here"}
+    assert row.failures == {1: "not finished within the budget; the same command resumes from here"}
 
     plan = small_plan(tmp_path, overrides=[SASREC.replace("dim: 8", "dim: 8, learning_rate: 1e30")])
     work(plan, tmp_path)

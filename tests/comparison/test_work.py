@@ -115,7 +115,7 @@ def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
     third.write_recipe(f"{recipe.read_text()}seed: 2\n", ())
     seeds = make_plan(variants([first.path, third.path]), (), cache, split="valid", environment=Environment())
     assert [(trial.variant.name, trial.seed) for trial in seeds.trials] == [("first", 1), ("first", 2)]
-    assert f"first, seed 2: {third.path}, a run that differs in its seed alone" in list(notes_of(seeds, "valid"))
+    assert f"first, seed 2: {third.path}, a run that differs only in its seed" in list(notes_of(seeds, "valid"))
 
     first.write_recipe(recipe.read_text().replace("users: 150", "users: 140"), ())
     other = variants([first.path], ["merge=confidence,log_prob_sum"])
@@ -147,13 +147,13 @@ def test_a_process_that_is_killed_is_a_failure_of_its_trials(tmp_path, monkeypat
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen(dies, **options))
     work(plan, tmp_path)
-    assert plan.trials[0].failure.startswith("the process was killed by signal 9, perhaps for want of memory (see ")
+    assert plan.trials[0].failure.startswith("the process was killed by signal 9, possibly out of memory (see ")
 
 
 def test_a_spent_budget_begins_nothing(tmp_path):
     plan = small_plan(tmp_path)
     work(plan, tmp_path, deadline=time.monotonic())
-    assert plan.trials[0].failure == "not finished within the budget; the same command goes on from here"
+    assert plan.trials[0].failure == "not finished within the budget; the same command resumes from here"
     assert not (tmp_path / ".stages").exists()
 
 
@@ -228,8 +228,8 @@ def test_a_comparison_says_what_each_model_learned_and_fits_baselines_accordingl
             assert compared.protocol.final_fit == "train only"
         else:
             assert compared.protocol.final_fit == (
-                "differs: train + validation, for as many epochs as a fit on train only found best on validation, "
-                "for final_fit=true; the others train only"
+                "differs: train + validation, for the number of epochs that a fit on train only selected on validation, "
+                "for final_fit=true; train only for the others"
             )
             assert variants[1].models[0].training_seconds > variants[0].models[0].training_seconds
     only = small_plan(tmp_path, overrides=["training.final_fit=true"], split="test")
