@@ -57,14 +57,6 @@ def test_minilm_recipe_differs_from_the_papers_in_the_text_encoder_alone() -> No
     assert set(found) == {"title", "streams.text.item_encoder"}
 
 
-@pytest.mark.parametrize("name", ["eager_beauty_minilm", "light_beauty"])
-def test_control_is_the_behavior_stream_twice(name: str) -> None:
-    recipe, control = block(name), block(f"{name}_twice")
-    assert set(control["streams"]) == {"behavior", "behavior_again"}
-    assert control["streams"]["behavior"] == control["streams"]["behavior_again"] == recipe["streams"]["behavior"]
-    assert set(differences(recipe, control)) - {"title", "tasks"} == {"streams.text", "streams.behavior_again"}
-
-
 def test_concatenated_control_has_the_same_vectors_and_as_many_layers() -> None:
     recipe, control = block("eager_beauty_minilm"), block("eager_beauty_minilm_concatenated")
     [stream] = control["streams"].values()

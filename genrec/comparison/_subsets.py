@@ -54,12 +54,18 @@ def label_of(parts: Parts) -> str:
     return "+".join("~".join(part) for part in parts)
 
 
-def controls_of(names: Sequence[str]) -> list[Parts]:
-    """What N streams are to be held against: each N times (an ensemble without a second view), and all as one."""
+def controls_of(names: Sequence[str], with_vectors: Sequence[str]) -> list[Parts]:
+    """The controls of N streams: each N times (an ensemble without a second view), and one stream on all vectors.
+
+    Args:
+        names: of the streams.
+        with_vectors: those of the recipe's streams whose item encoder gives vectors; only these can be joined.
+    """
     if len(names) < 2:
         return []
-    alone: list[Parts] = [((name,),) * len(names) for name in names]
-    return [*alone, (tuple(names),)]
+    repeated: list[Parts] = [((name,),) * len(names) for name in names]
+    joined = tuple(name for name in names if name in with_vectors)
+    return [*repeated, (joined,)] if len(joined) > 1 else repeated
 
 
 def largest(subsets: Sequence[Parts]) -> list[str]:
@@ -90,9 +96,14 @@ def restrict(data: Mapping[str, Any], recipe: Recipe, parts: Parts) -> Restricte
         parts: of its streams.
 
     Raises:
-        UnfitSubsetError: the merge cannot do without a stream that is gone.
+        UnfitSubsetError: the merge cannot do without a stream that is gone, or a joined stream has no vectors.
     """
     names = list(recipe.streams)
+    for part in parts:
+        for name in part if len(part) > 1 else ():
+            if not recipe.streams[name].item_encoder.gives_vectors:
+                expected = "streams with an item encoder on both sides of ~"
+                raise UnfitSubsetError(f"the stream {name} has no vectors to join, expected {expected}")
     result = Restricted()
     if parts == tuple((name,) for name in names):
         return result

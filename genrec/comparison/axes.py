@@ -67,7 +67,7 @@ def variants(
             same stream twice, with two seeds), ``behavior~text`` (one stream on concatenated vectors).
         overrides: ``--set`` overrides for all variants.
         controls: add controls to the axis ``streams``: for its largest subset of n streams, each stream n times, and
-            one stream on the concatenated vectors of all n.
+            one stream on the concatenated vectors of all that have vectors.
 
     Raises:
         RecipeError: a recipe cannot be read, is given twice, or is a finished run whose model would change.
@@ -185,7 +185,8 @@ def _subsets(origin: Origin, axis: Axis, controls: bool) -> tuple[Value, ...]:
     if problems:
         raise InvalidRecipeError(Problem(Place(axis.option), axis.key, text) for text in problems)
     if controls and origin.run is None:
-        found |= {parts: "" for parts in controls_of(largest(list(found))) if parts not in found}
+        with_vectors = [name for name, stream in origin.recipe.streams.items() if stream.item_encoder.gives_vectors]
+        found |= {parts: "" for parts in controls_of(largest(list(found)), with_vectors) if parts not in found}
     return tuple(Value(label_of(parts), parts=parts) for parts in found)
 
 

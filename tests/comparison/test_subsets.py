@@ -213,13 +213,40 @@ def test_controls_want_two_streams() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("recipe", "control"),
-    [("eager_beauty_minilm", "eager_beauty_minilm_twice"), ("light_beauty", "light_beauty_twice")],
-)
-def test_twice_is_what_the_recipes_say(recipe: str, control: str) -> None:
-    [_, twice] = variants([RECIPES / f"{recipe}.yaml"], ["streams=behavior+text,behavior+behavior"])
-    assert same_but_for_title(twice.recipe, load_recipe(RECIPES / f"{control}.yaml"))
+@pytest.mark.parametrize("name", ["eager_beauty_minilm", "light_beauty"])
+def test_controls_differ_from_their_recipe_in_the_streams_alone(name: str) -> None:
+    file = RECIPES / f"{name}.yaml"
+    found = by_name(variants([file], controls=True))
+    assert list(found) == ["behavior+text", "behavior+behavior", "text+text", "behavior~text"]
+    whole = load_recipe(file)
+    twice = found["behavior+behavior"].recipe
+    assert twice.streams == dict.fromkeys(("behavior", "behavior_again"), whole.streams["behavior"])
+    rest = {"title": whole.title, "streams": whole.streams, "tasks": whole.tasks}
+    assert twice.model_copy(update=rest) == whole
+    assert [task.type_name for task in twice.tasks] == [task.type_name for task in whole.tasks]
+
+
+def test_streams_without_vectors_are_not_joined() -> None:
+    file = RECIPES / "best_beauty.yaml"
+    found = by_name(variants([file], controls=True))
+    assert list(found)[1:] == [
+        "behavior+behavior+behavior",
+        "text+text+text",
+        "transition+transition+transition",
+        "behavior~text",
+    ]
+    joined, control = found["behavior~text"].recipe, load_recipe(RECIPES / "best_beauty_concatenated.yaml")
+    [ours], [theirs] = joined.streams.values(), control.streams.values()
+    assert ours == theirs
+    assert problems(lambda: variants([file], ["streams=behavior,behavior~transition"])) == [
+        "--vary streams=behavior,behavior~transition: streams: the stream transition has no vectors to join, expected streams with an item encoder on both sides of ~ (in: behavior~transition)"
+    ]
+    two = TWO.replace(
+        "  text:", "  counts: {decoder: {type: transition}}\n  more: {decoder: {type: transition}}\n  text:"
+    )
+    Path("two.yaml").write_text(two, encoding="utf-8")
+    counts = names(of("two.yaml", "streams=text,counts+more", controls=True, overrides=("tasks=[]",)))
+    assert counts == ["text", "counts+more", "counts+counts", "more+more"]
 
 
 def test_one_on_both_vectors_is_what_the_recipe_says() -> None:
