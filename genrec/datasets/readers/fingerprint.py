@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from genrec.types import Catalog
 
 if TYPE_CHECKING:
-    from genrec.datasets.readers.image_files import ImageFiles
     from genrec.datasets.readers.interactions import Ordered
 
 
@@ -47,7 +46,15 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
-def content_fingerprint(block: Mapping[str, Any], ordered: Ordered, catalog: Catalog, images: ImageFiles | None) -> str:
+class Fingerprinted(Protocol):
+    """What adds its own content to a fingerprint."""
+
+    def add_to(self, fingerprint: Fingerprint) -> None: ...
+
+
+def content_fingerprint(
+    block: Mapping[str, Any], ordered: Ordered, catalog: Catalog, images: Fingerprinted | None
+) -> str:
     """Hash of what came out of files that are too large to be read twice.
 
     Args:
