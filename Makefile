@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart install test golden lint format coverage clean
+.PHONY: help quickstart install test-fast test acceptance fuzz golden oldest lint format coverage clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,11 +20,24 @@ quickstart: $(VENV)/.base  ## install the package into .venv, train the three-st
 
 install: $(VENV)/.dev  ## install the package and the development tools into .venv
 
-test: lint  ## install, lint, check types and layers, run all tests
+test-fast: $(VENV)/.dev  ## unit tests, no lint: neither processes nor browsers nor trainings; two minutes
+	$(BIN)/pytest -n $(WORKERS) -m 'not slow and not acceptance'
+
+test: lint  ## lint, types, layers and all tests but those of acceptance; a quarter of an hour, run by CI
 	$(BIN)/pytest -n $(WORKERS)
+
+acceptance: test $(VENV)/.dev  ## everything, for hours: kills, a million items, fuzz, golden, oldest
+	$(BIN)/pytest -n $(WORKERS) -m acceptance
+	$(MAKE) fuzz golden oldest
+
+fuzz: $(VENV)/.dev  ## the property-based tests with many more examples; an hour
+	$(BIN)/pytest -n $(WORKERS) -m 'hypothesis and not acceptance' --hypothesis-profile acceptance
 
 golden: $(VENV)/.dev  ## compare the ranks of the quickstart and of best_beauty with the recorded ones; an hour
 	$(BIN)/python tests/golden/record.py --check quickstart best_beauty
+
+oldest: $(VENV)/.dev  ## test-fast with the lowest versions that pyproject.toml allows, in a virtual environment of its own
+	$(BIN)/python tests/oldest_versions.py
 
 lint: $(VENV)/.dev  ## ruff, pyright, import-linter
 	$(BIN)/ruff check .

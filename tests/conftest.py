@@ -1,17 +1,27 @@
-"""A finished run that tests of several folders look at, and this folder on the path for the helper modules in it."""
+"""What all tests share: profiles of hypothesis, limits of CPU time, a finished run, and this folder on the path."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from genrec import registry
 from genrec.cli import main
 from genrec.evaluation.metrics import METRICS
 from genrec.families import FAMILIES
+
+# A busy machine is slow: neither a deadline for one example nor a health check of the time that examples take.
+settings.register_profile("default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("acceptance", settings.get_profile("default"), max_examples=3000)
+settings.load_profile("default")
+
+MAX_SECONDS = {"fast": 10.0, "slow": 120.0}
+"""CPU time of one test: three times what its marker promises, because the same work costs more on a busy machine."""
 
 SMALL_RECIPE = """\
 title: Three views of a small shop [showroom]
@@ -60,3 +70,24 @@ def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             del METRICS._known[name]
     for module in [name for name in sys.modules if name.startswith("genrec_plugin_")]:
         del sys.modules[module]
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of its finished child processes."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that takes more CPU time than its marker promises; fixtures do not count."""
+    began = cpu_seconds()
+    result = yield
+    took = cpu_seconds() - began
+    if item.get_closest_marker("acceptance") or item.config.getoption("hypothesis_profile") == "acceptance":
+        return result
+    speed, marker = ("slow", "acceptance") if item.get_closest_marker("slow") else ("fast", "slow")
+    if took > MAX_SECONDS[speed]:
+        reason = f"{took:.0f} s of CPU time, expected at most {MAX_SECONDS[speed]:.0f}: mark the test {marker}"
+        pytest.fail(reason, pytrace=False)
+    return result

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.baselines._popularity_order import PopularityOrder, chunks
@@ -21,7 +21,6 @@ def catalog(num_items: int) -> Catalog:
     return Catalog(keys, keys, keys, ((),) * num_items)
 
 
-@settings(max_examples=80, deadline=None)
 @given(histories_of_items, histories_of_items, st.integers(1, 12), st.booleans())
 def test_it_ranks_by_count_then_item_number(train, asked, top_n, exclude_seen):
     fitted = Popularity().fit(catalog(NUM_ITEMS), Histories.of(train), context=WorkContext(seed=0))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch.nn import functional
@@ -98,7 +98,6 @@ def test_it_ranks_as_one_would_by_hand(monkeypatch, at_once, exclude_seen):
         np.testing.assert_allclose(ranking.scores_BN[user, : len(expected)], np.array(score_I)[expected], atol=1e-5)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     arrays.arrays(
         np.float32,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.baselines.popularity import Popularity
@@ -42,7 +42,6 @@ def ranked_by_hand(train, history, top_n, exclude_seen, next_items, recent_items
     return order, [np.float32(scores.get(item, 0.0)) for item in order]
 
 
-@settings(max_examples=150, deadline=None)
 @given(histories_of_items, histories_of_items, st.integers(1, 12), st.booleans(), st.integers(1, 4), st.integers(1, 6))
 def test_it_does_what_the_dictionary_version_does(train, asked, top_n, exclude_seen, next_items, recent_items):
     baseline = Transition(next_items=next_items, recent_items=recent_items)

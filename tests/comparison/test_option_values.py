@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from varied_recipes import problems
 
@@ -60,7 +60,6 @@ trees = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(trees, min_size=1, max_size=4))
 def test_what_is_written_on_one_line_is_split_and_read_back(values: list[Any]) -> None:
     text = one_line(values)

@@ -7,7 +7,7 @@ import tracemalloc
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -76,7 +76,6 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
     chunk=st.integers(130, 400),
     ends=st.sampled_from([b"\n", b"\r\n", b"\n\n"]),
 )
-@settings(max_examples=60, deadline=None)
 def test_chunks_of_any_size_give_what_json_gives(tmp_path_factory, texts, chunk, ends):
     path = tmp_path_factory.mktemp("chunks") / "data.json"
     texts = [text.encode("utf-8", "replace").decode() for text in texts]

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import DataError, RecipeError
@@ -144,7 +144,6 @@ def random_candidates(seed, *, scored):
     )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(MERGES), st.booleans(), st.integers(1, 12))
 def test_rankings_are_sorted_subsets_without_repeats_in_any_order(seed, merge, scored, top_n):
     candidates = random_candidates(seed, scored=scored or merge.needs_scores)

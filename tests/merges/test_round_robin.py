@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.merges.round_robin import RoundRobin
@@ -76,7 +76,6 @@ def test_neither_scores_nor_their_size_count():
 ROW = st.lists(st.lists(st.integers(0, 12), max_size=6, unique=True), min_size=3, max_size=3)
 
 
-@settings(deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=4), st.integers(1, 12), st.booleans(), st.integers(0, 9))
 def test_as_a_draft_written_out(lists, top_n, surest, seed):
     found = candidates_of(lists, np.random.default_rng(seed).random((len(lists), 3)).astype(np.float32))

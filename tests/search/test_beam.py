@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from walk_decoder import WalkDecoder, encode, random_ids, random_users
 
@@ -56,7 +56,6 @@ worlds = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)
 @given(worlds)
 def test_wide_beam_is_exact_is_brute_force(made):
     trie, decoder, users = made
@@ -78,7 +77,6 @@ def test_wide_beam_is_exact_is_brute_force(made):
         assert torch.allclose(one.float(), other.float(), atol=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
 @given(worlds, st.integers(1, 7), st.integers(1, 9), st.integers(0, 10**6))
 def test_narrow_beam_is_a_plain_beam_search(made, beam_width, list_length, seed):
     trie, decoder, users = made

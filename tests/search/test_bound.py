@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from walk_decoder import WalkDecoder, random_ids, random_users
 
@@ -28,7 +28,6 @@ def expected(decoder, users, trie, list_length, excluded_BH=None):
     return best_items(log_probs_BI, trie, list_length=list_length)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 45), st.integers(1, 9), st.floats(0.1, 4.0))
 def test_bound_finds_what_exact_search_finds(seed, levels, list_length, block_size, scale):
     trie, decoder, users = world(seed, levels, scale=scale)

@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import DataError
@@ -60,7 +60,6 @@ def test_scores_are_asked_only_for_what_a_stream_did_not_propose():
     assert found.ranks_BCS[0, 2].tolist() == [1, -1]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(0, 6), st.integers(1, 12))
 def test_union_against_dictionaries(seed, num_streams, num_users, num_items):
     rng = np.random.default_rng(seed)
@@ -136,7 +135,6 @@ def test_file_of_something_else(tmp_path, content):
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
 def test_some_of_the_streams_are_united_as_if_there_had_been_no_others(seed):
     rng = np.random.default_rng(seed)
     lists = {name: random_list(rng, 4, 9, 5) for name in ("a", "b", "c")}

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import DataError
@@ -153,7 +153,6 @@ def test_a_tokenizer_that_gives_up_too_early_is_found_out():
         check(GivesUp())
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     num_items=st.integers(1, 30),
     num_new=st.integers(0, 12),

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from walk_decoder import random_ids
 
@@ -40,7 +40,6 @@ def paths(trie):
     return found
 
 
-@settings(deadline=None)
 @given(tries())
 def test_paths_are_exactly_the_items_codes_in_order(built):
     ids, trie = built
@@ -53,7 +52,6 @@ def test_paths_are_exactly_the_items_codes_in_order(built):
     assert (trie.nodes_IL[~ids.present_I] == -1).all()
 
 
-@settings(deadline=None)
 @given(tries())
 def test_tensors_lead_from_child_to_parent_and_back(built):
     _, trie = built
@@ -66,7 +64,6 @@ def test_tensors_lead_from_child_to_parent_and_back(built):
         assert (nodes < tree.child_start[depth][tree.parent[depth] + 1]).all()
 
 
-@settings(deadline=None)
 @given(tries(), st.lists(st.integers(0, 3), max_size=3), st.integers(0, 10**6))
 def test_children_looked_up_and_computed_are_those_of_the_trie(built, shape, seed):
     _, trie = built
@@ -103,7 +100,6 @@ def test_tensors_made_while_searching_serve_a_training():
     assert weight_MD.grad.sum() == 3 * (numbers.numel() + 60)
 
 
-@settings(deadline=None)
 @given(tries(), st.integers(0, 10**6))
 def test_exhausted_nodes_are_those_without_another_item(built, seed):
     ids, trie = built
@@ -119,7 +115,6 @@ def test_exhausted_nodes_are_those_without_another_item(built, seed):
 
 
 @given(tries(), st.integers(0, 10**6))
-@settings(deadline=None)
 def test_among_allowed_items_too(built, seed):
     ids, trie = built
     rng = np.random.default_rng(seed)

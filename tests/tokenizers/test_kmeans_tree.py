@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
@@ -46,7 +46,6 @@ def assert_balanced(codes_NL: np.ndarray, branching: int) -> None:
             assert sizes.max() - sizes.min() <= 1
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     num_items=st.integers(1, 90),
     branching=st.integers(2, 12),
@@ -246,7 +245,6 @@ def skewed(num_points: int, width: int, seed: int = 0) -> np.ndarray:
     return (generator.normal(size=(num_points, width)) * scale).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     num_items=st.integers(1, 90),
     branching=st.integers(2, 12),

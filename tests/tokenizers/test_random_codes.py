@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -30,7 +30,6 @@ def sizes_of_nodes(codes_NL: np.ndarray) -> list[list[int]]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
 @given(num_items=st.integers(1, 120), branching=st.integers(2, 12), seed=st.integers(0, 2**63 - 1))
 def test_it_has_the_shape_of_a_balanced_tree(num_items, branching, seed):
     vectors = vectors_of(num_items)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import DataError
@@ -102,7 +102,6 @@ def test_collisions_are_the_items_that_are_not_alone(codes_NL):
     assert count_collisions(codes_NL) == sum(rows.count(row) > 1 for row in rows)
 
 
-@settings(max_examples=50)
 @given(codes, st.integers(0, 1000))
 def test_nearest_free_moves_only_last_codes_and_only_of_colliding_items(codes_NL, seed):
     cost_NV = np.random.default_rng(seed).random((len(codes_NL), 40))
@@ -193,7 +192,6 @@ def test_balanced_levels_explain_more_and_more():
     assert errors[2] < 0.3
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000))
 def test_quantizing_is_the_definition(seed):
     generator = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import DataError
@@ -36,7 +36,6 @@ def distinct(lengths):
 LENGTHS = st.lists(st.integers(0, 13), min_size=1, max_size=12).filter(lambda lengths: max(lengths) > 1)
 
 
-@settings(max_examples=60, deadline=None)
 @given(lengths=LENGTHS, max_history=st.integers(1, 6), batch_size=st.integers(1, 5), all_positions=st.booleans())
 def test_every_target_once_with_its_own_history(lengths, max_history, batch_size, all_positions):
     sequences = distinct(lengths)
