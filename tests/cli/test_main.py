@@ -157,9 +157,7 @@ def test_bug_of_genrecs_shows_its_traceback(
     told = capsys.readouterr().err
     assert "Traceback" in told
     assert "ZeroDivisionError: oops" in told
-    assert told.endswith(
-        f"This is a bug in genrec {genrec.__version__}, not in your input; please report it.\n"
-    )
+    assert told.endswith(f"This is a bug in genrec {genrec.__version__}, not in your input; please report it.\n")
 
 
 def test_verb_may_have_verbs_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -228,8 +228,8 @@ def test_a_comparison_says_what_each_model_learned_and_fits_baselines_accordingl
             assert compared.protocol.final_fit == "train only"
         else:
             assert compared.protocol.final_fit == (
-                "differs: train + validation, for the number of epochs that a fit on train only selected on validation, "
-                "for final_fit=true; train only for the others"
+                "differs: train + validation, for the number of epochs that a fit on train only selected on "
+                "validation, for final_fit=true; train only for the others"
             )
             assert variants[1].models[0].training_seconds > variants[0].models[0].training_seconds
     only = small_plan(tmp_path, overrides=["training.final_fit=true"], split="test")
