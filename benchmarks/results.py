@@ -25,7 +25,7 @@ from _results_page import write_page
 from genrec.comparison.axes import Variant, variants
 from genrec.comparison.comparing import compare
 from genrec.comparison.plan import Plan, make_plan
-from genrec.comparison.results import Comparison, Row
+from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.comparison.runner import Runner
 from genrec.comparison.statistics import main_cutoff, pairs_with
 from genrec.errors import GenrecError, RecipeError
@@ -36,7 +36,7 @@ from genrec.experiment.fit import TRAIN_ONLY
 from genrec.experiment.keys import SplitName
 from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
-from genrec.reporting.comparison_words import models_of
+from genrec.reporting.comparison_texts import models_of
 from genrec.reporting.report import finite, read_metrics
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.training.trainer import TrainingLog
@@ -55,7 +55,7 @@ class Asked:
 
     plan: Plan
     comparison: Comparison
-    methods: Mapping[str, tuple[str, str, Row]]
+    methods: Mapping[str, tuple[str, str, ComparisonRow]]
     """By row: name on the page, kind, and the row; the merge is the first."""
 
 
@@ -82,7 +82,7 @@ def ask(
     return Asked(plan, comparison, _methods(comparison, compared))
 
 
-def _methods(comparison: Comparison, compared: Sequence[Variant]) -> dict[str, tuple[str, str, Row]]:
+def _methods(comparison: Comparison, compared: Sequence[Variant]) -> dict[str, tuple[str, str, ComparisonRow]]:
     """The recipe's merge, its streams and their oracle, baselines, controls; the streams of controls are left out."""
     rows, own = {row.name: row for row in comparison.table_rows}, compared[0]
     is_final = own.recipe.training.final_fit and comparison.split == "test"
@@ -165,7 +165,7 @@ def entries(runs: Mapping[int, Path], rule: str, asked: Mapping[SplitName, Asked
         }
 
 
-def _of_seed(row: Row, seed: int) -> Row | None:
+def _of_seed(row: ComparisonRow, seed: int) -> ComparisonRow | None:
     """A row under one seed; a baseline without randomness is the same under each."""
     if seed in row.seeds:
         place = row.seeds.index(seed)
@@ -173,7 +173,7 @@ def _of_seed(row: Row, seed: int) -> Row | None:
         place = 0
     else:
         return None
-    return Row(row.name, row.kind, row.setting, (seed,), row.ranks_SU[place : place + 1])
+    return ComparisonRow(row.name, row.kind, row.setting, (seed,), row.ranks_SU[place : place + 1])
 
 
 def _figures(asked: Mapping[SplitName, Asked], seed: int) -> list[dict[str, Any]]:

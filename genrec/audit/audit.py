@@ -22,7 +22,7 @@ REPEATED = 0.01
 """Share of test targets in their own history from which it must be said."""
 SHORT = 0.05
 """Share of users who are never asked from which it must be said."""
-_SEVERITIES: tuple[Severity, ...] = ("untrue", "mind", "fine")
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "ok")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Figures:
     """What is there. Shares are of all items, targets or interactions, from 0 to 1."""
 
     users: int
-    asked: int
+    evaluation_users: int
     """Users with three items or more: each is one question of the test split."""
     items: int
     interactions: int
@@ -90,9 +90,9 @@ class Audit:
         )
         counts = Counter(finding.severity for finding in self.findings)
         found = f"{len(self.findings)} checks: {', '.join(f'{counts[kind]} {kind}' for kind in _SEVERITIES)}"
-        if minded := [finding.check for finding in self.of("mind")]:
+        if minded := [finding.check for finding in self.of("warning")]:
             found += f"; to mind: {', '.join(minded)}"
-        return [size, found, *(f"untrue: {finding.text}" for finding in self.of("untrue"))]
+        return [size, found, *(f"untrue: {finding.text}" for finding in self.of("error"))]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -135,7 +135,7 @@ def _figures(dataset: Dataset) -> Figures:
     again = np.bincount(asked[test.histories.items == test.targets[asked]], minlength=len(test)) > 0
     return Figures(
         users=len(histories),
-        asked=len(test),
+        evaluation_users=len(test),
         items=len(catalog),
         interactions=total,
         density=share(total, len(histories) * len(catalog)),
@@ -166,9 +166,9 @@ def _repeats(figures: Figures) -> Finding:
         f"that the user had, and {percent(figures.repeated_test)} of test targets are in their own history"
     )
     if figures.repeated_test < REPEATED:
-        return Finding("repeats", "fine", text)
+        return Finding("repeats", "ok", text)
     advice = "seen_items: filter makes these targets unfindable, keep lets a method repeat the history: say which"
-    return Finding("repeats", "mind", text, advice)
+    return Finding("repeats", "warning", text, advice)
 
 
 def _untrained(figures: Figures) -> Finding:
@@ -178,18 +178,18 @@ def _untrained(figures: Figures) -> Finding:
         f"{percent(figures.untrained_valid)} of validation and {percent(figures.untrained_test)} of test targets"
     )
     if max(figures.untrained_valid, figures.untrained_test) < COLD:
-        return Finding("cold items", "fine", text)
-    return Finding("cold items", "mind", text, "only streams of texts or images can find these targets")
+        return Finding("cold items", "ok", text)
+    return Finding("cold items", "warning", text, "only streams of texts or images can find these targets")
 
 
 def _short_users(figures: Figures) -> Finding:
-    short = figures.users - figures.asked
+    short = figures.users - figures.evaluation_users
     text = f"{short:,} of {figures.users:,} users have fewer than three items: they are trained on and never asked"
-    if not figures.asked:
-        return Finding("short histories", "untrue", text, "there is nobody to ask: take a larger dataset")
+    if not figures.evaluation_users:
+        return Finding("short histories", "error", text, "there is nobody to ask: take a larger dataset")
     if share(short, figures.users) < SHORT:
-        return Finding("short histories", "fine", text)
-    return Finding("short histories", "mind", text, "numbers hold for the others; core: 5 is what most papers use")
+        return Finding("short histories", "ok", text)
+    return Finding("short histories", "warning", text, "numbers hold for the others; core: 5 is what most papers use")
 
 
 def _modalities(figures: Figures) -> Finding:
@@ -198,6 +198,6 @@ def _modalities(figures: Figures) -> Finding:
     text += percent(figures.with_image)
     partly = [name for name, value in there.items() if 0 < value < 1]
     if not partly:
-        return Finding("texts and images", "fine", text)
+        return Finding("texts and images", "ok", text)
     advice = f"a stream's absent_items says how items without a {' or '.join(partly)} get their codes"
-    return Finding("texts and images", "mind", text, advice)
+    return Finding("texts and images", "warning", text, advice)

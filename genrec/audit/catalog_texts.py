@@ -54,12 +54,12 @@ def _foreign_keys(catalog: Catalog) -> Finding:
     if naming:
         return Finding(
             "keys in texts",
-            "untrue",
+            "error",
             f"{naming:,} texts ({percent(share(naming, len(catalog)))} of items) name the key of another item",
             _WITHOUT,
         )
     looked = f"of {len(keys):,} keys that could be told from words" if keys else "(keys are too short to be told apart)"
-    return Finding("keys in texts", "fine", f"no text names the key of another item {looked}")
+    return Finding("keys in texts", "ok", f"no text names the key of another item {looked}")
 
 
 def _fields(catalog: Catalog) -> Finding:
@@ -67,12 +67,12 @@ def _fields(catalog: Catalog) -> Finding:
     for text in catalog.texts:
         told.update(dict.fromkeys(match.lower() for match in _FIELDS.findall(text)).keys())
     if not told:
-        return Finding("behaviour in texts", "fine", "no text has a field such as also_bought, salesRank or reviewText")
+        return Finding("behavior in texts", "ok", "no text has a field such as also_bought, salesRank or reviewText")
     most = max(told.values())
     names = ", ".join(f"{name} ({count:,})" for name, count in told.most_common(4))
     return Finding(
-        "behaviour in texts",
-        "untrue" if share(most, len(catalog)) >= LEAKING else "mind",
+        "behavior in texts",
+        "error" if share(most, len(catalog)) >= LEAKING else "warning",
         f"texts name what is made from what customers did: {names} of {len(catalog):,} texts",
         _WITHOUT,
     )
@@ -83,10 +83,10 @@ def _buyers(catalog: Catalog) -> Finding:
     speaking = sum(_BUYER.search(text) is not None for text in texts)
     told = f"{speaking:,} of {len(texts):,} texts ({percent(share(speaking, len(texts)))}) speak in a buyer's voice"
     if share(speaking, len(texts)) < REVIEWED:
-        return Finding("reviews in texts", "fine", told)
+        return Finding("reviews in texts", "ok", told)
     return Finding(
         "reviews in texts",
-        "mind",
+        "warning",
         f"{told} ('I bought', 'would recommend'): they look like reviews, which are written when the item is bought",
         "leave reviews out of texts, or keep those that are older than every target",
     )
@@ -118,8 +118,8 @@ def _title_leak(catalog: Catalog, test: Split) -> Finding | None:
         f"target's title ({percent(chance)} with shuffled targets)"
     )
     if observed - chance < LEAKING or observed < 3 * chance:
-        return Finding("titles in texts", "fine", text)
-    return Finding("titles in texts", "untrue", f"{text}: the texts tell the answer", _WITHOUT)
+        return Finding("titles in texts", "ok", text)
+    return Finding("titles in texts", "error", f"{text}: the texts tell the answer", _WITHOUT)
 
 
 def twin_findings(catalog: Catalog, test: Split) -> list[Finding]:
@@ -141,15 +141,15 @@ def _twins(what: str, names: Sequence[str], test: Split, more: str, advice: str)
     items = int(has_twin_I.sum())
     check = f"same {what}"
     if not items:
-        return Finding(check, "fine", f"no two items have the same {what}")
+        return Finding(check, "ok", f"no two items have the same {what}")
     asked = int(has_twin_I[test.targets].sum())
     text = (
         f"{items:,} items ({percent(share(items, len(names)))}) share their {what} with another, {_surplus(names):,} "
         f"more than there are {what}s{more}; {asked:,} test targets ({percent(share(asked, len(test)))}) are among them"
     )
     if share(items, len(names)) < DOUBLED:
-        return Finding(check, "fine", text)
-    return Finding(check, "mind", text, advice)
+        return Finding(check, "ok", text)
+    return Finding(check, "warning", text, advice)
 
 
 def _surplus(names: Sequence[str]) -> int:

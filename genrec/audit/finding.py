@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["untrue", "mind", "fine"]
+Severity = Literal["error", "warning", "ok"]
 """``untrue``: numbers measured on this data do not say what they seem to; ``mind``: who reads them should know;
 ``fine``: looked for and not found."""
 

@@ -40,12 +40,12 @@ def _against_times(histories: Histories, times: np.ndarray) -> Finding:
     steps = int(within.sum())
     back = int((np.diff(times) < 0)[within].sum())
     if not back:
-        return Finding("order", "fine", f"every history is in the order of its times ({steps:,} steps)")
+        return Finding("order", "ok", f"every history is in the order of its times ({steps:,} steps)")
     told = f"{back:,} of {steps:,} steps in the histories ({percent(share(back, steps))}) go back in time"
     if share(back, steps) < FALLING:
-        return Finding("order", "mind", told, _BY_TIME)
+        return Finding("order", "warning", told, _BY_TIME)
     return Finding(
-        "order", "untrue", f"{told}: the order is not that of time, and the last item is not what came next", _BY_TIME
+        "order", "error", f"{told}: the order is not that of time, and the last item is not what came next", _BY_TIME
     )
 
 
@@ -63,7 +63,7 @@ def _without_times(histories: Histories) -> Finding:
     if told:
         return Finding(
             "order",
-            "untrue",
+            "error",
             f"{' and '.join(told)} (by chance: half): this is the order of the items, as in a file grouped by item, "
             "and not of time, so the last item is not what came next",
             f"{_BY_TIME}; unless items can only be used in one order (episodes, lessons)",
@@ -71,13 +71,15 @@ def _without_times(histories: Histories) -> Finding:
     if steps >= ENOUGH and max(rises, 1 - rises) >= LEANING:
         text = f"{percent(rises)} of {steps:,} steps between known items go to a higher item number (by chance: half)"
         advice = f"see whether part of the histories is in the order of the items; {_BY_TIME}"
-        return Finding("order", "mind", text, advice)
+        return Finding("order", "warning", text, advice)
     if steps < ENOUGH and pairs < ENOUGH:
-        return Finding("order", "mind", "no times, and too few histories to see whether they are in the order of items")
+        return Finding(
+            "order", "warning", "no times, and too few histories to see whether they are in the order of items"
+        )
     seen = [f"{percent(rises)} of {steps:,} steps between known items go to a higher item number"] * (steps >= ENOUGH)
     if pairs >= ENOUGH:
         seen.append(f"users who have the same two items have them in the same order in {percent(agreement)} of cases")
-    return Finding("order", "fine", f"no times to check against, and no order of the items: {', '.join(seen)}")
+    return Finding("order", "ok", f"no times to check against, and no order of the items: {', '.join(seen)}")
 
 
 def rising_steps(histories: Histories) -> tuple[float, int]:
@@ -128,7 +130,7 @@ def order_agreement(histories: Histories) -> tuple[float, int]:
 
 
 def tie_finding(dataset: Dataset) -> Finding | None:
-    """How many neighbours, and how many test targets, have one time; None where there are no times."""
+    """How many neighbors, and how many test targets, have one time; None where there are no times."""
     if dataset.times is None:
         return None
     histories, times = dataset.histories, dataset.times
@@ -138,15 +140,15 @@ def tie_finding(dataset: Dataset) -> Finding | None:
     targets = int((times[last] == times[last - 1]).sum())
     steps = int(within.sum())
     told = (
-        f"{tied:,} of {steps:,} neighbours in the histories ({percent(share(tied, steps))}) and "
+        f"{tied:,} of {steps:,} neighbors in the histories ({percent(share(tied, steps))}) and "
         f"{targets:,} of {len(last):,} test targets with the item before them ({percent(share(targets, len(last)))}) "
         "share a time"
     )
     if share(targets, len(last)) < TIED:
-        return Finding("ties", "fine", told)
+        return Finding("ties", "ok", told)
     return Finding(
         "ties",
-        "mind",
+        "warning",
         f"{told}: there the target is arbitrary, the order is {dataset.order}",
         "compare only with numbers of the same order, and give the order with them",
     )
@@ -165,7 +167,7 @@ def future_finding(dataset: Dataset) -> Finding | None:
     younger = len(train) - np.searchsorted(train, test, side="right")
     return Finding(
         "future",
-        "mind" if younger.any() else "fine",
+        "warning" if younger.any() else "ok",
         f"{int(younger.max(initial=0)):,} of {len(train):,} training interactions are younger than the earliest test "
         f"target, {percent(float(younger.mean()) / max(len(train), 1))} younger than the average one: leaving one out "
         "is no split in time",

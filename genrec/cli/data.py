@@ -237,7 +237,7 @@ def _figures(found: Audit) -> list[tuple[str, str]]:
     figures = found.figures
     return [
         ("users", f"{figures.users:,}"),
-        ("of them asked (three items or more)", f"{figures.asked:,}"),
+        ("of them asked (three items or more)", f"{figures.evaluation_users:,}"),
         ("items", f"{figures.items:,}"),
         ("interactions", f"{figures.interactions:,}"),
         ("density", f"{100 * figures.density:.3g} %"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from genrec.comparison._values import named
 from genrec.comparison.plan import Plan, PlannedStage, Trial
 from genrec.comparison.ranking import make_rows
-from genrec.comparison.results import Comparison, Row
+from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.comparison.runner import Runner
 from genrec.comparison.statistics import statistics_of
 from genrec.errors import GenrecError
@@ -119,7 +119,7 @@ def notes_of(plan: Plan, split: SplitName) -> Iterator[str]:
         )
 
 
-def code_notes(rows: Sequence[Row]) -> Iterator[str]:
+def code_notes(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     """The notes on vectors and codes, each once; with the names of its variants unless all have it."""
     owners: dict[str, list[str]] = {}
     variants = [row for row in rows if row.kind == "variant" and row.models]

@@ -14,7 +14,7 @@ import numpy as np
 from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
 from genrec.comparison.plan import BaselineJob, ModelJob, Plan, Trial, block_without_merge, shared_setting
-from genrec.comparison.results import Kind, Row, Trained
+from genrec.comparison.results import ComparisonRow, RowKind, Trained
 from genrec.errors import GenrecError
 from genrec.evaluation.cross_fitting import cross_fitted
 from genrec.evaluation.metrics import best_ranks, target_ranks
@@ -23,10 +23,9 @@ from genrec.experiment.candidates import find_candidates
 from genrec.experiment.keys import SplitName
 from genrec.experiment.rankings import needs_fitting
 from genrec.merges.single import Single
-from genrec.reporting.run_report import curve
 from genrec.runtime.progress import Bar
 from genrec.runtime.seeds import derive
-from genrec.training.trainer import TrainingLog
+from genrec.training.log import TrainingLog
 from genrec.types import Candidates, Ranking, Split
 
 
@@ -34,18 +33,18 @@ from genrec.types import Candidates, Ranking, Split
 class _Gathering:
     """A row while its seeds come in."""
 
-    kind: Kind
+    kind: RowKind
     variants: list[Variant] = field(default_factory=list)
     setting: dict[str, str] = field(default_factory=dict)
     ranks: dict[int, np.ndarray] = field(default_factory=dict)
     models: dict[int, Trained] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> ComparisonRow:
         seeds = tuple(sorted(self.ranks))
         ranks = [self.ranks[seed] for seed in seeds]
         first = self.variants[0] if self.variants else None
-        return Row(
+        return ComparisonRow(
             name=name,
             kind=self.kind,
             setting=self.setting,
@@ -58,7 +57,7 @@ class _Gathering:
         )
 
 
-def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[Row]:
+def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[ComparisonRow]:
     """Rank every user of a split by every trial that has its candidates.
 
     A merge that has something to fit is fitted on the validation users; where these are the users asked, it is
@@ -135,7 +134,7 @@ class _Ranker:
             return cross_fitted(merge, seen("valid"), targets, top_n=self._top_n, seed=seed)
         return merge.fit(seen("valid"), targets).merge(seen("test"), top_n=self._top_n)
 
-    def _row_of_model(self, job: ModelJob, name: str, kind: Kind) -> _Gathering:
+    def _row_of_model(self, job: ModelJob, name: str, kind: RowKind) -> _Gathering:
         setting = shared_setting([trial.variant for trial in job.trials])
         return self._models.setdefault(name, _Gathering(kind, setting=setting))
 
@@ -143,7 +142,7 @@ class _Ranker:
         row.ranks[trained.seed] = target_ranks(ranking, self.asked.targets)
         row.models[trained.seed] = trained
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ComparisonRow]:
         """Variants, then streams and oracles."""
         for trial in self._plan.trials:
             if trial.failure:
@@ -161,12 +160,12 @@ def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool
     peaks = [peak for facts in (*made, searched) if (peak := facts.get("peak_bytes"))]
     return Trained(
         seed=fit.recipe.seed,
-        address=fit.keys.model,
+        model_key=fit.keys.model,
         parameters=summary["parameters"],
         training_seconds=summary["training_seconds"],
         search_seconds=searched.get("seconds"),
         peak_bytes=max(peaks, default=None),
-        curve=tuple(curve(TrainingLog.from_json(summary["log"]))),
+        curve=tuple(TrainingLog.from_json(summary["log"]).epochs),
         codes=summary["codes"],
     )
 
@@ -185,7 +184,7 @@ def _model_names(plan: Plan) -> dict[str, str]:
     return names
 
 
-def _baseline_rows(plan: Plan, split: Split) -> Iterator[Row]:
+def _baseline_rows(plan: Plan, split: Split) -> Iterator[ComparisonRow]:
     """Each baseline's, with all of its seeds."""
     groups: dict[tuple[str, bool], list[BaselineJob]] = {}
     for job in plan.baselines:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from genrec.evaluation.metrics import METRICS, main_metric
-from genrec.reporting.report import Epoch, Protocol
+from genrec.reporting.report import Protocol
+from genrec.training.log import EpochRecord
 
-Kind = Literal["variant", "stream", "baseline", "oracle"]
+RowKind = Literal["variant", "stream", "baseline", "oracle"]
 """``variant``: a recipe as it was asked for. ``stream``: one stream of the model of some variants, alone.
 ``oracle``: the best stream of such a model for each user; no method, an upper bound for merges. ``baseline``: a
 yardstick."""
@@ -22,27 +23,27 @@ class Trained:
     """One trained model: a recipe without its merge, under one seed."""
 
     seed: int
-    address: str
-    """Of its stage: rows with equal addresses share the model."""
+    model_key: str
+    """Its cache key: rows with equal keys share the model."""
     parameters: int
     training_seconds: float
     search_seconds: float | None
     """Of all the users asked, all streams; None where it is not known."""
     peak_bytes: int | None
     """Most memory that the process which trained and searched it has held; None where it is not known."""
-    curve: tuple[Epoch, ...] = ()
+    curve: tuple[EpochRecord, ...] = ()
     codes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By stream: what :func:`genrec.evaluation.code_quality.measure_codes` says, and the ``notes`` on its vectors and
     codes."""
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One line of the table."""
 
     name: str
     """Unique, short; made of what varies."""
-    kind: Kind
+    kind: RowKind
     setting: Mapping[str, str]
     """Axis -> its value here; empty for baselines."""
     seeds: tuple[int, ...]
@@ -100,10 +101,10 @@ class Pair:
     seeds_shared: int
 
     @property
-    def verdict(self) -> Literal["better", "worse", "not different"]:
+    def verdict(self) -> Literal["better", "worse", "not significantly different"]:
         """What may be said of ``first``; by ``p_holm`` at the 5 % level."""
         if self.p_holm >= 0.05:
-            return "not different"
+            return "not significantly different"
         return "better" if METRICS.get(self.metric).merit(self.difference) > 0 else "worse"
 
 
@@ -116,7 +117,7 @@ class Slice:
     """E.g. ``5-8 items``, ``bought 0 times in training``."""
     users: int
     cells: Mapping[str, Mapping[str, Cell]]
-    """Row name -> metric -> its cell at the main cutoff."""
+    """Name of a row -> metric -> its cell at the main cutoff."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,11 @@ class Comparison:
     axes: Mapping[str, tuple[str, ...]]
     """What was varied: axis -> its values in the order given. Empty when recipes stand side by side."""
     seeds: tuple[int, ...]
-    rows: Sequence[Row]
+    rows: Sequence[ComparisonRow]
     metrics: tuple[str, ...]
     """Names of what is reported, in the order of the columns."""
     cells: Mapping[str, Mapping[str, Mapping[int, Cell]]]
-    """Row name -> metric -> cutoff -> cell."""
+    """Name of a row -> metric -> cutoff -> cell."""
     pairs: Sequence[Pair]
     """All pairs of variants and baselines, metric by metric, at the main cutoff."""
     letters: Mapping[str, Mapping[str, str]]
@@ -142,7 +143,7 @@ class Comparison:
     cutoff: int
     """The main cutoff: of pairs, letters and slices."""
     stages: Mapping[str, Mapping[str, int]]
-    """Kind of stage -> ``made``, ``reused``: how often it was worked out and found finished."""
+    """RowKind of stage -> ``made``, ``reused``: how often it was worked out and found finished."""
     seconds: float
     notes: Sequence[str] = ()
     target_popularity_U: np.ndarray | None = None
@@ -159,6 +160,6 @@ class Comparison:
         return (self.metric, *(metric for metric in self.metrics if metric != self.metric))
 
     @property
-    def table_rows(self) -> Sequence[Row]:
+    def table_rows(self) -> Sequence[ComparisonRow]:
         """Rows that have a result, in the order of the table: as given."""
         return [row for row in self.rows if len(row.seeds)]

@@ -12,7 +12,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from genrec.comparison.results import Cell, Pair, Row, Slice
+from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice
 from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import (
@@ -43,7 +43,9 @@ class Statistics(TypedDict):
     target_popularity_U: np.ndarray
 
 
-def statistics_of(rows: Sequence[Row], split: Split, dataset: Dataset, settings: EvaluationSettings) -> Statistics:
+def statistics_of(
+    rows: Sequence[ComparisonRow], split: Split, dataset: Dataset, settings: EvaluationSettings
+) -> Statistics:
     """Everything that is said of some rows.
 
     Args:
@@ -73,7 +75,7 @@ def main_cutoff(cutoffs: Sequence[int]) -> int:
     return 10 if 10 in ordered else ordered[len(ordered) // 2]
 
 
-def methods_of(rows: Sequence[Row]) -> list[Row]:
+def methods_of(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     """The rows that are held against each other: variants and baselines.
 
     Streams alone would multiply the tests, and the oracle is no method.
@@ -82,13 +84,13 @@ def methods_of(rows: Sequence[Row]) -> list[Row]:
 
 
 def cells(
-    rows: Sequence[Row],
+    rows: Sequence[ComparisonRow],
     settings: EvaluationSettings,
     *,
     cutoffs: Sequence[int] | None = None,
     users: np.ndarray | None = None,
 ) -> dict[str, dict[str, dict[int, Cell]]]:
-    """Row name -> metric -> cutoff -> its cell.
+    """Name of a row -> metric -> cutoff -> its cell.
 
     Args:
         rows: those without a finished seed are passed over.
@@ -115,7 +117,7 @@ def cells(
 
 
 def pairs(
-    rows: Sequence[Row], cutoff: int, metrics: Sequence[str], *, confidence: float, samples: int | None = None
+    rows: Sequence[ComparisonRow], cutoff: int, metrics: Sequence[str], *, confidence: float, samples: int | None = None
 ) -> list[Pair]:
     """Every variant and baseline against every other, metric by metric, Holm-corrected for all of them together.
 
@@ -131,7 +133,7 @@ def pairs(
 
 
 def pairs_with(
-    row: Row, others: Sequence[Row], cutoff: int, metrics: Sequence[str], *, confidence: float
+    row: ComparisonRow, others: Sequence[ComparisonRow], cutoff: int, metrics: Sequence[str], *, confidence: float
 ) -> list[Pair]:
     """A row against each of some others, of whatever kind, metric by metric; corrected as in :func:`pairs`."""
     tests = [(0, place) for place in range(1, len(others) + 1)]
@@ -139,7 +141,7 @@ def pairs_with(
 
 
 def _tested(
-    rows: Sequence[Row],
+    rows: Sequence[ComparisonRow],
     asked: Sequence[tuple[int, int]],
     cutoff: int,
     metrics: Sequence[str],
@@ -185,7 +187,9 @@ def _tested(
     return found
 
 
-def _agreement(first: Row, second: Row, metric: str, cutoff: int, difference: float) -> tuple[int | None, int]:
+def _agreement(
+    first: ComparisonRow, second: ComparisonRow, metric: str, cutoff: int, difference: float
+) -> tuple[int | None, int]:
     """Of how many common seeds the difference has the same sign, and how many there are.
 
     A baseline without randomness has one seed and would have the same ranks under any other.
@@ -201,7 +205,7 @@ def _agreement(first: Row, second: Row, metric: str, cutoff: int, difference: fl
     return int(sum(np.sign(one[seed] - two[seed]) == np.sign(difference) for seed in shared)), len(shared)
 
 
-def _seed_means(row: Row, metric: str, cutoff: int) -> dict[int, float]:
+def _seed_means(row: ComparisonRow, metric: str, cutoff: int) -> dict[int, float]:
     return dict(zip(row.seeds, row.values_SU(metric, cutoff).mean(axis=1).tolist(), strict=True))
 
 
@@ -222,7 +226,7 @@ def letters(means: Mapping[str, float], tests: Sequence[Pair]) -> dict[str, str]
     alike_RR = np.eye(len(order), dtype=bool)
     for test in tests:
         first, second = place[test.first], place[test.second]
-        alike_RR[first, second] = alike_RR[second, first] = test.verdict == "not different"
+        alike_RR[first, second] = alike_RR[second, first] = test.verdict == "not significantly different"
     is_shared_RR = np.zeros_like(alike_RR)
     groups: list[list[int]] = []
     for first, second in zip(*np.nonzero(np.triu(alike_RR)), strict=True):
@@ -246,7 +250,7 @@ def _letter(number: int) -> str:
 
 
 def _means(
-    rows: Sequence[Row], found: Mapping[str, Mapping[str, Mapping[int, Cell]]], metric: str, cutoff: int
+    rows: Sequence[ComparisonRow], found: Mapping[str, Mapping[str, Mapping[int, Cell]]], metric: str, cutoff: int
 ) -> dict[str, float]:
     return {row.name: found[row.name][metric][cutoff].mean for row in methods_of(rows)}
 
@@ -256,7 +260,7 @@ def _of(tests: Sequence[Pair], metric: str) -> list[Pair]:
 
 
 def slices(
-    rows: Sequence[Row], split: Split, dataset: Dataset, cutoff: int, settings: EvaluationSettings
+    rows: Sequence[ComparisonRow], split: Split, dataset: Dataset, cutoff: int, settings: EvaluationSettings
 ) -> list[Slice]:
     """Every row among users of like history length, and among users whose target was bought about as often.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.evaluation.neighbors import asked_rows, nearest_rows
+from genrec.evaluation.neighbors import nearest_rows, sample_rows
 from genrec.families import Tokenizer
 from genrec.tokenizers._collisions import count_collisions
 from genrec.tokenizers._present import unit_rows
@@ -38,7 +38,7 @@ def measure_codes(
     catalog: Catalog | None = None,
     *,
     tokenizer: Tokenizer | None = None,
-    neighbours: int = 10,
+    neighbors: int = 10,
     sample: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def measure_codes(
         vectors: the vectors that the codes were made of.
         catalog: with it, codes are held against the items' attributes.
         tokenizer: the one that made the codes; with it, what they say of the vectors is measured.
-        neighbours: items in a neighbourhood.
-        sample: items whose neighbourhoods are looked at.
+        neighbors: items in a neighborhood.
+        sample: items whose neighborhoods are looked at.
         seed: of the samples.
 
     Returns:
@@ -64,17 +64,17 @@ def measure_codes(
           are used in effect, and ``counts``: how often each code is used, from the most used, at evenly spaced places
           where there are more than 512.
         - ``prefixes``: by depth how many different prefixes there are (``nodes``), items of the ``largest`` and of the
-          ``mean`` one; of the nearest items (cosine), the share that have the item's prefix (``neighbours_sharing``),
+          ``mean`` one; of the nearest items (cosine), the share that have the item's prefix (``neighbors_sharing``),
           the share of all other items (``expected_sharing``), and their ratio (``lift``); ``reconstruction_error``:
           mean squared distance of a vector to what its codes so far stand for, as a share of the vectors' variance.
-        - ``reconstruction_error``: of all codes. ``neighbours``, ``neighbourhoods``: how many of how many items.
+        - ``reconstruction_error``: of all codes. ``neighbors``, ``neighborhoods``: how many of how many items.
         - ``categories``: by attribute (1 for the first that an item has) its number of ``values``, the most frequent
           ones (``examples``), the ``items`` by which it was measured, and ``ami``: adjusted mutual information of the
           prefixes of depth 1 and 2 with it.
     """
     rows_N = np.flatnonzero(ids.present_I & vectors.present_I)
     num_items = int(ids.present_I.sum())
-    prefixes = _prefixes(ids, vectors, rows_N, neighbours, sample, seed)
+    prefixes = _prefixes(ids, vectors, rows_N, neighbors, sample, seed)
     errors = _reconstruction_errors(ids, vectors, rows_N, tokenizer)
     for prefix, error in zip(prefixes, errors, strict=True):
         prefix["reconstruction_error"] = error
@@ -88,8 +88,8 @@ def measure_codes(
         "levels": [_level(ids.codes_IL[ids.present_I, level], size) for level, size in enumerate(ids.vocabulary_sizes)],
         "prefixes": prefixes,
         "reconstruction_error": errors[-1],
-        "neighbours": min(neighbours, len(rows_N) - 1),
-        "neighbourhoods": min(sample, len(rows_N)),
+        "neighbors": min(neighbors, len(rows_N) - 1),
+        "neighborhoods": min(sample, len(rows_N)),
         "categories": None if catalog is None else _categories(ids, catalog, rows_N, seed),
     }
 
@@ -98,7 +98,7 @@ def measure_agreement(
     ids: Mapping[str, SemanticIds],
     vectors: Mapping[str, ItemVectors],
     *,
-    neighbours: int = 10,
+    neighbors: int = 10,
     sample: int = 2000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -107,24 +107,24 @@ def measure_agreement(
     Args:
         ids: the codes of each stream.
         vectors: their vectors.
-        neighbours: items in a neighbourhood.
-        sample: items whose neighbourhoods are compared.
+        neighbors: items in a neighborhood.
+        sample: items whose neighborhoods are compared.
         seed: of the samples.
 
     Returns:
         For each pair of streams (``first``, ``second``) the ``items`` that both have read; ``ami``: adjusted mutual
         information of their prefixes of depth 1 and 2, by ``ami_items`` of them; of an item's nearest items (cosine)
-        the share that the two streams have in common (``neighbours_in_common``), by chance (``expected_in_common``),
+        the share that the two streams have in common (``neighbors_in_common``), by chance (``expected_in_common``),
         and their ratio (``lift``). None where there is nothing to measure.
     """
     found = []
     for first, second in combinations(ids, 2):
         pair = (first, second)
         rows_N = np.flatnonzero(np.all([ids[name].present_I & vectors[name].present_I for name in pair], axis=0))
-        some_M = rows_N[asked_rows(len(rows_N), _AGREEMENT_ITEMS, seed)]
+        some_M = rows_N[sample_rows(len(rows_N), _AGREEMENT_ITEMS, seed)]
         nodes = [_first_nodes(ids[name].codes_IL[some_M]) for name in pair]
-        common = _in_common([vectors[name].vectors_IE[rows_N] for name in pair], neighbours, sample, seed)
-        expected = min(neighbours / (len(rows_N) - 1), 1.0) if len(rows_N) > 1 else None
+        common = _in_common([vectors[name].vectors_IE[rows_N] for name in pair], neighbors, sample, seed)
+        expected = min(neighbors / (len(rows_N) - 1), 1.0) if len(rows_N) > 1 else None
         found.append(
             {
                 "first": first,
@@ -132,7 +132,7 @@ def measure_agreement(
                 "items": len(rows_N),
                 "ami_items": len(some_M),
                 "ami": [_agreement(*(of_stream[depth] for of_stream in nodes)) for depth in range(_DEPTHS)],
-                "neighbours_in_common": common,
+                "neighbors_in_common": common,
                 "expected_in_common": expected,
                 "lift": common / expected if common is not None and expected else None,
             }
@@ -174,12 +174,12 @@ def _first_nodes(codes_NL: np.ndarray) -> list[np.ndarray | None]:
 
 
 def _prefixes(
-    ids: SemanticIds, vectors: ItemVectors, rows_N: np.ndarray, neighbours: int, sample: int, seed: int
+    ids: SemanticIds, vectors: ItemVectors, rows_N: np.ndarray, neighbors: int, sample: int, seed: int
 ) -> list[dict[str, Any]]:
-    """By depth: sizes over all items with codes, and whether neighbours share a prefix over those with vectors."""
-    points_NE, neighbours = vectors.vectors_IE[rows_N], min(neighbours, len(rows_N) - 1)
-    asked_Q = asked_rows(len(rows_N), sample, seed)
-    nearest_QK = nearest_rows(points_NE, asked_Q, neighbours) if neighbours > 0 else None
+    """By depth: sizes over all items with codes, and whether neighbors share a prefix over those with vectors."""
+    points_NE, neighbors = vectors.vectors_IE[rows_N], min(neighbors, len(rows_N) - 1)
+    query_Q = sample_rows(len(rows_N), sample, seed)
+    nearest_QK = nearest_rows(points_NE, query_Q, neighbors) if neighbors > 0 else None
     found = []
     for depth, node_P in enumerate(_nodes(ids.codes_IL[ids.present_I]), start=1):
         size = np.bincount(node_P)
@@ -188,7 +188,7 @@ def _prefixes(
             "nodes": len(size),
             "largest": int(size.max()),
             "mean": len(node_P) / len(size),
-            "neighbours_sharing": None,
+            "neighbors_sharing": None,
             "expected_sharing": None,
             "lift": None,
         }
@@ -196,11 +196,11 @@ def _prefixes(
             node_I = np.zeros(len(ids.codes_IL), dtype=np.int64)
             node_I[ids.present_I] = node_P
             node_N = node_I[rows_N]
-            shared = float((node_N[nearest_QK] == node_N[asked_Q, None]).mean())
+            shared = float((node_N[nearest_QK] == node_N[query_Q, None]).mean())
             size = np.bincount(node_N).astype(np.float64)
             expected = float((size * (size - 1)).sum() / (len(node_N) * (len(node_N) - 1)))
             measured |= {
-                "neighbours_sharing": shared,
+                "neighbors_sharing": shared,
                 "expected_sharing": expected,
                 "lift": shared / expected if expected else None,
             }
@@ -232,9 +232,9 @@ def _reconstruction_errors(
 def _categories(ids: SemanticIds, catalog: Catalog, rows_N: np.ndarray, seed: int) -> list[dict[str, Any]] | None:
     """Agreement with each attribute that says enough; None where no attribute does."""
     found = []
-    for number, labelled_M, label_M, examples in _labels(catalog, rows_N):
-        some = asked_rows(len(labelled_M), _AGREEMENT_ITEMS, seed)
-        nodes = _first_nodes(ids.codes_IL[labelled_M[some]])
+    for number, labeled_M, label_M, examples in _labels(catalog, rows_N):
+        some = sample_rows(len(labeled_M), _AGREEMENT_ITEMS, seed)
+        nodes = _first_nodes(ids.codes_IL[labeled_M[some]])
         found.append(
             {
                 "attribute": number,
@@ -257,12 +257,12 @@ def _labels(catalog: Catalog, rows_N: np.ndarray) -> Iterator[tuple[int, np.ndar
         Number from 1, the rows that have it (M,), their labels (M,), the most frequent values.
     """
     for place in range(_ATTRIBUTES):
-        labelled_M = np.array([row for row in rows_N if len(catalog.attributes[row]) > place], dtype=np.int64)
-        values = [catalog.attributes[row][place] for row in labelled_M]
+        labeled_M = np.array([row for row in rows_N if len(catalog.attributes[row]) > place], dtype=np.int64)
+        values = [catalog.attributes[row][place] for row in labeled_M]
         number_of = {value: number for number, value in enumerate(dict.fromkeys(values))}
         if len(values) * 4 >= len(rows_N) and 2 <= len(number_of) <= len(values) / _ITEMS_A_VALUE:
             label_M = np.array([number_of[value] for value in values])
-            yield place + 1, labelled_M, label_M, [value for value, _ in Counter(values).most_common(3)]
+            yield place + 1, labeled_M, label_M, [value for value, _ in Counter(values).most_common(3)]
 
 
 def _agreement(first_N: np.ndarray | None, second_N: np.ndarray | None) -> float | None:
@@ -276,12 +276,12 @@ def _agreement(first_N: np.ndarray | None, second_N: np.ndarray | None) -> float
     return float(adjusted_mutual_info_score(first_N, second_N))
 
 
-def _in_common(points: list[np.ndarray], neighbours: int, sample: int, seed: int) -> float | None:
+def _in_common(points: list[np.ndarray], neighbors: int, sample: int, seed: int) -> float | None:
     """The share of nearest rows that two spaces have in common; None where there are no other rows."""
     num_items = len(points[0])
-    neighbours = min(neighbours, num_items - 1)
-    if neighbours < 1:
+    neighbors = min(neighbors, num_items - 1)
+    if neighbors < 1:
         return None
-    asked_Q = asked_rows(num_items, sample, seed)
-    first_QK, second_QK = (nearest_rows(points_NE, asked_Q, neighbours) for points_NE in points)
+    query_Q = sample_rows(num_items, sample, seed)
+    first_QK, second_QK = (nearest_rows(points_NE, query_Q, neighbors) for points_NE in points)
     return float((first_QK[:, :, None] == second_QK[:, None, :]).any(axis=2).mean())

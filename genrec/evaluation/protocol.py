@@ -37,7 +37,7 @@ MetricName = Annotated[str, AfterValidator(_known), _NamesForEditors()]
 
 
 class EvaluationSettings(BaseModel):
-    """Full-catalogue ranking of one target a user."""
+    """Full-catalog ranking of one target a user."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

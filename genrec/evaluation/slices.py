@@ -12,7 +12,7 @@ from genrec.types import Histories, Split
 NUM_BINS = 4
 """At most, of about equal size; users whose target was never bought come on top."""
 MIN_USERS = 30
-"""Fewer users say nothing: they are put to their neighbours."""
+"""Fewer users say nothing: they are put to their neighbors."""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from genrec.training.checkpoint import save_json
 from genrec.types import Ranking
 
 if TYPE_CHECKING:
-    from genrec.reporting.report import Kind
+    from genrec.reporting.report import MethodKind
 
 
-def rank_baselines(fits: Fits, split: SplitName, cache: Cache, *, top_n: int) -> dict[str, tuple[Kind, Ranking]]:
+def rank_baselines(fits: Fits, split: SplitName, cache: Cache, *, top_n: int) -> dict[str, tuple[MethodKind, Ranking]]:
     """The rankings of all baselines of the recipe for the users of a split, by name."""
-    rankings: dict[str, tuple[Kind, Ranking]] = {}
+    rankings: dict[str, tuple[MethodKind, Ranking]] = {}
     for baseline in fits.valid.recipe.baselines:
         with cache.timer.measure(f"baseline {baseline.type_name}"):
             ranking = rank_baseline(baseline, fits.of(split), split, cache, top_n=top_n)

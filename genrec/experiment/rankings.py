@@ -9,7 +9,7 @@ import numpy as np
 
 from genrec.families import Merge
 from genrec.merges.single import Single
-from genrec.reporting.report import Kind
+from genrec.reporting.report import MethodKind
 from genrec.types import Candidates, Ranking
 
 Names = tuple[str, ...]
@@ -42,7 +42,7 @@ def fit_merges(
     return {names: merge.fit(found.of_streams(names), targets) for names in subsets}
 
 
-def merge_streams(merges: Mapping[Names, Merge], found: Candidates, *, top_n: int) -> dict[str, tuple[Kind, Ranking]]:
+def merge_streams(merges: Mapping[Names, Merge], found: Candidates, *, top_n: int) -> dict[str, tuple[MethodKind, Ranking]]:
     """The rankings of the merge, of each pair of streams and of each stream alone.
 
     Args:
@@ -50,7 +50,7 @@ def merge_streams(merges: Mapping[Names, Merge], found: Candidates, *, top_n: in
         found: candidates of the users.
         top_n: length of the rankings.
     """
-    rankings: dict[str, tuple[Kind, Ranking]] = {}
+    rankings: dict[str, tuple[MethodKind, Ranking]] = {}
     for names, merge in merges.items():
         if names == found.streams:
             if len(names) > 1:

@@ -26,7 +26,7 @@ def codes_table(variants: Sequence[Mapping[str, Any]]) -> Table:
         "entropy (bits)",
         "collisions",
         "error after each code",
-        f"{_neighbours(variants)} neighbours with 1 code",
+        f"{_neighbors(variants)} neighbors with 1 code",
         "with 2 codes",
         "attributes",
         "time",
@@ -46,14 +46,14 @@ def codes_table(variants: Sequence[Mapping[str, Any]]) -> Table:
 
 def pairs_table(variants: Sequence[Mapping[str, Any]]) -> Table:
     """A line for each pair of streams of each variant; arguments as :func:`codes_table`."""
-    head = ("streams", "items", "agreement of 1 code", "of 2 codes", f"{_neighbours(variants)} neighbours in common")
+    head = ("streams", "items", "agreement of 1 code", "of 2 codes", f"{_neighbors(variants)} neighbors in common")
     rows = [
         (
             *_named(variants, variant),
             f"{pair['first']} + {pair['second']}",
             f"{pair['items']:,}",
             *(_number(ami) for ami in pair["ami"]),
-            _share(pair["neighbours_in_common"], pair["lift"]),
+            _share(pair["neighbors_in_common"], pair["lift"]),
         )
         for variant in variants
         for pair in variant["pairs"]
@@ -69,8 +69,8 @@ def legend(variants: Sequence[Mapping[str, Any]]) -> list[str]:
         "that shared their codes with another before repair; after it none do.",
         "Error: mean squared distance of a vector to what its first codes stand for, as a share of the vectors' "
         "variance; the last is that of all codes, and codes that only tell items apart are left out.",
-        f"Neighbours: of the {_neighbours(variants)} nearest items by cosine (of "
-        f"{max((measured['neighbourhoods'] for measured in streams), default=0):,} random items), the share that have "
+        f"Neighbors: of the {_neighbors(variants)} nearest items by cosine (of "
+        f"{max((measured['neighborhoods'] for measured in streams), default=0):,} random items), the share that have "
         "the same first code, the same first two; in brackets, how many times the share of any two items.",
         "Agreement, and attributes: adjusted mutual information, 0 by chance, 1 where one grouping is the other; of "
         "attributes with the first code, and of two codes only where two items or more share them on average.",
@@ -115,7 +115,7 @@ def _cells(measured: Mapping[str, Any]) -> Iterator[str]:
     for depth in (1, 2):
         prefix = prefixes[depth - 1] if depth <= len(prefixes) else None
         is_telling = prefix is not None and prefix["largest"] > 1
-        yield _share(prefix["neighbours_sharing"], prefix["lift"]) if prefix and is_telling else "-"
+        yield _share(prefix["neighbors_sharing"], prefix["lift"]) if prefix and is_telling else "-"
     yield ", ".join(_number(category["ami"][0]) for category in measured["categories"] or ()) or "-"
     yield "-" if measured["seconds"] is None else seconds_text(measured["seconds"])
 
@@ -140,8 +140,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
 
 
-def _neighbours(variants: Sequence[Mapping[str, Any]]) -> int:
-    return max((part["neighbours"] for variant in variants for part in variant["streams"].values()), default=0)
+def _neighbors(variants: Sequence[Mapping[str, Any]]) -> int:
+    return max((part["neighbors"] for variant in variants for part in variant["streams"].values()), default=0)
 
 
 def _say_tokenizers(variants: Sequence[Mapping[str, Any]]) -> bool:

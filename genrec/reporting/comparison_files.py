@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from genrec.comparison.results import Cell, Comparison, Row
+from genrec.comparison.results import Cell, Comparison, ComparisonRow
 from genrec.evaluation import rank_file
 from genrec.evaluation.significance import samples_for
 from genrec.reporting.comparison_markdown import markdown
 from genrec.reporting.comparison_terminal import print_comparison
-from genrec.reporting.comparison_words import Costs, costs_of
-from genrec.reporting.report import finite
+from genrec.reporting.comparison_texts import Costs, costs_of
+from genrec.reporting.report import epoch_dict, finite
 from genrec.types import Split
 
 __all__ = ["csv_text", "markdown", "print_comparison", "to_dict", "write"]
@@ -103,7 +103,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
+def _row(comparison: Comparison, row: ComparisonRow) -> dict[str, Any]:
     seed_means = {
         metric: {
             str(cutoff): dict(
@@ -123,7 +123,7 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "seed_means": seed_means,
         "letters": {metric: of[row.name] for metric, of in comparison.letters.items() if row.name in of},
         "ranks": {str(seed): {"file": rank_file.FILE, "tensor": _tensor(row, seed)} for seed in row.seeds},
-        "models": [asdict(model) for model in row.models],
+        "models": [{**asdict(model), "curve": [epoch_dict(epoch) for epoch in model.curve]} for model in row.models],
         "failures": {str(seed): why for seed, why in row.failures.items()},
         "notes": list(row.notes),
         "command": row.command,
@@ -135,7 +135,7 @@ def _cells(tree: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): asdict(part) if isinstance(part, Cell) else _cells(part) for key, part in tree.items()}
 
 
-def _tensor(row: Row, seed: int) -> str:
+def _tensor(row: ComparisonRow, seed: int) -> str:
     return f"ranks/{row.name}/{seed}"
 
 

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from genrec.comparison.results import Comparison, Row
+from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import column_name
 from genrec.reporting.code_tables import sizes_text
-from genrec.reporting.comparison_words import (
+from genrec.reporting.comparison_texts import (
     against_best,
     asked_text,
     best_rows,
@@ -54,11 +54,11 @@ def _results(comparison: Comparison) -> Iterator[str]:
     yield from ("", f"**Protocol.** {escaped(protocol_text(comparison))}", "", cells_text(comparison), "")
 
 
-def _metrics_table(comparison: Comparison, rows: Sequence[Row], *, is_method: bool) -> Iterator[str]:
+def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], *, is_method: bool) -> Iterator[str]:
     columns = [(metric, cutoff) for metric in comparison.metrics for cutoff in comparison.protocol.cutoffs]
     best = {column: best_rows(comparison, *column) if is_method else [] for column in columns}
 
-    def cell(row: Row, metric: str, cutoff: int) -> str:
+    def cell(row: ComparisonRow, metric: str, cutoff: int) -> str:
         found = comparison.cells[row.name][metric][cutoff]
         text = f"**{cell_text(found)}**" if row.name in best[metric, cutoff] else cell_text(found)
         letters = comparison.letters.get(metric, {}).get(row.name, "") if cutoff == comparison.cutoff else ""
@@ -118,7 +118,7 @@ def _slices(comparison: Comparison) -> Iterator[str]:
 
 def _codes(comparison: Comparison) -> Iterator[str]:
     """Use and collisions of the codes; variants with the same codes stand once."""
-    owners: dict[str, list[Row]] = {}
+    owners: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
         if row.kind == "variant" and row.models and row.models[0].codes:
             owners.setdefault(json.dumps(row.models[0].codes, sort_keys=True), []).append(row)
@@ -143,7 +143,7 @@ def _codes(comparison: Comparison) -> Iterator[str]:
 
 
 def _costs(comparison: Comparison) -> Iterator[str]:
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[ComparisonRow]] = {}
     for row in comparison.table_rows:
         if row.kind == "variant" and row.models:
             groups.setdefault(models_of(row), []).append(row)

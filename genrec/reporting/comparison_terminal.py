@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genrec.comparison.results import Comparison, Row
+from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import column_name
-from genrec.reporting.comparison_words import (
+from genrec.reporting.comparison_texts import (
     asked_text,
     best_rows,
     cell_text,
@@ -50,7 +50,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(escape(f"Note: {note}"))
 
 
-def _table(comparison: Comparison, methods: Sequence[Row], others: Sequence[Row]) -> Table:
+def _table(comparison: Comparison, methods: Sequence[ComparisonRow], others: Sequence[ComparisonRow]) -> Table:
     table = Table(title=escape(comparison.title), title_justify="left")
     table.add_column("method")
     for metric in comparison.metrics:

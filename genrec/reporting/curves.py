@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from genrec.reporting.report import Epoch
+from genrec.training.log import EpochRecord
 
 Points = list[tuple[float, float]]
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666")
-"""Okabe and Ito's palette, told apart by colour-blind readers too."""
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666")
+"""Okabe and Ito's palette, told apart by color-blind readers too."""
 _WIDTH, _HEIGHT, _LEFT, _TOP = 340, 200, 60, 36
 _PANEL = _WIDTH + _LEFT + 20
 
 
-def curves_svg(curve: Sequence[Epoch]) -> str:
+def curves_svg(curve: Sequence[EpochRecord]) -> str:
     """Two panels over the epochs; values that are not finite are left out."""
     parts = list(dict.fromkeys(part for epoch in curve for part in epoch.losses))
     losses = {part: _points((epoch.epoch, epoch.losses.get(part)) for epoch in curve) for part in parts}
@@ -55,11 +53,11 @@ def _panel(title: str, lines: Mapping[str, Points], shift: int) -> str:
     for x in dict.fromkeys((x_low, x_high)):
         out.append(f'<text x="{at(x, y_low)[0]:.1f}" y="{_TOP + _HEIGHT + 16}" text-anchor="middle">{x:g}</text>')
     for number, (name, points) in enumerate(lines.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+        color = _COLORS[number % len(_COLORS)]
         path = " ".join("{:.1f},{:.1f}".format(*at(*point)) for point in points)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        out += ['<circle cx="{:.1f}" cy="{:.1f}" r="2" fill="{}"/>'.format(*at(*point), colour) for point in points]
+        out.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.6"/>')
+        out += ['<circle cx="{:.1f}" cy="{:.1f}" r="2" fill="{}"/>'.format(*at(*point), color) for point in points]
         v = _TOP + _HEIGHT + 34 + 16 * number
-        out.append(f'<rect x="{_LEFT}" y="{v - 8}" width="12" height="8" fill="{colour}"/>')
+        out.append(f'<rect x="{_LEFT}" y="{v - 8}" width="12" height="8" fill="{color}"/>')
         out.append(f'<text x="{_LEFT + 18}" y="{v}">{escape(name)}</text>')
     return "\n".join([*out, "</g>\n"])

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from genrec.comparison._values import in_a_name
-from genrec.comparison.results import Comparison, Row, Trained
+from genrec.comparison.results import Comparison, ComparisonRow, Trained
 from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import METRICS, column_name
-from genrec.reporting.comparison_words import against_best, best_rows
-from genrec.reporting.plots import DASHES, NUM_COLOURS, PANEL, Line, Span, intervals, panel, plain, shortened
+from genrec.reporting.comparison_texts import against_best, best_rows
+from genrec.reporting.plots import DASHES, NUM_COLORS, PANEL, Line, Span, intervals, panel, plain, shortened
 
 _LABEL = 46
 """Columns of a name in the plot of intervals."""
@@ -26,13 +26,13 @@ _LARGE = (460, 260)
 
 @dataclass(frozen=True)
 class _Series:
-    """Lines that belong together, and where they stand: a panel for each group, a colour for each label."""
+    """Lines that belong together, and where they stand: a panel for each group, a color for each label."""
 
     name: str
     group: str
     label: str
     lines: Sequence[Line]
-    """Without their colours."""
+    """Without their colors."""
 
 
 def intervals_figure(comparison: Comparison) -> str:
@@ -42,7 +42,7 @@ def intervals_figure(comparison: Comparison) -> str:
         return ""
     metric = column_name(comparison.metric, cutoff)
     tests = against_best(comparison, comparison.metric)
-    equal = {test.second for test in tests if test.verdict == "not different"}
+    equal = {test.second for test in tests if test.verdict == "not significantly different"}
     equal.update([tests[0].first] if tests else best_rows(comparison, comparison.metric, cutoff))
     letters = comparison.letters.get(comparison.metric, {})
     places = _places(comparison, rows)
@@ -59,7 +59,7 @@ def intervals_figure(comparison: Comparison) -> str:
             high=cell.high,
             seeds=row.values_SU(comparison.metric, cutoff).mean(axis=1).tolist(),
             note=f"{cell.mean:.4f}  {letters.get(row.name, '')}".strip(),
-            colour="c0" if row.name in equal else "muted" if is_baseline else "ink",
+            color="c0" if row.name in equal else "muted" if is_baseline else "ink",
             is_baseline=is_baseline,
         )
         grouped.setdefault(group, []).append(span)
@@ -72,7 +72,7 @@ def intervals_figure(comparison: Comparison) -> str:
     has_seeds = any(len(row.seeds) > 1 for row in rows)
     same = "best, or not different from it" if tests else "best"
     legend = [("c0", "dot", same), ("ink", "dot", "other variants"), ("muted", "diamond", "baselines")]
-    colours = {span.colour for members in grouped.values() for span in members}
+    colors = {span.color for members in grouped.values() for span in members}
     seeds = " Small dots: single seeds." if has_seeds else ""
     caption = f"{metric}: mean, and its {comparison.protocol.confidence:.0%} interval over users.{seeds}"
     if tests:
@@ -80,7 +80,7 @@ def intervals_figure(comparison: Comparison) -> str:
             " Intervals overlap even where methods differ, as the users are the same: the letters at the right tell, "
             "not the intervals."
         )
-    shown_legend = _legend([entry for entry in legend if entry[0] in colours])
+    shown_legend = _legend([entry for entry in legend if entry[0] in colors])
     return (
         f"<figure><figcaption>{escape(caption)}</figcaption>{shown_legend}"
         f'<div class="scroll wide" tabindex="0" role="region" aria-label="Plot of {metric}">{plot}</div></figure>'
@@ -100,7 +100,7 @@ def by_cutoff_figure(comparison: Comparison) -> str:
     metric = metric_by_cutoff(comparison)
     title = METRICS.get(metric).title
 
-    def line(row: Row) -> Line:
+    def line(row: ComparisonRow) -> Line:
         return Line(
             np.arange(1, largest + 1),
             np.array([float(row.values_SU(metric, cutoff).mean()) for cutoff in range(1, largest + 1)]),
@@ -108,7 +108,7 @@ def by_cutoff_figure(comparison: Comparison) -> str:
 
     series = [_Series(row.name, *places[row.name], [line(row)]) for row in rows if row.kind == "variant"]
     baselines = {
-        row.name: replace(line(row), colour="muted", width=1.4, dash=DASHES[number % len(DASHES)])
+        row.name: replace(line(row), color="muted", width=1.4, dash=DASHES[number % len(DASHES)])
         for number, row in enumerate(row for row in rows if row.kind == "baseline")
     }
     return _figure(
@@ -167,7 +167,7 @@ def codes_figure(comparison: Comparison) -> str:
         plot = panel(
             f"codes{number}",
             [
-                Line(x, y, _colour(level), width=max(1.4, 4.0 - 1.3 * level))
+                Line(x, y, _color(level), width=max(1.4, 4.0 - 1.3 * level))
                 for level, (x, y) in enumerate(curves[key])
                 if len(y)
             ],
@@ -179,10 +179,10 @@ def codes_figure(comparison: Comparison) -> str:
             is_log=True,
         )
         panels.append(f'{_titled(title)}<p class="small">used: {used}</p>{plot}')
-    names = [f"level {level + 1}" for level in range(min(deepest, NUM_COLOURS))]
-    if deepest > NUM_COLOURS:
-        names.append(f"level {NUM_COLOURS + 1} and deeper")
-    legend = [(_colour(level), "solid", name) for level, name in enumerate(names)]
+    names = [f"level {level + 1}" for level in range(min(deepest, NUM_COLORS))]
+    if deepest > NUM_COLORS:
+        names.append(f"level {NUM_COLORS + 1} and deeper")
+    legend = [(_color(level), "solid", name) for level, name in enumerate(names)]
     return _html(
         "Items that share a code, code by code from the most used. A flat line uses all codes alike; one that ends "
         "before 100 % leaves codes unused. First seed of each model.",
@@ -208,8 +208,8 @@ def _use(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     return 100.0 * (place[is_used] + 1) / len(count_V), count_V[place[is_used]]
 
 
-def _places(comparison: Comparison, rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
-    """Row name -> group and label: the value on the first axis and those on the others, where that tells rows apart."""
+def _places(comparison: Comparison, rows: Iterable[ComparisonRow]) -> dict[str, tuple[str, str]]:
+    """Name of a row -> group (the value on the first axis) and label (those on the others), if they are unique."""
     varied = [axis for axis, values in comparison.axes.items() if len(values) > 1]
     places = {}
     for row in rows:
@@ -225,16 +225,16 @@ def _places(comparison: Comparison, rows: Iterable[Row]) -> dict[str, tuple[str,
 def _models(comparison: Comparison) -> list[tuple[tuple[str, str, str], Sequence[Trained]]]:
     """The models of the variants, each once: name, group and label, and the model of each seed."""
     owners: dict[str, int] = {}
-    groups: list[list[Row]] = []
+    groups: list[list[ComparisonRow]] = []
     for row in comparison.table_rows:
         if row.kind != "variant" or not row.models:
             continue
-        known = [owners[model.address] for model in row.models if model.address in owners]
+        known = [owners[model.model_key] for model in row.models if model.model_key in owners]
         number = known[0] if known else len(groups)
         if number == len(groups):
             groups.append([])
         groups[number].append(row)
-        owners.update({model.address: number for model in row.models})
+        owners.update({model.model_key: number for model in row.models})
     deciding = [
         axis
         for axis, values in comparison.axes.items()
@@ -247,7 +247,7 @@ def _models(comparison: Comparison) -> list[tuple[tuple[str, str, str], Sequence
         named.append((name, shared[0] if len(shared) > 1 else "", ", ".join(shared[1:]) or name))
     if len({name for name, _, _ in named}) < len(named):
         named = [(rows[0].name, "", rows[0].name) for rows in groups]
-    models = [list({model.address: model for row in rows for model in row.models}.values()) for rows in groups]
+    models = [list({model.model_key: model for row in rows for model in row.models}.values()) for rows in groups]
     return list(zip(named, models, strict=True))
 
 
@@ -268,18 +268,18 @@ def _figure(
     labels = list(dict.fromkeys(part.label for part in series))
     legend = [("muted", f"dash{number % len(DASHES)}", baseline) for number, baseline in enumerate(beside)]
     panels: list[tuple[str, list[Line]]]
-    if len(series) <= NUM_COLOURS and (len(groups) == 1 or len(labels) == 1):
-        panels = [("", [line for n, part in enumerate(series) for line in _coloured(part, _colour(n))])]
-        legend = [(_colour(n), "solid", part.name) for n, part in enumerate(series)] + legend
-    elif len(groups) > 1 and len(labels) <= NUM_COLOURS:
+    if len(series) <= NUM_COLORS and (len(groups) == 1 or len(labels) == 1):
+        panels = [("", [line for n, part in enumerate(series) for line in _colored(part, _color(n))])]
+        legend = [(_color(n), "solid", part.name) for n, part in enumerate(series)] + legend
+    elif len(groups) > 1 and len(labels) <= NUM_COLORS:
         panels = [
-            (group, [line for p in series if p.group == group for line in _coloured(p, _colour(labels.index(p.label)))])
+            (group, [line for p in series if p.group == group for line in _colored(p, _color(labels.index(p.label)))])
             for group in groups
         ]
-        legend = [(_colour(n), "solid", label) for n, label in enumerate(labels)] + legend
+        legend = [(_color(n), "solid", label) for n, label in enumerate(labels)] + legend
     else:
-        behind = [replace(part.lines[-1], colour="muted", width=0.8, opacity=0.3) for part in series]
-        panels = [(part.name, [*behind, *_coloured(part, "c0")]) for part in series]
+        behind = [replace(part.lines[-1], color="muted", width=0.8, opacity=0.3) for part in series]
+        panels = [(part.name, [*behind, *_colored(part, "c0")]) for part in series]
         legend = [("c0", "solid", "the one named"), ("muted", "faint", "all others"), *legend]
     everything = [line for _, lines in panels for line in lines] + list(beside.values())
     low = min(float(line.y.min()) for line in everything)
@@ -301,12 +301,12 @@ def _figure(
     return _html(caption, legend, drawn)
 
 
-def _coloured(series: _Series, colour: str) -> list[Line]:
-    return [replace(line, colour=colour) for line in series.lines]
+def _colored(series: _Series, color: str) -> list[Line]:
+    return [replace(line, color=color) for line in series.lines]
 
 
-def _colour(number: int) -> str:
-    return f"c{number}" if number < NUM_COLOURS else "muted"
+def _color(number: int) -> str:
+    return f"c{number}" if number < NUM_COLORS else "muted"
 
 
 def _titled(title: str) -> str:
@@ -334,10 +334,10 @@ _SWATCHES = {
 
 
 def _legend(entries: Sequence[tuple[str, str, str]]) -> str:
-    """Colour, mark and name of each entry, as a list that wraps."""
+    """Color, mark and name of each entry, as a list that wraps."""
     items = "".join(
-        f'<li><svg viewBox="0 0 26 10" aria-hidden="true">{_SWATCHES[mark].format(f"var(--{colour})")}</svg>'
+        f'<li><svg viewBox="0 0 26 10" aria-hidden="true">{_SWATCHES[mark].format(f"var(--{color})")}</svg>'
         f"<bdi>{escape(plain(name))}</bdi></li>"
-        for colour, mark, name in entries
+        for color, mark, name in entries
     )
     return f'<ul class="legend">{items}</ul>'

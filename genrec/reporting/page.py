@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
-from genrec.comparison.results import Comparison, Pair, Row
+from genrec.comparison.results import Comparison, ComparisonRow, Pair
 from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import METRICS, column_name
-from genrec.reporting.comparison_words import (
+from genrec.reporting.comparison_texts import (
     against_best,
     asked_text,
     best_rows,
@@ -39,14 +39,14 @@ from genrec.reporting.report_markdown import p_text, seconds_text
 
 _PARTS = {"variant": "Variants", "baseline": "Baselines", "stream": "Streams alone", "oracle": "Oracle: not a method"}
 _HALF = 0.5
-"""Of the best in its column: from here on a cell of the heat map has no colour."""
+"""Of the best in its column: from here on a cell of the heat map has no color."""
 
 
 def page(comparison: Comparison) -> str:
     """The whole page; equal comparisons give equal bytes."""
     style = (files("genrec.reporting") / "page.css").read_text(encoding="utf-8")
     sections = "\n".join(
-        f'<section aria-labelledby="{slug}"><h2 id="{slug}">{title}</h2>\n{content}\n</section>'
+        f'<section aria-label="{escape(title)}"><h2 id="{slug}">{title}</h2>\n{content}\n</section>'
         for slug, title, content in _sections(comparison)
         if content
     )
@@ -146,13 +146,13 @@ def _streams(comparison: Comparison) -> str:
     return f"<p>{_text(streams_text(rows))}</p>{_metrics_table(comparison, rows, 'Streams alone')}"
 
 
-def _metrics_table(comparison: Comparison, rows: Sequence[Row], caption: str) -> str:
+def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], caption: str) -> str:
     columns = [(metric, cutoff) for metric in comparison.main_metric_first for cutoff in comparison.protocol.cutoffs]
     best = {column: best_rows(comparison, *column) for column in columns}
     has_models = any(row.models for row in rows)
     are_tested = any(row.name in letters for letters in comparison.letters.values() for row in rows)
 
-    def cell(row: Row, metric: str, cutoff: int) -> str:
+    def cell(row: ComparisonRow, metric: str, cutoff: int) -> str:
         found = comparison.cells[row.name][metric][cutoff]
         mean, _, deviation = cell_text(found).partition(" ")
         text = f"<b>{mean}</b>" if row.name in best[metric, cutoff] else mean
@@ -162,7 +162,7 @@ def _metrics_table(comparison: Comparison, rows: Sequence[Row], caption: str) ->
             deviation = interval_text(found)
         return f'<td>{text}<span class="interval">{deviation}</span></td>'
 
-    def line(row: Row) -> str:
+    def line(row: ComparisonRow) -> str:
         head = f'<th scope="row"><bdi>{_text(row.name)}</bdi></th>'
         wanted = len(row.seeds) + len(row.failures)
         seeds = f"{len(row.seeds)} of {wanted}" if row.failures else f"{len(row.seeds)}"
@@ -211,7 +211,7 @@ def _tests(comparison: Comparison) -> str:
 
 def _test(test: Pair) -> str:
     agree = f"{test.seeds_agree} of {test.seeds_shared}" if test.seeds_agree is not None else "-"
-    verdict = test.verdict if test.verdict == "not different" else f"<b>{test.verdict}</b>"
+    verdict = test.verdict if test.verdict == "not significantly different" else f"<b>{test.verdict}</b>"
     return (
         f'<tr><th scope="row"><bdi>{_text(test.second)}</bdi></th><td>{verdict}</td>'
         f"<td>{test.difference:+.4f} {interval_text(test, signed=True)}</td><td>{_text(p_text(test.p_holm))}</td>"
@@ -230,7 +230,7 @@ def _slices(comparison: Comparison) -> str:
     measure = METRICS.get(comparison.metric)
     top = [measure.best(part.cells[row.name][comparison.metric].mean for row in rows) for part in ordered]
 
-    def cell(row: Row, place: int) -> str:
+    def cell(row: ComparisonRow, place: int) -> str:
         mean = ordered[place].cells[row.name][comparison.metric].mean
         small, large = (mean, top[place]) if measure.higher_is_better else (top[place], mean)
         share = max(small / large - _HALF, 0.0) / (1.0 - _HALF) if large > 0 else 0.0
@@ -255,8 +255,8 @@ def _slices(comparison: Comparison) -> str:
     )
     metric = column_name(comparison.metric, comparison.cutoff)
     told = (
-        f"{metric}, mean over users and seeds. Colour: share of the best in its column, none from {_HALF:.0%} down. "
-        "Slices are small, and no test stands behind a colour."
+        f"{metric}, mean over users and seeds. Color: share of the best in its column, none from {_HALF:.0%} down. "
+        "Slices are small, and no test stands behind a color."
     )
     head = f'<thead><tr><td></td>{spans}</tr><tr><th scope="col">method</th>{labels}</tr></thead>'
     table = _scrolled(f"{metric} by slice", f"{head}<tbody>{body}</tbody>", kind="slices")

@@ -1,6 +1,6 @@
-"""Plots as SVG inside a page: no ids that clash, no colours but the page's, no text but what readers can select.
+"""Plots as SVG inside a page: no ids that clash, no colors but the page's, no text but what readers can select.
 
-Colours are CSS variables of the page (``--ink``, ``--muted``, ``--line``, ``--c0`` to ``--c6``), so that light and dark
+Colors are CSS variables of the page (``--ink``, ``--muted``, ``--line``, ``--c0`` to ``--c6``), so that light and dark
 need one plot. Equal data give equal bytes.
 """
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NUM_COLOURS = 7
-"""``--c0`` to ``--c6``: Okabe and Ito's palette, told apart by colour-blind readers too."""
+NUM_COLORS = 7
+"""``--c0`` to ``--c6``: Okabe and Ito's palette, told apart by color-blind readers too."""
 DASHES: Sequence[Any] = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 """Of the baselines, in turn, as matplotlib writes them."""
 _STAND_INS = {
     "ink": "#010101",
     "muted": "#020202",
     "line": "#030303",
-    **{f"c{number}": f"#04040{number}" for number in range(NUM_COLOURS)},
+    **{f"c{number}": f"#04040{number}" for number in range(NUM_COLORS)},
 }
-"""What matplotlib draws with; replaced by variables afterwards. None is a colour that it would shorten."""
+"""What matplotlib draws with; replaced by variables afterwards. None is a color that it would shorten."""
 _EM = 0.62
 """Width of a letter as a share of the font size, generously: readers have other fonts than matplotlib measures with."""
 _CONTEXT = 12
@@ -49,7 +49,7 @@ class Line:
 
     x: np.ndarray
     y: np.ndarray
-    colour: str = "ink"
+    color: str = "ink"
     """Name of a variable of the page."""
     width: float = 1.8
     opacity: float = 1.0
@@ -68,7 +68,7 @@ class Span:
     """The mean under each seed; shown where there are two or more."""
     note: str
     """Short, at the right."""
-    colour: str
+    color: str
     is_baseline: bool = False
     """Baselines are also lines from top to bottom."""
 
@@ -107,7 +107,7 @@ def panel(
             axes.plot(
                 line.x,
                 line.y,
-                color=_STAND_INS[line.colour],
+                color=_STAND_INS[line.color],
                 linewidth=line.width,
                 alpha=line.opacity,
                 linestyle=line.dash,
@@ -214,15 +214,15 @@ def _shorten(text: str, width: int) -> str:
 
 
 def _span(axes: Axes, span: Span, row: int, *, indent: float, width: float) -> None:
-    colour = _STAND_INS[span.colour]
+    color = _STAND_INS[span.color]
     if span.is_baseline:
-        axes.axvline(span.mean, color=colour, linewidth=1, linestyle=DASHES[0], alpha=0.7, zorder=1)
+        axes.axvline(span.mean, color=color, linewidth=1, linestyle=DASHES[0], alpha=0.7, zorder=1)
     axes.plot(
-        [span.low, span.high], [row, row], color=colour, linewidth=2.4, alpha=0.45, solid_capstyle="butt", zorder=2
+        [span.low, span.high], [row, row], color=color, linewidth=2.4, alpha=0.45, solid_capstyle="butt", zorder=2
     )
     if len(span.seeds) > 1:
-        axes.plot(span.seeds, [row + 0.27] * len(span.seeds), "o", color=colour, markersize=2.6, alpha=0.75, zorder=3)
-    axes.plot([span.mean], [row], "D" if span.is_baseline else "o", color=colour, markersize=5.5, zorder=4)
+        axes.plot(span.seeds, [row + 0.27] * len(span.seeds), "o", color=color, markersize=2.6, alpha=0.75, zorder=3)
+    axes.plot([span.mean], [row], "D" if span.is_baseline else "o", color=color, markersize=5.5, zorder=4)
     _text(axes, indent, row, span.label, "left")
     _text(axes, width + 10, row, span.note, "left")
 
@@ -313,7 +313,7 @@ def _svg(figure: Figure, name: str, described: str) -> str:
 
 
 def _tag(tag: str, name: str, linked: set[str]) -> str:
-    """A tag with the page's colours and fonts, ids of its own and no more digits than a screen shows."""
+    """A tag with the page's colors and fonts, ids of its own and no more digits than a screen shows."""
     tag = re.sub(r"""font: ([^;"]*?)([\d.]+)px[^;"]*""", r"font-weight: \1; font-size: \2px", tag)
     tag = re.sub(r"""font-weight: ;\s*|font-family: [^;"]*;?\s*| transform="rotate\(-0 [^"]*\)\"""", "", tag)
     tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in linked else "", tag)

@@ -21,14 +21,15 @@ from genrec.reporting.curves import curves_svg
 from genrec.reporting.report_markdown import markdown
 from genrec.reporting.report_terminal import print_tables
 from genrec.runtime.seeds import derive
+from genrec.training.log import EpochRecord
 from genrec.types import ABSENT, Dataset, Ranking, Split
 
-Kind = Literal["merge", "pair", "stream", "baseline", "oracle"]
+MethodKind = Literal["merge", "pair", "stream", "baseline", "oracle"]
 """``pair``: the merge of two of three or more streams of the same model. ``oracle`` is no method: it knows which stream
 is best for each user."""
 
 LEVEL = 0.05
-"""Corrected p-values from here on are called "not different"."""
+"""Corrected p-values from here on are called "not significantly different"."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodResult:
     """One method in the table."""
 
     name: str
-    kind: Kind
+    kind: MethodKind
     metrics: Mapping[str, Mapping[int, Estimate]]
     """By the metric's name (see :mod:`genrec.evaluation.metrics`) and cutoff."""
     ranks_U: np.ndarray
@@ -65,10 +66,10 @@ class PairedTest:
     """``difference.p`` corrected for all the tests of the report."""
 
     @property
-    def verdict(self) -> Literal["better", "worse", "not different"]:
+    def verdict(self) -> Literal["better", "worse", "not significantly different"]:
         """What may be said of ``method``."""
         if self.p_holm >= LEVEL:
-            return "not different"
+            return "not significantly different"
         return "better" if METRICS.get(self.metric).merit(self.difference.mean) > 0 else "worse"
 
 
@@ -80,7 +81,7 @@ class Protocol:
     users: int
     """Users asked."""
     items: int
-    """Items ranked, the whole catalogue."""
+    """Items ranked, the whole catalog."""
     seen_targets: float
     """Share of users whose target is already in their history."""
     seen_items: Literal["keep", "filter"]
@@ -125,22 +126,6 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One line of the training curve."""
-
-    epoch: int
-    """From 1."""
-    losses: Mapping[str, float]
-    """Mean of each part of the loss, by name."""
-    validation: float | None
-    """NDCG@10 on validation users, averaged over the streams; None where it was not measured."""
-    seconds: float
-    """Training and validation."""
-    learning_rate: float
-    """At the end of the epoch."""
-
-
-@dataclass(frozen=True)
 class Report:
     """All that a finished run has to say."""
 
@@ -148,9 +133,9 @@ class Report:
     protocol: Protocol
     split: Split
     """The questions that were asked."""
-    rows: Sequence[Row]
+    rows: Sequence[MethodResult]
     tests: Sequence[PairedTest] = ()
-    curve: Sequence[Epoch] = ()
+    curve: Sequence[EpochRecord] = ()
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall clock of each stage, in the order in which they ran; a stage taken from the store took next to none."""
     parameters: Mapping[str, int] = field(default_factory=dict)
@@ -207,7 +192,7 @@ class Report:
                 }
                 for test in self.tests
             ],
-            "curve": [asdict(epoch) for epoch in self.curve],
+            "curve": [epoch_dict(epoch) for epoch in self.curve],
             "stage_seconds": dict(self.stage_seconds),
             "parameters": dict(self.parameters),
             "notes": list(self.notes),
@@ -233,8 +218,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def evaluate(
-    rankings: Mapping[str, tuple[Kind, Ranking]], split: Split, settings: EvaluationSettings, seed: int
-) -> list[Row]:
+    rankings: Mapping[str, tuple[MethodKind, Ranking]], split: Split, settings: EvaluationSettings, seed: int
+) -> list[MethodResult]:
     """Measure every method, and the oracle where there are two streams or more.
 
     Args:
@@ -268,7 +253,7 @@ def evaluate(
     return rows
 
 
-def paired_tests(rows: Sequence[Row], settings: EvaluationSettings, seed: int) -> list[PairedTest]:
+def paired_tests(rows: Sequence[MethodResult], settings: EvaluationSettings, seed: int) -> list[PairedTest]:
     """The merge against every other method in every metric, at 10 (or the middle cutoff), Holm-corrected together.
 
     The oracle is left out: it is no method. Without a merge among the rows there are no tests.
@@ -300,7 +285,7 @@ def paired_tests(rows: Sequence[Row], settings: EvaluationSettings, seed: int) -
     ]
 
 
-def _row(name: str, kind: Kind, ranks_U: np.ndarray, settings: EvaluationSettings, seed: int) -> Row:
+def _row(name: str, kind: MethodKind, ranks_U: np.ndarray, settings: EvaluationSettings, seed: int) -> MethodResult:
     def estimate(metric: str, cutoff: int) -> Estimate:
         values_U = METRICS.get(metric)(ranks_U, cutoff)
         low, high = bootstrap_interval(
@@ -312,7 +297,9 @@ def _row(name: str, kind: Kind, ranks_U: np.ndarray, settings: EvaluationSetting
         return Estimate(float(values_U.mean()), low, high)
 
     cutoffs = sorted(set(settings.cutoffs))
-    return Row(name, kind, {metric: {k: estimate(metric, k) for k in cutoffs} for metric in settings.metrics}, ranks_U)
+    return MethodResult(
+        name, kind, {metric: {k: estimate(metric, k) for k in cutoffs} for metric in settings.metrics}, ranks_U
+    )
 
 
 def _check(what: str, ranking: Ranking, split: Split, settings: EvaluationSettings) -> None:
@@ -348,6 +335,11 @@ def _seen_targets(split: Split) -> float:
     user = np.repeat(np.arange(len(split)), split.histories.lengths)
     hit = split.histories.items == split.targets[user]
     return float(np.count_nonzero(np.bincount(user[hit], minlength=len(split))) / len(split))
+
+
+def epoch_dict(epoch: EpochRecord) -> dict[str, Any]:
+    """An epoch of the training curve in ``metrics.json`` and ``comparison.json``."""
+    return {name: value for name, value in asdict(epoch).items() if name != "samples_per_second"}
 
 
 def finite(value: Any) -> Any:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from genrec.evaluation.metrics import METRICS, column_name
+from genrec.training.log import EpochRecord
 
 if TYPE_CHECKING:
-    from genrec.reporting.report import Epoch, Estimate, PairedTest, Protocol, Report, Row
+    from genrec.reporting.report import Estimate, MethodResult, PairedTest, Protocol, Report
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -110,7 +111,7 @@ def tests_text(report: Report) -> str:
 def verdict_text(test: PairedTest) -> str:
     """One test in words."""
     return (
-        f"{test.method} is {test.verdict} {'from' if test.verdict == 'not different' else 'than'} {test.other} in "
+        f"{test.method} is {test.verdict} {'from' if test.verdict == 'not significantly different' else 'than'} {test.other} in "
         f"{column_name(test.metric, test.cutoff)}: {test.difference.mean:+.4f} "
         f"[{test.difference.low:+.4f}, {test.difference.high:+.4f}], p (Holm) {p_text(test.p_holm)}"
     )
@@ -128,7 +129,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 def _results(report: Report) -> Iterator[str]:
     best = best_means(report)
 
-    def cell(row: Row, metric: str, cutoff: int) -> str:
+    def cell(row: MethodResult, metric: str, cutoff: int) -> str:
         estimate = row.metrics[metric][cutoff]
         is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[metric, cutoff])
         mean = f"**{estimate.mean:.4f}**" if is_best else f"{estimate.mean:.4f}"
@@ -160,7 +161,7 @@ def _tests(report: Report) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _training(curve: Sequence[Epoch]) -> Iterator[str]:
+def _training(curve: Sequence[EpochRecord]) -> Iterator[str]:
     measured = [epoch for epoch in curve if epoch.validation is not None]
     if measured:
         best = max(measured, key=lambda epoch: epoch.validation or 0.0)

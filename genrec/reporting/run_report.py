@@ -15,7 +15,7 @@ from genrec.experiment.model import Trained, validation_users
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
-from genrec.reporting.report import Epoch, PairedTest, Protocol, Report, Row
+from genrec.reporting.report import MethodResult, PairedTest, Protocol, Report
 from genrec.training.trainer import TrainingLog
 from genrec.types import ItemVectors
 
@@ -26,7 +26,7 @@ def make_report(
     trained: Trained,
     vectors: Mapping[str, ItemVectors],
     streams: Mapping[str, StreamContext],
-    rows: Sequence[Row],
+    rows: Sequence[MethodResult],
     tests: Sequence[PairedTest],
     audited: Audit,
     cache: Cache,
@@ -54,7 +54,7 @@ def make_report(
         split=dataset.test,
         rows=rows,
         tests=tests,
-        curve=curve(selected.log),
+        curve=selected.log.epochs,
         stage_seconds=cache.timer.seconds,
         parameters=_parameters(trained.model),
         notes=tuple(_notes(fits, selected, trained, vectors, streams, audited, cache)),
@@ -75,11 +75,6 @@ def final_fit(fit: Fit, selected: TrainingLog) -> str:
         return "train only"
     epochs = selected.best_epoch
     return f"train + validation, {epochs} epoch{'s' * (epochs != 1)}, chosen on validation by a fit on train only"
-
-
-def curve(log: TrainingLog) -> list[Epoch]:
-    """The epochs of a training, for a report."""
-    return [Epoch(e.epoch, e.losses, e.validation, e.seconds, e.learning_rate) for e in log.epochs]
 
 
 def machine_of(model: Retriever) -> dict[str, Any]:
@@ -139,5 +134,5 @@ def _absent(stream: Stream, vectors: ItemVectors, context: StreamContext) -> Ite
     if absent := int((~ids.present_I).sum()):
         yield (
             f"{absent:,} of {num_items:,} items have no code and are never proposed; a merge by confidence or rank "
-            "favours the rest"
+            "favors the rest"
         )

@@ -88,7 +88,7 @@ def test_figures() -> None:
     )
     assert dataclasses.asdict(found.figures) == {
         "users": 3,
-        "asked": 2,
+        "evaluation_users": 2,
         "items": 200,
         "interactions": 9,
         "density": 9 / 600,
@@ -107,18 +107,18 @@ def test_figures() -> None:
         "repeated_test": 0.5,
         "top_percent": 7 / 9,
     }
-    assert finding(found, "cold items").severity == "mind"
+    assert finding(found, "cold items").severity == "warning"
     assert finding(found, "short histories").text == (
         "1 of 3 users have fewer than three items: they are trained on and never asked"
     )
-    assert finding(found, "repeats").severity == "mind"
+    assert finding(found, "repeats").severity == "warning"
     assert finding(found, "texts and images").text == "items with a title 1.0 %, a text 0.5 %, an image 0 %"
-    assert finding(found, "order").severity == "mind"  # too little to judge
+    assert finding(found, "order").severity == "warning"  # too little to judge
 
 
 def test_histories_in_the_order_of_time_are_not_flagged(shop: Dataset) -> None:
     for dataset in (shop, in_order_of_appearance(shop)):
-        assert finding(audit(dataset), "order").severity == "fine"
+        assert finding(audit(dataset), "order").severity == "ok"
 
 
 @pytest.mark.parametrize("numbering", ["of the key", "of the source, by first appearance"])
@@ -130,7 +130,7 @@ def test_file_that_is_grouped_by_item_is_flagged(shop: Dataset, numbering: str, 
         dataset = in_order_of_appearance(dataset)
         assert 0.3 < rising_steps(dataset.histories)[0] < 0.7  # numbers alone do not show it
     hit = finding(audit(dataset), "order")
-    assert hit.severity == "untrue"
+    assert hit.severity == "error"
     assert (
         "users who have the same two items have them in the same order in 100 % of cases (by chance: half)" in hit.text
     )
@@ -143,7 +143,7 @@ def test_histories_of_which_half_are_in_the_order_of_the_items_are_said(shop: Da
     whole = reordered(shop, np.arange(shop.num_items)).histories
     half = [(whole if user % 2 else shop.histories)[user] for user in range(len(whole))]
     hit = finding(audit(dataclasses.replace(shop, histories=Histories.of(half), times=None)), "order")
-    assert hit.severity == "mind"
+    assert hit.severity == "warning"
     assert "steps between known items go to a higher item number (by chance: half)" in hit.text
     assert "part of the histories is in the order of the items" in hit.advice
 
@@ -174,42 +174,42 @@ def test_order_against_times() -> None:
     sorted_well = made([[0, 1, 2], [2, 1, 0]], times=[1, 2, 3, 1, 1, 2])
     assert finding(audit(sorted_well), "order").text == "every history is in the order of its times (4 steps)"
     hit = finding(audit(made([[0, 1, 2], [2, 1, 0]], times=[3, 1, 2, 1, 2, 3])), "order")
-    assert hit.severity == "untrue"
+    assert hit.severity == "error"
     assert hit.text == (
         "1 of 4 steps in the histories (25 %) go back in time: the order is not that of time, and the last item is not "
         "what came next"
     )
     few = made([[0, 1] * 1000, [0, 1, 2]], times=[*range(1000), 998, *range(1000, 1999), 1, 2, 3])
-    assert finding(audit(few), "order").severity == "mind"
+    assert finding(audit(few), "order").severity == "warning"
 
 
 def test_times_that_are_all_the_same_order_nothing(shop: Dataset) -> None:
     grouped = reordered(shop, np.random.default_rng(1).permutation(200))
     dataset = dataclasses.replace(grouped, times=np.zeros(len(grouped.histories.items), dtype=np.int64))
-    assert finding(audit(dataset), "order").severity == "untrue"
+    assert finding(audit(dataset), "order").severity == "error"
 
 
 def test_ties_and_how_they_are_broken() -> None:
     hit = finding(
         audit(made([[0, 1, 2], [2, 1, 0]], times=[1, 2, 2, 1, 1, 2], order="by time; equal times by x")), "ties"
     )
-    assert hit.severity == "mind"
+    assert hit.severity == "warning"
     assert hit.text == (
-        "2 of 4 neighbours in the histories (50 %) and 1 of 2 test targets with the item before them (50 %) share a "
+        "2 of 4 neighbors in the histories (50 %) and 1 of 2 test targets with the item before them (50 %) share a "
         "time: there the target is arbitrary, the order is by time; equal times by x"
     )
-    assert finding(audit(made([[0, 1, 2], [2, 1, 0]], times=[1, 1, 2, 1, 1, 2])), "ties").severity == "fine"
+    assert finding(audit(made([[0, 1, 2], [2, 1, 0]], times=[1, 1, 2, 1, 1, 2])), "ties").severity == "ok"
     assert "ties" not in {hit.check for hit in audit(made([[0, 1, 2]])).findings}
 
 
 def test_training_from_the_future() -> None:
     hit = finding(audit(made([[0, 1, 2], [2, 1, 0, 1], [0, 1]], times=[1, 2, 3, 4, 5, 6, 7, 2, 9])), "future")
-    assert hit.severity == "mind"
+    assert hit.severity == "warning"
     assert hit.text.startswith(
         "3 of 5 training interactions are younger than the earliest test target, 40 % younger than the average one"
     )
     apart = made([[0, 1, 2], [2, 1, 0]], times=[1, 12, 13, 1, 11, 12])
-    assert finding(audit(apart), "future").severity == "fine"
+    assert finding(audit(apart), "future").severity == "ok"
 
 
 def test_keys_of_other_items_in_texts() -> None:
@@ -217,34 +217,34 @@ def test_keys_of_other_items_in_texts() -> None:
     texts = ["Lamp B00AAAAAA1", "Chair, with B00AAAAAA3, B00AAAAAA9", "Desk"]
     hit = finding(audit(made([[0, 1, 2]], keys=keys, texts=texts)), "keys in texts")
     assert (hit.severity, hit.text) == (
-        "untrue",
+        "error",
         "1 texts (33 % of items) name the key of another item",
     )
     hit = finding(audit(made([[0, 1, 2]], keys=keys, texts=["Lamp B00AAAAAA1", "", ""])), "keys in texts")
     assert (hit.severity, hit.text) == (
-        "fine",
+        "ok",
         "no text names the key of another item of 3 keys that could be told from words",
     )
 
 
-def test_behaviour_in_texts() -> None:
+def test_behavior_in_texts() -> None:
     texts = ["Lamp", "also_bought: chair; salesRank: 3", "Customers who bought this item also bought: desk"]
-    hit = finding(audit(made([[0, 1, 2]], texts=texts)), "behaviour in texts")
-    assert hit.severity == "untrue"
+    hit = finding(audit(made([[0, 1, 2]], texts=texts)), "behavior in texts")
+    assert hit.severity == "error"
     assert "also_bought (1), salesrank (1)" in hit.text
     rare = ["salesrank", *["Lamp"] * 200]
-    assert finding(audit(made([range(201)], texts=rare)), "behaviour in texts").severity == "mind"
+    assert finding(audit(made([range(201)], texts=rare)), "behavior in texts").severity == "warning"
 
 
 def test_reviews_in_texts() -> None:
     texts = ["A lamp of oak", "I bought this for my wife. I highly recommend it", "Five stars", ""]
     hit = finding(audit(made([[0, 1, 2, 3]], texts=texts)), "reviews in texts")
-    assert hit.severity == "mind"
+    assert hit.severity == "warning"
     assert hit.text.startswith("2 of 3 texts (67 %) speak in a buyer's voice ('I bought'")
 
 
 def test_titles_of_the_next_item_in_texts(shop: Dataset) -> None:
-    assert finding(audit(shop), "titles in texts").severity == "fine"
+    assert finding(audit(shop), "titles in texts").severity == "ok"
     texts = list(shop.catalog.texts)
     last = shop.test.histories.items[shop.test.histories.offsets[1:] - 1].tolist()
     for item, target in list(zip(last, shop.test.targets.tolist(), strict=True))[::2]:
@@ -252,49 +252,49 @@ def test_titles_of_the_next_item_in_texts(shop: Dataset) -> None:
             texts[item] += f"\nGoes well with: {shop.catalog.titles[target].upper()}!"
     leaking = dataclasses.replace(shop, catalog=dataclasses.replace(shop.catalog, texts=tuple(texts)))
     hit = finding(audit(leaking), "titles in texts")
-    assert (hit.severity, "the texts tell the answer" in hit.text) == ("untrue", True)
+    assert (hit.severity, "the texts tell the answer" in hit.text) == ("error", True)
 
 
 def test_text_that_names_every_title_is_no_leak(shop: Dataset) -> None:
     """What is true of shuffled targets too tells nothing of the next item."""
     everything = " ".join(f"{title}." for title in shop.catalog.titles)
     same = dataclasses.replace(shop.catalog, texts=(everything,) * len(shop.catalog))
-    assert finding(audit(dataclasses.replace(shop, catalog=same)), "titles in texts").severity == "fine"
+    assert finding(audit(dataclasses.replace(shop, catalog=same)), "titles in texts").severity == "ok"
 
 
 def test_twins() -> None:
     titles = ["Oak desk", "oak  desk!", "Oak desk", "Lamp", "", ""]
     hit = finding(audit(made([[0, 1, 2], [3, 4, 5], [0, 1, 3]], titles=titles)), "same title")
-    assert hit.severity == "mind"
+    assert hit.severity == "warning"
     assert hit.text == (
         "3 items (50 %) share their title with another, 2 more than there are titles, 1 of them to the letter; 1 test "
         "targets (33 %) are among them"
     )
     found = audit(made([[0, 1, 2]], titles=["a", "b", "c"], texts=["x", "x", "y"]))
     assert finding(found, "same title").text == "no two items have the same title"
-    assert finding(found, "same text").severity == "mind"
+    assert finding(found, "same text").severity == "warning"
 
 
 def test_nobody_to_ask() -> None:
     found = audit(made([[0, 1], [1]]))
-    assert finding(found, "short histories").severity == "untrue"
+    assert finding(found, "short histories").severity == "error"
     assert found.figures.repeated_test == 0.0
     found = audit(made([[0, 1], [1]], times=[1, 2, 3], titles=["red lamp", "oak desk"], texts=["red lamp", "oak desk"]))
-    assert found.figures.asked == 0
+    assert found.figures.evaluation_users == 0
 
 
 def test_gravest_come_first_and_lines_cite_them() -> None:
     found = audit(made([[0, 1, 2], [2, 1, 0]], times=[3, 1, 2, 1, 2, 3]))
-    ranks = [("untrue", "mind", "fine").index(hit.severity) for hit in found.findings]
+    ranks = [("error", "warning", "ok").index(hit.severity) for hit in found.findings]
     assert ranks == sorted(ranks)
     size, counts, untrue = found.lines()
     assert size == "2 users, 3 items, 6 interactions (density 100 %), histories of 3 to 3 items, median 3"
-    checks = ", ".join(hit.check for hit in found.of("mind"))
+    checks = ", ".join(hit.check for hit in found.of("warning"))
     assert checks.startswith("future, cold items")
     assert counts == f"{len(ranks)} checks: 1 untrue, {ranks.count(1)} mind, {ranks.count(2)} fine; to mind: {checks}"
     assert untrue.startswith("untrue: 1 of 4 steps")
     data = json.loads(json.dumps(found.to_dict()))
-    assert data["findings"][0]["severity"] == "untrue"
+    assert data["findings"][0]["severity"] == "error"
     assert data["figures"]["users"] == 2
 
 
@@ -338,12 +338,12 @@ def test_amazon_files_in_file_order_are_flagged(tmp_path: Path, shop: Dataset) -
     settings: dict[str, Any] = {"category": "Desks", "metadata": False, "core": 0}
     by_file = AmazonReviews(**settings, order="file").load(tmp_path)
     hit = finding(audit(by_file), "order")
-    assert hit.severity == "untrue"
+    assert hit.severity == "error"
     assert "go back in time" in hit.text
     without_times = finding(audit(dataclasses.replace(by_file, times=None)), "order")
-    assert without_times.severity == "untrue"
+    assert without_times.severity == "error"
     assert "go to a higher item number" in without_times.text
-    assert finding(audit(AmazonReviews(**settings).load(tmp_path)), "order").severity == "fine"
+    assert finding(audit(AmazonReviews(**settings).load(tmp_path)), "order").severity == "ok"
 
 
 def test_amazon_file_order_is_seen_after_numbering_by_appearance(tmp_path: Path, shop: Dataset) -> None:
@@ -351,7 +351,7 @@ def test_amazon_file_order_is_seen_after_numbering_by_appearance(tmp_path: Path,
     write_amazon(tmp_path / "amazon", shop)
     dataset = AmazonReviews(category="Desks", metadata=False, core=0, order="file").load(tmp_path)
     hit = finding(audit(in_order_of_appearance(dataset)), "order")
-    assert hit.severity == "untrue"
+    assert hit.severity == "error"
 
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data, which is not part of the project")
@@ -375,7 +375,7 @@ def test_figures_of_real_data_are_those_of_its_readme(name: str) -> None:
     figures = found.figures
     assert (figures.users, figures.items, figures.interactions) == counts
     assert {key: getattr(figures, key) for key in more} == more
-    assert found.of("untrue") == ()
+    assert found.of("error") == ()
     if name == "yelp-2019":
         assert percent(figures.repeated_test) == "6.7 %"
         assert "6.7 % of test targets are in their own history" in finding(found, "repeats").text
@@ -383,7 +383,7 @@ def test_figures_of_real_data_are_those_of_its_readme(name: str) -> None:
         assert ", 28 of them to the letter;" in finding(found, "same title").text
     if name == "movielens, 5-core":
         assert percent(figures.with_image) == "87 %"
-        assert finding(found, "ties").severity == "mind"
+        assert finding(found, "ties").severity == "warning"
     # the same data in an order of the items: one that their numbers show, and one that only the users' agreement does
     for rank_I in (np.arange(dataset.num_items), np.random.default_rng(0).permutation(dataset.num_items)):
-        assert order_finding(reordered(dataset, rank_I)).severity == "untrue"
+        assert order_finding(reordered(dataset, rank_I)).severity == "error"

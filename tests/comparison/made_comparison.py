@@ -8,10 +8,11 @@ from itertools import combinations, product
 import numpy as np
 from scipy import stats
 
-from genrec.comparison.results import Cell, Comparison, Pair, Row, Slice, Trained
+from genrec.comparison.results import Cell, Comparison, ComparisonRow, Pair, Slice, Trained
 from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
 from genrec.evaluation.significance import holm
-from genrec.reporting.report import Epoch, Protocol
+from genrec.reporting.report import Protocol
+from genrec.training.log import EpochRecord
 from genrec.types import ABSENT
 
 CUTOFFS = (5, 10, 20)
@@ -120,7 +121,7 @@ class _World:
     def trained(self, seed, values, quality):
         best = 0.12 + 0.05 * quality
         curve = tuple(
-            Epoch(
+            EpochRecord(
                 epoch=epoch,
                 losses={"behavior": 6.0 * 0.93**epoch, "text": 6.3 * 0.94**epoch},
                 validation=best * (1 - np.exp(-epoch / 5)) + self.rng.normal(0, 0.0012),
@@ -131,7 +132,7 @@ class _World:
         )
         return Trained(
             seed=seed,
-            address=f"{'-'.join(values)}-{seed}",
+            model_key=f"{'-'.join(values)}-{seed}",
             parameters=1_234_567,
             training_seconds=62.5 + seed,
             search_seconds=7.25,
@@ -173,21 +174,21 @@ class _World:
             "levels": levels,
             "prefixes": [],
             "reconstruction_error": 0.31,
-            "neighbours": 10,
-            "neighbourhoods": 2000,
+            "neighbors": 10,
+            "neighborhoods": 2000,
             "categories": None,
         }
 
     def variant(self, name, setting, model, merge, failed):
         if failed:
             reasons = dict.fromkeys(self.seeds, "the codebook has 64 codes for 2,000 items: expected 2,000 at least")
-            return Row(name, "variant", setting, (), np.zeros((0, 0), np.int32), failures=reasons)
+            return ComparisonRow(name, "variant", setting, (), np.zeros((0, 0), np.int32), failures=reasons)
         gain = self.merges.setdefault(merge, [0.35, 0.5, 0.38, 0.3, 0.52][len(self.merges) % 5])
         ranks = [
             self.ranks(shift + gain, noise_SU.mean(axis=0) + self.rng.normal(0, 0.25, len(self.difficulty_U)))
             for shift, noise_SU, _ in model
         ]
-        return Row(
+        return ComparisonRow(
             name,
             "variant",
             setting,
@@ -199,7 +200,7 @@ class _World:
 
     def stream(self, name, setting, model, place):
         ranks_SU = np.stack([self.ranks(shift - 0.1 * place, noise_SU[place]) for shift, noise_SU, _ in model])
-        return Row(name, "stream", setting, self.seeds, ranks_SU, tuple(trained for *_, trained in model))
+        return ComparisonRow(name, "stream", setting, self.seeds, ranks_SU, tuple(trained for *_, trained in model))
 
     def oracle(self, name, setting, model):
         ranks = [
@@ -208,12 +209,12 @@ class _World:
         ]
         best = [np.where(found == ABSENT, 10**6, found).min(axis=0) for found in ranks]
         ranks_SU = np.stack([np.where(found == 10**6, ABSENT, found) for found in best]).astype(np.int32)
-        return Row(name, "oracle", setting, self.seeds, ranks_SU, tuple(trained for *_, trained in model))
+        return ComparisonRow(name, "oracle", setting, self.seeds, ranks_SU, tuple(trained for *_, trained in model))
 
     def baseline(self, name):
         quality = {"transition": 0.1}.get(name, -1.2)
         ranks_U = self.ranks(quality, self.rng.normal(0, 0.9, len(self.difficulty_U)))
-        return Row(name, "baseline", {}, self.seeds[:1], ranks_U[None])
+        return ComparisonRow(name, "baseline", {}, self.seeds[:1], ranks_U[None])
 
     def slices(self, rows, metrics):
         lengths = [("3-4 items", 0, 4), ("5-6 items", 5, 6), ("7-9 items", 7, 9), ("10 items or more", 10, 10**6)]
@@ -294,7 +295,7 @@ def _letters(rows, cells, pairs, metric):
     order = sorted((row.name for row in rows), key=lambda name: -merit(cells[name][metric][10].mean))
     groups = [frozenset(order)]
     for pair in pairs:
-        if pair.metric == metric and pair.verdict != "not different":
+        if pair.metric == metric and pair.verdict != "not significantly different":
             split = {pair.first, pair.second}
             groups = [part for group in groups for part in _without(group, split)]
             groups = [group for group in set(groups) if not any(group < other for other in groups)]

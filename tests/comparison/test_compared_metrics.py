@@ -19,7 +19,7 @@ from genrec.evaluation.metrics import METRICS, Metric, column_name
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.recipe.problems import InvalidRecipeError
 from genrec.reporting.comparison_files import csv_text, markdown, print_comparison, to_dict
-from genrec.reporting.comparison_words import best_rows, summary_text
+from genrec.reporting.comparison_texts import best_rows, summary_text
 from genrec.reporting.page import page
 
 RANK = "mean_rank"
@@ -103,7 +103,7 @@ def test_the_best_is_the_lowest_where_lower_is_better(comparison):
         assert "better than" in summary
         assert "worse than" not in summary
         for test in comparison.pairs:
-            if test.metric == metric and test.verdict != "not different":
+            if test.metric == metric and test.verdict != "not significantly different":
                 assert (test.difference > 0) == ((test.verdict == "better") == higher)
 
 

@@ -32,9 +32,9 @@ OVERLAPS = """() => {
 }"""
 """2.5 of the 14 units of a line's box are its leading: letters do not reach there."""
 CONTRASTS = """() => {
-  const luminance = colour => {
+  const luminance = color => {
     const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-    const [r, g, b] = colour.match(/[\\d.]+/g).map(v => linear(v / 255));
+    const [r, g, b] = color.match(/[\\d.]+/g).map(v => linear(v / 255));
     return .2126 * r + .7152 * g + .0722 * b;
   };
   const paper = luminance(getComputedStyle(document.body).backgroundColor);

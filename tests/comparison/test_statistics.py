@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from genrec.comparison.results import Pair, Row
+from genrec.comparison.results import ComparisonRow, Pair
 from genrec.comparison.statistics import (
     cells,
     letters,
@@ -37,7 +37,7 @@ def ranks(rng, seeds, users, shift=0.0):
 
 
 def row(name, ranks_SU, kind="variant", seeds=None):
-    return Row(name, kind, {}, tuple(range(1, len(ranks_SU) + 1)) if seeds is None else seeds, ranks_SU)
+    return ComparisonRow(name, kind, {}, tuple(range(1, len(ranks_SU) + 1)) if seeds is None else seeds, ranks_SU)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_pairs_are_all_methods_in_all_metrics_corrected_together(rows):
         assert [getattr(test, corrected) for test in found] == pytest.approx(expected.tolist(), abs=1e-12)
     verdicts = {(test.first, test.second): test.verdict for test in found if test.metric == "ndcg"}
     assert verdicts["good", "same"] == verdicts["good", "yardstick"] == verdicts["same", "yardstick"] == "better"
-    assert verdicts["same", "also same"] == "not different"
+    assert verdicts["same", "also same"] == "not significantly different"
 
 
 def test_one_row_against_others_is_corrected_for_its_own_tests_alone(rows):
@@ -142,7 +142,7 @@ def test_without_a_difference_seeds_averaged_first_reject_one_time_in_twenty():
             methods.append(row(name, np.where(found < 10, found, ABSENT).astype(np.int32)))
         tests = pairs(methods, 10, SETTINGS.metrics, confidence=0.95, samples=500)
         rejected += tests[-1].p < 0.05
-        family += any(test.verdict != "not different" for test in tests)
+        family += any(test.verdict != "not significantly different" for test in tests)
     low, high = stats.binom(120, 0.05).ppf([0.0005, 0.9995])
     assert low <= rejected <= high
     assert family <= high
@@ -180,7 +180,7 @@ def made_tests(names, alike):
 
 
 def test_letters_by_hand():
-    """Piepho's situation: neighbours overlap, the ends are different."""
+    """Piepho's situation: neighbors overlap, the ends are different."""
     means = {"low": 0.1, "top": 0.4, "middle": 0.3, "next": 0.2, "other": 0.0}
     alike = {frozenset(pair) for pair in (("top", "middle"), ("middle", "next"), ("next", "low"))}
     assert letters(means, made_tests(means, alike)) == {

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from genrec.datasets.showroom import Showroom
 from genrec.evaluation.rank_file import RankFile, paired
 from genrec.reporting.comparison_files import csv_text, markdown, print_comparison, to_dict, write
-from genrec.reporting.report import Epoch
+from genrec.training.log import EpochRecord
 from genrec.types import Histories, Split
 
 AXES = {"streams.*.tokenizer": ("kmeans_tree", "rqvae"), "merge": ("confidence", "learned", "log_prob_sum")}
@@ -99,7 +99,7 @@ def test_the_best_is_held_against_all_others_in_words(comparison):
         low, high = sorted((sign * test.low, sign * test.high))
         shown = f"NDCG@10 difference {sign * test.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
         quoted = f"'{other}'" if " " in other else other
-        if test.verdict == "not different":
+        if test.verdict == "not significantly different":
             assert line.startswith(f"- '{best}' and {quoted} are not different ({shown}, Holm p = ")
         else:
             assert line.startswith(f"- '{best}' is better than {quoted} ({shown}, Holm p ")
@@ -131,7 +131,7 @@ def test_codes_that_variants_share_stand_once(comparison):
     part = text.partition("## Codes\n")[2].partition("## ")[0]
     lines = [line for line in part.splitlines() if line.startswith("| ")][2:]
     assert lines[0] == "| kmeans_tree, confidence and 2 more | behavior | 2,000 | 64 x 64 | 40 (2.0%) |"
-    models = {row.models[0].address for row in comparison.rows if row.kind == "variant" and row.models}
+    models = {row.models[0].model_key for row in comparison.rows if row.kind == "variant" and row.models}
     assert len(lines) == 2 * len(models)
 
 
@@ -283,7 +283,7 @@ def test_the_table_of_the_test_users_takes_no_other_tables_place(comparison, spl
 def test_a_number_that_is_none_becomes_null(comparison, split, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "genrec.reporting.page", SimpleNamespace(page=lambda found: ""))
     [first, *rest] = comparison.rows
-    epoch = Epoch(1, {"text": float("nan")}, float("inf"), 1.0, 1e-3)
+    epoch = EpochRecord(1, {"text": float("nan")}, float("inf"), 1.0, 1e-3)
     broken = replace(first, models=(replace(first.models[0], curve=(epoch,)), *first.models[1:]))
     write(replace(comparison, rows=[broken, *rest]), split, tmp_path)
     text = (tmp_path / "comparison.json").read_text(encoding="utf-8")
@@ -314,7 +314,7 @@ def test_one_seed_and_one_variant():
     assert "1 variant, seed 4, asked: validation users." in text
     assert "one seed says little" in text
     assert "±" not in text
-    assert "not different" not in text
+    assert "not significantly different" not in text
     assert len(list(csv.DictReader(io.StringIO(csv_text(found))))) == len(found.table_rows) * 6
     print_comparison(found, Console(file=io.StringIO()))
 

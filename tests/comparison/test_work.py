@@ -222,8 +222,8 @@ def test_a_comparison_says_what_each_model_learned_and_fits_baselines_accordingl
         popularity = ["popularity", "popularity on train + validation"]
         assert [name for name in names if name.startswith("popularity")] == popularity[: 1 + any(learned)]
         variants = [row for row in compared.rows if row.kind == "variant"]
-        addresses = {row.models[0].address for row in variants}
-        assert len(addresses) == 1 + any(learned)
+        model_keys = {row.models[0].model_key for row in variants}
+        assert len(model_keys) == 1 + any(learned)
         if split == "valid":
             assert compared.protocol.final_fit == "train only"
         else:

@@ -38,8 +38,8 @@ def shuffled(ids: SemanticIds) -> SemanticIds:
 def vectors() -> ItemVectors:
     """Eight clouds, 240 items; item i lies in cloud i % 8, item 5 is absent."""
     generator = np.random.default_rng(0)
-    centres = 5 * generator.normal(size=(8, 6))
-    points = centres[np.arange(240) % 8] + generator.normal(size=(240, 6))
+    centers = 5 * generator.normal(size=(8, 6))
+    points = centers[np.arange(240) % 8] + generator.normal(size=(240, 6))
     return ItemVectors(points.astype(np.float32), np.arange(240) != 5)
 
 
@@ -51,7 +51,7 @@ def tree(vectors: ItemVectors) -> SemanticIds:
 def test_by_hand() -> None:
     points = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
     ids = SemanticIds(np.array([[0, 0], [0, 1], [1, 0], [2, 0]], np.int32), (4, 2), {}, collisions=2)
-    quality = measure_codes(ids, all_present(points), neighbours=1)
+    quality = measure_codes(ids, all_present(points), neighbors=1)
     assert (quality["items"], quality["absent"], quality["unread"]) == (4, 0, 0)
     assert (quality["collisions"], quality["collision_ratio"], quality["collisions_after_repair"]) == (2, 0.5, 0)
     first, second = quality["levels"]
@@ -71,7 +71,7 @@ def test_by_hand() -> None:
             "nodes": 3,
             "largest": 2,
             "mean": pytest.approx(4 / 3),
-            "neighbours_sharing": 0.5,
+            "neighbors_sharing": 0.5,
             "expected_sharing": pytest.approx(2 / 12),
             "lift": pytest.approx(3),
             "reconstruction_error": None,
@@ -81,13 +81,13 @@ def test_by_hand() -> None:
             "nodes": 4,
             "largest": 1,
             "mean": 1.0,
-            "neighbours_sharing": 0.0,
+            "neighbors_sharing": 0.0,
             "expected_sharing": 0.0,
             "lift": None,
             "reconstruction_error": None,
         },
     ]
-    assert (quality["neighbours"], quality["neighbourhoods"]) == (1, 4)
+    assert (quality["neighbors"], quality["neighborhoods"]) == (1, 4)
     assert quality["reconstruction_error"] is None
     assert quality["categories"] is None
 
@@ -105,9 +105,9 @@ def test_good_codes_are_told_from_random_ones(vectors: ItemVectors, tree: Semant
     assert good["levels"][0]["balance"] > 0.999
 
 
-def test_all_neighbours_of_an_item_are_what_any_two_items_would_share(vectors: ItemVectors, tree: SemanticIds) -> None:
-    for prefix in measure_codes(tree, vectors, neighbours=1000)["prefixes"]:
-        assert prefix["neighbours_sharing"] == pytest.approx(prefix["expected_sharing"])
+def test_all_neighbors_of_an_item_are_what_any_two_items_would_share(vectors: ItemVectors, tree: SemanticIds) -> None:
+    for prefix in measure_codes(tree, vectors, neighbors=1000)["prefixes"]:
+        assert prefix["neighbors_sharing"] == pytest.approx(prefix["expected_sharing"])
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -139,7 +139,7 @@ def test_error_of_a_tree_is_the_variance_within_its_nodes(vectors: ItemVectors, 
 
 
 @pytest.mark.parametrize("tokenizer", [KMeansTree(branching=8), ResidualKMeans(codes=8, levels=2)])
-def test_a_branch_of_absent_items_is_counted_and_tells_nothing_of_neighbours(
+def test_a_branch_of_absent_items_is_counted_and_tells_nothing_of_neighbors(
     tokenizer: KMeansTree | ResidualKMeans, vectors: ItemVectors
 ) -> None:
     ids = tokenizer.fit(vectors, keys=(), context=WorkContext(seed=1))
@@ -149,7 +149,7 @@ def test_a_branch_of_absent_items_is_counted_and_tells_nothing_of_neighbours(
     assert (after["items"], after["absent"], after["unread"]) == (240, 0, 1)
     assert after["levels"][0]["used"] == before["levels"][0]["used"] + 1
     for one, other in zip(before["prefixes"], after["prefixes"], strict=True):
-        for measure in ("neighbours_sharing", "expected_sharing", "lift", "reconstruction_error"):
+        for measure in ("neighbors_sharing", "expected_sharing", "lift", "reconstruction_error"):
             assert one[measure] == other[measure]
     said = tokenizer.reconstruct(with_own_branch(ids))
     assert said is not None
@@ -192,7 +192,7 @@ def test_streams_of_one_view_agree_and_of_two_views_do_not(vectors: ItemVectors,
     ]
     assert same["items"] == apart["items"] == 239
     assert same["ami"] == pytest.approx([1, 1])
-    assert same["neighbours_in_common"] == 1
+    assert same["neighbors_in_common"] == 1
     assert same["lift"] == pytest.approx(238 / 10)
     assert apart["ami"] == pytest.approx([0, 0], abs=0.05)
     assert apart["lift"] == pytest.approx(1, abs=0.3)
@@ -223,7 +223,7 @@ def test_streams_without_an_item_in_common() -> None:
             "items": 0,
             "ami_items": 0,
             "ami": [None, None],
-            "neighbours_in_common": None,
+            "neighbors_in_common": None,
             "expected_in_common": None,
             "lift": None,
         }
@@ -272,11 +272,11 @@ def measured(tokenizer: str, **changes: object) -> dict[str, object]:
             {"vocabulary": size, "used": used, "dead": size - used, "entropy": bits} for size, used, bits in levels
         ],
         "prefixes": [
-            {"largest": largest, "neighbours_sharing": share, "lift": lift, "reconstruction_error": error}
+            {"largest": largest, "neighbors_sharing": share, "lift": lift, "reconstruction_error": error}
             for largest, share, lift, error in prefixes
         ],
-        "neighbours": 10,
-        "neighbourhoods": 2000,
+        "neighbors": 10,
+        "neighborhoods": 2000,
         "categories": [
             {"attribute": 1, "values": 220, "examples": ["a|b"], "items": 9, "ami": [0.1525, None]},
             {"attribute": 2, "values": 12, "examples": ["c"], "items": 9, "ami": [-0.001, None]},
@@ -286,14 +286,14 @@ def measured(tokenizer: str, **changes: object) -> dict[str, object]:
 
 
 def test_tables_for_a_paper() -> None:
-    pair = {"first": "a", "second": "b", "items": 9, "ami": [0.2, None], "neighbours_in_common": 0.083, "lift": 100.49}
+    pair = {"first": "a", "second": "b", "items": 9, "ami": [0.2, None], "neighbors_in_common": 0.083, "lift": 100.49}
     plain = measured("product", absent=7, collisions=0, categories=None, seconds=None)
     variants = [{"name": "one", "streams": {"a": measured("residual"), "b": plain}, "pairs": [pair]}]
     assert markdown("Shop", variants, ["a note"]).splitlines()[:9] == [
         "# Codes: Shop",
         "",
         "| stream | tokenizer | items | levels | entropy (bits) | collisions | error after each code "
-        "| 10 neighbours with 1 code | with 2 codes | attributes | time |",
+        "| 10 neighbors with 1 code | with 2 codes | attributes | time |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         "| a | residual | 12,101 | 256 x 226/256 x 3 | 8.00, 7.10, 0.50 | 1,645 (13.6%) | 0.644, 0.526 "
         "| 50.0% (124x) | 10.0% | 0.15, 0.00 | 1 min 23 s |",

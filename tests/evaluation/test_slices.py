@@ -51,7 +51,7 @@ def test_popularity_counts_every_purchase_in_training_and_nothing_else():
     assert target_popularity(split, train).tolist() == [1, 3, 1, 0]
 
 
-def test_few_users_are_put_to_their_neighbours():
+def test_few_users_are_put_to_their_neighbors():
     split, train = bought([0] * (MIN_USERS - 1) + [1] * 100 + [2] * (MIN_USERS - 1))
     groups = groups_by_popularity(split, train)
     assert [group.label for group in groups] == ["bought 0 times or more"]

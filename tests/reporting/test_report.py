@@ -11,8 +11,9 @@ from rich.console import Console
 from genrec.errors import DataError, PluginError, RecipeError
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.rank_file import RankFile
-from genrec.reporting.report import Epoch, Protocol, Report, evaluate, paired_tests, read_metrics
+from genrec.reporting.report import Protocol, Report, evaluate, paired_tests, read_metrics
 from genrec.reporting.report_markdown import seconds_text, sparkline
+from genrec.training.log import EpochRecord
 from genrec.types import ABSENT, Catalog, Dataset, Histories, Ranking
 
 NUM_ITEMS, NUM_USERS, LENGTH = 60, 200, 10
@@ -62,9 +63,9 @@ def report(ranks) -> Report:
     rankings = {name: (KINDS[name], placed(of_method, data.test)) for name, of_method in ranks.items()}
     rows = evaluate(rankings, data.test, SETTINGS, seed=3)
     curve = [
-        Epoch(1, {"total": 5.0, "contrast": 1.0}, 0.01, 61.2, 1e-3),
-        Epoch(2, {"total": float("nan")}, None, 60.0, 1e-3),
-        Epoch(3, {"total": 4.0, "contrast": 0.5}, 0.04, 3725.0, 5e-4),
+        EpochRecord(1, {"total": 5.0, "contrast": 1.0}, 0.01, 61.2, 1e-3),
+        EpochRecord(2, {"total": float("nan")}, None, 60.0, 1e-3),
+        EpochRecord(3, {"total": 4.0, "contrast": 0.5}, 0.04, 3725.0, 5e-4),
     ]
     return Report(
         title="Two streams",
@@ -128,7 +129,7 @@ def test_the_merge_is_tested_against_every_other_method(report):
     }
     assert {test.cutoff for test in report.tests} == {10}
     assert found["transition", "recall"].verdict == "better"
-    assert found["twin", "ndcg"].verdict == "not different"
+    assert found["twin", "ndcg"].verdict == "not significantly different"
     assert found["twin", "ndcg"].difference.p == 1.0
     # The smallest of N p-values is multiplied by N.
     smallest = min(report.tests, key=lambda test: test.difference.p)
@@ -178,7 +179,7 @@ def test_files_hold_the_same_numbers(report, tmp_path):
         "seconds": 60.0,
         "learning_rate": 1e-3,
     }
-    assert {test["verdict"] for test in metrics["tests"]} >= {"better", "not different"}
+    assert {test["verdict"] for test in metrics["tests"]} >= {"better", "not significantly different"}
     stored = RankFile.read(tmp_path)
     assert stored.list_length == 10
     assert {row.name: row.ranks_U.tolist() for row in report.rows} == {
@@ -218,7 +219,10 @@ def test_the_terminal_shows_the_same_numbers(report):
     for row in report.rows:
         assert row.name in shown
         assert f"{row.metrics['ndcg'][10].mean:.4f}" in shown
-    assert "confidence is not different from twin in NDCG@10: +0.0000 [+0.0000, +0.0000], p (Holm) 1.000" in shown
+    assert (
+        "confidence is not significantly different from twin in NDCG@10: +0.0000 [+0.0000, +0.0000], p (Holm) 1.000"
+        in shown
+    )
     assert "confidence is better than transition in Recall@10" in shown
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from genrec.comparison._values import named
-from genrec.comparison.results import Cell, Comparison, Pair, Row, Trained
+from genrec.comparison.results import Cell, Comparison, ComparisonRow, Pair, Trained
 from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import METRICS, column_name
 from genrec.evaluation.significance import samples_for
@@ -62,7 +62,7 @@ def tests_text(comparison: Comparison) -> str:
     )
 
 
-def streams_text(rows: Sequence[Row]) -> str:
+def streams_text(rows: Sequence[ComparisonRow]) -> str:
     """What rows of single streams and oracles are."""
     oracle = (
         " The oracle is no method: it looks at the target and takes, for each user, the stream that ranks it best. It "
@@ -118,7 +118,7 @@ def summary_text(comparison: Comparison, metric: str) -> str:
         return ""
     best = tests[0].first
     cell = comparison.cells[best][metric][comparison.cutoff]
-    by_verdict: dict[str, list[str]] = {"worse": [], "not different": [], "better": []}
+    by_verdict: dict[str, list[str]] = {"worse": [], "not significantly different": [], "better": []}
     for test in tests:
         by_verdict[test.verdict].append(named(test.second))
     worse, same, better = by_verdict.values()
@@ -139,7 +139,7 @@ def summary_text(comparison: Comparison, metric: str) -> str:
 def pair_text(test: Pair) -> str:
     """A test in words."""
     first, second = named(test.first), named(test.second)
-    if test.verdict == "not different":
+    if test.verdict == "not significantly different":
         said = f"{first} and {second} are not different"
     else:
         said = f"{first} is {test.verdict} than {second}"
@@ -167,7 +167,7 @@ class Costs(NamedTuple):
     """Of the process that held most."""
 
 
-def costs_of(row: Row) -> Costs:
+def costs_of(row: ComparisonRow) -> Costs:
     """Time, parameters and memory of a row's models."""
     search = [model.search_seconds for model in row.models if model.search_seconds is not None]
     return Costs(
@@ -178,7 +178,7 @@ def costs_of(row: Row) -> Costs:
     )
 
 
-def cost_cells(row: Row) -> tuple[str, str, str, str]:
+def cost_cells(row: ComparisonRow) -> tuple[str, str, str, str]:
     """Parameters, training time, search time and memory."""
     costs = costs_of(row)
     return (
@@ -189,7 +189,7 @@ def cost_cells(row: Row) -> tuple[str, str, str, str]:
     )
 
 
-def failure_texts(row: Row) -> list[str]:
+def failure_texts(row: ComparisonRow) -> list[str]:
     """Why which seeds of a row have no result."""
     seeds: dict[str, list[str]] = {}
     for seed, why in row.failures.items():
@@ -197,14 +197,14 @@ def failure_texts(row: Row) -> list[str]:
     return [f"{named(row.name)}, seed{'s' * (len(found) > 1)} {listed(found)}: {why}" for why, found in seeds.items()]
 
 
-def models_of(row: Row) -> tuple[str, ...]:
+def models_of(row: ComparisonRow) -> tuple[str, ...]:
     """Which models a row has: rows with the same share them."""
-    return tuple(model.address for model in row.models)
+    return tuple(model.model_key for model in row.models)
 
 
-def trained_once(rows: Sequence[Row]) -> list[Trained]:
+def trained_once(rows: Sequence[ComparisonRow]) -> list[Trained]:
     """Every model of some rows once."""
-    return list({model.address: model for row in rows for model in row.models}.values())
+    return list({model.model_key: model for row in rows for model in row.models}.values())
 
 
 def models_text(count: int) -> str:
