@@ -1,8 +1,7 @@
-"""What is in a dataset, and what in it would make results untrue: figures and findings, before any training."""
+"""Checks of a dataset before any training: its figures, and problems that invalidate results."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,27 +16,27 @@ from genrec.types import Dataset
 __all__ = ["Audit", "Figures", "Finding", "Severity", "audit"]
 
 COLD = 0.01
-"""Share of targets that training never saw from which it must be said."""
+"""Share of targets without training interactions from which the audit warns."""
 REPEATED = 0.01
-"""Share of test targets in their own history from which it must be said."""
+"""Share of test targets in their own history from which the audit warns."""
 SHORT = 0.05
-"""Share of users who are never asked from which it must be said."""
+"""Share of users who are never evaluated from which the audit warns."""
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "ok")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What is there. Shares are of all items, targets or interactions, from 0 to 1."""
+    """Sizes of a dataset. Shares are of all items, targets or interactions, from 0 to 1."""
 
     users: int
     evaluation_users: int
-    """Users with three items or more: each is one question of the test split."""
+    """Users with three items or more: one target each in the test split."""
     items: int
     interactions: int
     density: float
     """Interactions by users times items."""
     shortest: int
-    """Items of a history, here and below."""
+    """Number of items of a history; also below."""
     median: float
     mean: float
     longest: int
@@ -64,7 +63,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found; findings with the gravest first."""
+    """Result of an audit; errors first."""
 
     dataset: str
     fingerprint: str
@@ -72,14 +71,14 @@ class Audit:
     figures: Figures
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    """What the dataset's reader says of it."""
+    """Notes of the dataset's reader."""
 
     def of(self, severity: Severity) -> tuple[Finding, ...]:
         """The findings of one severity."""
         return tuple(finding for finding in self.findings if finding.severity == severity)
 
     def lines(self) -> list[str]:
-        """What a report cites: the size, what was found, and what makes its results untrue."""
+        """Lines for a report: the size, the number of findings by severity, and each error."""
         figures = self.figures
         density = 100 * figures.density
         rounded = f"{density:.2g}" if density < 10 else f"{density:.0f}"
@@ -88,11 +87,15 @@ class Audit:
             f"{rounded} %), histories of {figures.shortest:,} to {figures.longest:,} "
             f"items, median {figures.median:g}"
         )
-        counts = Counter(finding.severity for finding in self.findings)
-        found = f"{len(self.findings)} checks: {', '.join(f'{counts[kind]} {kind}' for kind in _SEVERITIES)}"
-        if minded := [finding.check for finding in self.of("warning")]:
-            found += f"; to mind: {', '.join(minded)}"
-        return [size, found, *(f"untrue: {finding.text}" for finding in self.of("error"))]
+        counts = ", ".join(map(self._count, ("error", "warning")))
+        errors = (f"error: {finding.text}" for finding in self.of("error"))
+        return [size, f"{len(self.findings)} checks: {counts}", *errors]
+
+    def _count(self, severity: Severity) -> str:
+        """For example ``2 warnings (cold items, ties)``."""
+        checks = [finding.check for finding in self.of(severity)]
+        count = f"{len(checks)} {severity}{'s' * (len(checks) != 1)}"
+        return f"{count} ({', '.join(checks)})" if checks else count
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -100,10 +103,10 @@ class Audit:
 
 
 def audit(dataset: Dataset) -> Audit:
-    """Look at a dataset as a reviewer would; it takes seconds, and changes nothing.
+    """Check a dataset; takes seconds and changes nothing.
 
     Args:
-        dataset: as its source loaded it.
+        dataset: as loaded by its source.
     """
     figures = _figures(dataset)
     optional = [tie_finding(dataset), future_finding(dataset)]
@@ -131,8 +134,8 @@ def _figures(dataset: Dataset) -> Figures:
     # Sorted rather than np.unique, which hashes and takes a minute for 25 million.
     pairs = np.sort(np.repeat(np.arange(len(histories)), lengths) * max(len(catalog), 1) + histories.items)
     counts_I = np.zeros(0, dtype=np.int32) if catalog.images is None else catalog.images.counts_I
-    asked = np.repeat(np.arange(len(test)), test.histories.lengths)
-    again = np.bincount(asked[test.histories.items == test.targets[asked]], minlength=len(test)) > 0
+    user = np.repeat(np.arange(len(test)), test.histories.lengths)
+    again = np.bincount(user[test.histories.items == test.targets[user]], minlength=len(test)) > 0
     return Figures(
         users=len(histories),
         evaluation_users=len(test),
@@ -163,11 +166,13 @@ def _share_of_texts(texts: Sequence[str]) -> float:
 def _repeats(figures: Figures) -> Finding:
     text = (
         f"{figures.repeats:,} interactions ({percent(share(figures.repeats, figures.interactions))}) repeat an item "
-        f"that the user had, and {percent(figures.repeated_test)} of test targets are in their own history"
+        f"that the user already had, and {percent(figures.repeated_test)} of test targets are in their own history"
     )
     if figures.repeated_test < REPEATED:
         return Finding("repeats", "ok", text)
-    advice = "seen_items: filter makes these targets unfindable, keep lets a method repeat the history: say which"
+    advice = (
+        "seen_items: filter makes these targets impossible to find, keep lets a method repeat the history: report which"
+    )
     return Finding("repeats", "warning", text, advice)
 
 
@@ -179,25 +184,25 @@ def _untrained(figures: Figures) -> Finding:
     )
     if max(figures.untrained_valid, figures.untrained_test) < COLD:
         return Finding("cold items", "ok", text)
-    return Finding("cold items", "warning", text, "only streams of texts or images can find these targets")
+    return Finding("cold items", "warning", text, "only streams that encode texts or images can find these targets")
 
 
 def _short_users(figures: Figures) -> Finding:
     short = figures.users - figures.evaluation_users
-    text = f"{short:,} of {figures.users:,} users have fewer than three items: they are trained on and never asked"
+    text = f"{short:,} of {figures.users:,} users have fewer than three items: they are trained on, not evaluated"
     if not figures.evaluation_users:
-        return Finding("short histories", "error", text, "there is nobody to ask: take a larger dataset")
+        return Finding("short histories", "error", text, "no user can be evaluated: use a larger dataset")
     if share(short, figures.users) < SHORT:
         return Finding("short histories", "ok", text)
-    return Finding("short histories", "warning", text, "numbers hold for the others; core: 5 is what most papers use")
+    return Finding("short histories", "warning", text, "results hold for the other users; most papers use core: 5")
 
 
 def _modalities(figures: Figures) -> Finding:
-    there = {"title": figures.titled, "text": figures.described, "image": figures.with_image}
+    shares = {"title": figures.titled, "text": figures.described, "image": figures.with_image}
     text = f"items with a title {percent(figures.titled)}, a text {percent(figures.described)}, an image "
     text += percent(figures.with_image)
-    partly = [name for name, value in there.items() if 0 < value < 1]
+    partly = [name for name, value in shares.items() if 0 < value < 1]
     if not partly:
-        return Finding("texts and images", "ok", text)
-    advice = f"a stream's absent_items says how items without a {' or '.join(partly)} get their codes"
-    return Finding("texts and images", "warning", text, advice)
+        return Finding("text and images", "ok", text)
+    advice = f"absent_items of a stream decides how items without {' or '.join(partly)} get their codes"
+    return Finding("text and images", "warning", text, advice)

@@ -1,4 +1,4 @@
-"""What an audit says of one question that it asked of a dataset."""
+"""A finding: the result of one check of a dataset."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning", "ok"]
-"""``untrue``: numbers measured on this data do not say what they seem to; ``mind``: who reads them should know;
-``fine``: looked for and not found."""
+"""``error``: invalidates results; ``warning``: limits what results mean; ``ok``: no problem found."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer, with numbers."""
+    """Result of one check, with numbers."""
 
     check: str
-    """What was looked for: a short name that stays the same."""
+    """Short, stable name of the check."""
     severity: Severity
     text: str
     """One sentence."""
     advice: str = ""
-    """What to do about it; "" where nothing is to be done."""
+    """What to do; empty if there is nothing to do."""
 
 
 def share(count: int, total: int) -> float:
-    """Part of a whole, 0 of nothing."""
+    """A ratio; 0 if the total is 0."""
     return count / total if total else 0.0
 
 
 def percent(value: float) -> str:
-    """A share in words: ``0.6 %``, ``12 %``, ``< 0.1 %``."""
+    """A share as text: ``0.6 %``, ``12 %``, ``< 0.1 %``."""
     if 0 < value < 0.001:
         return "< 0.1 %"
     if 0.999 < value < 1:

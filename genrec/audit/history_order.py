@@ -1,4 +1,4 @@
-"""Findings on the order of histories: is it that of time, how are ties broken, does training know the future."""
+"""Checks of the order of histories: chronological order, ties, and training interactions later than targets."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from genrec.audit.finding import Finding, percent, share
 from genrec.types import Dataset, Histories
 
 RISING = 0.9
-"""Share of steps to a higher item number (or of steps to a lower one) from which an order is that of the items."""
+"""Share of steps to a higher item number (or to a lower one) from which histories follow the item order."""
 LEANING = 0.65
-"""The same share from which it must be said: part of the histories may be in the order of the items."""
+"""The same share from which the audit warns: part of the histories may follow the item order."""
 AGREEING = 0.97
-"""How often two users must have two items in the same order for all users to follow one order of the items."""
+"""Share of user pairs with the same order of two items from which all users follow one item order."""
 ENOUGH = 200
-"""Steps, or pairs of users, below which neither is judged."""
+"""Minimum number of steps, or of pairs of users, for a verdict."""
 FALLING = 0.001
-"""Share of steps back in time from which an order is not that of time."""
+"""Share of steps back in time from which an order is not chronological."""
 TIED = 0.05
-"""Share of test targets of the same time as the item before from which it must be said."""
+"""Share of test targets with the timestamp of the previous item from which the audit warns."""
 
 _NEAR = 20
 """Most recent items of a user that are compared with each other."""
 _MOST_USERS = 20_000
-"""Users who are compared: enough to judge, and seconds where there are millions."""
-_BY_TIME = "sort each history by time (order: time), and never by the place in the file"
+"""Maximum number of users compared, which takes seconds."""
+_BY_TIME = "sort each history by time (order: time), not by position in the file"
 
 
 def order_finding(dataset: Dataset) -> Finding:
-    """Whether histories are in the order of time, as far as can be seen."""
+    """Whether histories are in chronological order, as far as can be seen."""
     histories, times = dataset.histories, dataset.times
     if times is not None and np.diff(times)[_within(histories, 1)].any():
         return _against_times(histories, times)
-    return _without_times(histories)  # or with times that are all the same within a history, which order nothing
+    return _without_times(histories)  # or with constant times in each history, which give no order
 
 
 def _against_times(histories: Histories, times: np.ndarray) -> Finding:
@@ -40,37 +40,37 @@ def _against_times(histories: Histories, times: np.ndarray) -> Finding:
     steps = int(within.sum())
     back = int((np.diff(times) < 0)[within].sum())
     if not back:
-        return Finding("order", "ok", f"every history is in the order of its times ({steps:,} steps)")
-    told = f"{back:,} of {steps:,} steps in the histories ({percent(share(back, steps))}) go back in time"
+        return Finding("order", "ok", f"every history is in chronological order ({steps:,} steps)")
+    found = f"{back:,} of {steps:,} steps in the histories ({percent(share(back, steps))}) go back in time"
     if share(back, steps) < FALLING:
-        return Finding("order", "warning", told, _BY_TIME)
+        return Finding("order", "warning", found, _BY_TIME)
     return Finding(
-        "order", "error", f"{told}: the order is not that of time, and the last item is not what came next", _BY_TIME
+        "order", "error", f"{found}: the order is not chronological, so the last item is not the next item", _BY_TIME
     )
 
 
 def _without_times(histories: Histories) -> Finding:
     rises, steps = rising_steps(histories)
     agreement, pairs = order_agreement(histories)
-    told = []
+    found = []
     if steps >= ENOUGH and max(rises, 1 - rises) >= RISING:
         direction = "higher" if rises >= RISING else "lower"
-        told.append(
+        found.append(
             f"{percent(max(rises, 1 - rises))} of {steps:,} steps between known items go to a {direction} item number"
         )
     if pairs >= ENOUGH and agreement >= AGREEING:
-        told.append(f"users who have the same two items have them in the same order in {percent(agreement)} of cases")
-    if told:
+        found.append(f"users who have the same two items have them in the same order in {percent(agreement)} of cases")
+    if found:
         return Finding(
             "order",
             "error",
-            f"{' and '.join(told)} (by chance: half): this is the order of the items, as in a file grouped by item, "
-            "and not of time, so the last item is not what came next",
-            f"{_BY_TIME}; unless items can only be used in one order (episodes, lessons)",
+            f"{' and '.join(found)} (by chance: half): this is the order of the items, as in a file grouped by item, "
+            "not chronological order, so the last item is not the next item",
+            f"{_BY_TIME}; not a problem if items can only be used in one order (episodes, lessons)",
         )
     if steps >= ENOUGH and max(rises, 1 - rises) >= LEANING:
         text = f"{percent(rises)} of {steps:,} steps between known items go to a higher item number (by chance: half)"
-        advice = f"see whether part of the histories is in the order of the items; {_BY_TIME}"
+        advice = f"check whether part of the histories follows the item order; {_BY_TIME}"
         return Finding("order", "warning", text, advice)
     if steps < ENOUGH and pairs < ENOUGH:
         return Finding(
@@ -79,14 +79,14 @@ def _without_times(histories: Histories) -> Finding:
     seen = [f"{percent(rises)} of {steps:,} steps between known items go to a higher item number"] * (steps >= ENOUGH)
     if pairs >= ENOUGH:
         seen.append(f"users who have the same two items have them in the same order in {percent(agreement)} of cases")
-    return Finding("order", "ok", f"no times to check against, and no order of the items: {', '.join(seen)}")
+    return Finding("order", "ok", f"no times to check against, and no sign of the item order: {', '.join(seen)}")
 
 
 def rising_steps(histories: Histories) -> tuple[float, int]:
-    """Share of steps to a higher item number, and how many steps there are.
+    """Share of steps to a higher item number, and the number of steps.
 
-    Only steps between two items that earlier users had count. Sources that number items when they first appear (S3-Rec)
-    give new items rising numbers whatever the order of a history is; between known items chance is one half.
+    Only steps between two items of earlier users count. Sources that number items by first appearance (S3-Rec) give new
+    items rising numbers for any order of a history; between known items chance is one half.
     """
     items = histories.items
     if len(items) < 2:
@@ -101,9 +101,9 @@ def rising_steps(histories: Histories) -> tuple[float, int]:
 
 
 def order_agreement(histories: Histories) -> tuple[float, int]:
-    """How often two users who both have two items have them in the same order, and of how many cases that is the mean.
+    """Share of user pairs with the same order of two common items, and the number of such cases.
 
-    It needs no numbering: a file that is grouped by item gives all users one order, whatever the items are called.
+    Needs no item numbers: a file grouped by item gives all users the same order.
     """
     if len(histories) > _MOST_USERS:
         histories = histories.take(np.linspace(0, len(histories) - 1, _MOST_USERS).astype(np.int64))
@@ -130,7 +130,7 @@ def order_agreement(histories: Histories) -> tuple[float, int]:
 
 
 def tie_finding(dataset: Dataset) -> Finding | None:
-    """How many neighbors, and how many test targets, have one time; None where there are no times."""
+    """Ties between consecutive items, and between test targets and the item before; None without times."""
     if dataset.times is None:
         return None
     histories, times = dataset.histories, dataset.times
@@ -139,44 +139,44 @@ def tie_finding(dataset: Dataset) -> Finding | None:
     last = histories.offsets[1:][histories.lengths >= 3] - 1
     targets = int((times[last] == times[last - 1]).sum())
     steps = int(within.sum())
-    told = (
-        f"{tied:,} of {steps:,} neighbors in the histories ({percent(share(tied, steps))}) and "
+    found = (
+        f"{tied:,} of {steps:,} consecutive items in the histories ({percent(share(tied, steps))}) and "
         f"{targets:,} of {len(last):,} test targets with the item before them ({percent(share(targets, len(last)))}) "
-        "share a time"
+        "share a timestamp"
     )
     if share(targets, len(last)) < TIED:
-        return Finding("ties", "ok", told)
+        return Finding("ties", "ok", found)
     return Finding(
         "ties",
         "warning",
-        f"{told}: there the target is arbitrary, the order is {dataset.order}",
-        "compare only with numbers of the same order, and give the order with them",
+        f"{found}: there the target is arbitrary; the order is {dataset.order}",
+        "compare only with results of the same order, and report the order",
     )
 
 
 def future_finding(dataset: Dataset) -> Finding | None:
-    """How much of the training is younger than what is asked; None where there are no times."""
+    """Share of training interactions later than the test targets; None without times."""
     if dataset.times is None or not len(dataset.test):
         return None
     lengths, offsets = dataset.histories.lengths, dataset.histories.offsets
     is_train = np.ones(len(dataset.times), dtype=bool)
-    asked = lengths >= 3
-    is_train[offsets[1:][asked] - 1] = False
-    is_train[offsets[1:][asked] - 2] = False
-    train, test = np.sort(dataset.times[is_train]), dataset.times[offsets[1:][asked] - 1]
-    younger = len(train) - np.searchsorted(train, test, side="right")
+    is_evaluated = lengths >= 3
+    is_train[offsets[1:][is_evaluated] - 1] = False
+    is_train[offsets[1:][is_evaluated] - 2] = False
+    train, test = np.sort(dataset.times[is_train]), dataset.times[offsets[1:][is_evaluated] - 1]
+    later = len(train) - np.searchsorted(train, test, side="right")
     return Finding(
         "future",
-        "warning" if younger.any() else "ok",
-        f"{int(younger.max(initial=0)):,} of {len(train):,} training interactions are younger than the earliest test "
-        f"target, {percent(float(younger.mean()) / max(len(train), 1))} younger than the average one: leaving one out "
-        "is no split in time",
-        "read the numbers as a comparison of methods, not as what a shop would see" if younger.any() else "",
+        "warning" if later.any() else "ok",
+        f"{int(later.max(initial=0)):,} of {len(train):,} training interactions are later than the earliest test "
+        f"target, {percent(float(later.mean()) / max(len(train), 1))} later than the average one: leave-one-out is "
+        "not a split by time",
+        "read results as a comparison of methods, not as what a live system would reach" if later.any() else "",
     )
 
 
 def _within(histories: Histories, lag: int) -> np.ndarray:
-    """Whether item k and item k + lag are of one user, bool (total - lag,)."""
+    """Whether items k and k + lag belong to one user, bool (total - lag,)."""
     user = np.repeat(np.arange(len(histories)), histories.lengths)
     return user[lag:] == user[:-lag]
 

@@ -109,10 +109,10 @@ def test_figures() -> None:
     }
     assert finding(found, "cold items").severity == "warning"
     assert finding(found, "short histories").text == (
-        "1 of 3 users have fewer than three items: they are trained on and never asked"
+        "1 of 3 users have fewer than three items: they are trained on, not evaluated"
     )
     assert finding(found, "repeats").severity == "warning"
-    assert finding(found, "texts and images").text == "items with a title 1.0 %, a text 0.5 %, an image 0 %"
+    assert finding(found, "text and images").text == "items with a title 1.0 %, a text 0.5 %, an image 0 %"
     assert finding(found, "order").severity == "warning"  # too little to judge
 
 
@@ -139,13 +139,13 @@ def test_file_that_is_grouped_by_item_is_flagged(shop: Dataset, numbering: str, 
     assert "sort each history by time" in hit.advice
 
 
-def test_histories_of_which_half_are_in_the_order_of_the_items_are_said(shop: Dataset) -> None:
+def test_histories_of_which_half_are_in_the_order_of_the_items_are_reported(shop: Dataset) -> None:
     whole = reordered(shop, np.arange(shop.num_items)).histories
     half = [(whole if user % 2 else shop.histories)[user] for user in range(len(whole))]
     hit = finding(audit(dataclasses.replace(shop, histories=Histories.of(half), times=None)), "order")
     assert hit.severity == "warning"
     assert "steps between known items go to a higher item number (by chance: half)" in hit.text
-    assert "part of the histories is in the order of the items" in hit.advice
+    assert "part of the histories follows the item order" in hit.advice
 
 
 def test_order_is_seen_without_any_two_users_with_two_items_in_common() -> None:
@@ -172,12 +172,12 @@ def test_steps_to_new_items_do_not_count() -> None:
 
 def test_order_against_times() -> None:
     sorted_well = made([[0, 1, 2], [2, 1, 0]], times=[1, 2, 3, 1, 1, 2])
-    assert finding(audit(sorted_well), "order").text == "every history is in the order of its times (4 steps)"
+    assert finding(audit(sorted_well), "order").text == "every history is in chronological order (4 steps)"
     hit = finding(audit(made([[0, 1, 2], [2, 1, 0]], times=[3, 1, 2, 1, 2, 3])), "order")
     assert hit.severity == "error"
     assert hit.text == (
-        "1 of 4 steps in the histories (25 %) go back in time: the order is not that of time, and the last item is not "
-        "what came next"
+        "1 of 4 steps in the histories (25 %) go back in time: the order is not chronological, so the last item is "
+        "not the next item"
     )
     few = made([[0, 1] * 1000, [0, 1, 2]], times=[*range(1000), 998, *range(1000, 1999), 1, 2, 3])
     assert finding(audit(few), "order").severity == "warning"
@@ -195,8 +195,8 @@ def test_ties_and_how_they_are_broken() -> None:
     )
     assert hit.severity == "warning"
     assert hit.text == (
-        "2 of 4 neighbors in the histories (50 %) and 1 of 2 test targets with the item before them (50 %) share a "
-        "time: there the target is arbitrary, the order is by time; equal times by x"
+        "2 of 4 consecutive items in the histories (50 %) and 1 of 2 test targets with the item before them (50 %) "
+        "share a timestamp: there the target is arbitrary; the order is by time; equal times by x"
     )
     assert finding(audit(made([[0, 1, 2], [2, 1, 0]], times=[1, 1, 2, 1, 1, 2])), "ties").severity == "ok"
     assert "ties" not in {hit.check for hit in audit(made([[0, 1, 2]])).findings}
@@ -206,7 +206,7 @@ def test_training_from_the_future() -> None:
     hit = finding(audit(made([[0, 1, 2], [2, 1, 0, 1], [0, 1]], times=[1, 2, 3, 4, 5, 6, 7, 2, 9])), "future")
     assert hit.severity == "warning"
     assert hit.text.startswith(
-        "3 of 5 training interactions are younger than the earliest test target, 40 % younger than the average one"
+        "3 of 5 training interactions are later than the earliest test target, 40 % later than the average one"
     )
     apart = made([[0, 1, 2], [2, 1, 0]], times=[1, 12, 13, 1, 11, 12])
     assert finding(audit(apart), "future").severity == "ok"
@@ -223,7 +223,7 @@ def test_keys_of_other_items_in_texts() -> None:
     hit = finding(audit(made([[0, 1, 2]], keys=keys, texts=["Lamp B00AAAAAA1", "", ""])), "keys in texts")
     assert (hit.severity, hit.text) == (
         "ok",
-        "no text names the key of another item of 3 keys that could be told from words",
+        "no text names the key of another item (3 unambiguous keys)",
     )
 
 
@@ -240,7 +240,7 @@ def test_reviews_in_texts() -> None:
     texts = ["A lamp of oak", "I bought this for my wife. I highly recommend it", "Five stars", ""]
     hit = finding(audit(made([[0, 1, 2, 3]], texts=texts)), "reviews in texts")
     assert hit.severity == "warning"
-    assert hit.text.startswith("2 of 3 texts (67 %) speak in a buyer's voice ('I bought'")
+    assert hit.text.startswith("2 of 3 texts (67 %) read as written by a buyer ('I bought'")
 
 
 def test_titles_of_the_next_item_in_texts(shop: Dataset) -> None:
@@ -252,7 +252,7 @@ def test_titles_of_the_next_item_in_texts(shop: Dataset) -> None:
             texts[item] += f"\nGoes well with: {shop.catalog.titles[target].upper()}!"
     leaking = dataclasses.replace(shop, catalog=dataclasses.replace(shop.catalog, texts=tuple(texts)))
     hit = finding(audit(leaking), "titles in texts")
-    assert (hit.severity, "the texts tell the answer" in hit.text) == ("error", True)
+    assert (hit.severity, "texts leak the target" in hit.text) == ("error", True)
 
 
 def test_text_that_names_every_title_is_no_leak(shop: Dataset) -> None:
@@ -267,8 +267,8 @@ def test_twins() -> None:
     hit = finding(audit(made([[0, 1, 2], [3, 4, 5], [0, 1, 3]], titles=titles)), "same title")
     assert hit.severity == "warning"
     assert hit.text == (
-        "3 items (50 %) share their title with another, 2 more than there are titles, 1 of them to the letter; 1 test "
-        "targets (33 %) are among them"
+        "3 items (50 %) share their title with another, 2 more than there are titles, 1 of them exactly; among them "
+        "are 1 test targets (33 %)"
     )
     found = audit(made([[0, 1, 2]], titles=["a", "b", "c"], texts=["x", "x", "y"]))
     assert finding(found, "same title").text == "no two items have the same title"
@@ -283,16 +283,16 @@ def test_nobody_to_ask() -> None:
     assert found.figures.evaluation_users == 0
 
 
-def test_gravest_come_first_and_lines_cite_them() -> None:
+def test_errors_come_first_and_lines_cite_them() -> None:
     found = audit(made([[0, 1, 2], [2, 1, 0]], times=[3, 1, 2, 1, 2, 3]))
     ranks = [("error", "warning", "ok").index(hit.severity) for hit in found.findings]
     assert ranks == sorted(ranks)
-    size, counts, untrue = found.lines()
+    size, counts, error = found.lines()
     assert size == "2 users, 3 items, 6 interactions (density 100 %), histories of 3 to 3 items, median 3"
     checks = ", ".join(hit.check for hit in found.of("warning"))
     assert checks.startswith("future, cold items")
-    assert counts == f"{len(ranks)} checks: 1 untrue, {ranks.count(1)} mind, {ranks.count(2)} fine; to mind: {checks}"
-    assert untrue.startswith("untrue: 1 of 4 steps")
+    assert counts == f"{len(ranks)} checks: 1 error (order), {ranks.count(1)} warnings ({checks})"
+    assert error.startswith("error: 1 of 4 steps")
     data = json.loads(json.dumps(found.to_dict()))
     assert data["findings"][0]["severity"] == "error"
     assert data["figures"]["users"] == 2
@@ -380,7 +380,7 @@ def test_figures_of_real_data_are_those_of_its_readme(name: str) -> None:
         assert percent(figures.repeated_test) == "6.7 %"
         assert "6.7 % of test targets are in their own history" in finding(found, "repeats").text
     if name == "amazon-beauty":
-        assert ", 28 of them to the letter;" in finding(found, "same title").text
+        assert ", 28 of them exactly;" in finding(found, "same title").text
     if name == "movielens, 5-core":
         assert percent(figures.with_image) == "87 %"
         assert finding(found, "ties").severity == "warning"
