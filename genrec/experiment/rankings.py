@@ -42,7 +42,9 @@ def fit_merges(
     return {names: merge.fit(found.of_streams(names), targets) for names in subsets}
 
 
-def merge_streams(merges: Mapping[Names, Merge], found: Candidates, *, top_n: int) -> dict[str, tuple[MethodKind, Ranking]]:
+def merge_streams(
+    merges: Mapping[Names, Merge], found: Candidates, *, top_n: int
+) -> dict[str, tuple[MethodKind, Ranking]]:
     """The rankings of the merge, of each pair of streams and of each stream alone.
 
     Args:
