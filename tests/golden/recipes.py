@@ -133,6 +133,7 @@ def _item_encoders() -> dict[str, Golden]:
             "certain": _encoded({"type": "concatenation", "encoders": ["cooccurrence", "tfidf", "pixels"]}),
             "random": _encoded({"type": "concatenation", "encoders": ["tfidf", small_din]}),
         },
+        "columns": {"default": _encoded({"type": "columns", "min_items": 1}), "behavior": _BEHAVIOR},
         "none": {
             "coded": {"tokenizer": {"type": "random_codes", "branching": 8}, "decoder": "mlp"},
             "dense": {"item_encoder": "none", "decoder": "dense"},
@@ -249,6 +250,7 @@ def _models() -> dict[str, Golden]:
     bidirectional: Block = {"attention": "bidirectional"}
     blocks: dict[str, Block] = {
         "history_encoder_item_ids_causal": _recipe(both),
+        "history_encoder_gru": _recipe(both, history_encoder={"type": "gru", "dim": 16, "max_history": 10}),
         "history_encoder_item_ids_bidirectional": _recipe(both, history=bidirectional, training={"max_epochs": 1}),
         "history_encoder_item_ids_share_items": _recipe(both, history={"share": "items", "num_layers": 2}),
         "history_encoder_item_ids_share_none": _recipe(both, history={"share": "none"}),
@@ -384,7 +386,7 @@ def _merges() -> dict[str, Golden]:
 
 def _baselines() -> dict[str, Golden]:
     lists: Block = {"dim": [8, 16], "dropout": [0.1], "learning_rate": [0.001, 0.01]}
-    yardsticks: dict[str, list[str | Block]] = {
+    listed: dict[str, list[str | Block]] = {
         "popularity": ["popularity"],
         "transition": ["transition"],
         "transition_short": [{"type": "transition", "next_items": 1, "recent_items": 2}],
@@ -394,7 +396,7 @@ def _baselines() -> dict[str, Golden]:
     counted: Block = {"counts": {"decoder": "transition"}}
     return {
         f"baseline_{name}": Golden(_recipe(counted, baselines=baselines, training={"max_epochs": 1}))
-        for name, baselines in yardsticks.items()
+        for name, baselines in listed.items()
     }
 
 
