@@ -1,4 +1,4 @@
-"""``genrec bench`` as a user meets it: tables, JSON, a finished run, mistakes, and nothing left behind."""
+"""``genrec bench`` as a user meets it: tables, JSON, a finished run, errors, and no files left behind."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_tables(folder: Path, capsys: Capture) -> None:
             assert sum(line.startswith(f"{streams} {batch_size} ") for line in lines) == 1
     assert "forward backward optimizer rest" in next(line for line in lines if line.startswith("batch targets/s"))
     assert "Note: weights are random: search method bound cannot stop early with them" in told.out
-    assert "Medians (lowest - highest) of 2 repetitions" in told.out
+    assert "Median (lowest - highest) of 2 repetitions" in told.out
     assert {path.name for path in folder.iterdir()} == {"recipe.yaml", "small.yaml", "runs"}
     assert [path.name for path in (folder / "runs").iterdir()] == [".stages"], "the stages of any run, and no run"
 
@@ -109,9 +109,9 @@ def test_one_kind_of_work_alone(capsys: Capture) -> None:
     [
         (
             ["small.yaml", "--batch-sizes", "8,0"],
-            "--batch-sizes 8,0: found '0', expected whole numbers from 1, such as",
+            "--batch-sizes 8,0: found '0', expected positive integers such as",
         ),
-        (["small.yaml", "--batch-sizes", ""], "--batch-sizes : found '', expected whole numbers from 1, such as"),
+        (["small.yaml", "--batch-sizes", ""], "--batch-sizes : found '', expected positive integers such as"),
         (["small.yaml", "--batch-sizes", "8,8"], "--batch-sizes 8,8: 8 more than once, expected each size once"),
         (["small.yaml", "--what", "decode,serve"], "--what decode,serve: found 'serve', expected decode or train, or "),
         (["small.yaml", "--output", "there/speed.json"], "--output there/speed.json: there is no folder there; "),

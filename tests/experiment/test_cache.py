@@ -128,6 +128,6 @@ def test_a_stage_that_another_process_is_at_is_waited_for(tmp_path, capsys):
     assert other.stdout is not None
     assert other.stdout.readline() == "working\n"
     assert ask(cache, work=never) == "content"
-    assert "waiting for another process that computes it" in capsys.readouterr().err
+    assert "waiting for another process that is computing it" in capsys.readouterr().err
     other.wait()
     assert ask(cache, "other", work=lambda: "new") == "new"
