@@ -1,4 +1,4 @@
-# Everything from a bare clone with Python 3.11 or newer and pip: `make` lists the targets.
+# Development tasks, from a bare clone with Python 3.11 or newer and pip. `make` lists the targets.
 
 PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-# One thread a process: two spinning OpenMP teams on two cores are slower than two single threads.
+# One thread per process: parallel test processes with several OpenMP threads each are slower.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -15,28 +15,28 @@ export OMP_NUM_THREADS ?= 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-quickstart: $(VENV)/.base  ## install the package into .venv, train the three-stream quickstart recipe, print its report
+quickstart: $(VENV)/.base  ## install the package into .venv and run the quickstart recipe
 	$(BIN)/genrec run recipes/quickstart.yaml
 
 install: $(VENV)/.dev  ## install the package and the development tools into .venv
 
-test-fast: $(VENV)/.dev  ## unit tests, no lint: neither processes nor browsers nor trainings; two minutes
+test-fast: $(VENV)/.dev  ## run fast unit tests (two minutes); no lint, subprocesses, browsers or training
 	$(BIN)/pytest -n $(WORKERS) -m 'not slow and not acceptance'
 
-test: lint  ## lint, types, layers and all tests but those of acceptance; a quarter of an hour, run by CI
+test: lint  ## lint, check types and layers, run all tests except acceptance (15 minutes); run by CI
 	$(BIN)/pytest -n $(WORKERS)
 
-acceptance: test $(VENV)/.dev  ## everything, for hours: kills, a million items, fuzz, golden, oldest
+acceptance: test $(VENV)/.dev  ## run all checks (hours): also interruptions, a million items, fuzz, golden, oldest
 	$(BIN)/pytest -n $(WORKERS) -m acceptance
 	$(MAKE) fuzz golden oldest
 
-fuzz: $(VENV)/.dev  ## the property-based tests with many more examples; an hour
+fuzz: $(VENV)/.dev  ## run property-based tests with many more examples (one hour)
 	$(BIN)/pytest -n $(WORKERS) -m 'hypothesis and not acceptance' --hypothesis-profile acceptance
 
-golden: $(VENV)/.dev  ## compare the ranks of the quickstart and of best_beauty with the recorded ones; an hour
+golden: $(VENV)/.dev  ## compare the ranks of the quickstart and best_beauty with the recorded ones (one hour)
 	$(BIN)/python tests/golden/record.py --check quickstart best_beauty
 
-oldest: $(VENV)/.dev  ## test-fast with the lowest versions that pyproject.toml allows, in a virtual environment of its own
+oldest: $(VENV)/.dev  ## run test-fast with the lowest versions that pyproject.toml allows, in a separate virtual environment
 	$(BIN)/python tests/oldest_versions.py
 
 lint: $(VENV)/.dev  ## ruff, pyright, import-linter
@@ -45,17 +45,17 @@ lint: $(VENV)/.dev  ## ruff, pyright, import-linter
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev  ## let ruff mend what it can
+format: $(VENV)/.dev  ## fix and format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-coverage: $(VENV)/.dev  ## all tests, and the lines that none of them reaches
+coverage: $(VENV)/.dev  ## run all tests and report uncovered lines
 	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
 
-clean:  ## remove .venv and the tools' caches; runs/ stays
+clean:  ## remove .venv and the caches of tools, not runs/
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
 
-# Stamps: an installation is repeated when pyproject.toml changes. The development installation holds the base one.
+# Stamp files: the installation is repeated when pyproject.toml changes. The development installation includes the base one.
 $(VENV)/.base: pyproject.toml | $(BIN)/python
 	@echo "installing genrec into $(VENV); a CUDA build of torch takes a few minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
@@ -68,7 +68,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "genrec needs Python 3.11 or newer, and none was found as python3.11, python3 or python;" \
-		"install it, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+		"install it, or pass its path: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "genrec needs Python 3.11 or newer," \
-		"but $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+		"but $(PYTHON) is older: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
