@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
 
+from genrec.families import FAMILIES
 from genrec.recipe import InvalidRecipeError, parse_recipe
-from genrec.recipe.former_keys import RENAMED, former_key
+from genrec.recipe.former_keys import REMOVED, RENAMED, former_key
 
 RECIPE = """\
 title: Of version 0.1.0
@@ -55,3 +57,21 @@ def test_key_that_is_renamed_in_one_component_is_unknown_in_another(monkeypatch:
 def test_key_that_never_was_has_no_history() -> None:
     assert former_key("datasets/showroom", "no_such_key") is None
     assert former_key("recipe", "no_such_key") is None
+
+
+@pytest.mark.parametrize(("owner", "key"), [*RENAMED, *REMOVED], ids=lambda part: part)
+def test_former_keys_are_no_keys_and_new_keys_are(owner: str, key: str) -> None:
+    family, name = owner.split("/")
+    [registry] = [registry for registry in FAMILIES if registry.family == family]
+    assert not has_key(registry.get(name), key)
+    if new := RENAMED.get((owner, key)):
+        assert has_key(registry.get(name), new[0])
+
+
+def has_key(cls: type[BaseModel], dotted: str) -> bool:
+    head, _, rest = dotted.partition(".")
+    if head not in cls.model_fields:
+        return False
+    annotation = cls.model_fields[head].annotation
+    assert not rest or isinstance(annotation, type)
+    return not rest or has_key(annotation, rest)
