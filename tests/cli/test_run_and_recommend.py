@@ -306,6 +306,18 @@ def test_what_is_no_finished_run_is_told(folder: Path, capsys: Capture) -> None:
     assert capsys.readouterr() == ("", expected)
 
 
+def test_a_run_with_a_former_key_names_the_new_key(small_run: Path, folder: Path, capsys: Capture) -> None:
+    copy = folder / "copy"
+    shutil.copytree(small_run, copy, ignore=shutil.ignore_patterns(".stages"))
+    recipe = (copy / "recipe.yaml").read_text(encoding="utf-8")
+    assert recipe.count("image_ratio") == 1
+    (copy / "recipe.yaml").write_text(recipe.replace("image_ratio", "picture_ratio"), encoding="utf-8")  # golden: data
+    line = recipe[: recipe.index("image_ratio")].count("\n") + 1
+    former = "dataset.picture_ratio: renamed to 'image_ratio' in genrec 0.2.0"  # golden: data
+    assert recommend(copy, *history(["item-3"])) == 2
+    assert capsys.readouterr() == ("", f"{copy / 'recipe.yaml'}:{line}: {former}\n")
+
+
 @pytest.mark.parametrize("words", [[], ["--history", "item-3", "--top", "0"]])
 def test_wrong_usage_is_told(words: list[str], small_run: Path, capsys: Capture) -> None:
     assert recommend(small_run, *words) == 2
