@@ -211,7 +211,7 @@ class Dataset:
     """Hash of the content that was read: two datasets with equal fingerprints are equal."""
     notes: tuple[str, ...] = ()
     """What a reader of the report should know of the data (order, repeats, missing parts)."""
-    order: str = "as the source has it, taken to be oldest first"
+    order: str = "order of the source, assumed oldest first"
     """What decided the order of a history's items; printed with every table."""
     times: np.ndarray | None = None
     """When each interaction of ``histories.items`` happened, Unix time in seconds, int64 (total,); None where the

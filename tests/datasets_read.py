@@ -1,4 +1,4 @@
-"""What tests of several data sets ask of one: its histories by the source's own keys, and the text of its error."""
+"""What tests of several datasets ask of one: its histories by the source's own keys, and the text of its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small showroom written in the file formats of real data sets, so that every recipe can run without downloads."""
+"""A small showroom written in the file formats of real datasets, so that every recipe can run without downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``genrec data``: which published data sets there are, how to get one, and whether results on it will be true."""
+"""``genrec data``: which published datasets there are, how to get one, and whether results on it will be true."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from genrec.datasets.download.sources import Source
     from genrec.families import DatasetSource
 
-app = typer.Typer(no_args_is_help=True, help="Find, fetch and audit data sets.")
+app = typer.Typer(no_args_is_help=True, help="Find, fetch and audit datasets.")
 
 _Named = Annotated[
     str,
@@ -34,7 +34,7 @@ def list_sources(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the published data sets that genrec reads: size, license, and whether they are found under --data."""
+    """List the published datasets that genrec reads: size, license, and whether they are found under --data."""
     from genrec.cli._output import print_json, print_table
     from genrec.datasets.download.sources import sources
 
@@ -54,7 +54,7 @@ def list_sources(
         for source in found
     ]
     columns = ("name", "what", "users", "items", "interactions", "format", "size", "found")
-    print_table("published data sets", columns, rows)
+    print_table("published datasets", columns, rows)
     print_table("licenses", ("of", "license"), _grouped([(source.name, source.terms) for source in found]))
     if notes := [(source.name, source.note) for source in found if source.note]:
         print_table("to know", ("of", "what"), _grouped(notes))
@@ -66,7 +66,7 @@ def fetch_source(
     data: Data = None,
     is_agreed: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
 ) -> None:
-    """Download a data set, check and unpack it; a download that broke off goes on where it was."""
+    """Download a dataset, check and unpack it; a download that broke off goes on where it was."""
     from genrec.datasets.download.fetch import fetch, remote_size
     from genrec.datasets.download.sources import sources
     from genrec.errors import DataError
@@ -75,13 +75,13 @@ def fetch_source(
     source = sources().get(name)
     if source is None:
         raise DataError(
-            f"no published data set is called {name!r}{did_you_mean(name, list(sources()))}; "
+            f"no published dataset is called {name!r}{did_you_mean(name, list(sources()))}; "
             "'genrec data list' shows their names"
         )
     data = _required(data)
     folder = data / source.folder
     if source.is_found(data) and not any((folder / file.name).is_file() for file in source.missing(data)):
-        print(f"{folder}: already there; to fetch it anew, move it away")
+        print(f"{folder}: already there; to fetch it again, move it away")
         return
     downloads = [
         (file, remote_size(source, file, data))
@@ -103,7 +103,7 @@ def fetch_source(
 
 @app.command("audit")
 def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Say what is in a data set, and what in it would make results untrue: order, ties, repeats, leaks, duplicates."""
+    """Say what is in a dataset, and what in it would make results untrue: order, ties, repeats, leaks, duplicates."""
     from genrec.audit.audit import audit
     from genrec.cli._output import print_json
 
@@ -125,8 +125,8 @@ def list_images(name: _Named, data: Data = None, overrides: Overrides = None) ->
     addresses = getattr(dataset, "image_urls", None)
     if addresses is None:
         raise DataError(
-            f"{name}: the data set {dataset.type_name!r} knows no addresses of images, only files beside the data; "
-            "expected one whose metadata has them, such as amazon_reviews"
+            f"{name}: the dataset {dataset.type_name!r} has no image URLs; "
+            "expected a dataset whose metadata has them, such as amazon_reviews"
         )
     for key, url in addresses(data):
         print(printable(f"{key}\t{url}"))
@@ -190,7 +190,7 @@ def _required(data: Path | None) -> Path:
     from genrec.errors import DataError
 
     if data is None:
-        raise DataError("nobody said where data lies; pass --data DIR or set GENREC_DATA=DIR")
+        raise DataError("no data folder: pass --data DIR or set GENREC_DATA")
     return data
 
 

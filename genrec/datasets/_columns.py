@@ -1,4 +1,4 @@
-"""Item metadata as a source has it -> typed columns of a catalog; what customers' behavior decides is refused."""
+"""Item metadata as a source has it -> typed columns of a catalog; fields computed from user behavior are rejected."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _OWNER = re.compile(r"^(?:item|product|business|movie|film|book|game)_(?=.)")
 
 
 def is_of_behavior(name: str) -> bool:
-    """Whether a field of this name is made from what customers did over the whole period: a mean rating, a sales rank.
+    """Whether a field of this name is computed from the behavior of all users: a mean rating, a sales rank.
 
-    It is told by its usual names (``average_rating``, ``item_review_count``, ``salesRank``), whatever their case.
+    It is recognized by its usual names (``average_rating``, ``item_review_count``, ``salesRank``) in any case.
     """
     folded = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     return _OF_BEHAVIOR.fullmatch(_OWNER.sub("", re.sub(r"[\W_]+", "_", folded).strip("_").lower())) is not None
 
 
 def refuse_behavior(names: Iterable[str]) -> None:
-    """For validators of a recipe's block.
+    """Reject fields that leak, for validators of a recipe's block.
 
     Raises:
-        ValueError: one of these fields is made from customers' behavior.
+        ValueError: one of these fields is computed from user behavior.
     """
     for name in names:
         if is_of_behavior(name):
             raise ValueError(
-                f"{name!r} would leak: it is made from what all customers did, the test interactions among it; "
-                "expected what is known of an item by itself, such as a price or a brand"
+                f"{name!r} would leak: it is computed from all interactions, test interactions included; "
+                "expected metadata of the item itself, such as a price or a brand"
             )
 
 

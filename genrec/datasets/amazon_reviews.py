@@ -31,14 +31,14 @@ _OF_BEHAVIOR = frozenset(
         *("reviews", "reviewText", "summary", "text"),
     }
 )
-_ADVICE = "genrec data images lists the addresses: save them in {}/ as <key>.jpg or under the address's own last part"
+_ADVICE = "download the URLs of 'genrec data images' to {}/, as <key>.jpg or under the file name of the URL"
 
 
-def _told_by_the_shop(fields: tuple[str, ...]) -> tuple[str, ...]:
+def _without_leaks(fields: tuple[str, ...]) -> tuple[str, ...]:
     for field in fields:
         if field in _OF_BEHAVIOR:
             raise ValueError(
-                f"{field!r} would leak: it is made from what all customers did, the test interactions among it; "
+                f"{field!r} would leak: it is computed from all interactions, test interactions included; "
                 f"expected any of {', '.join(FIELDS)}"
             )
         if field not in FIELDS:
@@ -48,13 +48,13 @@ def _told_by_the_shop(fields: tuple[str, ...]) -> tuple[str, ...]:
 
 @datasets.register("amazon_reviews")
 class AmazonReviews(DatasetSource):
-    """Products reviewed by customers of Amazon, oldest review first; files packed (.gz) or unpacked.
+    """Amazon products and their reviews, oldest review first; files packed (.gz) or unpacked.
 
     2014: ``reviews_X_5.json.gz`` and ``meta_X.json.gz``. 2018: ``X_5.json.gz`` and ``meta_X.json.gz``. 2023:
     ``X.jsonl.gz`` and ``meta_X.jsonl.gz``, or its 5-core ``X.csv``; an item is a ``parent_asin``.
 
-    The first two editions know the day of a review alone, so ties are many. They keep their order in the file, which
-    goes item by item: within a day, the order is that of the ASINs. Columns: price (the middle of a range), brand,
+    The first two editions have the day of a review only, so ties are frequent. Ties keep the order of the file, grouped
+    by item: within a day, the order is that of the ASINs. Columns: price (the middle of a range), brand,
     category (every level).
     """
 
@@ -63,33 +63,33 @@ class AmazonReviews(DatasetSource):
     category: Annotated[str, StringConstraints(pattern=r"^\w+$")] = "Beauty"
     """The X of the file names above. 2018 and 2023 call it ``All_Beauty``."""
     edition: Literal["auto", 2014, 2018, 2023] = "auto"
-    """The year it was published in; ``auto``: the one whose files are there."""
+    """Year of publication; ``auto``: the one whose files exist."""
     reviews: Reviews = "auto"
-    """``5core``: the publisher's 5-core; ``all``: the file of all reviews; ``auto``: the first that is there, or the
-    second if ``core`` is below 5. The 5-core of 2023 has a customer's repeated reviews of an item once."""
+    """``5core``: the publisher's 5-core; ``all``: the file of all reviews; ``auto``: the first that exists, or the
+    second if ``core`` is below 5. The 5-core of 2023 has repeated reviews of an item by a user once."""
     min_rating: float | None = None
-    """Reviews with fewer stars are no interaction; null keeps them all."""
+    """Reviews with fewer stars are dropped; null keeps all."""
     core: NonNegativeInt = 5
-    """Customers and items with fewer reviews are removed until none is left; 0 or 1 keeps all."""
+    """Users and items with fewer reviews are removed repeatedly (k-core); 0 or 1 keeps all."""
     order: Order = "time"
-    """``file`` takes a customer's reviews as they stand, for those who want what other people's code did."""
+    """``file`` keeps the order of the file, to reproduce code that does not sort by time."""
     metadata: bool = True
-    """Whether the file on the items is read; without it there are no texts and no images by address."""
-    text_fields: Annotated[tuple[str, ...], AfterValidator(_told_by_the_shop)] = ("title", "brand", "categories")
+    """Whether the metadata file is read; without it there are no texts and no image URLs."""
+    text_fields: Annotated[tuple[str, ...], AfterValidator(_without_leaks)] = ("title", "brand", "categories")
     """What the text of an item consists of, in this order: any of title, brand (2023: the store), categories,
-    description, features, main_category, price. What customers did (also bought, rank, ratings) is refused."""
+    description, features, main_category, price. Fields computed from user behavior (also bought, rank) are rejected."""
     max_images: PositiveInt | None = 1
-    """Images of an item, the main one first; null takes all."""
+    """Images of an item, the main one first; null uses all."""
     images: RelativePath = "images"
     """Folder of the images inside ``folder``."""
     broken_lines: BrokenLines = "error"
-    """``skip`` leaves out lines that cannot be read, and counts them."""
+    """Whether an unreadable line is an error, or is skipped and counted."""
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
         files, ordered, skipped = self._interactions(data)
-        told, unread = self._told(files, ordered.item_keys)
-        entries = [told.get(key, {}) for key in ordered.item_keys]
+        metadata, unread = self._metadata(files, ordered.item_keys)
+        entries = [metadata.get(key, {}) for key in ordered.item_keys]
         images = self._images(files, ordered.item_keys, entries)
         catalog = Catalog(
             keys=ordered.item_keys,
@@ -110,7 +110,7 @@ class AmazonReviews(DatasetSource):
         )
         notes = [f"read from {files.reviews.name}, edition of {files.edition.year}", *ordered.notes]
         if skipped + unread:
-            notes.append(f"lines that cannot be read were left out: {skipped} of reviews, {unread} of items")
+            notes.append(f"unreadable lines were skipped: {skipped} of reviews, {unread} of items")
         if files.about is not None:
             notes += self._notes(files.about, entries, images)
         return Dataset(
@@ -125,15 +125,15 @@ class AmazonReviews(DatasetSource):
         )
 
     def image_urls(self, data: Path | None) -> Iterator[tuple[str, str]]:
-        """The key of each item and the address of each of its images, at most ``max_images``, in catalog order.
+        """Item key and image URL of each image, at most ``max_images`` an item, in catalog order.
 
         Raises:
             DataError: as :meth:`load`.
         """
         files, ordered, _ = self._interactions(data)
-        told, _ = self._told(files, ordered.item_keys)
+        metadata, _ = self._metadata(files, ordered.item_keys)
         for key in ordered.item_keys:
-            for url in told.get(key, {}).get("images", [])[: self.max_images]:
+            for url in metadata.get(key, {}).get("images", [])[: self.max_images]:
                 yield key, url
 
     def _interactions(self, data: Path | None) -> tuple[Files, Ordered, int]:
@@ -177,8 +177,8 @@ class AmazonReviews(DatasetSource):
     def _kept(self, rows: pl.DataFrame, rating: str) -> pl.DataFrame:
         return rows if self.min_rating is None else rows.filter(pl.col(rating) >= self.min_rating).drop(rating)
 
-    def _told(self, files: Files, keys: tuple[str, ...]) -> tuple[dict[str, Entry], int]:
-        """What the metadata tells of these items, the first line about each, and how many lines cannot be read."""
+    def _metadata(self, files: Files, keys: tuple[str, ...]) -> tuple[dict[str, Entry], int]:
+        """The metadata of these items, the first line of each, and the number of unreadable lines."""
         if files.about is None:
             return {}, 0
         return read_items(files.about, files.edition, keys, self.broken_lines)
@@ -189,15 +189,14 @@ class AmazonReviews(DatasetSource):
         return ImageFiles(folder.folder, [of_item[: self.max_images] for of_item in names])
 
     def _notes(self, about: Path, entries: list[Entry], images: ImageFiles) -> list[str]:
-        notes = [f"items with each text field: {coverage(entries, self.text_fields) or 'none'}"]
+        notes = [f"share of items with each text field: {coverage(entries, self.text_fields) or 'none'}"]
         if silent := sum(not entry for entry in entries):
-            notes.append(f"{silent} items have no line in {about.name}: their text is empty")
+            notes.append(f"{silent} items have no metadata in {about.name}; their text is empty")
         addresses = sum("images" in entry for entry in entries)
         there = int((images.counts_I > 0).sum())
         if addresses or there:
             advice = f"; {_ADVICE.format(self.images)}" if there < addresses else ""
             notes.append(
-                f"{addresses} of {len(entries)} items have the address of an image, {there} have one in "
-                f"{self.images}{advice}"
+                f"{addresses} of {len(entries)} items have an image URL, {there} have an image in {self.images}{advice}"
             )
         return notes

@@ -1,4 +1,4 @@
-"""MovieLens in every edition that GroupLens ships; plots and posters if they lie beside it."""
+"""MovieLens in every edition that GroupLens ships; with plots and posters if they are in the folder."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _YEAR = re.compile(r"\((\d{4})(?:\s?[-–]\s?(?:\d{4})?)?\)$")
 
 @datasets.register("movielens")
 class MovieLens(DatasetSource):
-    """Films rated by users, oldest rating first; ratings of one moment are ordered by film id.
+    """Films rated by users, oldest rating first; equal times are ordered by film id.
 
-    The edition is told by its files, in the folder or in the only ``ml-...`` folder in it: ``ratings.csv``,
+    The edition is recognized by its files, in the folder or in the only ``ml-...`` folder in it: ``ratings.csv``,
     ``movies.csv``, ``tags.csv`` (latest, 20M, 25M, 32M), ``ratings.dat``, ``movies.dat``, ``tags.dat`` (1M, 10M) or
     ``u.data``, ``u.item``, ``u.genre`` (100K). If there is an ``items.jsonl`` (see ``sequences``), plot, cast and the
-    images' names come from it; images are also found as ``images/<movieId>.jpg``. Columns: year, genre.
+    image names come from it; other images are ``images/<movieId>.jpg``. Columns: year, genre.
     """
 
     folder: RelativePath = "movielens-posters"
     """Folder inside ``--data`` that holds the files."""
     min_rating: float | None = None
-    """Ratings below this are no interaction; null keeps them all."""
+    """Lower ratings are dropped; null keeps all."""
     core: NonNegativeInt = 5
-    """Users and films with fewer interactions are removed until none is left; 0 or 1 keeps all."""
+    """Users and films with fewer interactions are removed repeatedly (k-core); 0 or 1 keeps all."""
     text_fields: tuple[str, ...] = ("title", "genres", "tags", "description", "director", "actors")
     """What the text of a film consists of, in this order; fields that a film lacks are left out."""
     max_tags: NonNegativeInt = 10
     """Most frequent tags of a film that are read."""
     held_out_tags: Literal["drop", "keep"] = "drop"
-    """What becomes of tags that a user gave to his own validation or test film, or at the time of the former or later:
-    what he wrote would tell a text encoder which films belong together."""
+    """What happens to tags that a user gave to the own validation or test film, or at the time of the former or later:
+    they would leak held-out films into the texts."""
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
@@ -53,22 +53,22 @@ class MovieLens(DatasetSource):
         fingerprint = Fingerprint(self.block())
         ratings_path = folder / edition.ratings
         films_path = require(folder, edition.films, "title and genres of each film", SOURCE)
-        # Rows of one moment keep their order: by film, which says nothing, rather than by the page that was rated.
+        # Equal times keep this order: by film, which is uninformative, unlike the page on which films were rated.
         ratings = read_ratings(ratings_path, edition, self.min_rating).sort("item", maintain_order=True)
         fingerprint.add_file(ratings_path)
         ordered = order_histories(ratings, path=ratings_path, core=self.core, ties_by="movieId")
-        told: dict[int, dict[str, Any]] = {}
+        metadata: dict[int, dict[str, Any]] = {}
         if (path := folder / "items.jsonl").is_file():
-            told = {item: dict(entry) for item, entry in read_entries(path, fingerprint.read(path)).items()}
+            metadata = {item: dict(entry) for item, entry in read_entries(path, fingerprint.read(path)).items()}
         fingerprint.add_file(films_path)
         for item, name, genres in edition.read_films(films_path):
-            told.setdefault(item, {}).update(title=name, genres=words(genres))
-        nameless = sum("genres" not in told.get(int(key), {}) for key in ordered.item_keys)
-        notes = [*ordered.notes, *self._add_tags(told, folder, edition, ordered, fingerprint)]
-        films: list[Entry] = [told.get(int(key), {}) for key in ordered.item_keys]
-        notes.append(f"films with each text field: {coverage(films, self.text_fields)}")
+            metadata.setdefault(item, {}).update(title=name, genres=words(genres))
+        nameless = sum("genres" not in metadata.get(int(key), {}) for key in ordered.item_keys)
+        notes = [*ordered.notes, *self._add_tags(metadata, folder, edition, ordered, fingerprint)]
+        films: list[Entry] = [metadata.get(int(key), {}) for key in ordered.item_keys]
+        notes.append(f"share of films with each text field: {coverage(films, self.text_fields)}")
         if nameless:
-            notes.append(f"{nameless} rated films are not in {edition.films}: they have no title and no genres")
+            notes.append(f"{nameless} rated films are not in {edition.films}; they have no title and no genres")
         images = ImageFiles(
             folder,
             [
@@ -103,13 +103,13 @@ class MovieLens(DatasetSource):
 
     def _add_tags(
         self,
-        told: dict[int, dict[str, Any]],
+        metadata: dict[int, dict[str, Any]],
         folder: Path,
         edition: Edition,
         ordered: Ordered,
         fingerprint: Fingerprint,
     ) -> list[str]:
-        """Tags with their time where there are any, else those of ``items.jsonl``; at most ``max_tags`` a film."""
+        """Add the tags with times if there are any, else those of ``items.jsonl``; at most ``max_tags`` a film."""
         notes = []
         is_read = "tags" in self.text_fields
         if edition.tags and edition.read_tags and (path := folder / edition.tags).is_file():
@@ -117,16 +117,16 @@ class MovieLens(DatasetSource):
             everything = tags = edition.read_tags(path)
             if self.held_out_tags == "drop":
                 tags = without_held_out(tags, ordered)
-            for film in told.values():
+            for film in metadata.values():
                 film.pop("tags", None)
             for item, of_film in tags_by_film(tags).items():
-                told.setdefault(item, {})["tags"] = of_film
+                metadata.setdefault(item, {})["tags"] = of_film
             if is_read and (left_out := len(everything) - len(tags)):
-                why = "their users gave them to films that are held out, or later"
-                notes.append(f"{left_out:,} of {len(everything):,} tags are left out: {why}")
-        elif is_read and any(told.get(int(key), {}).get("tags") for key in ordered.item_keys):
-            notes.append("tags of items.jsonl have neither user nor time: some may stem from what is to be found")
-        for film in told.values():
+                why = "given to held-out films of the same user, or later"
+                notes.append(f"{left_out:,} of {len(everything):,} tags are dropped: {why}")
+        elif is_read and any(metadata.get(int(key), {}).get("tags") for key in ordered.item_keys):
+            notes.append("tags of items.jsonl have no user and no time: some may leak held-out interactions")
+        for film in metadata.values():
             film["tags"] = words(film.get("tags"))[: self.max_tags]
         return notes
 

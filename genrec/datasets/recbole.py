@@ -26,14 +26,14 @@ _IMAGES = ("image", "picture", "images", "pictures", "image_path")  # foreign na
 _TEXT_TYPES = ("token", "token_seq")
 
 
-def _known_of_an_item(fields: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def _without_leaks(fields: tuple[str, ...] | None) -> tuple[str, ...] | None:
     refuse_behavior(fields or ())
     return fields
 
 
 @datasets.register("recbole")
 class RecBole(DatasetSource):
-    """A data set in RecBole's atomic files, as RecSysDatasets publishes many.
+    """A dataset in RecBole's atomic files, as RecSysDatasets publishes many.
 
     A header ``user_id:token item_id:token rating:float timestamp:float``, tabs between the fields, no quotes. Times are
     seconds since 1970, or milliseconds and finer if they are too large for that. Without ``.item`` items have no text.
@@ -42,39 +42,39 @@ class RecBole(DatasetSource):
     folder: RelativePath = "recbole"
     """Folder inside ``--data`` that holds the files."""
     name: str | None = None
-    """What stands before ``.inter`` and ``.item``; null: there is one of them in the folder."""
+    """Name of the files before ``.inter`` and ``.item``; null: the only one in the folder."""
     user_field: str = "user_id"
     """RecBole's ``USER_ID_FIELD``."""
     item_field: str = "item_id"
     """RecBole's ``ITEM_ID_FIELD``."""
     time_field: str | None = "timestamp"
-    """RecBole's ``TIME_FIELD``; null where there is none (then say ``order: file``)."""
+    """RecBole's ``TIME_FIELD``; null without times (requires ``order: file``)."""
     rating_field: str = "rating"
     """RecBole's ``RATING_FIELD``, read only with ``min_rating``."""
     min_rating: float | None = None
-    """Rows with a lower rating are no interaction; null keeps them all."""
+    """Rows with a lower rating are dropped; null keeps all."""
     core: NonNegativeInt = 5
-    """Users and items with fewer interactions are removed until none is left; 0 or 1 keeps all."""
+    """Users and items with fewer interactions are removed repeatedly (k-core); 0 or 1 keeps all."""
     order: Order = "time"
-    """Whether a user's items are ordered by time, equal times as they stand, or stand in order in the file."""
+    """``time`` sorts by time, equal times in the order of the file; ``file`` keeps the order of the file."""
     title_field: str | None = None
     """Field of ``.item`` with the title; null: title, movie_title, item_name, product_title or name."""
     text_fields: tuple[str, ...] | None = None
-    """Fields of ``.item`` of which a text consists, in this order; null: the title, then every ``token_seq`` and the
-    attributes, as the file has them."""
+    """Fields of ``.item`` that make up a text, in this order; null: the title, then every ``token_seq`` and the
+    attributes, in the order of the file."""
     attribute_fields: tuple[str, ...] | None = None
     """Fields that are lists of categories and the like; null: class, genre(s), category, categories, tags, brand."""
-    column_fields: Annotated[tuple[str, ...] | None, AfterValidator(_known_of_an_item)] = None
+    column_fields: Annotated[tuple[str, ...] | None, AfterValidator(_without_leaks)] = None
     """Fields that are typed columns of the catalog: ``float`` and years are numeric, ``token`` and ``token_seq``
-    categorical; null: every ``float`` and ``token`` and the attributes, less title and image, where values that
-    cannot be read are missing. What customers' behavior decides, such as a mean rating or a sales rank, is left out,
-    and refused where it is named."""
+    categorical; null: every ``float`` and ``token`` and the attributes, less title and image, where unreadable
+    values are missing. Fields computed from user behavior, such as a mean rating or a sales rank, are left out, and
+    rejected if named."""
     image_field: str | None = None
     """Field with the path of an image inside the folder; null: ``image`` or a like name, else ``images/<item>.jpg``."""
     seq_separator: str | None = None
-    """What stands between the parts of a list; null: commas if the field has any, else blanks (RecBole's own)."""
+    """Separator of lists; null: a comma if the field has any, else a blank (RecBole's own)."""
     broken_rows: Literal["error", "skip"] = "error"
-    """Whether a row that cannot be read, or repeats an item, is an error or is skipped and counted."""
+    """Whether an unreadable row or a repeated item is an error, or is skipped and counted."""
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
@@ -89,7 +89,7 @@ class RecBole(DatasetSource):
         if self.time_field is not None and self.time_field not in column_of:
             raise DataError(
                 f"{path}:1: no column {self.time_field}; found {', '.join(column_of)}; name yours in "
-                "time_field:, or say time_field: null and order: file to take the lines as they stand"
+                "time_field:, or set time_field: null and order: file to keep the order of the file"
             )
         interactions = read_interactions(
             file,
@@ -141,34 +141,34 @@ class RecBole(DatasetSource):
 
     def _interactions(self, folder: Path) -> Path:
         """The path of ``.inter``."""
-        source = "RecSysDatasets publishes data sets in this format, or its scripts make them"
+        source = "RecSysDatasets publishes datasets in this format, or its scripts create them"
         if self.name is not None:
             path = folder / f"{self.name}.inter"
             if not path.is_file():
-                raise DataError(f"{path}: missing file: who had which item when; {source}; put it there")
+                raise DataError(f"{path}: missing file: users, items and times; {source}; put it there")
             return path
         found = sorted(folder.glob("*.inter"))
         if not found:
-            raise DataError(f"{folder}: no file <name>.inter: who had which item when; {source}; put it there")
+            raise DataError(f"{folder}: no file <name>.inter: users, items and times; {source}; put it there")
         if len(found) > 1:
             names = ", ".join(path.name.removesuffix(".inter") for path in found)
-            raise DataError(f"{folder}: there are several data sets; say name: one of {names}")
+            raise DataError(f"{folder}: there are several datasets; set name: one of {names}")
         return found[0]
 
     def _fields(self, column_of: dict[str, str]) -> ItemColumns:
-        """Which field of ``.item`` is what, where the recipe does not say."""
+        """The role of each field of ``.item`` where the recipe does not set it."""
         texts = [name for name, column in column_of.items() if column.rpartition(":")[2] in _TEXT_TYPES]
         title = self.title_field or next((name for name in _TITLES if name in texts), None)
         image = self.image_field or next((name for name in _IMAGES if name in texts), None)
         attributes = self.attribute_fields
         if attributes is None:
             attributes = tuple(name for name in texts if name in _LISTS)
-        told = self.text_fields
-        if told is None:
+        texts_of = self.text_fields
+        if texts_of is None:
             rest = [name for name in texts if column_of[name].endswith(":token_seq") or name in attributes]
             others = [name for name in rest if name not in (title, image, self.item_field)]
-            told = tuple(others if title is None else [title, *others])
-        return ItemColumns(title, told, attributes, image, self._typed(column_of, attributes, (title, image)))
+            texts_of = tuple(others if title is None else [title, *others])
+        return ItemColumns(title, texts_of, attributes, image, self._typed(column_of, attributes, (title, image)))
 
     def _typed(
         self, column_of: dict[str, str], attributes: tuple[str, ...], others: tuple[str | None, ...]
@@ -186,7 +186,7 @@ class RecBole(DatasetSource):
 
 
 def _columns(file: TableFile) -> dict[str, str]:
-    """The column of each field: the header line says ``field:type``."""
+    """The column of each field: the header line has ``field:type``."""
     columns = {column.rpartition(":")[0]: column for column in file.columns}
     if "" in columns:
         raise DataError(

@@ -37,12 +37,12 @@ class Sequences(DatasetSource):
     folder: RelativePath = "amazon-beauty"
     """Folder inside ``--data`` that holds the files."""
     sequences_file: RelativePath = "sequences.txt"
-    """A user a line: ``user item item ...``, oldest first; items are whole numbers, a user is any word."""
+    """A user a line: ``user item item ...``, oldest first; items are whole numbers, users are any words."""
     items_file: RelativePath | None = "items.jsonl"
     """A JSON object an item: ``item_id`` and any of title, brand, categories, image (a path
-    inside the folder, or a list of them), ...; null where there is none."""
+    inside the folder, or a list of them), ...; null without metadata."""
     attributes_file: RelativePath = "item2attributes.json"
-    """Attribute ids of each item, read only if it is there and no item has categories."""
+    """Attribute ids of each item, read only if the file exists and no item has categories."""
     text_fields: tuple[str, ...] = (
         "title",
         "brand",
@@ -55,7 +55,7 @@ class Sequences(DatasetSource):
     )
     """What the text of an item consists of, in this order; fields that an item lacks are left out."""
     unused_items: Literal["drop", "keep"] = "drop"
-    """What becomes of the items of ``items_file`` that no history has."""
+    """What happens to items of ``items_file`` that occur in no history."""
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
@@ -69,27 +69,27 @@ class Sequences(DatasetSource):
                 folder,
                 self.items_file,
                 "titles, categories and the like, a JSON object with 'item_id' for each item",
-                "make it from the source's metadata, or say items_file: null to do without texts",
+                "make it from the source's metadata, or set items_file: null to run without texts",
             )
             entries = read_entries(path, fingerprint.read(path))
         seen = np.unique(sources)
         unused = sorted(set(entries).difference(seen.tolist()))
         ids = np.union1d(seen, np.array(unused, dtype=np.int64)) if self.unused_items == "keep" else seen
-        told = [entries.get(item, {}) for item in ids.tolist()]
-        images = ImageFiles(folder, [words(entry.get("image")) for entry in told])
+        metadata = [entries.get(item, {}) for item in ids.tolist()]
+        images = ImageFiles(folder, [words(entry.get("image")) for entry in metadata])
         images.add_to(fingerprint)
         catalog = Catalog(
             keys=tuple(map(str, ids.tolist())),
-            titles=tuple(map(title, told)),
-            texts=tuple(describe(entry, self.text_fields) for entry in told),
-            attributes=self._attributes(folder, ids, told, fingerprint),
+            titles=tuple(map(title, metadata)),
+            texts=tuple(describe(entry, self.text_fields) for entry in metadata),
+            attributes=self._attributes(folder, ids, metadata, fingerprint),
             images=images if images.counts_I.any() else None,
             columns=filled(
                 {
-                    "price": numeric(entry.get("price") for entry in told),
-                    "year": numeric(entry.get("year") for entry in told),
-                    "brand": categorical(entry.get("brand") for entry in told),
-                    "category": categorical(entry.get("categories") for entry in told),
+                    "price": numeric(entry.get("price") for entry in metadata),
+                    "year": numeric(entry.get("year") for entry in metadata),
+                    "brand": categorical(entry.get("brand") for entry in metadata),
+                    "category": categorical(entry.get("categories") for entry in metadata),
                 }
             ),
         )
@@ -97,32 +97,33 @@ class Sequences(DatasetSource):
         histories = Histories(np.searchsorted(ids, sources).astype(np.int32), offsets)
         notes = repeats(histories)
         if self.items_file is not None:
-            notes += self._notes(told, unused, images)
+            notes += self._notes(metadata, unused, images)
         return Dataset(folder.resolve().name, catalog, tuple(users), histories, fingerprint.hexdigest(), tuple(notes))
 
     def _attributes(
-        self, folder: Path, ids: np.ndarray, told: list[Entry], fingerprint: Fingerprint
+        self, folder: Path, ids: np.ndarray, metadata: list[Entry], fingerprint: Fingerprint
     ) -> tuple[tuple[str, ...], ...]:
-        leaves = [leaf_categories(entry.get("categories")) for entry in told]
+        leaves = [leaf_categories(entry.get("categories")) for entry in metadata]
         path = folder / self.attributes_file
         if not any(leaves) and path.is_file():
             numbers = _read_attributes(path, fingerprint.read(path))
             leaves = [[f"attribute:{number}" for number in numbers.get(str(item), ())] for item in ids.tolist()]
         return tuple(
-            tuple(dict.fromkeys([*leaf, *words(entry.get("brand"))])) for leaf, entry in zip(leaves, told, strict=True)
+            tuple(dict.fromkeys([*leaf, *words(entry.get("brand"))]))
+            for leaf, entry in zip(leaves, metadata, strict=True)
         )
 
-    def _notes(self, told: list[Entry], unused: list[int], images: ImageFiles) -> list[str]:
+    def _notes(self, metadata: list[Entry], unused: list[int], images: ImageFiles) -> list[str]:
         notes = []
-        if fields := coverage(told, self.text_fields):
-            notes.append(f"items with each text field: {fields}")
-        if silent := sum(not entry for entry in told):
-            notes.append(f"{silent} items of the histories have no line in {self.items_file}: their text is empty")
+        if fields := coverage(metadata, self.text_fields):
+            notes.append(f"share of items with each text field: {fields}")
+        if silent := sum(not entry for entry in metadata):
+            notes.append(f"{silent} items have no metadata in {self.items_file}; their text is empty")
         if unused:
             fate = "left out of" if self.unused_items == "drop" else "kept in"
-            notes.append(f"{len(unused)} items of {self.items_file} are in no history: {fate} the catalog")
-        if lost := sum(len(words(entry.get("image"))) for entry in told) - int(images.counts_I.sum()):
-            notes.append(f"{lost} images that {self.items_file} names are not there: these items have none")
+            notes.append(f"{len(unused)} items of {self.items_file} are in no history and are {fate} the catalog")
+        if lost := sum(len(words(entry.get("image"))) for entry in metadata) - int(images.counts_I.sum()):
+            notes.append(f"{lost} images named in {self.items_file} are missing")
         return notes
 
 

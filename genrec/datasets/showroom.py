@@ -1,4 +1,4 @@
-"""A shop that is made up on the spot: items with titles and drawn images, and users with three reasons to buy."""
+"""A synthetic shop: items with titles and drawn images, and users with three kinds of preferences."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _ITEMS_PER_GROUP = 20
 
 @datasets.register("showroom")
 class Showroom(DatasetSource):
-    """A made-up shop in which co-purchases, texts and images each tell something of their own; needs no files.
+    """A synthetic shop in which co-purchases, texts and images carry different information; needs no files.
 
-    A user's next item follows a recent one for one of three reasons: it belongs to the same kit, in a fixed order that
-    nothing but the histories shows (behavior); the texts tell the same material and use (text); the images show the
-    same palette and shape (look). A tenth of the steps follow popularity alone. Popularity is long-tailed, one item in
-    twenty is a new arrival that training never sees. Columns: price (kind and material decide most of it), brand.
+    A user's next item depends on a recent one in one of three ways: it belongs to the same kit, in a fixed order that
+    only the histories show (behavior); its text has the same material and use (text); its image has the same palette
+    and shape (visual). A tenth of the steps depend on popularity alone. Popularity is long-tailed; one item in twenty
+    is a cold item that occurs in no training history. Columns: price (mostly decided by kind and material), brand.
     """
 
     items: int = Field(default=600, ge=40, le=20_000)
@@ -35,18 +35,18 @@ class Showroom(DatasetSource):
     users: int = Field(default=4000, ge=1)
     """Number of histories; each has 5 to 20 items, 7.3 on average."""
     behavior: NonNegativeFloat = 1.0
-    """Weight of the first reason, relative to the others; at 0 the kits have no influence on the histories."""
+    """Weight of the kits, relative to the other two; at 0 they have no influence on the histories."""
     text: NonNegativeFloat = 1.0
-    """Weight of the second reason; at 0 the texts have no influence."""
+    """Weight of the texts; at 0 they have no influence."""
     visual: NonNegativeFloat = 1.0
-    """Weight of the third reason; at 0 the images have no influence."""
+    """Weight of the images; at 0 they have no influence."""
     image_ratio: float = Field(default=0.98, gt=0, le=1)
-    """Share of the items that have an image."""
+    """Share of items with an image."""
     data_seed: NonNegativeInt = 0
-    """Another seed is another shop; it is not the seed of the training."""
+    """Random seed of the shop, independent of the training seed."""
 
     def load(self, data: Path | None = None) -> Dataset:
-        """Make the shop; ``data`` is not looked at."""
+        """Generate the shop; ``data`` is ignored."""
         groups = max(self.items // _ITEMS_PER_GROUP, 4)
         latents = draw_latents(self.items, min(groups, NUM_STYLES), min(groups, NUM_LOOKS), self.data_seed)
         histories = draw_histories(latents, self.users, (self.behavior, self.text, self.visual), self.data_seed)
@@ -70,7 +70,7 @@ class Showroom(DatasetSource):
         for array in (histories.items, histories.offsets, images.look_I, images.present_I):
             fingerprint.add(str(array.dtype), array.tobytes())
         fingerprint.add("texts", "\0".join(catalog.texts).encode())
-        fingerprint.read(Path(_drawings.__file__))  # images are not drawn now: their source stands for them
+        fingerprint.read(Path(_drawings.__file__))  # images are drawn on demand: hash the code that draws them
         cold = int((np.bincount(histories.items, minlength=self.items) < 5).sum())
         return Dataset(
             name="showroom",
@@ -79,8 +79,8 @@ class Showroom(DatasetSource):
             histories=histories,
             fingerprint=fingerprint.hexdigest(),
             notes=(
-                "made-up data: the numbers say how parts work together, nothing about a real shop",
-                f"{int(latents.is_arrival_I.sum())} items are new arrivals that no training history has",
-                f"{cold} items were bought fewer than 5 times",
+                "synthetic data: results do not transfer to real shops",
+                f"{int(latents.is_arrival_I.sum())} cold items occur in no training history",
+                f"{cold} items occur fewer than 5 times",
             ),
         )

@@ -19,21 +19,21 @@ from genrec.families import DatasetSource, datasets
 from genrec.types import ColumnKind, Dataset
 
 _SEPARATORS = {".tsv": "\t", ".tab": "\t"}
-"""By ending; all others are taken to have commas."""
+"""By ending; all others use commas."""
 _OF_ITEMS = ("key", "title", "text_fields", "attributes", "columns", "image")
 """Fields that name columns of the table of items."""
 _LISTS = "|"
-"""What stands between the parts of a list in a CSV or TSV file."""
+"""Separator of lists in a CSV or TSV file."""
 
 
-def _known_of_an_item(columns: dict[str, ColumnKind]) -> dict[str, ColumnKind]:
+def _without_leaks(columns: dict[str, ColumnKind]) -> dict[str, ColumnKind]:
     refuse_behavior(columns)
     return columns
 
 
 def _one_character(separator: str) -> str:
     if len(set(separator)) != 1 or separator in ('"', "\n", "\r"):
-        raise ValueError(f"{separator!r} cannot stand between fields; expected one character, any number of times")
+        raise ValueError(f"{separator!r} is not a separator; expected one character, any number of times")
     return separator
 
 
@@ -48,57 +48,57 @@ class Table(DatasetSource):
     folder: RelativePath = "my-shop"
     """Folder inside ``--data`` that holds the files."""
     interactions: RelativePath = "interactions.csv"
-    """The table with a row for each time that a user had an item."""
+    """The table of interactions, one row each."""
     user: str = "user"
-    """Its column with the user's key, any text or whole number."""
+    """Column of the user's key, text or whole numbers."""
     item: str = "item"
-    """Its column with the item's key."""
+    """Column of the item's key."""
     time: str | None = "time"
-    """Its column with the time: seconds since 1970 (milliseconds, microseconds and nanoseconds are told by their size),
-    or ISO 8601, UTC where there is no zone; null where there is none (then say ``order: file``)."""
+    """Column of the time: seconds since 1970 (milliseconds, microseconds and nanoseconds are recognized by size), or ISO
+    8601, UTC without a zone; null without times (requires ``order: file``)."""
     time_format: str | None = None
-    """How times are written where they are neither, in the signs of ``strftime``: ``%d.%m.%Y %H:%M``."""
+    """Format of other times, in codes of ``strftime``: ``%d.%m.%Y %H:%M``."""
     rating: str | None = None
-    """Its column with the rating, read only with ``min_rating``."""
+    """Column of the rating, read only with ``min_rating``."""
     min_rating: float | None = None
-    """Rows with a lower rating are no interaction; null keeps them all."""
+    """Rows with a lower rating are dropped; null keeps all."""
     core: NonNegativeInt = 5
-    """Users and items with fewer interactions are removed until none is left; 0 or 1 keeps all."""
+    """Users and items with fewer interactions are removed repeatedly (k-core); 0 or 1 keeps all."""
     order: Order = "time"
-    """Whether a user's items are ordered by ``time``, equal times as they stand, or stand in order in the file."""
+    """``time`` sorts by time, equal times in the order of the file; ``file`` keeps the order of the file."""
     items: RelativePath | None = None
-    """The table with a row for each item; null where there is none."""
+    """The table of items, one row each; null without metadata."""
     key: str | None = None
-    """Its column with the item's key; null: it is called as in the interactions."""
+    """Column of the item's key; null: the name of that column in the interactions."""
     title: str | None = None
-    """Its column with a short name to show."""
+    """Column of the title."""
     text_fields: tuple[str, ...] | None = None
-    """Its columns of which an item's text consists, in this order; null: title and attributes."""
+    """Columns that make up an item's text, in this order; null: title and attributes."""
     attributes: tuple[str, ...] = ()
-    """Its columns with categories, brand, tags; values may be lists. They are categorical columns of the catalog."""
-    columns: Annotated[dict[str, ColumnKind], AfterValidator(_known_of_an_item)] = {}
-    """More of its columns for the catalog, each numeric, categorical or datetime: ``{price: numeric, released:
+    """Columns of categories, brand, tags; values may be lists. They are categorical columns of the catalog."""
+    columns: Annotated[dict[str, ColumnKind], AfterValidator(_without_leaks)] = {}
+    """Further columns of the catalog, each numeric, categorical or datetime: ``{price: numeric, released:
     datetime}``. Numbers have a point and no thousands separator; times are seconds since 1970 or ISO 8601; empty is
-    missing. What customers' behavior decides, such as a mean rating or a sales rank, is refused."""
+    missing. Fields computed from user behavior, such as a mean rating or a sales rank, are rejected."""
     image: str | None = None
-    """Its column with the path of an image inside the folder, or a list of them; null: ``images/<key>.jpg``."""
+    """Column of the image path inside the folder, or of a list of them; null: ``images/<key>.jpg``."""
     separator: Annotated[str, AfterValidator(_one_character)] | None = None
-    """What stands between the fields of a row; null: a tab in TSV, a comma otherwise."""
+    """Separator of the fields; null: a tab in TSV, a comma otherwise."""
     broken_rows: Literal["error", "skip"] = "error"
-    """Whether a row that cannot be read, or repeats an item's key, is an error or is skipped and counted."""
+    """Whether an unreadable row or a repeated item is an error, or is skipped and counted."""
 
     @model_validator(mode="after")
     def _columns_belong_to_a_table(self) -> Table:
-        told = [name for name in _OF_ITEMS if getattr(self, name)]
-        if self.items is None and told:
-            raise ValueError(f"{told[0]} needs a table of items; say items: FILE")
-        if self.items is not None and told in ([], ["key"]):
+        chosen = [name for name in _OF_ITEMS if getattr(self, name)]
+        if self.items is None and chosen:
+            raise ValueError(f"{chosen[0]} needs a table of items; set items: FILE")
+        if self.items is not None and chosen in ([], ["key"]):
             named = "title:, text_fields:, attributes:, columns: or image:"
-            raise ValueError(f"nothing of {self.items} is named; say {named}")
+            raise ValueError(f"no column of {self.items} is named; set {named}")
         if self.min_rating is not None and self.rating is None:
-            raise ValueError("min_rating needs the column that has the rating; say rating: COLUMN")
+            raise ValueError("min_rating needs the column that has the rating; set rating: COLUMN")
         if self.time is None and self.order == "time":
-            raise ValueError("without a time the file's order is all there is; say order: file")
+            raise ValueError("histories cannot be ordered by time without a time column; set order: file")
         return self
 
     def load(self, data: Path | None) -> Dataset:
@@ -117,7 +117,7 @@ class Table(DatasetSource):
         notes = [*ordered.notes, *interactions.notes]
         items, fields = Items(), ItemColumns()
         if self.items is not None:
-            file = self._file(folder, self.items, "a row an item", "name yours in items:, or say items: null")
+            file = self._file(folder, self.items, "a row an item", "name yours in items:, or set items: null")
             texts = self.text_fields
             if texts is None:
                 texts = tuple(name for name in (self.title, *self.attributes) if name is not None)

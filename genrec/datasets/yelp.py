@@ -1,4 +1,4 @@
-"""The Yelp Open Dataset as Yelp ships it: reviews as histories, what is told of the businesses, and their photos."""
+"""The Yelp Open Dataset as published: reviews as histories, metadata and photos of the businesses."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ PhotoLabel = Literal["food", "drink", "inside", "outside", "menu"]
 
 _PREFIX = "yelp_academic_dataset_"
 _PLACES = ("", "yelp_dataset", "yelp_photos", "Yelp JSON", "Yelp JSON/yelp_dataset", "Yelp Photos")
-"""Where the files lie after unpacking, depending on who unpacked what."""
+"""Folders of the files, depending on how they were unpacked."""
 _PHOTO_FILES = ("photos.json", "photo.json", f"{_PREFIX}photo.json", f"{_PREFIX}photos.json")
 _SOURCE = (
-    "Yelp wants its terms accepted on business.yelp.com/data/resources/open-dataset (formerly yelp.com/dataset): "
+    "accept Yelp's terms on business.yelp.com/data/resources/open-dataset (formerly yelp.com/dataset): "
     "download the JSON archive there, unpack it"
 )
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONGEST_VALUE = 10_000
-"""Signs; parsing takes some hundred times as much memory."""
+"""Characters; parsing takes about a hundred times as much memory."""
 _OF_BEHAVIOR = frozenset({"stars", "review_count"})
 _COLUMNS = (("category", "categories"), ("attribute", "attribute"), ("city", "city"), ("state", "state"))
-"""Name of each column of the catalog, and the field that it is made of."""
+"""Name of each column of the catalog, and its field."""
 _PRICE = "RestaurantsPriceRange2"
 """The attribute that says how expensive a business is, 1 to 4; it is stated on its page, not computed from reviews."""
-_NOT_SAID = ("", "no", "none", "false", "null")
+_FALSE = ("", "no", "none", "false", "null")
 
 
 @datasets.register("yelp")
 class Yelp(DatasetSource):
     """Businesses reviewed by users: yelp_academic_dataset_review.json, .._business.json, photos.json, photos/.
 
-    Reviews are read as a stream: the 5 GB take seconds and little memory. Users and businesses keep Yelp's own ids. The
-    number of users for one year depends on Yelp's edition: the one of today has fewer for 2019 than the papers print.
+    Reviews are read as a stream: the 5 GB take seconds and little memory. Keys are Yelp's own ids. The number of users
+    of one year depends on Yelp's edition: current ones have fewer for 2019 than the papers report.
     Columns: category, attribute, city, state, price (1 to 4).
     """
 
@@ -58,11 +58,11 @@ class Yelp(DatasetSource):
     year: int | tuple[int, int] | None = 2019
     """Reviews of this year, or from the first to the last of two, are interactions; null keeps all years."""
     min_stars: float | None = None
-    """Reviews with fewer stars are no interaction; null keeps them all."""
+    """Reviews with fewer stars are dropped; null keeps all."""
     core: NonNegativeInt = 5
-    """Users and businesses with fewer interactions are removed until none is left; 0 or 1 keeps all."""
+    """Users and businesses with fewer interactions are removed repeatedly (k-core); 0 or 1 keeps all."""
     order: Order = "time"
-    """Histories by the time of the reviews, or as they stand in the file."""
+    """``time`` sorts by time; ``file`` keeps the order of the file."""
     text_fields: tuple[str, ...] = ("title", "categories", "attributes", "city", "state")
     """What the text of a business consists of, in this order: its name is ``title``; fields that it lacks are left
     out."""
@@ -71,14 +71,14 @@ class Yelp(DatasetSource):
     photo_labels: tuple[PhotoLabel, ...] | None = None
     """Only photos with one of these labels; null for all of them."""
     broken_lines: BrokenLines = "error"
-    """Whether a line that cannot be read is an error, or skipped and counted in the report."""
+    """Whether an unreadable line is an error, or is skipped and counted."""
 
     @field_validator("text_fields")
     @classmethod
-    def _told_by_the_business(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+    def _without_leaks(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
         for field in fields:
             if field in _OF_BEHAVIOR:
-                raise ValueError(f"{field!r} would leak: it is made from all reviews, the test interactions among them")
+                raise ValueError(f"{field!r} would leak: it is computed from all reviews, test interactions included")
         return fields
 
     @field_validator("year")
@@ -91,8 +91,8 @@ class Yelp(DatasetSource):
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
         folder = find(data, self.folder)
-        reviews_path = _require(folder, "review", "who reviewed which business when")
-        business_path = _require(folder, "business", "name, categories, attributes and city of each business")
+        reviews_path = _require(folder, "review", "the reviews")
+        business_path = _require(folder, "business", "the metadata of the businesses")
         ordered, review_notes = self._histories(reviews_path)
         entries, business_notes = self._businesses(business_path, ordered.item_keys)
         images, image_notes = self._images(folder, ordered.item_keys)
@@ -153,35 +153,35 @@ class Yelp(DatasetSource):
         return order_histories(table, path=path, core=self.core, order=self.order), _skipped(path, skipped)
 
     def _businesses(self, path: Path, keys: tuple[str, ...]) -> tuple[list[Entry], list[str]]:
-        """What is told of each business of the catalog, in its order; empty where nothing is."""
+        """Metadata of each business in catalog order, empty where missing; and notes."""
         wanted = set(keys)
-        told: dict[str, Entry] = {}
+        found: dict[str, Entry] = {}
         broken: list[DataError] = []
         for number, entry in self._objects(path, ("business_id",), broken):
             key = entry["business_id"]
-            if key in told:
-                self._tell(broken)(DataError(f"{path}:{number}: business {key!r} was on an earlier line"))
+            if key in found:
+                self._on_broken(broken)(DataError(f"{path}:{number}: business {key!r} was on an earlier line"))
             elif key in wanted:
                 attributes = entry.get("attributes")
-                said = list(_said(attributes))
-                told[key] = {
+                labels = list(_labels(attributes))
+                found[key] = {
                     **entry,
                     "title": entry.get("name"),
                     "categories": _categories(entry.get("categories")),
-                    "attributes": "; ".join(said),
-                    "attribute": said,
+                    "attributes": "; ".join(labels),
+                    "attribute": labels,
                     "price": attributes.get(_PRICE) if isinstance(attributes, dict) else None,
                 }
-        entries = [told.get(key, {}) for key in keys]
+        entries = [found.get(key, {}) for key in keys]
         notes = _skipped(path, len(broken))
         if fields := coverage(entries, self.text_fields):
-            notes.append(f"businesses with each text field: {fields}")
-        if unknown := len(keys) - len(told):
-            notes.append(f"{unknown:,} reviewed businesses are not in {path.name}: they have no name and no text")
+            notes.append(f"share of businesses with each text field: {fields}")
+        if unknown := len(keys) - len(found):
+            notes.append(f"{unknown:,} reviewed businesses are not in {path.name}; they have no name and no text")
         return entries, notes
 
     def _images(self, folder: Path, keys: tuple[str, ...]) -> tuple[ImageFiles | None, list[str]]:
-        """The photos of each business, as far as they are on disk; None if there are none."""
+        """The photos of each business that exist on disk; None if there are none."""
         path = next((path for name in _PHOTO_FILES if (path := _placed(folder, name)).is_file()), None)
         photos = _placed(folder, "photos")
         if path is None or not photos.is_dir():
@@ -204,7 +204,7 @@ class Yelp(DatasetSource):
         images = ImageFiles(folder, list(names.values()))
         notes = _skipped(path, len(broken))
         if lost:
-            notes.append(f"{lost:,} photos that {path.name} names are not in photos/: they are left out")
+            notes.append(f"{lost:,} photos named in {path.name} are missing from photos/ and are skipped")
         if not images.counts_I.any():
             labels = "" if self.photo_labels is None else f" with a label of {', '.join(self.photo_labels)}"
             return None, [*notes, f"no photos: none of {path.name}{labels} shows a business of the catalog"]
@@ -213,17 +213,17 @@ class Yelp(DatasetSource):
     def _objects(
         self, path: Path, ids: tuple[str, ...], broken: list[DataError]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The objects of a file, each with these ids; broken lines are told as the component says."""
-        tell = self._tell(broken)
-        for number, entry in json_objects(path, title=f"reading {path.name}", broken=tell):
+        """Line number and object of each line with these ids; broken lines are handled as ``broken_lines`` sets."""
+        report = self._on_broken(broken)
+        for number, entry in json_objects(path, title=f"reading {path.name}", broken=report):
             missing = [name for name in ids if not isinstance(entry.get(name), str) or not entry[name]]
             if missing:
                 found = ", ".join(entry) or "none"
-                tell(DataError(f"{path}:{number}: no text under the key {', '.join(missing)}; keys found: {found}"))
+                report(DataError(f"{path}:{number}: no text under the key {', '.join(missing)}; keys found: {found}"))
             else:
                 yield number, entry
 
-    def _tell(self, broken: list[DataError]) -> Callable[[DataError], None]:
+    def _on_broken(self, broken: list[DataError]) -> Callable[[DataError], None]:
         return broken.append if self.broken_lines == "skip" else refuse
 
 
@@ -232,7 +232,7 @@ def _skipped(path: Path, count: int) -> list[str]:
 
 
 def _placed(folder: Path, name: str) -> Path:
-    """The file or folder of this name in one of the usual places; in the first of them if it is nowhere."""
+    """The file or folder of this name in one of the usual folders; in the first of them if it does not exist."""
     places = [folder / place / name for place in _PLACES]
     return next((path for path in places if path.exists()), places[0])
 
@@ -249,27 +249,27 @@ def _categories(value: Any) -> list[str]:
     return words(value.split(",") if isinstance(value, str) else value)
 
 
-def _said(attributes: Any) -> Iterator[str]:
-    """What the attributes of a business say of it, as ``bike parking`` or ``alcohol: full bar``.
+def _labels(attributes: Any) -> Iterator[str]:
+    """The attributes of a business as texts such as ``bike parking`` or ``alcohol: full bar``.
 
-    Yelp writes values as Python would: ``"True"``, ``"u'free'"``, ``"{'garage': False, 'lot': True}"``. What is false,
-    none or null is left out, and so is a group of which nothing is true.
+    Values are Python literals: ``"True"``, ``"u'free'"``, ``"{'garage': False, 'lot': True}"``. False, none and
+    null are left out, and so are groups without a true value.
     """
     for key, value in attributes.items() if isinstance(attributes, dict) else ():
         value = _plain(value) if isinstance(value, str) else value
         name = _readable(str(key))
         if isinstance(value, dict):
-            if said := ", ".join(_said(value)):
-                yield f"{name}: {said}"
+            if labels := ", ".join(_labels(value)):
+                yield f"{name}: {labels}"
         elif value is True:
             yield name
-        elif text := ", ".join(word for word in words(value) if word.lower() not in _NOT_SAID):
+        elif text := ", ".join(word for word in words(value) if word.lower() not in _FALSE):
             yield f"{name}: {text.replace('_', ' ')}"
 
 
 @lru_cache(maxsize=10_000)
 def _plain(text: str) -> Any:
-    """The value that a text stands for in Python; the text itself if it is none."""
+    """The value of a Python literal; the text itself if it is not one."""
     if len(text) > _LONGEST_VALUE:
         return text
     try:

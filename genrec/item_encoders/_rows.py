@@ -38,4 +38,4 @@ def fill_unseen(vectors_IE: np.ndarray, seen_I: np.ndarray) -> tuple[np.ndarray,
         return vectors_IE, ()
     filled_IE = vectors_IE.copy()
     filled_IE[~seen_I] = vectors_IE[seen_I].mean(axis=0)
-    return filled_IE, (f"{unseen} of {len(seen_I)} items have no behavior to learn from and get the mean vector",)
+    return filled_IE, (f"{unseen} of {len(seen_I)} items have no training interactions and get the mean vector",)

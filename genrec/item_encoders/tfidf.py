@@ -38,7 +38,7 @@ class Tfidf(ItemEncoder):
             weights = vectorizer.fit_transform([catalog.texts[item] for item in with_text])
         except ValueError as error:
             raise DataError(
-                f"tfidf: no term stands in at least {self.min_items} of the {len(with_text)} items with a text; "
+                f"tfidf: no term occurs in at least {self.min_items} of the {len(with_text)} items with a text; "
                 "lower min_items"
             ) from error
         known = np.diff(weights.indptr) > 0
@@ -46,7 +46,7 @@ class Tfidf(ItemEncoder):
         present_I = np.zeros(len(catalog), dtype=bool)
         present_I[with_text[known]] = True
         wordless = int((~known).sum())
-        notes = (f"{wordless} items have a text but no term that stands in another item",) if wordless else ()
+        notes = (f"{wordless} items have a text but no frequent term",) if wordless else ()
         return place(vectors_NE, present_I, notes)
 
 

@@ -36,7 +36,7 @@ def data(folder: Path) -> Path:
 
 @pytest.fixture
 def ml_9(data: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
-    """A published data set that "downloads" a file made here."""
+    """A published dataset that "downloads" a file made here."""
     archive = data.parent / "served.zip"
     with zipfile.ZipFile(archive, "w") as content:
         content.writestr("ml-9/ratings.csv", RATINGS)
@@ -102,11 +102,11 @@ def test_fetch_shows_what_it_is_and_asks(
     assert not (data / "ml-9").exists()
 
     out = told(["fetch", "ml-9", "--data", str(data), "--yes"], capsys)
-    assert ", none published\n" in out
+    assert ", no checksum published\n" in out
     assert out.endswith(f"{data / 'ml-9'}: ready; next: genrec data audit ml-9 --data {data}\n")
     assert sorted(path.name for path in data.iterdir()) == ["films", "ml-9", "ml-9.fetched.json"]
     assert told(["fetch", "ml-9", "--data", str(data)], capsys) == (
-        f"{data / 'ml-9'}: already there; to fetch it anew, move it away\n"
+        f"{data / 'ml-9'}: already there; to fetch it again, move it away\n"
     )
 
 
@@ -121,14 +121,10 @@ def test_fetch_goes_on_from_a_file_put_there_by_hand_without_asking(
 
 
 def test_fetch_of_what_does_not_exist(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert mistake(["fetch", "ml-2m", "--data", str(data)], capsys).startswith(
-        "no published data set is called 'ml-2m'"
-    )
+    assert mistake(["fetch", "ml-2m", "--data", str(data)], capsys).startswith("no published dataset is called 'ml-2m'")
     text = mistake(["fetch", "amazon-beaty", "--data", str(data)], capsys)
     assert "did you mean 'amazon-beauty'?" in text
-    assert mistake(["fetch", "ml-1m"], capsys) == (
-        "nobody said where data lies; pass --data DIR or set GENREC_DATA=DIR"
-    )
+    assert mistake(["fetch", "ml-1m"], capsys) == ("no data folder: pass --data DIR or set GENREC_DATA")
 
 
 def test_audit_of_a_folder_a_name_and_a_recipe_agree(
@@ -211,8 +207,8 @@ def test_images_prints_a_line_a_image(data: Path, capsys: pytest.CaptureFixture[
 
 def test_images_of_data_that_knows_no_addresses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert mistake(["images", "films", "--data", str(data)], capsys) == (
-        "films: the data set 'movielens' knows no addresses of images, only files beside the data; expected one "
-        "whose metadata has them, such as amazon_reviews"
+        "films: the dataset 'movielens' has no image URLs; expected a dataset whose metadata has them, such as "
+        "amazon_reviews"
     )
 
 

@@ -150,7 +150,7 @@ SEQUENCES = "dataset={type: sequences, folder: shop}"
     [
         (
             [],
-            "dataset: nobody said where the folder 'shop' lies; pass --data DIR or set GENREC_DATA=DIR, where DIR/shop "
+            "dataset: no data folder for 'shop': pass --data DIR or set GENREC_DATA=DIR, where DIR/shop "
             "(or DIR itself) holds the files",
         ),
         (

@@ -111,7 +111,7 @@ def test_several_tokenizers_stand_in_one_table_and_share_their_vectors(folder: P
     [
         (["--set", "streams.text.tokenizer.branches=4"], "--set streams.text.tokenizer.branches=4: "),
         (["--output", "small.yaml"], "small.yaml: is a file, expected a folder for the run"),
-        (["--set", "dataset={type: sequences, folder: shop}"], "dataset: nobody said where the folder 'shop' lies"),
+        (["--set", "dataset={type: sequences, folder: shop}"], "dataset: no data folder for 'shop'"),
     ],
 )
 def test_mistakes_are_one_message_and_leave_nothing(

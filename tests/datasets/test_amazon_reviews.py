@@ -63,11 +63,11 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path, year):
     assert dataset.order == f"by time; equal times by {ties_by}"
     assert dataset.notes == (
         f"read from {REVIEWS_NAME[year]}, edition of {year}",
-        f"67 % of neighbors in the histories share a timestamp: there {ties_by} says what comes next, not the user",
-        "items with each text field: title 66.7 %, brand 33.3 %, categories 33.3 %",
-        f"1 items have no line in {META_NAME[year]}: their text is empty",
-        "2 of 3 items have the address of an image, 0 have one in images; genrec data images lists the addresses: "
-        "save them in images/ as <key>.jpg or under the address's own last part",
+        f"67 % of consecutive interactions have equal timestamps; their order is by {ties_by}",
+        "share of items with each text field: title 66.7 %, brand 33.3 %, categories 33.3 %",
+        f"1 items have no metadata in {META_NAME[year]}; their text is empty",
+        "2 of 3 items have an image URL, 0 have an image in images; download the URLs of 'genrec data images' to "
+        "images/, as <key>.jpg or under the file name of the URL",
     )
     assert keys_of(load(tmp_path, order="file"))["ann"] == ["B02", "B01", "B03"]
 
@@ -147,7 +147,7 @@ def test_the_5_core_of_2023_is_a_table(tmp_path):
     with pytest.raises(DataError, match=r"Beauty\.csv:7: timestamp is 'yesterday', expected a whole number"):
         load(tmp_path, reviews="5core")
     skipped = load(tmp_path, reviews="5core", broken_lines="skip")
-    assert "lines that cannot be read were left out: 1 of reviews, 0 of items" in skipped.notes
+    assert "unreadable lines were skipped: 1 of reviews, 0 of items" in skipped.notes
     write_2023_ratings(tmp_path, REVIEWS)
     assert keys_of(load(tmp_path, reviews="5core")) == {"ann": ["B01", "B03", "B02"], "bob": ["B02", "B03"]}
     assert load(tmp_path, reviews="5core").catalog.titles[1] == "Shampoo & Rinse, don't dry"
@@ -168,8 +168,8 @@ def test_of_two_editions_one_must_be_chosen(tmp_path):
     with pytest.raises(DataError) as caught:
         load(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: more than one edition is there: 2014 (reviews_Beauty_5.json.gz) and 2023 (Beauty.jsonl.gz); "
-        "choose, e.g. edition: 2014"
+        f"{tmp_path}: found more than one edition: 2014 (reviews_Beauty_5.json.gz) and 2023 (Beauty.jsonl.gz); "
+        "choose one, e.g. edition: 2014"
     )
     assert load(tmp_path, edition=2023).name == "Amazon Beauty 2023"
 
@@ -186,7 +186,7 @@ PAGES = (
         (
             {"category": "Books"},
             "no reviews of category 'Books'; expected reviews_Books.json.gz (2014), Books.json.gz (2018), "
-            f"Books.jsonl.gz (2023); the folder has files of Beauty: say category: Beauty; else get them from {PAGES}",
+            f"Books.jsonl.gz (2023); the folder has files of Beauty: set category: Beauty; else get them from {PAGES}",
         ),
         (
             {"edition": 2018, "core": 5},
@@ -204,14 +204,14 @@ def test_missing_reviews_say_what_to_put_where(tmp_path, fields, message):
 def test_missing_metadata_says_what_to_do(tmp_path):
     write_2018(tmp_path, REVIEWS, ITEMS)
     (tmp_path / "meta_Beauty.json.gz").unlink()
-    with pytest.raises(DataError, match=r"meta_Beauty\.json\.gz: missing file: titles, .* say metadata: false to do "):
+    with pytest.raises(DataError, match=r"meta_Beauty\.json\.gz: missing file: titles, .* set metadata: false to run "):
         load(tmp_path)
     assert load(tmp_path, metadata=False).catalog.texts == ("", "", "")
 
 
 @pytest.mark.parametrize("field", ["also_buy", "related", "salesRank", "average_rating", "reviewText"])
 def test_what_customers_did_is_refused_as_text(field):
-    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is made from what all customers did"):
+    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is computed from all interactions"):
         AmazonReviews(text_fields=("title", field))
 
 
@@ -248,7 +248,7 @@ def test_images_are_found_by_key_or_by_address(tmp_path, year):
     assert dataset.catalog.images.counts_I.tolist() == [2, 1 + second, 0]
     assert dataset.catalog.images.open(0).getpixel((0, 0)) == (0, 255, 0)
     assert dataset.catalog.images.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
-    assert dataset.notes[-1] == "2 of 3 items have the address of an image, 2 have one in images"
+    assert dataset.notes[-1] == "2 of 3 items have an image URL, 2 have an image in images"
     assert load(tmp_path).catalog.images.counts_I.tolist() == [1, 1, 0]
     assert load(tmp_path).fingerprint != dataset.fingerprint
     image(tmp_path / "images" / "B01.jpg")
@@ -328,10 +328,10 @@ def test_broken_metadata_is_told_by_line_or_counted(tmp_path, year, line, messag
         {"asin": "B03", "parent_asin": "B03", "title": "Comb"}))  # fmt: skip
     with pytest.raises(DataError) as caught:
         load(tmp_path)
-    assert str(caught.value) == f"{path}:4: {message}; mend or remove the line, or say broken_lines: skip"
+    assert str(caught.value) == f"{path}:4: {message}; fix or remove the line, or set broken_lines: skip"
     dataset = load(tmp_path, broken_lines="skip")
     assert dataset.catalog.titles[2] == "Comb"
-    assert "lines that cannot be read were left out: 0 of reviews, 1 of items" in dataset.notes
+    assert "unreadable lines were skipped: 0 of reviews, 1 of items" in dataset.notes
 
 
 @EDITIONS
@@ -352,7 +352,7 @@ def test_broken_reviews_are_told_by_line_or_counted(tmp_path, year):
     assert str(caught.value).startswith(f"{path}:6: not valid JSON")
     dataset = load(tmp_path, broken_lines="skip")
     assert keys_of(dataset) == {"ann": ["B01", "B03", "B02"], "bob": ["B02", "B03"]}
-    assert "lines that cannot be read were left out: 1 of reviews, 0 of items" in dataset.notes
+    assert "unreadable lines were skipped: 1 of reviews, 0 of items" in dataset.notes
 
 
 @pytest.mark.parametrize(

@@ -35,5 +35,5 @@ def test_a_file_cannot_be_a_folder_as_well(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         for name in ("a", "a/b/c"):
             archive.writestr(name, b"x")
-    with pytest.raises(DataError, match="two of its files have one name"):
+    with pytest.raises(DataError, match="two of its files have the same name"):
         unpack_archive(tmp_path / "data.zip", tmp_path / "out")

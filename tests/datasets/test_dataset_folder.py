@@ -18,7 +18,7 @@ def test_find_says_how_to_name_the_folder():
     with pytest.raises(DataError) as caught:
         find(None, "shop")
     assert str(caught.value) == (
-        "dataset: nobody said where the folder 'shop' lies; pass --data DIR or set GENREC_DATA=DIR, "
+        "dataset: no data folder for 'shop': pass --data DIR or set GENREC_DATA=DIR, "
         "where DIR/shop (or DIR itself) holds the files"
     )
 

@@ -159,16 +159,16 @@ def test_wrong_checksum_leaves_nothing_under_the_final_name(server: Server, tmp_
         fetch(source, tmp_path)
     assert str(error.value) == (
         f"{aside}: its {kind} is {found}, expected {'0' * 32}, the published one; nothing was unpacked, the file is "
-        f"now {aside}.refused: remove it and fetch again, or ask why"
+        f"now {aside}.refused: remove it and fetch again"
     )
     assert not (tmp_path / "ml-9").exists()
 
 
 def test_file_without_published_checksum_is_compared_with_the_one_before(server: Server, tmp_path: Path) -> None:
     source = a_source(server, zip_of(FILMS))
-    assert fetch(source, tmp_path)[0].endswith(", none published")
+    assert fetch(source, tmp_path)[0].endswith(", no checksum published")
     shutil.rmtree(tmp_path / "ml-9")
-    assert fetch(source, tmp_path)[0].endswith(", none published, the same as before")
+    assert fetch(source, tmp_path)[0].endswith(", no checksum published, the same as before")
     shutil.rmtree(tmp_path / "ml-9")
     source = a_source(server, zip_of({**FILMS, "ml-9/more.csv": b""}))
     with pytest.raises(DataError, match=r"but [0-9a-f]{64} when it was fetched before \(.*ml-9\.fetched\.json\)"):
@@ -225,9 +225,9 @@ def test_missing_file_says_what_to_put_where(server: Server, tmp_path: Path) -> 
     with pytest.raises(DataError) as error:
         fetch(source, tmp_path)
     assert str(error.value) == (
-        f"{server.address}/ml-9.zip: the server answers 404 Not Found; get it in another way (see "
-        f"https://films.example), put it at {tmp_path / 'ml-9' / 'ml-9.zip'}, and run 'genrec data fetch ml-9' again: "
-        "it goes on from there"
+        f"{server.address}/ml-9.zip: the server answers 404 Not Found; download it elsewhere (see "
+        f"https://films.example), put it at {tmp_path / 'ml-9' / 'ml-9.zip'}, and run 'genrec data fetch ml-9' again "
+        "to resume"
     )
     assert everything(tmp_path) == []
 
@@ -260,7 +260,7 @@ def test_nothing_that_is_there_is_overwritten(server: Server, tmp_path: Path) ->
     source = a_source(server, zip_of(FILMS))
     (tmp_path / "ml-9").mkdir()
     (tmp_path / "ml-9" / "movies.csv").write_bytes(b"mine")
-    with pytest.raises(DataError, match=r"movies\.csv: there is another file of that name; move it away"):
+    with pytest.raises(DataError, match=r"movies\.csv: a different file of this name exists; move it away"):
         fetch(source, tmp_path)
     assert everything(tmp_path / "ml-9") == ["movies.csv"]
     assert (tmp_path / "ml-9" / "movies.csv").read_bytes() == b"mine"
@@ -271,9 +271,7 @@ def test_nothing_that_is_there_is_overwritten(server: Server, tmp_path: Path) ->
 
 def test_publisher_that_wants_its_terms_accepted(tmp_path: Path) -> None:
     yelp = sources()["yelp"]
-    with pytest.raises(
-        DataError, match=r"yelp: its publisher wants it fetched by hand: accept .* put yelp_dataset.tar"
-    ):
+    with pytest.raises(DataError, match=r"yelp: it must be downloaded by hand: accept .* put yelp_dataset.tar"):
         fetch(yelp, tmp_path)
     names = ("yelp_academic_dataset_business.json", "yelp_academic_dataset_review.json")
     (tmp_path / "yelp").mkdir()
@@ -315,18 +313,18 @@ def zip_with_link() -> bytes:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: zip_of({"../ratings.csv": b"x"}), "'../ratings.csv' would lie outside of the folder"),
-        (lambda: zip_of({"/ratings.csv": b"x"}), "'/ratings.csv' would lie outside of the folder"),
-        (lambda: zip_of({"a\\..\\..\\b": b"x"}), r"would lie outside of the folder"),
-        (lambda: tar_of((tarfile.TarInfo("a/../../b"), b"x")), "'a/../../b' would lie outside of the folder"),
+        (lambda: zip_of({"../ratings.csv": b"x"}), "'../ratings.csv' is outside of the folder"),
+        (lambda: zip_of({"/ratings.csv": b"x"}), "'/ratings.csv' is outside of the folder"),
+        (lambda: zip_of({"a\\..\\..\\b": b"x"}), r"is outside of the folder"),
+        (lambda: tar_of((tarfile.TarInfo("a/../../b"), b"x")), "'a/../../b' is outside of the folder"),
         (lambda: tar_of((link("ratings.csv"), b"")), "'ratings.csv' is a link or a device"),
         (zip_with_link, "'ratings.csv' is a link or a device"),
         (lambda: zip_of({"ratings.csv": bytes(3_000_000)}), "unpacked it would be more than 50 times as large"),
         (lambda: tar_of((tarfile.TarInfo("ratings.csv"), bytes(3_000_000))), "more than 50 times as large"),
         (lambda: zip_of(FILMS)[:-40], "neither a zip nor a tar file"),
         (lambda: zip_of(FILMS, zipfile.ZIP_STORED).replace(b"userId", b"UserId", 1), "is damaged .*CRC-32"),
-        (lambda: b"<html>Not here any more</html>", "neither a zip nor a tar file; was a web page saved in its place?"),
-        (lambda: zip_of({"ml-9/ratings.csv": b"x"}), "has no movies.csv; found ratings.csv; is it another file"),
+        (lambda: b"<html>Not here any more</html>", "neither a zip nor a tar file; is it a saved web page?"),
+        (lambda: zip_of({"ml-9/ratings.csv": b"x"}), "has no movies.csv; found ratings.csv; is it a different file"),
     ],
 )
 def test_archive_that_is_not_what_it_should_be(
@@ -348,7 +346,7 @@ def test_damaged_gzip(server: Server, tmp_path: Path) -> None:
     server.files["/x.csv.gz"] = gzip.compress(CONTENT)[:-2000]
     file = RemoteFile("x.csv.gz", f"{server.address}/x.csv.gz", ("x.csv",), "gzip")
     source = Source("s", "x", {"type": "sequences", "folder": "s"}, (file,), "free", "https://s.example")
-    with pytest.raises(DataError, match=r"x\.csv\.gz: the archive is damaged \(.*\); remove it and get it again"):
+    with pytest.raises(DataError, match=r"x\.csv\.gz: the archive is damaged \(.*\); remove it and download it again"):
         fetch(source, tmp_path)
     assert not (tmp_path / "s").exists()
 
@@ -364,7 +362,7 @@ def test_full_disk_is_told_and_the_part_kept(server: Server, tmp_path: Path, mon
     with pytest.raises(DataError) as error:
         fetch(source, tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: the disk is full (No space left on device); what was downloaded is kept: make room and run this "
+        f"{tmp_path}: the disk is full (No space left on device); the download is stored: free some space and run this "
         "again"
     )
     assert everything(tmp_path) == [".fetch-ml-9", ".fetch-ml-9/ml-9.zip.part"]
@@ -388,7 +386,7 @@ def test_interruption_leaves_nothing_under_the_final_name(
     "url", ["http://example.org/a", "ftp://example.org/a", "file:///etc/passwd", "data:,a", "http://127.0.0.1.evil/a"]
 )
 def test_only_https(url: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected an address with https; nothing was fetched"):
+    with pytest.raises(DataError, match="expected an https URL; nothing was downloaded"):
         download(url, tmp_path / "a")
 
 
@@ -400,9 +398,9 @@ def test_redirect_is_followed_but_not_away_from_https(server: Server, tmp_path: 
     for path in ("/bad", "/file"):
         with pytest.raises((DataError, urllib.request.HTTPError)) as error:
             download(f"{server.address}{path}", tmp_path / "b")
-        assert "expected an address with https" in str(error.value) or "not allowed" in str(error.value)
-    with pytest.raises(DataError, match=r"https://a\.example leads to http://127\.0\.0\.1/b: expected"):
-        _download._require_secure("http://127.0.0.1/b", came_from="https://a.example")
+        assert "expected an https URL" in str(error.value) or "not allowed" in str(error.value)
+    with pytest.raises(DataError, match=r"https://a\.example redirects to http://127\.0\.0\.1/b: expected"):
+        _download._require_secure("http://127.0.0.1/b", redirected_from="https://a.example")
     assert everything(tmp_path) == ["a"]
 
 

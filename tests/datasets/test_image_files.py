@@ -48,7 +48,7 @@ def test_any_number_of_images_an_item_and_only_files_that_exist(tmp_path):
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "x/../../a.png"])
 def test_a_name_outside_the_folder_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="lies outside; expected a path inside this folder"):
+    with pytest.raises(DataError, match="is outside of the folder; expected a path inside this folder"):
         ImageFiles(tmp_path, [["a.png"], [name]])
 
 

@@ -17,7 +17,7 @@ from genrec.errors import DataError
 
 COLUMNS = {"user": pl.Categorical, "note": pl.String, "count": pl.Int64, "stars": pl.Float64, "date": pl.Datetime}
 GOOD = {"user": "u1", "note": "é", "count": 7, "stars": 4.5, "date": "2019-03-31 20:15:00", "text": "long\n{"}
-HINT = "; mend or remove the line, or say broken_lines: skip"
+HINT = "; fix or remove the line, or set broken_lines: skip"
 
 
 def line(**changes):
@@ -166,7 +166,7 @@ def test_a_key_that_no_line_has_is_a_mistake_of_the_file(tmp_path, broken_lines)
     with pytest.raises(DataError) as caught:
         read(path, broken_lines=broken_lines)
     assert str(caught.value) == (
-        f"{path}: no line has a value for date; line 1 has user, note, count, stars, text; is it another file?"
+        f"{path}: no line has a value for date; line 1 has user, note, count, stars, text; is it a different file?"
     )
 
 

@@ -48,9 +48,9 @@ def test_histories_go_by_time_and_ties_by_film(tmp_path):
     assert dataset.catalog.texts == ("Gate, The (1987)\nGenres: Horror, Fantasy", "Plain (1990)", "")
     assert dataset.catalog.attributes == (("Horror", "Fantasy"), (), ())
     assert dataset.notes == (
-        "33 % of neighbors in the histories share a timestamp: there movieId says what comes next, not the user",
-        "films with each text field: title 66.7 %, genres 33.3 %",
-        "1 rated films are not in movies.csv: they have no title and no genres",
+        "33 % of consecutive interactions have equal timestamps; their order is by movieId",
+        "share of films with each text field: title 66.7 %, genres 33.3 %",
+        "1 rated films are not in movies.csv; they have no title and no genres",
     )
 
 
@@ -95,7 +95,7 @@ def test_the_usual_folder_inside_is_found(tmp_path):
     assert load(tmp_path).name == "ml-1m"
     table_files.write_movielens_100k(tmp_path / "ml-100k", ROWS)
     assert load(tmp_path, folder="ml-100k").name == "ml-100k"
-    assert error(tmp_path) == (f"{tmp_path}: there are several MovieLens in it; say folder: one of ml-100k, ml-1m")
+    assert error(tmp_path) == (f"{tmp_path}: there are several MovieLens datasets; set folder: one of ml-100k, ml-1m")
 
 
 def test_the_core_is_taken_again_until_all_have_enough(tmp_path):
@@ -103,7 +103,7 @@ def test_the_core_is_taken_again_until_all_have_enough(tmp_path):
     ratings = "userId,movieId,rating,timestamp\n" + "".join(f"{row},4,{time}\n" for time, row in enumerate(rows))
     dataset = load(write(tmp_path, ratings), core=2)
     assert keys_of(dataset) == {"1": ["10", "20"], "2": ["10", "20"]}
-    assert dataset.notes[0] == "2 of 6 interactions fell to core 2"
+    assert dataset.notes[0] == "2 of 6 interactions were removed by the 2-core filter"
     assert error(tmp_path, core=3) == (
         f"{tmp_path / 'ratings.csv'}: none of 6 interactions is left with core 3; lower it"
     )
@@ -127,7 +127,7 @@ def test_tags_for_held_out_films_or_later_are_left_out(tmp_path):
     (tmp_path / "tags.csv").write_text("\n".join(["userId,movieId,tag,timestamp", *lines]))
     dataset = load(tmp_path, text_fields=("tags",))
     assert dataset.catalog.texts == ("Tags: before, never asked", "", "", "Tags: of a stranger")
-    assert dataset.notes[0] == ("4 of 7 tags are left out: their users gave them to films that are held out, or later")
+    assert dataset.notes[0] == ("4 of 7 tags are dropped: given to held-out films of the same user, or later")
     kept = load(tmp_path, text_fields=("tags",), held_out_tags="keep")
     assert kept.catalog.texts[0] == "Tags: before, at once, never asked"
     assert not any("left out" in note for note in kept.notes)
@@ -155,7 +155,7 @@ def test_plot_cast_and_posters_lie_beside_it(tmp_path):
     assert dataset.catalog.images.counts_I.tolist() == [0, 2, 1]
     assert dataset.catalog.images.open(1).getpixel((0, 0)) == (0, 0, 255)
     assert dataset.catalog.images.open(1, 1).getpixel((0, 0))[0] > 200
-    assert "tags of items.jsonl have neither user nor time: some may stem from what is to be found" in dataset.notes
+    assert "tags of items.jsonl have no user and no time: some may leak held-out interactions" in dataset.notes
     Image.new("RGB", (64, 64), "red").save(tmp_path / "images" / "30.jpg")
     assert load(tmp_path).fingerprint != before
 
@@ -164,7 +164,7 @@ def test_plot_cast_and_posters_lie_beside_it(tmp_path):
     ("name", "content", "message"),
     [
         ("ratings.csv", "", "1: the file is empty; expected a header line"),
-        ("ratings.csv", "userId,movieId,rating,timestamp\n", "2: there is nothing below the header line"),
+        ("ratings.csv", "userId,movieId,rating,timestamp\n", "2: no rows below the header line"),
         ("ratings.csv", "userId,item,rating\n1,2,3\n", "1: no column movieId, timestamp; found userId, item, rating"),
         ("ratings.csv", "user_id,movieId,timestamp\n1,2,3\n", "1: no column userId; found user_id, movieId, timestamp; "
          "did you mean user_id?"),
@@ -242,4 +242,4 @@ def test_the_prepared_sequences_are_reproduced_exactly(core, file):
     assert (np.diff(dataset.times)[same_user] >= 0).all()
     if core == 5:
         assert (dataset.num_items, int((dataset.catalog.images.counts_I > 0).sum())) == (3650, 3159)
-        assert dataset.notes[0].startswith("16 % of neighbors in the histories share a timestamp")
+        assert dataset.notes[0].startswith("16 % of consecutive interactions have equal timestamps")

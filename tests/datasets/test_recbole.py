@@ -40,9 +40,8 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path):
     assert dataset.catalog.texts == ("", "", "")
     assert dataset.catalog.images is None
     assert dataset.notes == (
-        "33 % of neighbors in the histories share a timestamp: there place in the file says what comes next, not the "
-        "user",
-        "nothing is told of 3 of 3 items: their text is empty",
+        "33 % of consecutive interactions have equal timestamps; their order is by place in the file",
+        "3 of 3 items have no metadata; their text is empty",
     )
     assert keys_of(load(tmp_path, order="file")) == {"a": ["y", "z", "x"], "b": ["x", "y"]}
     assert keys_of(load(tmp_path, min_rating=3)) == {"a": ["y", "z"], "b": ["x"]}
@@ -68,8 +67,8 @@ def test_usual_fields_are_found(tmp_path):
     assert dataset.catalog.texts[0] == "A comb\nGood for hair.\nCategories: Beauty, Hair Care\nBrand: Old Spice"
     assert dataset.catalog.attributes == (("Beauty", "Hair Care", "Old Spice"), (), ())
     assert dataset.notes[1:] == (
-        "items with each text field: title 33.3 %, description 33.3 %, categories 33.3 %, brand 33.3 %",
-        "nothing is told of 2 of 3 items: their text is empty",
+        "share of items with each text field: title 33.3 %, description 33.3 %, categories 33.3 %, brand 33.3 %",
+        "2 of 3 items have no metadata; their text is empty",
     )
     named = load(tmp_path, title_field="code", text_fields=("brand", "code"), attribute_fields=())
     assert (named.catalog.titles[0], named.catalog.texts[0]) == ("77", "Brand: Old Spice\n77")
@@ -90,7 +89,7 @@ def test_the_header_says_what_columns_are(tmp_path):
         "class": ("categorical", ("a", "b")),
         "release_year": ("numeric", 1995),
     }
-    assert "1 values of price:float in shop.item cannot be read: they are missing" in dataset.notes
+    assert "1 unreadable values of price:float in shop.item are treated as missing" in dataset.notes
     assert list(load(tmp_path, column_fields=()).catalog.columns) == []
     chosen = load(tmp_path, column_fields=("story", "release_year")).catalog.columns
     assert {name: column.values_I[0] for name, column in chosen.items()} == {
@@ -104,7 +103,7 @@ def test_the_header_says_what_columns_are(tmp_path):
 
 @pytest.mark.parametrize("field", ["item_stars", "review_count", "sales_rank", "average_rating", "popularity"])
 def test_what_customers_did_is_refused_as_a_column(field):
-    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is made from what all customers did"):
+    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is computed from all interactions"):
         RecBole(column_fields=("price", field))
 
 
@@ -125,7 +124,7 @@ def test_images_are_named_or_lie_in_images(tmp_path):
     dataset = load(write(tmp_path, item=item))
     assert dataset.catalog.images.counts_I.tolist() == [2, 0, 0]
     assert dataset.catalog.texts[0] == ""
-    assert dataset.notes[-1] == "1 of 3 images that are named are not there"
+    assert dataset.notes[-1] == "1 of 3 images named in the metadata are missing"
 
 
 def test_a_key_cannot_name_a_image_elsewhere(tmp_path):
@@ -153,8 +152,8 @@ def test_times_of_every_unit_keep_their_order(tmp_path, times, seconds, note):
     dataset = load(write(tmp_path, inter=f"{INTER}a\tx\t1\t{first}\na\ty\t1\t{second}\n"))
     assert dataset.times.tolist() == seconds
     assert keys_of(dataset) == {"a": ["x", "y"] if times in (("1500000000", "1500000001"), ("3", "4")) else ["y", "x"]}
-    said = [text for text in dataset.notes if "was taken to be" in text]
-    assert said == ([] if note is None else [f"timestamp:float was taken to be {note} since 1970"])
+    said = [text for text in dataset.notes if "is read as" in text]
+    assert said == ([] if note is None else [f"timestamp:float is read as {note} since 1970"])
 
 
 def test_broken_rows_are_skipped_and_counted(tmp_path):
@@ -174,12 +173,12 @@ def test_broken_rows_are_skipped_and_counted(tmp_path):
     ("inter", "message"),
     [
         ("", "1: the file is empty; expected a header line"),
-        (INTER, "2: there is nothing below the header line"),
+        (INTER, "2: no rows below the header line"),
         ("user_id\titem_id\n1\t2\n", "1: 'item_id' has no type; expected a header line of field:type with tabs "
          "between, such as 'user_id:token<TAB>item_id:token'"),
         ("user_id:token\titem:token\n1\t2\n", "1: no column item_id; found user_id, item; did you mean item?"),
         ("user_id:token\titem_id:token\n1\t2\n", "1: no column timestamp; found user_id, item_id; name yours in "
-         "time_field:, or say time_field: null and order: file to take the lines as they stand"),
+         "time_field:, or set time_field: null and order: file to keep the order of the file"),
         (INTER + "a\tx\t1\t2\n\n\tx\t1\t2\n", "4: user_id:token is empty"),
         (INTER + "a\tx\t1\t2\na\ty\t1\n", "3: 3 fields, the header line has 4"),
         (INTER + "a\tx\t1\t2\na\ty\t1\t3\t5\t6\n", "3: 6 fields, the header line has 4"),
@@ -208,8 +207,8 @@ def test_ratings_must_be_numbers_where_they_are_asked_for(tmp_path):
     [
         ("", "1: the file is empty; expected a header line"),
         ("item:token\ttitle:token_seq\nx\ty\n", "1: no column item_id; found item, title; did you mean item?"),
-        ("item_id:token\ttitle:token_seq\nx\tOne\n\nx\tTwo\n", "4: item_id:token 'x' was on an earlier row; every item "
-         "has one row"),
+        ("item_id:token\ttitle:token_seq\nx\tOne\n\nx\tTwo\n", "4: item_id:token 'x' occurs twice; expected one row "
+         "for each item"),
         ("item_id:token\ttitle:token_seq\nx\n", "2: 1 fields, the header line has 2"),
     ],
 )  # fmt: skip
@@ -218,12 +217,12 @@ def test_broken_items_are_told_by_line(tmp_path, item, message):
 
 
 def test_which_data_set_is_said_or_the_only_one(tmp_path):
-    source = "RecSysDatasets publishes data sets in this format, or its scripts make them; put it there"
-    what = "who had which item when"
+    source = "RecSysDatasets publishes datasets in this format, or its scripts create them; put it there"
+    what = "users, items and times"
     assert error(tmp_path) == f"{tmp_path}: no file <name>.inter: {what}; {source}"
     assert error(tmp_path, name="a") == f"{tmp_path / 'a.inter'}: missing file: {what}; {source}"
     write(write(tmp_path, name="ml-1m"), name="ml-100k")
-    assert error(tmp_path) == f"{tmp_path}: there are several data sets; say name: one of ml-100k, ml-1m"
+    assert error(tmp_path) == f"{tmp_path}: there are several datasets; set name: one of ml-100k, ml-1m"
     assert load(tmp_path, name="ml-1m").name == "ml-1m"
 
 
@@ -232,8 +231,8 @@ def test_without_times_the_file_decides_if_the_recipe_says_so(tmp_path):
     dataset = load(tmp_path, time_field=None, order="file")
     assert (keys_of(dataset), dataset.times) == ({"a": ["y", "x"]}, None)
     assert error(tmp_path, time_field=None) == (
-        f"{tmp_path / 'shop.inter'}: there is no time to order the histories by; say order: file to take them as they "
-        "stand"
+        f"{tmp_path / 'shop.inter'}: no time column to order the histories by; set order: file to keep the order "
+        "of the file"
     )
 
 

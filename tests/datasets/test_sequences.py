@@ -46,9 +46,9 @@ def test_items_are_numbered_by_id_and_unused_ones_left_out(tmp_path):
     assert dataset.catalog.images is None
     assert dataset.notes == (
         "1 interactions (17 %) repeat an item that the user already had",
-        "items with each text field: title 66.7 %, brand 33.3 %, categories 66.7 %, keywords 33.3 %",
-        "1 items of the histories have no line in items.jsonl: their text is empty",
-        "1 items of items.jsonl are in no history: left out of the catalog",
+        "share of items with each text field: title 66.7 %, brand 33.3 %, categories 66.7 %, keywords 33.3 %",
+        "1 items have no metadata in items.jsonl; their text is empty",
+        "1 items of items.jsonl are in no history and are left out of the catalog",
     )
 
 
@@ -105,11 +105,11 @@ def test_images_are_those_that_exist(tmp_path):
     dataset = load(tmp_path)
     assert dataset.catalog.images.counts_I.tolist() == [1, 0, 0]
     assert dataset.catalog.images.open(0).getpixel((0, 0)) == (0, 0, 255)
-    assert "1 images that items.jsonl names are not there: these items have none" in dataset.notes
+    assert "1 images named in items.jsonl are missing" in dataset.notes
 
 
 def test_a_image_outside_the_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"'\.\./secret\.png' lies outside"):
+    with pytest.raises(DataError, match=r"'\.\./secret\.png' is outside"):
         load(write(tmp_path, entries=[{"item_id": 2, "image": "../secret.png"}]))
 
 

@@ -62,7 +62,7 @@ def test_columns_have_the_names_that_the_recipe_gives(tmp_path):
     assert dataset.catalog.texts == ("Lamp", "Desk\nBrand: Holm\nKind: Oak, Office")
     assert dataset.catalog.attributes == ((), ("Holm", "Oak", "Office"))
     assert load(tmp_path, **fields, text_fields=("kind", "name")).catalog.texts[-1] == "Kind: Oak|Office\nName: Desk"
-    assert load(tmp_path, **fields, title="name").notes[-1] == "nothing is told of 1 of 3 items: their text is empty"
+    assert load(tmp_path, **fields, title="name").notes[-1] == "1 of 3 items have no metadata; their text is empty"
     assert error(tmp_path, **fields, title="name", rating="stars", min_rating=6) == (
         f"{tmp_path / 'interactions.csv'}: no stars is 6.0 or more; lower min_rating"
     )
@@ -112,14 +112,14 @@ def test_images_are_named_several_an_item_or_lie_in_images(tmp_path):
     dataset = load(tmp_path, items="items.csv", image="photo")
     assert dataset.catalog.images.counts_I.tolist() == [2, 0]
     assert dataset.catalog.images.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
-    assert dataset.notes == ("1 of 3 images that are named are not there",)
+    assert dataset.notes == ("1 of 3 images named in the metadata are missing",)
     pl.DataFrame({"item": ["x"], "photo": [["b.png", "a.png"]]}).write_parquet(tmp_path / "items.parquet")
     dataset = load(tmp_path, items="items.parquet", image="photo")
     assert dataset.catalog.images.open(0).getpixel((0, 0)) == (0, 0, 255)
     assert load(tmp_path).catalog.images.counts_I.tolist() == [0, 1]
     write(tmp_path, "item,photo\nx,../a.png\n", "items.csv")
     assert error(tmp_path, items="items.csv", image="photo") == (
-        f"{tmp_path}: image '../a.png' lies outside; expected a path inside this folder"
+        f"{tmp_path}: image '../a.png' is outside of the folder; expected a path inside this folder"
     )
 
 
@@ -133,8 +133,8 @@ def test_broken_rows_are_skipped_and_counted(tmp_path):
     assert dataset.notes == (
         "5 broken rows of interactions.csv were skipped",
         "1 broken or repeated rows of items.csv were skipped",
-        "items with each text field: title 50 %",
-        "nothing is told of 1 of 2 items: their text is empty",
+        "share of items with each text field: title 50 %",
+        "1 of 2 items have no metadata; their text is empty",
     )
 
 
@@ -159,7 +159,7 @@ def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
     write(tmp_path, "user,item,time\nu,x,1\n")
     pl.DataFrame({"item": ["x", "x"]}).write_parquet(tmp_path / "items.parquet")
     assert error(tmp_path, items="items.parquet", text_fields=("item",)) == (
-        f"{tmp_path / 'items.parquet'}: row 2: item 'x' was on an earlier row; every item has one row"
+        f"{tmp_path / 'items.parquet'}: row 2: item 'x' occurs twice; expected one row for each item"
     )
 
 
@@ -167,11 +167,11 @@ def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
     ("text", "message"),
     [
         ("", "1: the file is empty; expected a header line"),
-        ("user,item,time\n", "2: there is nothing below the header line"),
+        ("user,item,time\n", "2: no rows below the header line"),
         ("user_id,Item,time\n1,2,3\n", "1: no column user, item; found user_id, Item, time; did you mean "
          "user_id, Item?"),
         ("user;item;time\n1;2;3\n", "1: no column user, item, time; found user;item;time; is ';' "
-         "what stands between the fields?"),
+         "the separator?"),
         ("user,item,time,time\n1,2,3,4\n", "1: 2 columns are called time; rename all but one"),
         ("user,item,time\nu,x,1\n\n,y,2\n", "4: user is empty"),
         ('user,item,time\nu,"x\ny",1\nu,"",2\n', "4: item is empty"),
@@ -193,7 +193,7 @@ def test_broken_interactions_are_told_by_line(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("item,title\nx,One\n\nx,Two\n", "4: item 'x' was on an earlier row; every item has one row"),
+        ("item,title\nx,One\n\nx,Two\n", "4: item 'x' occurs twice; expected one row for each item"),
         ("item,title\nx\n", "2: 1 fields, the header line has 2"),
         ("item,titel\nx,One\n", "1: no column title; found item, titel; did you mean titel?"),
         ("item,title\n,One\n", "2: item is empty"),
@@ -212,31 +212,31 @@ def test_missing_files_say_what_to_put_there(tmp_path):
     )
     write(tmp_path, "user,item,time\nu,x,1\n")
     assert error(tmp_path, items="items.csv", title="title") == (
-        f"{tmp_path / 'items.csv'}: missing file: a row an item; name yours in items:, or say items: null, {end}"
+        f"{tmp_path / 'items.csv'}: missing file: a row an item; name yours in items:, or set items: null, {end}"
     )
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"title": "title"}, "title needs a table of items; say items: FILE"),
+        ({"title": "title"}, "title needs a table of items; set items: FILE"),
         (
             {"items": "items.csv"},
-            "nothing of items.csv is named; say title:, text_fields:, attributes:, columns: or image:",
+            "no column of items.csv is named; set title:, text_fields:, attributes:, columns: or image:",
         ),
-        ({"columns": {"price": "numeric"}}, "columns needs a table of items; say items: FILE"),
+        ({"columns": {"price": "numeric"}}, "columns needs a table of items; set items: FILE"),
         (
             {"items": "items.csv", "columns": {"averageRating": "numeric"}},
-            "'averageRating' would leak: it is made from "
-            "what all customers did, the test interactions among it; expected what is known of an item by itself",
+            "'averageRating' would leak: it is computed "
+            "from all interactions, test interactions included; expected metadata of the item itself",
         ),
         (
             {"items": "items.csv", "columns": {"price": "money"}},
             "Input should be 'numeric', 'categorical' or 'datetime'",
         ),
-        ({"min_rating": 3}, "min_rating needs the column that has the rating; say rating: COLUMN"),
-        ({"time": None}, "without a time the file's order is all there is; say order: file"),
-        ({"separator": ", "}, "', ' cannot stand between fields; expected one character, any number of times"),
+        ({"min_rating": 3}, "min_rating needs the column that has the rating; set rating: COLUMN"),
+        ({"time": None}, "histories cannot be ordered by time without a time column; set order: file"),
+        ({"separator": ", "}, "', ' is not a separator; expected one character, any number of times"),
         ({"interactions": "../a.csv"}, "'../a.csv' is absolute or contains '..'"),
     ],
 )
@@ -289,7 +289,7 @@ def test_values_that_cannot_be_read_are_told_by_line_or_counted(tmp_path, kind, 
     dataset = load(tmp_path, **fields, broken_rows="skip")
     assert dataset.catalog.titles == ("One", "Two")
     assert dataset.catalog.columns["of"].present_I.tolist() == [True, False]
-    assert "1 values of of in items.csv cannot be read: they are missing" in dataset.notes
+    assert "1 unreadable values of of in items.csv are treated as missing" in dataset.notes
 
 
 def test_parquet_has_columns_of_every_type(tmp_path):
@@ -324,7 +324,7 @@ def test_a_time_format_that_fits_nothing_is_told(tmp_path):
 def test_without_times_the_file_decides(tmp_path):
     dataset = load(write(tmp_path, "user,item\nu,y\nu,x\n"), time=None, order="file")
     assert (keys_of(dataset), dataset.times) == ({"u": ["y", "x"]}, None)
-    assert dataset.order == "as the source has it"
+    assert dataset.order == "order of the source"
 
 
 def test_byte_order_mark_windows_lines_and_repeated_names_do_no_harm(tmp_path):

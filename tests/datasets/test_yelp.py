@@ -104,10 +104,9 @@ def test_reviews_of_one_year_by_time(tmp_path):
     assert dataset.catalog.attributes == (("Coffee & Tea", "Food"), ())
     assert dataset.catalog.images is None
     assert dataset.notes == (
-        "50 % of neighbors in the histories share a timestamp: there place in the file says what comes next, not the "
-        "user",
-        "businesses with each text field: title 50 %, categories 50 %, attributes 50 %, city 50 %, state 50 %",
-        f"1 reviewed businesses are not in {BUSINESS}: they have no name and no text",
+        "50 % of consecutive interactions have equal timestamps; their order is by place in the file",
+        "share of businesses with each text field: title 50 %, categories 50 %, attributes 50 %, city 50 %, state 50 %",
+        f"1 reviewed businesses are not in {BUSINESS}; they have no name and no text",
         f"no photos: photos.json and photos/ not found in {tmp_path.name}",
     )
 
@@ -161,7 +160,7 @@ def test_photos_come_in_the_order_of_their_file(tmp_path):
     assert images.counts_I.tolist() == [3, 1]
     reds = [images.open(0, number).getpixel((0, 0))[0] for number in range(3)]
     assert np.abs(np.array(reds) - [0, 120, 200]).max() < 5
-    assert dataset.notes[-1] == "1 photos that photos.json names are not in photos/: they are left out"
+    assert dataset.notes[-1] == "1 photos named in photos.json are missing from photos/ and are skipped"
     assert load(tmp_path, max_images=2).catalog.images.counts_I.tolist() == [2, 1]
     assert load(tmp_path, photo_labels=("menu", "drink")).catalog.images.counts_I.tolist() == [1, 1]
     outside = load(tmp_path, photo_labels=("outside",))
@@ -189,7 +188,7 @@ def test_older_editions_have_short_names_lists_and_days(tmp_path):
     assert dataset.catalog.attributes == (("Food", "Bars, late"),)
 
 
-@pytest.mark.parametrize(("name", "what"), [(REVIEW, "who reviewed"), (BUSINESS, "name, categories, attributes")])
+@pytest.mark.parametrize(("name", "what"), [(REVIEW, "the reviews"), (BUSINESS, "the metadata")])
 def test_missing_files_say_where_to_get_them(tmp_path, name, what):
     write(tmp_path)
     (tmp_path / name).unlink()
@@ -197,7 +196,7 @@ def test_missing_files_say_where_to_get_them(tmp_path, name, what):
         load(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / name}: missing file: {what}")
     assert (
-        "Yelp wants its terms accepted on business.yelp.com/data/resources/open-dataset (formerly yelp.com/dataset): "
+        "accept Yelp's terms on business.yelp.com/data/resources/open-dataset (formerly yelp.com/dataset): "
         "download the JSON archive there, unpack it, and put it there"
     ) in str(caught.value)
 
@@ -226,7 +225,7 @@ def test_a_broken_line_is_told_or_skipped_and_counted(tmp_path, name, bad, messa
         file.write(bad + "\n")
     with pytest.raises(DataError) as caught:
         load(tmp_path)
-    assert str(caught.value) == f"{path}:{number}: {message}; mend or remove the line, or say broken_lines: skip"
+    assert str(caught.value) == f"{path}:{number}: {message}; fix or remove the line, or set broken_lines: skip"
     dataset = load(tmp_path, broken_lines="skip")
     assert set(dataset.notes) - set(whole.notes) == {f"1 broken lines of {name} were skipped"}
     assert dataset.fingerprint == whole.fingerprint
@@ -239,7 +238,7 @@ def test_a_photo_outside_the_folder_is_refused(tmp_path):
     write(data, photos=PHOTOS)
     with (data / "photos.json").open("a") as file:
         file.write(lines([{"photo_id": "../../secret", "business_id": "cafe"}]))
-    with pytest.raises(DataError, match="lies outside; expected a path inside this folder"):
+    with pytest.raises(DataError, match="is outside of the folder; expected a path inside this folder"):
         load(data)
 
 
@@ -296,7 +295,7 @@ def test_movielens_with_posters_comes_back(tmp_path):
     yelp = assert_movielens_comes_back(movielens, tmp_path, core=5)
     assert (len(yelp.user_keys), yelp.num_items, len(yelp.histories.items)) == (610, 3650, 90274)
     assert int(yelp.catalog.images.counts_I.sum()) == 3159
-    assert "16 % of neighbors in the histories share a timestamp" in yelp.notes[0]
+    assert "16 % of consecutive interactions have equal timestamps" in yelp.notes[0]
 
 
 @pytest.mark.parametrize("text", ["{[1]: 2}", "{{}}", "-" * 20_000 + "1", "[" * 500])
@@ -308,7 +307,7 @@ def test_a_value_that_is_no_python_is_taken_as_it_stands(tmp_path, text):
 
 @pytest.mark.parametrize("field", ["stars", "review_count"])
 def test_what_reviewers_did_is_refused_as_text(field):
-    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is made from all reviews"):
+    with pytest.raises(ValidationError, match=f"'{field}' would leak: it is computed from all reviews"):
         Yelp(text_fields=("title", field))
 
 

@@ -58,4 +58,4 @@ def test_randomness_and_identity_are_those_of_the_parts():
 def test_notes_name_their_part():
     catalog, histories = companion_world(3, size=4, num_users=9, unseen=1)
     vectors = Concatenation(encoders=(Cooccurrence(),)).encode(catalog, histories, context=WorkContext(seed=0))
-    assert vectors.notes == ("cooccurrence: 1 of 13 items have no behavior to learn from and get the mean vector",)
+    assert vectors.notes == ("cooccurrence: 1 of 13 items have no training interactions and get the mean vector",)

@@ -54,7 +54,7 @@ def test_unseen_items_are_present_with_the_mean():
     vectors = Cooccurrence().encode(catalog, histories, context=WorkContext(seed=0))
     assert vectors.present_I.all()
     assert np.allclose(vectors.vectors_IE[20:], vectors.vectors_IE[:20].mean(axis=0), atol=1e-6)
-    assert vectors.notes == ("3 of 23 items have no behavior to learn from and get the mean vector",)
+    assert vectors.notes == ("3 of 23 items have no training interactions and get the mean vector",)
 
 
 def test_order_matters_where_it_is_asked_for():

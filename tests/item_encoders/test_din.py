@@ -129,7 +129,7 @@ def test_companions_are_nearest_and_the_seed_decides():
     assert encoder.is_random
     assert vectors.present_I.all()
     assert np.allclose(vectors.vectors_IE[36:], vectors.vectors_IE[:36].mean(axis=0), atol=1e-6)
-    assert vectors.notes == ("2 of 38 items have no behavior to learn from and get the mean vector",)
+    assert vectors.notes == ("2 of 38 items have no training interactions and get the mean vector",)
 
 
 def test_a_block_that_names_one_training_key_keeps_dins_other_defaults():

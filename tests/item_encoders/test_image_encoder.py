@@ -217,7 +217,7 @@ def test_nothing_readable_at_all(clip_folder, catalog_of, swatches, no_histories
     with pytest.raises(DataError, match=r"^vit: no item of this dataset has an image"):
         encoder.encode(catalog_of(["a"]), no_histories, context=WorkContext(seed=0))
     broken = catalog_of(["a", "b"], swatches(["broken.jpg", "gone.jpg"]))
-    message = r"^vit: none of 2 images can be read \(2 unreadable\), e\.g\. broken\.jpg; look at the file$"
+    message = r"^vit: none of 2 images can be read \(2 unreadable\), e\.g\. broken\.jpg; check the file$"
     with pytest.raises(DataError, match=message):
         encoder.encode(broken, no_histories, context=WorkContext(seed=0))
 

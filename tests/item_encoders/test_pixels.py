@@ -47,7 +47,7 @@ def test_no_image_at_all_is_an_error(catalog_of, swatches, no_histories):
     with pytest.raises(DataError, match=r"^pixels: no item of this dataset has an image; choose an item encoder"):
         Pixels().encode(catalog_of(["a", "b"]), no_histories, context=WorkContext(seed=0))
     with pytest.raises(
-        DataError, match=r"^pixels: none of 2 images can be read \(2 unreadable\), e\.g\. broken; look at the file$"
+        DataError, match=r"^pixels: none of 2 images can be read \(2 unreadable\), e\.g\. broken; check the file$"
     ):
         Pixels().encode(
             catalog_of(["a", "b"], swatches(["broken", "broken"])), no_histories, context=WorkContext(seed=0)

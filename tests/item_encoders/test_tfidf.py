@@ -26,7 +26,7 @@ def test_like_texts_are_close_and_empty_ones_absent(catalog_of, no_histories):
     assert closeness[0, 1] > closeness[0, 2] + 0.3
     assert closeness[2, 3] > closeness[1, 3] + 0.3
     assert np.allclose(np.linalg.norm(vectors.vectors_IE[:4], axis=1), 1)
-    assert vectors.notes == ("1 items have a text but no term that stands in another item",)
+    assert vectors.notes == ("1 items have a text but no frequent term",)
 
 
 def test_without_loss_of_rank_cosines_are_those_of_tfidf(catalog_of, no_histories):
@@ -51,5 +51,5 @@ def test_width_and_repeatability_of_the_sparse_solver(catalog_of, no_histories):
 def test_nothing_to_read_is_an_error(catalog_of, no_histories):
     with pytest.raises(DataError, match=r"^tfidf: no item of this dataset has a text; choose an item encoder that"):
         Tfidf().encode(catalog_of(["", ""]), no_histories, context=WorkContext(seed=0))
-    with pytest.raises(DataError, match=r"no term stands in at least 2 of the 2 items with a text; lower min_items"):
+    with pytest.raises(DataError, match=r"no term occurs in at least 2 of the 2 items with a text; lower min_items"):
         Tfidf().encode(catalog_of(["apple", "pear"]), no_histories, context=WorkContext(seed=0))

@@ -1,4 +1,4 @@
-"""Fetching a published data set: resumed, checked, unpacked, and put in place only when it is whole."""
+"""Download of a published dataset: resumed, verified, unpacked, and moved into place only when complete."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from genrec.errors import DataError
 from genrec.runtime.progress import Bar
 
 SECONDS = 30.0
-"""How long a server may be silent."""
+"""Timeout of a request in seconds."""
 ATTEMPTS = 5
-"""How often in all a download is taken up again after the connection broke."""
+"""Attempts per download, resumed after a broken connection."""
 PAUSE = 1.0
-"""Seconds before the second attempt; each further one waits as long again."""
+"""Seconds before the second attempt; grows linearly with each attempt."""
 
 _BLOCK = 2**20
 _MB = 10**6
@@ -41,36 +41,36 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def remote_size(source: Source, file: RemoteFile, data: Path) -> int | None:
-    """How large a file is: as it is known, or as the server says; None if it does not say.
+    """Size of a file in bytes: the known one, else that of the server's answer; None if the server sends none.
 
     Raises:
-        DataError: the server cannot be reached or does not have the file; the text says how to get it by hand.
+        DataError: the server cannot be reached or does not have the file; the message explains the manual download.
     """
     if file.size is not None:
         return file.size
-    with _told_by_hand(source, file, data):
+    with _manual_download_advice(source, file, data):
         try:
             with _open(file.url, method="HEAD") as response:
                 length = response.headers.get("Content-Length")
         except urllib.error.HTTPError as error:
-            if error.code not in (403, 405, 501):  # some servers answer no such question
+            if error.code not in (403, 405, 501):  # some servers do not support HEAD
                 raise
             return None
     return int(length) if length and length.isdigit() else None
 
 
 def fetch(source: Source, data: Path) -> list[str]:
-    """Get what is missing of a data set.
+    """Download the missing files of a dataset.
 
-    A file that somebody put into the folder by hand is taken from there. Work goes on in ``.fetch-<name>`` inside
-    ``data``, which is removed at the end and kept, for the next try, if something is in the way.
+    Files that are already in the folder are not downloaded. The work folder is ``.fetch-<name>`` inside ``data``; it is
+    removed at the end and stays after an error, so that the next call resumes.
 
     Args:
-        source: what to get.
-        data: the folder of all data; the data set gets a folder in it.
+        source: the dataset.
+        data: the folder of all data; the dataset is a folder inside it.
 
     Returns:
-        A line about each file: its size, its checksum and whether that is the published one.
+        One line for each file: size, checksum, and whether it is the published one.
 
     Raises:
         DataError: a server cannot be reached, a checksum is wrong, an archive is damaged or unsafe, the disk is full.
@@ -80,7 +80,7 @@ def fetch(source: Source, data: Path) -> list[str]:
     ready = work / "ready"
     missing = [file for file in source.missing(data) if not file.is_optional or (folder / file.name).is_file()]
     lines, fetched = [], {}
-    with _full_disk_told(data), _left_clean(work, ready):
+    with _full_disk_reported(data), _left_clean(work, ready):
         _remove(ready)
         ready.mkdir(parents=True)
         for number, file in enumerate(missing):
@@ -100,12 +100,12 @@ def _work_folder(source: Source, data: Path) -> Path:
 
 
 def download(url: str, path: Path) -> None:
-    """Download to ``path``; what an earlier try left in ``path.part`` is not asked for again.
+    """Download to ``path``, resuming from ``path.part`` of an earlier attempt.
 
     Raises:
-        DataError: the address, or one that it leads to, is not https.
-        OSError: the server cannot be reached, does not have it, or broke off too often.
-        http.client.HTTPException: the server's answer makes no sense.
+        DataError: the URL or a redirect is not https.
+        OSError: the server cannot be reached, does not have it, or the connection broke too often.
+        http.client.HTTPException: the server's response is invalid.
     """
     for attempt in range(1, ATTEMPTS + 1):
         part = path.with_name(f"{path.name}.part")
@@ -117,8 +117,8 @@ def download(url: str, path: Path) -> None:
                 raise
             part.unlink()
         except (OSError, http.client.HTTPException) as error:
-            went_on = part.is_file() and part.stat().st_size > before
-            if attempt == ATTEMPTS or not went_on or getattr(error, "errno", None) in _FULL:
+            has_progress = part.is_file() and part.stat().st_size > before
+            if attempt == ATTEMPTS or not has_progress or getattr(error, "errno", None) in _FULL:
                 raise
             time.sleep(PAUSE * attempt)
         else:
@@ -129,7 +129,7 @@ def download(url: str, path: Path) -> None:
 
 
 def _receive(url: str, part: Path) -> None:
-    """The rest of a file if the server still has the same one, else all of it."""
+    """Download the rest of a file if its version on the server is unchanged, else the whole file."""
     done, validator = 0, _validator_file(part)
     headers = {}
     if part.is_file() and validator.is_file():
@@ -142,7 +142,7 @@ def _receive(url: str, part: Path) -> None:
         total = done + int(length) if length and length.isdigit() else None
         title = f"{url.rpartition('/')[2]} (MB)"
         with part.open("ab" if done else "wb") as out, Bar(title, total and -(-total // _MB)) as bar:
-            _note_validator(response.headers, validator)  # now that nothing of another version is left in the part
+            _note_validator(response.headers, validator)  # the part holds no bytes of another version now
             bar.advance(done // _MB)
             while block := response.read(_BLOCK):
                 out.write(block)
@@ -157,7 +157,7 @@ def _starts_at(headers: Message, start: int) -> bool:
 
 
 def _validator_file(part: Path) -> Path:
-    """Keeps which version of the file the part is of."""
+    """The file that stores the version (ETag or date) of the part."""
     return part.with_name(f"{part.name}.version")
 
 
@@ -166,27 +166,27 @@ def _note_validator(headers: Message, file: Path) -> None:
     validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
     if validator:
         file.write_text(validator, encoding="utf-8")
-    else:  # no way to see whether the server still has the same file: the next try starts over
+    else:  # the version is unknown: the next attempt starts over
         file.unlink(missing_ok=True)
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects that stay with https."""
+    """Follows redirects to https only."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        _require_secure(newurl, came_from=req.full_url)
+        _require_secure(newurl, redirected_from=req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _require_secure(url: str, came_from: str = "") -> None:
-    """Https, or plain http on this machine, unless https led there."""
+def _require_secure(url: str, redirected_from: str = "") -> None:
+    """Check that a URL is https, or http on this machine without a redirect from https."""
     parts = urlsplit(url)
-    is_local = parts.scheme == "http" and parts.hostname in _LOCAL and not came_from.startswith("https:")
+    is_local = parts.scheme == "http" and parts.hostname in _LOCAL and not redirected_from.startswith("https:")
     if parts.scheme != "https" and not is_local:
-        led = f"{came_from} leads to " if came_from else ""
-        raise DataError(f"{led}{url}: expected an address with https; nothing was fetched")
+        redirect = f"{redirected_from} redirects to " if redirected_from else ""
+        raise DataError(f"{redirect}{url}: expected an https URL; nothing was downloaded")
 
 
 def _open(url: str, *, method: str = "GET", headers: dict[str, str] | None = None) -> Any:
@@ -198,23 +198,23 @@ def _open(url: str, *, method: str = "GET", headers: dict[str, str] | None = Non
 
 def _downloaded(source: Source, file: RemoteFile, data: Path, work: Path) -> Path:
     path = work / file.name
-    if path.is_file():  # whole, but the try that fetched it came no further
+    if path.is_file():  # complete: an earlier attempt failed after the download
         return path
     if not file.url:
         raise DataError(
-            f"{source.name}: its publisher wants it fetched by hand: {source.note} (see {source.page}); put "
-            f"{file.name} into {data / source.folder} and run this again: it goes on from there"
+            f"{source.name}: it must be downloaded by hand: {source.note} (see {source.page}); put "
+            f"{file.name} into {data / source.folder} and run this again to resume"
         )
     free = shutil.disk_usage(data).free
     if file.size is not None and file.size > free:
         raise OSError(errno.ENOSPC, f"{file.name} has {file.size / _MB:,.0f} MB, {free / _MB:,.0f} MB are free")
-    with _told_by_hand(source, file, data):
+    with _manual_download_advice(source, file, data):
         download(file.url, path)
     return path
 
 
 def _checked(path: Path, file: RemoteFile, record: Path) -> tuple[str, dict[str, Any]]:
-    """A line about the file, and its entry in the record of what was fetched."""
+    """The line about a file, and its entry in the download record."""
     kind, _, published = (file.checksum or "").partition(":")
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", kind} - {""}}
     with path.open("rb") as content:
@@ -222,24 +222,24 @@ def _checked(path: Path, file: RemoteFile, record: Path) -> tuple[str, dict[str,
             for digest in digests.values():
                 digest.update(block)
     sha256 = digests["sha256"].hexdigest()
-    told = f"{file.name}: {path.stat().st_size:,} bytes, sha256 {sha256}"
+    line = f"{file.name}: {path.stat().st_size:,} bytes, sha256 {sha256}"
     entry = {"sha256": sha256, "bytes": path.stat().st_size, "url": file.url, "fetched": _now()}
     if published:
         found = digests[kind].hexdigest()
         if found != published:
             raise DataError(_refuse(path, f"its {kind} is {found}, expected {published}, the published one"))
-        return f"{told}, {kind} as published", entry
+        return f"{line}, {kind} as published", entry
     earlier = _recorded(record).get(file.name, {}).get("sha256")
     if earlier is not None and earlier != sha256:
         raise DataError(_refuse(path, f"its sha256 is {sha256}, but {earlier} when it was fetched before ({record})"))
-    return f"{told}, none published{', the same as before' if earlier else ''}", entry
+    return f"{line}, no checksum published{', the same as before' if earlier else ''}", entry
 
 
 def _refuse(path: Path, why: str) -> str:
-    """A file that is not what it should be is set aside, so that it is neither used nor lost."""
+    """Rename a file with a wrong checksum, so that it is neither used nor lost."""
     aside = path.with_name(f"{path.name}.refused")
     path.replace(aside)
-    return f"{path}: {why}; nothing was unpacked, the file is now {aside}: remove it and fetch again, or ask why"
+    return f"{path}: {why}; nothing was unpacked, the file is now {aside}: remove it and fetch again"
 
 
 def _remove(folder: Path) -> None:
@@ -260,11 +260,11 @@ def _make_ready(path: Path, file: RemoteFile, ready: Path, unpacked: Path, *, ke
         path.replace(ready / file.gives[0])
     if absent := [name for name in file.gives if not (ready / name).exists()]:
         there = ", ".join(sorted(part.name for part in ready.iterdir())) or "nothing"
-        raise DataError(f"{path}: has no {' and no '.join(absent)}; found {there}; is it another file of that name?")
+        raise DataError(f"{path}: has no {' and no '.join(absent)}; found {there}; is it a different file?")
 
 
 def _put_in_place(ready: Path, folder: Path) -> None:
-    """One rename where the folder is new; else file by file, and nothing that is there is overwritten."""
+    """Rename the folder if it is new, else move file by file without overwriting any file."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         ready.replace(folder)
@@ -273,7 +273,7 @@ def _put_in_place(ready: Path, folder: Path) -> None:
     for path in files:
         target = folder / path.relative_to(ready)
         if target.exists() and not (target.is_file() and filecmp.cmp(path, target, shallow=False)):
-            raise DataError(f"{target}: there is another file of that name; move it away and fetch again")
+            raise DataError(f"{target}: a different file of this name exists; move it away and fetch again")
     for path in files:
         target = folder / path.relative_to(ready)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -300,8 +300,8 @@ def _now() -> str:
 
 
 @contextmanager
-def _told_by_hand(source: Source, file: RemoteFile, data: Path) -> Iterator[None]:
-    """Whatever goes wrong on the way: say why, and how to do without this machine's network."""
+def _manual_download_advice(source: Source, file: RemoteFile, data: Path) -> Iterator[None]:
+    """Turn network errors into an error that explains the manual download."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
@@ -314,9 +314,9 @@ def _told_by_hand(source: Source, file: RemoteFile, data: Path) -> Iterator[None
         ]
         more = f" (and likewise {', '.join(others)})" if others else ""
         raise DataError(
-            f"{file.url}: {_reason(error)}; get it in another way (see {source.page}), put it at "
-            f"{data / source.folder / file.name}{more}, and run 'genrec data fetch {source.name}' again: it goes on "
-            "from there"
+            f"{file.url}: {_reason(error)}; download it elsewhere (see {source.page}), put it at "
+            f"{data / source.folder / file.name}{more}, and run 'genrec data fetch {source.name}' again to "
+            "resume"
         ) from error
 
 
@@ -331,7 +331,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _left_clean(work: Path, ready: Path) -> Iterator[None]:
-    """After a failure only what the next try can use is left."""
+    """After an error, leave only what the next attempt can use."""
     try:
         yield
     except BaseException:
@@ -343,12 +343,12 @@ def _left_clean(work: Path, ready: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _full_disk_told(data: Path) -> Iterator[None]:
+def _full_disk_reported(data: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
         raise DataError(
-            f"{data}: the disk is full ({error.strerror}); what was downloaded is kept: make room and run this again"
+            f"{data}: the disk is full ({error.strerror}); the download is stored: free some space and run this again"
         ) from error

@@ -1,4 +1,4 @@
-"""What is known of published data sets: where they are, how large, under which terms, and the block that reads them."""
+"""Published datasets: URL, size, terms of use, and the recipe block that reads them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class RemoteFile:
     """One file to fetch."""
 
     name: str
-    """What the publisher calls it; also what it is looked for as when it was put there by hand."""
+    """Name of the file at its publisher, and in the folder after a manual download."""
     url: str
-    """Its address; "" where the publisher wants its terms accepted in a browser."""
+    """URL; "" where the terms must be accepted in a browser."""
     gives: tuple[str, ...]
     """Files or folders that are in the dataset's folder once it is fetched and unpacked."""
     unpack: Literal["", "gzip", "archive"] = ""
-    """``archive``: zip or tar, without the folder that all of it lies in."""
+    """``archive``: zip or tar, without its top folder."""
     size: int | None = None
-    """Bytes, None where it is not known before the server says so."""
+    """Bytes; None where only the server knows it."""
     checksum: str | None = None
-    """``sha256:...`` or ``md5:...`` as its publisher or other projects state it; None where nobody does."""
+    """``sha256:...`` or ``md5:...`` as its publisher or other projects state it; None if unknown."""
     is_optional: bool = False
 
 
 @dataclass(frozen=True)
 class Source:
-    """A published data set that genrec reads."""
+    """A published dataset that genrec reads."""
 
     name: str
     what: str
@@ -46,7 +46,7 @@ class Source:
     items: int | None = None
     interactions: int | None = None
     note: str = ""
-    """What to do beside fetching, or to know."""
+    """Manual steps and remarks."""
 
     @property
     def folder(self) -> str:
@@ -60,16 +60,16 @@ class Source:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def missing(self, data: Path) -> list[RemoteFile]:
-        """The files whose content is not there yet."""
+        """The files whose content is missing."""
         return [file for file in self.files if not all(is_there(data / self.folder, name) for name in file.gives)]
 
     def is_found(self, data: Path) -> bool:
-        """Whether all that must be there is there."""
+        """Whether all required files exist."""
         return all(file.is_optional for file in self.missing(data))
 
 
 def is_there(folder: Path, name: str) -> bool:
-    """Whether a file lies in the folder or in one inside it, as after unpacking by hand."""
+    """Whether a file is in the folder or in one of its folders, as after unpacking by hand."""
     if (folder / name).exists():
         return True
     return folder.is_dir() and any((place / name).exists() for place in folder.iterdir() if place.is_dir())
@@ -83,7 +83,7 @@ def sources() -> dict[str, Source]:
 
 
 def recognize(folder: Path) -> dict[str, Any] | None:
-    """The block that reads a folder, told by its files; ``folder`` is not in it. None if no format fits.
+    """The block that reads a folder, recognized by its files, without the key ``folder``. None if no format fits.
 
     Of several Amazon categories in one folder the first by name is taken.
     """
@@ -128,7 +128,7 @@ def _s3rec(
         users=counts[0],
         items=counts[1],
         interactions=counts[2],
-        note="histories only: texts want an items.jsonl, made from the publisher's metadata (or items_file: null)",
+        note="histories only: texts need an items.jsonl, made from the publisher's metadata (or items_file: null)",
     )
 
 
@@ -300,7 +300,7 @@ def _as_named(url: str) -> RemoteFile:
 def _amazon_2014(category: _Category) -> Source:
     folder = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
     files = (f"{folder}/reviews_{category[0]}_5.json.gz", f"{folder}/meta_{category[0]}.json.gz")
-    note = "times are days: most ties are broken by the place in the file"
+    note = "timestamps are days: most ties are broken by the place in the file"
     return _amazon(2014, category, tuple(map(_as_named, files)), f"{_UCSD}/amazon/index_2014.html", note)
 
 
@@ -310,7 +310,7 @@ def _amazon_2018(category: _Category) -> Source:
         f"{folder}/categoryFilesSmall/{category[0]}_5.json.gz",
         f"{folder}/metaFiles2/meta_{category[0]}.json.gz",
     )
-    note = "times are days: most ties are broken by the place in the file"
+    note = "timestamps are days: most ties are broken by the place in the file"
     return _amazon(2018, category, tuple(map(_as_named, files)), "https://nijianmo.github.io/amazon/", note)
 
 
@@ -412,4 +412,4 @@ _SHA256_OF_2023 = {
     "CDs_and_Vinyl": "sha256:53811902ffb01eb22da31a35e0775f3b8351baebe7e1ab38b85b6c4aee689c20",
     "Video_Games": "sha256:a2bde5f3b945960d161538c200dd87845e6ee471b46da96410dde61613c6901c",
 }
-"""Stated by projects that fetched them, two of which agree on Video_Games."""
+"""As stated by projects that use them; two agree on Video_Games."""

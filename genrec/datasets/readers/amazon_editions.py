@@ -1,4 +1,4 @@
-"""The three editions of the Amazon review data: what their files are called and what their fields mean."""
+"""The three editions of the Amazon review data: file names and field names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAGES = "jmcauley.ucsd.edu/data/amazon (2014), nijianmo.github.io/amazon (2018)
 
 @dataclass(frozen=True)
 class Edition:
-    """One edition. ``{}`` in a file's name is the category; names are tried in their order."""
+    """One edition. ``{}`` in a file's name is the category; names are tried in order."""
 
     year: int
     core_names: tuple[str, ...]
@@ -30,9 +30,9 @@ class Edition:
     rating: str
     time: str
     ticks: int
-    """Into how many parts ``time`` divides a second."""
+    """Units of ``time`` per second."""
     ties_by: str
-    """What decides between reviews of one time."""
+    """Order of reviews with equal times."""
 
 
 _EDITION_2014 = Edition(
@@ -72,7 +72,7 @@ EDITIONS = (
 
 @dataclass(frozen=True)
 class Files:
-    """What is read of one category."""
+    """The files of one category."""
 
     edition: Edition
     reviews: Path
@@ -86,13 +86,13 @@ def find_files(folder: Path, category: str, year: int | None, reviews: Reviews, 
     Args:
         folder: from :func:`genrec.datasets.readers.folder.find`.
         category: as in the files' names.
-        year: the edition, None for the one that is there.
-        reviews: ``auto`` prefers the publisher's 5-core, unless ``core`` asks for more than that holds.
+        year: the edition, None for the one whose files exist.
+        reviews: ``auto`` prefers the publisher's 5-core, unless ``core`` is below 5.
         core: of the dataset.
-        metadata: whether the file on the items must be there.
+        metadata: whether the metadata file is required.
 
     Raises:
-        DataError: reviews or metadata are missing, or two editions are there and none was chosen.
+        DataError: reviews or metadata are missing, or there are two editions and ``year`` is None.
     """
     editions = [edition for edition in EDITIONS if year in (None, edition.year)]
     found: list[tuple[Edition, Path]] = []
@@ -104,14 +104,14 @@ def find_files(folder: Path, category: str, year: int | None, reviews: Reviews, 
         raise DataError(_no_reviews(folder, category, editions, reviews, core))
     if len(found) > 1:
         there = " and ".join(f"{edition.year} ({path.name})" for edition, path in found)
-        raise DataError(f"{folder}: more than one edition is there: {there}; choose, e.g. edition: {found[0][0].year}")
+        raise DataError(f"{folder}: found more than one edition: {there}; choose one, e.g. edition: {found[0][0].year}")
     [(edition, path)] = found
     about = _first(folder, category, edition.about_names) if metadata else None
     if metadata and about is None:
         raise DataError(
             f"{folder / edition.about_names[0].format(category)}: missing file: titles, categories and image URLs of "
-            f"the items; it is published beside the reviews ({_PAGES}); put it there, or say metadata: false to do "
-            "without"
+            f"the items; it is published beside the reviews ({_PAGES}); put it there, or set metadata: false to "
+            "run without it"
         )
     return Files(edition, path, about)
 
@@ -134,7 +134,7 @@ def _no_reviews(folder: Path, category: str, editions: list[Edition], reviews: R
     names = [_review_names(edition, reviews, core)[0].format(category) for edition in editions]
     wanted = ", ".join(f"{name} ({edition.year})" for name, edition in zip(names, editions, strict=True))
     others = sorted({path.name[len("meta_") :].partition(".")[0] for path in folder.glob("meta_*.json*")} - {category})
-    hint = f"the folder has files of {', '.join(others)}: say category: {others[0]}; else " if others else ""
+    hint = f"the folder has files of {', '.join(others)}: set category: {others[0]}; else " if others else ""
     return (
         f"{folder}: no reviews of category {category!r}; expected {wanted}; {hint}get them from McAuley's group at "
         f"UCSD ({_PAGES}) and put them there (or point --data elsewhere)"

@@ -1,4 +1,4 @@
-"""Images of Amazon items in a local folder, found by the item's key or by the name that their URL ends in."""
+"""Images of Amazon items in a local folder, found by the item's key or by the file name of their URL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBERED = re.compile(r"(.+)_(\d{1,9})", re.ASCII)
 
 
 class ImageFolder:
-    """One flat folder, listed once: only what the listing has can be named, whatever a URL says."""
+    """One flat folder, listed once: only listed files can be selected, whatever a URL contains."""
 
     def __init__(self, folder: Path) -> None:
         """List the folder; one that does not exist is empty."""
@@ -30,7 +30,7 @@ class ImageFolder:
 
     def names(self, key: str, urls: Sequence[str]) -> list[str]:
         """The files of an item: ``<key>.jpg`` and ``<key>_0.jpg``, ``<key>_1.jpg`` ... if there are any, else those
-        that are named like its URLs, percent signs resolved or not.
+        with the file names of its URLs, percent-decoded or not.
         """
         if found := self._by_key.get(key):
             return found

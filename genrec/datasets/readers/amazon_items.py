@@ -1,4 +1,4 @@
-"""Lines of the Amazon metadata, whatever the edition -> entries with the same fields, cleaned of HTML."""
+"""Lines of the Amazon metadata of any edition -> entries with the same fields, without HTML."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from genrec.datasets.readers.json_lines import BrokenLines, json_objects, raw_li
 from genrec.errors import DataError
 
 MAX_LITERAL = 1_000_000
-"""Bytes; parsing a Python literal takes some hundred times its size in memory."""
+"""Bytes; parsing a Python literal takes about a hundred times its size in memory."""
 
 FIELDS = ("title", "brand", "categories", "description", "features", "main_category", "price")
-"""What an entry may have, beside ``images``."""
+"""Fields of an entry, in addition to ``images``."""
 
 _NO_IMAGE = "/no-img-"
-"""In the addresses of the icon that the shop shows where a product has no image."""
+"""Part of the URL of the icon for products without an image."""
 _BY = re.compile(r"\s*by\s*\n\s*")
 _PRICE = re.compile(r"(?:from )?\$?\d[\d,]*(?:\.\d+)?(?: ?- ?\$?\d[\d,]*(?:\.\d+)?)?")
 
@@ -30,42 +30,42 @@ _PRICE = re.compile(r"(?:from )?\$?\d[\d,]*(?:\.\d+)?(?: ?- ?\$?\d[\d,]*(?:\.\d+
 def read_items(
     path: Path, edition: Edition, keys: Iterable[str], broken_lines: BrokenLines
 ) -> tuple[dict[str, Entry], int]:
-    """What the metadata tells of some items: only their lines are parsed.
+    """Read the metadata of some items; only their lines are parsed.
 
     Args:
         path: the metadata.
         edition: its edition.
         keys: the items.
-        broken_lines: whether a line on one of these items that cannot be read is an error.
+        broken_lines: whether an unreadable line of one of these items is an error.
 
     Returns:
-        Entries with :data:`FIELDS` and ``images``, the addresses of the item's images, each if there is any; of
-        several lines on one item, the first counts. And the number of lines that were skipped.
+        Entries with :data:`FIELDS` and ``images`` (URLs), each if there is any, from the first line of an item; and the
+        number of skipped lines.
 
     Raises:
         DataError: a line cannot be read; with file and line.
     """
     broken: list[DataError] = []
-    told: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     wanted = frozenset(keys)
     for number, line in _wanted_lines(path, edition, wanted, broken.append if broken_lines == "skip" else _raise):
         key = line.get(edition.item)
         if not isinstance(key, str):
             error = DataError(f"{path}:{number}: no text under {edition.item!r}; found {', '.join(map(str, line))}")
             (broken.append if broken_lines == "skip" else _raise)(error)
-        elif key in wanted and key not in told:
-            told[key] = clean(line)
-    return told, len(broken)
+        elif key in wanted and key not in entries:
+            entries[key] = clean(line)
+    return entries, len(broken)
 
 
 def _raise(error: DataError) -> None:
-    raise DataError(f"{error}; mend or remove the line, or say broken_lines: skip")
+    raise DataError(f"{error}; fix or remove the line, or set broken_lines: skip")
 
 
 def _wanted_lines(
     path: Path, edition: Edition, keys: frozenset[str], broken: Callable[[DataError], None]
 ) -> Iterator[tuple[int, Entry]]:
-    """Number and content of the lines that may be about one of these items; ``broken`` is told of the others."""
+    """Number and content of the lines that may be about one of these items; ``broken`` gets unreadable ones."""
     title, is_wanted = f"reading {path.name}", _names_one_of(keys, edition.item)
     if edition.year != 2014:
         yield from json_objects(path, title=title, wanted=is_wanted, broken=broken)
@@ -81,13 +81,13 @@ def _wanted_lines(
 
 
 def _names_one_of(keys: frozenset[str], field: str) -> Callable[[bytes], bool]:
-    """A cheap test of a line: can it be about one of these items?"""
+    """A cheap test whether a line may be about one of these items."""
     wanted = {key.encode() for key in keys}
     # It starts with the name and not with its quote: patterns that start with plain letters are found much faster.
     key = re.compile(rb"""%s["']\s*:\s*["']([^"'\\]*)["']""" % field.encode())
 
     def is_wanted(line: bytes) -> bool:
-        # A text inside a line may quote such a key as well; a line without any is broken and must be looked at.
+        # A text inside a line may contain such a key too; a line without any is broken and must be parsed.
         found = key.findall(line)
         return not found or not wanted.isdisjoint(found)
 
@@ -95,10 +95,10 @@ def _names_one_of(keys: frozenset[str], field: str) -> Callable[[bytes], bool]:
 
 
 def _literal(line: bytes) -> dict[str, Any]:
-    """A line of the 2014 metadata: a Python dict, or JSON where somebody has converted it. Nothing in it is run.
+    """A line of the 2014 metadata: a Python dict, or JSON after a conversion. No code in it is run.
 
     Raises:
-        ValueError: it is neither, or a monstrous one; the text says what is wrong.
+        ValueError: it is neither, or too large; the message explains the problem.
     """
     if len(line) > MAX_LITERAL:
         raise ValueError(f"{len(line):,} bytes, at most {MAX_LITERAL:,} are read")
@@ -127,7 +127,7 @@ def clean(line: Entry) -> Entry:
         categories = [categories]  # 2018 and 2023 have one path, 2014 a list of them
     title = _text(line.get("title"))
     entry = {
-        "title": "" if "getTime(" in title else title,  # pages that were not understood: a script in the title's place
+        "title": "" if "getTime(" in title else title,  # scraping errors: a script in place of the title
         "brand": _brand(line.get("brand") or line.get("store")),
         "categories": [path for path in map(_texts, categories) if path],
         "description": _texts(line.get("description")),
@@ -152,13 +152,13 @@ def _brand(value: Any) -> str:
 
 
 def _price(value: Any) -> str:
-    """Numbers and ranges; what else stands there is style sheets and dashes."""
+    """Numbers and ranges; other values are style sheets and dashes."""
     text = _text(value)
     return text.replace("$", "").removeprefix("from ") if _PRICE.fullmatch(text) else ""
 
 
 def _urls(line: Entry) -> list[str]:
-    """The largest kind of each image that is there, the main one first."""
+    """The largest version of each image, the main one first."""
     images = line.get("images")
     if isinstance(images, list):  # 2023
         found = [

@@ -1,4 +1,4 @@
-"""Unpacking what came from elsewhere: plain files inside the folder only, and no more of them than is plausible."""
+"""Safe unpacking of downloaded archives: plain files inside the folder only, of limited number and size."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from genrec.runtime.progress import Bar
 
 MAX_FILES = 1_000_000
 MAX_GROWTH = 50
-"""How many times larger than the archive its content may be; published ones are up to ten times as large."""
+"""How many times larger than the archive its content may be; published ones grow up to ten times."""
 _FREE_BYTES = 64 * 2**20
-"""Content of this size is always allowed: small archives of text can be packed tightly."""
+"""Content of this size is always allowed: small archives of text have high compression ratios."""
 _BLOCK = 2**20
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, RuntimeError)
 _MB = 10**6
@@ -42,24 +42,24 @@ def unpack_archive(archive: Path, into: Path) -> Path:
     """Unpack a zip or tar file.
 
     Args:
-        archive: told by its content, not its name.
+        archive: recognized by its content, not its name.
         into: a new folder.
 
     Returns:
-        ``into``, or the only folder in it if all lies in that.
+        ``into``, or its only folder if it contains nothing else.
 
     Raises:
-        DataError: it is damaged, encrypted or neither zip nor tar; a member is a link or a device or would lie outside;
+        DataError: it is damaged, encrypted or neither zip nor tar; a member is a link, a device or outside the folder;
             or the content is implausibly large.
     """
     budget = _Budget(archive)
     into.mkdir(parents=True)
-    with _damage_told(archive), Bar(f"unpacking {archive.name} (MB)") as bar:
+    with _damage_reported(archive), Bar(f"unpacking {archive.name} (MB)") as bar:
         for number, member in enumerate(_members(archive)):
             if number >= MAX_FILES:
-                raise DataError(f"{archive}: more than {MAX_FILES:,} files; expected a data set; nothing was unpacked")
+                raise DataError(f"{archive}: more than {MAX_FILES:,} files; expected a dataset; nothing was unpacked")
             if not member.name.strip("/") or leaves_folder(member.name):
-                raise DataError(f"{archive}: {member.name!r} would lie outside of the folder; nothing was unpacked")
+                raise DataError(f"{archive}: {member.name!r} is outside of the folder; nothing was unpacked")
             if not member.is_plain:
                 raise DataError(
                     f"{archive}: {member.name!r} is a link or a device, expected a file; nothing was unpacked"
@@ -84,12 +84,12 @@ def unpack_gzip(packed: Path, path: Path) -> None:
         DataError: it is damaged, or its content is implausibly large.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _damage_told(packed), gzip.open(packed, "rb") as content, path.open("xb") as out:
+    with _damage_reported(packed), gzip.open(packed, "rb") as content, path.open("xb") as out:
         _copy(content, out, _Budget(packed))
 
 
 class _Budget:
-    """Counts what really comes out: sizes that an archive states can be wrong."""
+    """Limits the bytes that are really unpacked: sizes stated in an archive can be wrong."""
 
     def __init__(self, archive: Path) -> None:
         self._archive = archive
@@ -98,7 +98,7 @@ class _Budget:
     def check(self, size: int) -> None:
         if size > self._left:
             raise DataError(
-                f"{self._archive}: unpacked it would be more than {MAX_GROWTH} times as large; expected a data set; "
+                f"{self._archive}: unpacked it would be more than {MAX_GROWTH} times as large; expected a dataset; "
                 "nothing was unpacked"
             )
 
@@ -133,21 +133,23 @@ def _members(archive: Path) -> Iterator[_Member]:
 
                 yield _Member(info.name, info.size, info.isdir(), info.isreg() or info.isdir(), content)
             while tar.fileobj and tar.fileobj.read(_BLOCK):
-                pass  # to the very end, where gzip and xz have the checksum
+                pass  # read to the end, where gzip and xz store the checksum
     else:
-        raise DataError(f"{archive}: neither a zip nor a tar file; was a web page saved in its place? get it again")
+        raise DataError(f"{archive}: neither a zip nor a tar file; is it a saved web page? download it again")
 
 
 def _is_litter(name: str) -> bool:
-    """What macOS adds to archives."""
+    """Whether macOS added this file."""
     return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith("._")
 
 
 @contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
+def _damage_reported(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DataError(f"{archive}: the archive is damaged ({error}); remove it and get it again") from error
+        raise DataError(f"{archive}: the archive is damaged ({error}); remove it and download it again") from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise DataError(f"{archive}: two of its files have one name: {error.filename}; unpack it by hand") from error
+        raise DataError(
+            f"{archive}: two of its files have the same name: {error.filename}; unpack it by hand"
+        ) from error

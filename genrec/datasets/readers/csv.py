@@ -1,4 +1,4 @@
-"""CSV and its kin through polars: only the columns asked for, and every broken row told with its line or skipped."""
+"""CSV and similar files through polars: selected columns; broken rows are errors with their line, or skipped."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from genrec.datasets.readers.lines import decode
 from genrec.errors import DataError
 
 _TOO_LONG = "\0too long"
-"""Column: the first field beyond those of the header line is there. No file has columns of this name and the next."""
+"""Column: the first field beyond those of the header line exists. No file has columns of this name and the next."""
 _ENDS_EARLY = "\0ends early"
-"""Column: the last field is empty, or there are too few."""
+"""Column: the last field is empty or missing."""
 _REPLACED = "\ufffd"
-"""Stands where bytes are no text; a row is skipped if one of its keys has it."""
+"""Replaces bytes that are not UTF-8; rows with it in a key are skipped."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file of rows is written."""
+    """Format of a file of rows."""
 
     separator: str = ","
     """One character, any number of times."""
     quoted: bool = True
-    """Whether fields may stand in double quotes, with separators and line breaks inside."""
+    """Whether fields may be in double quotes, with separators and line breaks inside."""
     names: tuple[str, ...] | None = None
     """The columns, for files without a header line."""
 
@@ -40,17 +40,17 @@ CSV = Layout()
 def read_csv(
     path: Path, columns: Mapping[str, type[pl.DataType]], layout: Layout = CSV, *, filled: Collection[str] = ()
 ) -> pl.DataFrame:
-    """Read some columns of a file, in the order asked for; blank lines are passed over.
+    """Read some columns of a file, in the requested order; blank lines are ignored.
 
     Args:
         path: the file, UTF-8.
-        columns: name and type of each; numbers must all be there, an empty text becomes "".
-        layout: how the file is written.
+        columns: name and type of each; numbers must not be missing, an empty text is "".
+        layout: format of the file.
         filled: text columns that may not be empty.
 
     Raises:
-        DataError: empty, not UTF-8, a column is missing, or a row has too few or too many fields, no number where one
-            belongs or nothing where something belongs; with file and line.
+        DataError: empty, not UTF-8, a column is missing, or a row has too few or too many fields, an invalid
+            number or an empty required field; with file and line.
     """
     return _read(path, columns, layout, filled, skip=False)[0]
 
@@ -61,7 +61,7 @@ def read_csv_skipping(
     """As :func:`read_csv`, but broken rows are left out and counted.
 
     Raises:
-        DataError: empty, a column is missing, or quotes so broken that rows cannot be told apart.
+        DataError: empty, a column is missing, or broken quotes make rows ambiguous.
     """
     return _read(path, columns, layout, filled, skip=True)
 
@@ -82,12 +82,12 @@ def header(path: Path, layout: Layout = CSV) -> list[str]:
     if not first.strip():
         raise DataError(f"{path}:1: the file is empty; expected a header line")
     if is_all:
-        raise DataError(f"{path}:2: there is nothing below the header line")
+        raise DataError(f"{path}:2: no rows below the header line")
     return next(csv.reader([first], delimiter=layout.separator)) if layout.quoted else first.split(layout.separator)
 
 
 def require_columns(where: str, found: Iterable[str], wanted: Iterable[str]) -> None:
-    """Raise, naming what there is and what was perhaps meant, if a column is missing or there twice."""
+    """Raise :class:`DataError`, with a suggestion, if a column is missing or occurs twice."""
     found = list(found)
     missing = [name for name in wanted if name not in found]
     if missing:
@@ -95,7 +95,7 @@ def require_columns(where: str, found: Iterable[str], wanted: Iterable[str]) -> 
         close = [folded[near] for name in missing for near in difflib.get_close_matches(name.lower(), folded, n=1)]
         hint = f"; did you mean {', '.join(dict.fromkeys(close))}?" if close else ""
         if len(found) == 1 and (signs := [sign for sign in ";\t,|" if found[0].split(sign)[1:]]):
-            hint = f"; is {signs[0]!r} what stands between the fields?"
+            hint = f"; is {signs[0]!r} the separator?"
         raise DataError(f"{where}: no column {', '.join(missing)}; found {', '.join(found)}{hint}")
     if twice := [name for name in wanted if found.count(name) > 1]:
         raise DataError(f"{where}: {found.count(twice[0])} columns are called {twice[0]}; rename all but one")
@@ -159,7 +159,7 @@ def _read(
     is_broken = table.select(pl.any_horizontal(broken).fill_null(True)).to_series()
     num_skipped = 0
     if not skip:
-        # A text may be empty, so only the file itself can tell whether a row was cut off before it.
+        # A text may be empty: only the file shows whether a row was cut off before it.
         is_cut = [pl.col(_ENDS_EARLY) & pl.any_horizontal(pl.col(optional).is_null())] if optional else []
         is_suspect = is_broken | table.select(pl.any_horizontal(False, *is_cut)).to_series()
         if is_suspect.any():
@@ -174,7 +174,7 @@ def _read(
 def _raise_at_broken(
     path: Path, layout: Layout, names: list[str], is_suspect: pl.Series, suspects: pl.DataFrame, required: list[str]
 ) -> None:
-    """Go through the file, slowly, to the first suspect that is broken; blank lines and empty texts are not."""
+    """Find the first suspect row that is broken, by a slow pass over the file; blank lines and empty texts are fine."""
     places = is_suspect.arg_true().to_list()
     which = 0
     for place, (line, row) in enumerate(_rows(path, layout)):
@@ -196,7 +196,7 @@ def _raise_at_broken(
 
 
 def _raise_at_unreadable(path: Path, layout: Layout, names: list[str], problem: str) -> NoReturn:
-    """Go through the file, slowly, to what polars gave up on."""
+    """Find the row that polars cannot read, by a slow pass over the file."""
     for line, row in _rows(path, layout):
         if row and len(row) != len(names):
             raise DataError(f"{path}:{line}: {len(row)} fields, the header line has {len(names)}")

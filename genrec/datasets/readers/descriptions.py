@@ -1,4 +1,4 @@
-"""What is told of items: ``items.jsonl`` -> entries, and an entry -> its text and its attributes."""
+"""Item metadata: ``items.jsonl`` -> entries, and an entry -> its text and its attributes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Entry = Mapping[str, Any]
 
 _EXAMPLE = '{"item_id": 1, "title": "..."}'
 _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
-"""No text has any use for them, and a terminal that shows a title would obey them."""
+"""Control characters, which a terminal would interpret."""
 _BARE_FIELDS = ("title", "description")
 
 
@@ -23,7 +23,7 @@ def read_entries(path: Path, content: bytes) -> dict[int, Entry]:
     """Read ``items.jsonl``: one JSON object a line, with the integer ``item_id`` that the histories use.
 
     Raises:
-        DataError: a line is not such an object, or an ``item_id`` comes twice.
+        DataError: a line is not such an object, or an ``item_id`` occurs twice.
     """
     entries: dict[int, Entry] = {}
     for number, line in numbered_lines(path, content):
@@ -53,8 +53,8 @@ def _item_id(entry: Entry, where: str) -> int:
 
 
 def words(value: Any) -> list[str]:
-    """A field's value as plain strings: nested lists flattened, blanks and control characters made one blank, empty
-    strings and repeats left out.
+    """A field's value as plain strings: nested lists flattened, blanks and control characters collapsed, empty
+    strings and repeats removed.
     """
     return list(dict.fromkeys(_flat(value)))
 
@@ -68,7 +68,7 @@ def _flat(value: Any) -> Iterator[str]:
     elif value is not None:
         text = " ".join(str(value).translate(_CONTROLS).split())
         if not text.isascii():
-            # A lone surrogate is legal JSON but no text; encoders and files would choke on it much later.
+            # A lone surrogate is valid JSON but not valid text; encoders and files fail on it later.
             text = text.encode("utf-8", "replace").decode()
         if text:
             yield text
@@ -82,7 +82,7 @@ def title(entry: Entry) -> str:
 def describe(entry: Entry, fields: Sequence[str]) -> str:
     """The text of an item: one line for each field that it has, in the order given.
 
-    Title and description stand alone, others behind their name: ``Brand: OPI``.
+    Title and description have no label, other fields have their name: ``Brand: OPI``.
     """
     lines = []
     for field in fields:

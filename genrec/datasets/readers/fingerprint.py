@@ -1,4 +1,4 @@
-"""The hash of a dataset's content: the files that were read and the settings they were read with."""
+"""The hash of a dataset's content: the files and the settings of the reader."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Fingerprint:
         return content
 
     def add_file(self, path: Path) -> None:
-        """Add a file that somebody else reads, without holding it in memory."""
+        """Add the content of a file without holding it in memory."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
         self.add(path.name, digest.digest())
@@ -55,17 +55,17 @@ class Fingerprinted(Protocol):
 def content_fingerprint(
     block: Mapping[str, Any], ordered: Ordered, catalog: Catalog, images: Fingerprinted | None
 ) -> str:
-    """Hash of what came out of files that are too large to be read twice.
+    """Hash of the parsed content of files that are too large to be read twice.
 
     Args:
-        block: the settings that they were read with.
+        block: the settings of the reader.
         ordered: the histories.
         catalog: the items.
         images: by name and size; None where there are none.
     """
     fingerprint = Fingerprint(block)
-    told = (ordered.user_keys, catalog.keys, catalog.titles, catalog.texts, catalog.attributes)
-    fingerprint.add("told", json.dumps(told).encode())
+    metadata = (ordered.user_keys, catalog.keys, catalog.titles, catalog.texts, catalog.attributes)
+    fingerprint.add("metadata", json.dumps(metadata).encode())
     for name, column in catalog.columns.items():
         is_text = column.kind == "categorical"
         content = json.dumps(column.values_I.tolist()).encode() if is_text else column.values_I.tobytes()

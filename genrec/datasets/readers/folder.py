@@ -1,4 +1,4 @@
-"""Where a dataset's files lie: ``--data`` and a component's ``folder`` -> the path of each file, or a clear error."""
+"""Paths of a dataset's files from ``--data`` and a component's ``folder``, with clear errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genrec.errors import DataError
 
 
 def leaves_folder(path: str) -> bool:
-    """Whether a path in a recipe or a data file would lead out of the folder it is relative to, on any system."""
+    """Whether a path in a recipe or a data file leads out of its base folder, on any system."""
     windows = PureWindowsPath(path)
     return PurePosixPath(path).is_absolute() or bool(windows.anchor) or ".." in windows.parts
 
@@ -27,18 +27,18 @@ RelativePath = Annotated[str, AfterValidator(_stay_inside)]
 
 
 def find(data: Path | None, folder: str) -> Path:
-    """The folder to read: ``data/folder`` if that is there, else ``data`` itself.
+    """The folder to read: ``data/folder`` if it exists, else ``data`` itself.
 
     Args:
-        data: what ``--data`` or ``GENREC_DATA`` says.
-        folder: the folder that the dataset block of the recipe wants.
+        data: value of ``--data`` or ``GENREC_DATA``.
+        folder: from the dataset block of the recipe.
 
     Raises:
-        DataError: nobody said where data lies, or there is no such folder.
+        DataError: ``data`` is None or not a folder.
     """
     if data is None:
         raise DataError(
-            f"dataset: nobody said where the folder {folder!r} lies; pass --data DIR or set GENREC_DATA=DIR, "
+            f"dataset: no data folder for {folder!r}: pass --data DIR or set GENREC_DATA=DIR, "
             f"where DIR/{folder} (or DIR itself) holds the files"
         )
     if not data.is_dir():
@@ -48,16 +48,16 @@ def find(data: Path | None, folder: str) -> Path:
 
 
 def require(folder: Path, name: str, what: str, source: str) -> Path:
-    """The path of a file that must be there.
+    """The path of a required file.
 
     Args:
         folder: from :func:`find`.
         name: path of the file inside it.
         what: what the file is, for the message.
-        source: where to get it, or what else to do.
+        source: where to get it.
 
     Raises:
-        DataError: it is missing; the text says what to put where.
+        DataError: it is missing; the message explains what to put where.
     """
     path = folder / name
     if not path.is_file():

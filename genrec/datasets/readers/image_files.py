@@ -1,4 +1,4 @@
-"""Images of a catalog that lie on disk, opened one at a time, whatever their format, mode and state."""
+"""Image files of a catalog, opened one at a time, in any format and mode."""
 
 from __future__ import annotations
 
@@ -18,63 +18,65 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000
-"""Larger images are refused before they are decoded: a few kilobytes of file can unpack to gigabytes."""
+"""Larger images are rejected before they are decoded: a few kilobytes can decode to gigabytes."""
 
 ENOUGH_PIXELS = 640
 """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as no side falls below this; no encoder reads more."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""What is opened; Pillow would read more, EPS among it, by starting another program."""
+"""Supported formats; Pillow reads more, but EPS by starting another program."""
 
 
 _SAMPLE_BYTES = 4096
 
 
 class ImageFiles:
-    """Any number of files an item."""
+    """The image files of each item."""
 
     def __init__(self, folder: Path, names: Sequence[Sequence[str]]) -> None:
         """Look which files exist.
 
         Args:
             folder: what the names are relative to.
-            names: the images of each item, in the order in which they are opened. A file that does not exist does not
-                count.
+            names: the images of each item, in the order in which they are opened. Missing files are
+                ignored.
 
         Raises:
-            DataError: a name leads out of the folder.
+            DataError: a path leads out of the folder.
         """
         for name in chain.from_iterable(names):
             if leaves_folder(name):
-                raise DataError(f"{folder}: image {name!r} lies outside; expected a path inside this folder")
+                raise DataError(
+                    f"{folder}: image {name!r} is outside of the folder; expected a path inside this folder"
+                )
         self._folder = folder
         self._names = [[name for name in of_item if is_there(folder, name)] for of_item in names]
         self.counts_I = np.array([len(of_item) for of_item in self._names], dtype=np.int32)
         """How many images item i has, int32 (I,)."""
 
     def open(self, item: int, number: int = 0) -> Image:
-        """An image of an item: RGB, upright, on white where it is transparent, of a film the first frame.
+        """An image of an item: RGB, upright, on white where it is transparent, the first frame of an animation.
 
         Raises:
-            DataError: it has no such image.
-            ImageError: the file is gone, empty, truncated, damaged, no image or too large.
+            DataError: the item has no such image.
+            ImageError: the file is gone, empty, truncated, damaged, not an image or too large.
         """
         if number >= len(self._names[item]):
             raise DataError(f"{self._folder}: item {item} has no image {number}")
         path = self._folder / self._names[item][number]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that are refused here anyway
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that are rejected here anyway
             return _read(path)
 
     def add_to(self, fingerprint: Fingerprint) -> None:
-        """Add name, size and the middle of each file: all bytes of thousands of images would take too long."""
+        """Add name, size and the middle of each file: hashing all bytes of thousands of images would take too long."""
         for item, of_item in enumerate(self._names):
             for name in of_item:
                 fingerprint.add(f"{item}:{name}", _sample(self._folder / name))
 
 
 def is_there(folder: Path, name: str) -> bool:
-    """Whether there is a file of that name; no file can have some names, such as a long address."""
+    """Whether there is a file of that name; some names are invalid, such as a long URL."""
     try:
         return (folder / name).is_file()
     except OSError:
@@ -82,13 +84,13 @@ def is_there(folder: Path, name: str) -> bool:
 
 
 def _sample(path: Path) -> bytes:
-    """Size and some bytes from the middle, where the content is: another image of the same size differs there."""
+    """Size and some bytes from the middle, where images of the same size differ."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
             file.seek(max(size - _SAMPLE_BYTES, 0) // 2)
             return f"{size}:".encode() + file.read(_SAMPLE_BYTES)
-    except OSError:  # that it cannot be read is told when it is opened
+    except OSError:  # reported when the image is opened
         return f"{size}:".encode()
 
 

@@ -1,4 +1,4 @@
-"""A table with a row an interaction -> what :func:`genrec.datasets.readers.interactions.order_histories` orders."""
+"""A table of interactions -> the input of :func:`genrec.datasets.readers.interactions.order_histories`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genrec.errors import DataError
 
 @dataclass(frozen=True)
 class InteractionColumns:
-    """What the columns of a table of interactions are called."""
+    """Column names of a table of interactions."""
 
     user: str
     item: str
@@ -24,7 +24,7 @@ class InteractionColumns:
 
 @dataclass(frozen=True)
 class Interactions:
-    """The rows that count, in the order of the file."""
+    """The selected rows, in the order of the file."""
 
     table: pl.DataFrame
     """``user``, ``item`` and, if there is a time, ``time`` in ticks, int64."""
@@ -44,10 +44,10 @@ def read_interactions(
 
     Args:
         file: the table.
-        columns: what its columns are called.
-        min_rating: rows with a lower rating do not count; the rating is not read without it.
-        time_format: how times are written; None finds out, see :func:`to_ticks`.
-        skip: leave broken rows out and count them, rather than to raise at the first.
+        columns: its column names.
+        min_rating: rows with a lower rating are dropped; None does not read the rating.
+        time_format: format of times; None detects it, see :func:`to_ticks`.
+        skip: skip and count broken rows instead of raising at the first.
 
     Raises:
         DataError: a column is missing, a row is broken, no row is left; with file and line.
@@ -80,7 +80,7 @@ def read_interactions(
         table = table.with_columns(ticks.values.alias(columns.time)).filter(~unread)
         chosen.append(pl.col(columns.time).alias("time"))
         if ticks.unit != "seconds":
-            notes.append(f"{columns.time} was taken to be {ticks.unit} since 1970")
+            notes.append(f"{columns.time} is read as {ticks.unit} since 1970")
     if num_skipped:
         notes.append(f"{num_skipped:,} broken rows of {file.path.name} were skipped")
     if not len(table):

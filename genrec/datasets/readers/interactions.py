@@ -1,4 +1,4 @@
-"""A table of interactions -> histories: rare users and items removed, each user's items in order, ties told."""
+"""A table of interactions -> histories: k-core filter, order within users, notes on ties."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genrec.errors import DataError
 from genrec.types import Histories
 
 Order = Literal["time", "file"]
-"""How a user's interactions are ordered: by time and equal times as they stand in the source, or as they stand."""
+"""Order of a user's interactions: by time, ties in the order of the source; or the order of the source."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,29 @@ class Ordered:
     order: str
     """For :attr:`genrec.types.Dataset.order`."""
     notes: tuple[str, ...]
-    """For :attr:`genrec.types.Dataset.notes`: ties, repeats, what was removed."""
+    """For :attr:`genrec.types.Dataset.notes`: ties, repeats, removed interactions."""
 
 
 def order_histories(
     table: pl.DataFrame, *, path: Path, core: int, order: Order = "time", ties_by: str = "place in the file"
 ) -> Ordered:
-    """Bring interactions into histories.
+    """Turn interactions into histories.
 
     Args:
         table: a row an interaction, in the order of the source: ``user`` and ``item`` (text, categories or whole
             numbers) and, if the source has it, ``time`` (int64, Unix seconds).
         path: the file, for messages.
-        core: users and items with fewer interactions are removed, again and again, until all have as many; 0 or 1 keeps
-            everything.
-        order: ``file`` is for those who want what other people's code did.
-        ties_by: what put rows of one time into the order that they have in the table, for the notes.
+        core: users and items with fewer interactions are removed repeatedly, until all have as many; 0 or 1 keeps
+            all.
+        order: ``file`` reproduces code that does not sort by time.
+        ties_by: order of rows with equal times in the table, for the notes.
 
     Raises:
-        DataError: nothing is left, or the order is to be by time and there is none.
+        DataError: nothing is left, or ``order`` is ``time`` and the table has no times.
     """
     if order == "time" and "time" not in table.columns:
         raise DataError(
-            f"{path}: there is no time to order the histories by; say order: file to take them as they stand"
+            f"{path}: no time column to order the histories by; set order: file to keep the order of the file"
         )
     total = len(table)
     table = _core(table, core)
@@ -63,29 +63,29 @@ def order_histories(
     time_N = table["time"].to_numpy().astype(np.int64) if "time" in table.columns else None
     rows = pl.DataFrame({"user": user_N} if time_N is None else {"user": user_N, "time": time_N})
     keys = ["user"] if order == "file" else ["user", "time"]
-    place_N = rows.select(pl.arg_sort_by(keys, maintain_order=True)).to_series().to_numpy()  # ties stay as they stand
+    place_N = rows.select(pl.arg_sort_by(keys, maintain_order=True)).to_series().to_numpy()  # ties keep their order
     offsets = np.concatenate([[0], np.cumsum(np.bincount(user_N, minlength=len(user_keys)))]).astype(np.int64)
     histories = Histories(item_N[place_N].astype(np.int32), offsets)
     times = None if time_N is None else time_N[place_N]
     notes = repeats(histories)
-    text = "as the source has it"
+    text = "order of the source"
     if order == "time" and times is not None:
         text = f"by time; equal times by {ties_by}"
         within = np.diff(user_N[place_N]) == 0
         notes = ties(float((np.diff(times) == 0)[within].mean()) if within.any() else 0.0, ties_by) + notes
     if total != len(table):
-        notes.append(f"{total - len(table):,} of {total:,} interactions fell to core {core}")
+        notes.append(f"{total - len(table):,} of {total:,} interactions were removed by the {core}-core filter")
     return Ordered(user_keys, item_keys, histories, times, text, tuple(notes))
 
 
 def _core(table: pl.DataFrame, core: int) -> pl.DataFrame:
-    """Remove rare users and items until every one left has ``core`` interactions."""
+    """Remove rare users and items until every remaining one has ``core`` interactions."""
     while core > 1:
         often = (pl.len().over("item") >= core) & (pl.len().over("user") >= core)
-        kept = table.filter(often)
-        if len(kept) == len(table):
+        left = table.filter(often)
+        if len(left) == len(table):
             break
-        table = kept
+        table = left
     return table
 
 

@@ -1,4 +1,4 @@
-"""A table with a row an item -> the catalog of the items that histories have."""
+"""A table of items -> the catalog of the items in the histories."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from genrec.errors import DataError
 from genrec.types import Catalog, ColumnKind
 
 _MISSING = ("", "na", "n/a", "nan", "none", "null")
-"""What stands where a number or a time is not known, in any case."""
+"""Texts for missing numbers and times, in any case."""
 
 
 @dataclass(frozen=True)
 class ItemColumns:
-    """What is told of items under which name."""
+    """Roles of the columns of a table of items."""
 
     title: str | None = None
     texts: tuple[str, ...] = ()
-    """What an item's text consists of, in this order."""
+    """Fields of an item's text, in this order."""
     attributes: tuple[str, ...] = ()
     image: str | None = None
-    """Paths of images inside the data folder; None stands for ``images/<key>.jpg``."""
+    """Paths of images inside the data folder; None for ``images/<key>.jpg``."""
     typed: Mapping[str, ColumnKind] = field(default_factory=dict)
-    """What becomes a column of the catalog, and its kind."""
+    """Columns of the catalog, and their kinds."""
 
     @property
     def names(self) -> list[str]:
-        """All that title, texts, attributes and images are made of, each once."""
+        """All fields of title, texts, attributes and images, each once."""
         named = [self.title, *self.texts, *self.attributes, self.image]
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
 @dataclass(frozen=True)
 class Items:
-    """What a table tells of some items, by their keys."""
+    """Metadata of some items, by key."""
 
-    told: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
     """The fields of each item that has a row, texts or lists of texts."""
     typed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The values of each typed field: numbers, seconds since 1970, texts or lists of texts; None where missing."""
     notes: tuple[str, ...] = ()
-    """What was left out."""
+    """Skipped rows and unreadable values."""
 
 
 def read_items(
@@ -66,18 +66,18 @@ def read_items(
     skip: bool = False,
     skip_values: bool = False,
 ) -> Items:
-    """Read what is told of some items.
+    """Read the metadata of some items.
 
     Args:
         file: the table.
-        key: the column with the items' keys.
+        key: the column of item keys.
         fields: the column of each field.
-        separators: of each field that is a list, what stands between its parts; None finds out: commas if the column
-            has any, else blanks.
-        keys: of the items that are wanted.
-        typed: column and kind of each typed field; ``separators`` holds for them too.
-        skip: leave broken rows and repeated items out, rather than to raise at the first.
-        skip_values: take typed values that cannot be read as missing, rather than to raise at the first.
+        separators: separator of each field that is a list; None detects it: a comma if the column has any, else a
+            blank.
+        keys: of the items to read.
+        typed: column and kind of each typed field; ``separators`` applies to them too.
+        skip: skip broken rows and repeated items instead of raising at the first.
+        skip_values: treat unreadable typed values as missing instead of raising at the first.
 
     Raises:
         DataError: a column is missing, a row is broken, an item has two rows, or a number or time cannot be read; with
@@ -93,7 +93,7 @@ def read_items(
         if not skip:
             value = table[key].filter(again)[0]
             where = file.place_of(key, value, occurrence=2)
-            raise DataError(f"{where}: {key} {value!r} was on an earlier row; every item has one row")
+            raise DataError(f"{where}: {key} {value!r} occurs twice; expected one row for each item")
         num_skipped += int(again.sum())
         table = table.filter(~again)
     values = {
@@ -102,7 +102,7 @@ def read_items(
     }
     rows = zip(*values.values(), strict=True) if values else ([] for _ in range(len(table)))
     keys_N = table[key].to_list()
-    told = {item: dict(zip(values, row, strict=True)) for item, row in zip(keys_N, rows, strict=True)}
+    entries = {item: dict(zip(values, row, strict=True)) for item, row in zip(keys_N, rows, strict=True)}
     notes = [f"{num_skipped:,} broken or repeated rows of {file.path.name} were skipped"] if num_skipped else []
     typed_values: dict[str, Mapping[str, Any]] = {}
     for name, (column, kind) in typed.items():
@@ -113,9 +113,9 @@ def read_items(
             read, num_unread = _numbers_or_seconds(file, table[column], kind, skip=skip_values)
             found = read.to_list()
         if num_unread:
-            notes.append(f"{num_unread:,} values of {column} in {file.path.name} cannot be read: they are missing")
+            notes.append(f"{num_unread:,} unreadable values of {column} in {file.path.name} are treated as missing")
         typed_values[name] = dict(zip(keys_N, found, strict=True))
-    return Items(told, typed_values, tuple(notes))
+    return Items(entries, typed_values, tuple(notes))
 
 
 def _numbers_or_seconds(file: TableFile, column: pl.Series, kind: ColumnKind, *, skip: bool) -> tuple[pl.Series, int]:
@@ -145,7 +145,7 @@ def _numbers_or_seconds(file: TableFile, column: pl.Series, kind: ColumnKind, *,
 
 
 def _parts(column: pl.Series, separator: str | None) -> list[list[str]]:
-    """Each value of a column as a list, without the brackets and quotes of a list that was printed."""
+    """Each value of a column as a list, without the brackets and quotes of a printed list."""
     if isinstance(column.dtype, pl.List | pl.Array):
         return [words(value.to_list() if isinstance(value, pl.Series) else value) for value in column]
     texts = column.cast(pl.String).fill_null("")
@@ -157,16 +157,16 @@ def _parts(column: pl.Series, separator: str | None) -> list[list[str]]:
 def catalog_of(
     keys: tuple[str, ...], items: Items, columns: ItemColumns, folder: Path, fingerprint: Fingerprint
 ) -> tuple[Catalog, list[str]]:
-    """The catalog of some items, and notes of what is missing.
+    """The catalog of some items, and notes on missing metadata.
 
     Args:
         keys: of the items, in their order.
-        items: what is told of those that something is told of.
-        columns: which field is what.
-        folder: what the images' paths are relative to.
-        fingerprint: gets the images; the table itself is the caller's.
+        items: their metadata.
+        columns: the role of each field.
+        folder: base folder of the image paths.
+        fingerprint: the images are added to it; the caller adds the table.
     """
-    entries = [items.told.get(key, {}) for key in keys]
+    entries = [items.entries.get(key, {}) for key in keys]
     images = ImageFiles(folder, _images(keys, entries, columns, folder))
     images.add_to(fingerprint)
     catalog = Catalog(
@@ -183,19 +183,19 @@ def catalog_of(
         ),
     )
     notes = []
-    if items.told and (fields := coverage(entries, columns.texts)):
-        notes.append(f"items with each text field: {fields}")
+    if items.entries and (fields := coverage(entries, columns.texts)):
+        notes.append(f"share of items with each text field: {fields}")
     if silent := sum(not entry for entry in entries):
-        notes.append(f"nothing is told of {silent:,} of {len(keys):,} items: their text is empty")
+        notes.append(f"{silent:,} of {len(keys):,} items have no metadata; their text is empty")
     if columns.image is not None:
         named = sum(len(words(entry.get(columns.image))) for entry in entries)
         if lost := named - int(images.counts_I.sum()):
-            notes.append(f"{lost:,} of {named:,} images that are named are not there")
+            notes.append(f"{lost:,} of {named:,} images named in the metadata are missing")
     return catalog, notes
 
 
 def _text(entry: Mapping[str, Any], columns: ItemColumns) -> str:
-    """The title stands alone, whatever its column is called; the others behind their names."""
+    """The title has no label, other fields have their names."""
     lines = [
         describe({"title": entry.get(name)}, ("title",)) if name == columns.title else describe(entry, (name,))
         for name in columns.texts

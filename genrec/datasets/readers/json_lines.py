@@ -112,7 +112,7 @@ def refuse(error: DataError) -> NoReturn:
     Raises:
         DataError: always.
     """
-    raise DataError(f"{error}; mend or remove the line, or say broken_lines: skip") from None
+    raise DataError(f"{error}; fix or remove the line, or set broken_lines: skip") from None
 
 
 def raw_lines(path: Path, *, title: str) -> Iterator[tuple[int, bytes]]:
@@ -251,7 +251,7 @@ def _check_keys(path: Path, chunk: bytes, columns: Columns) -> None:
         number, line = next(_numbered(1, chunk))
         found = ", ".join(_object(path, number, line)) or "none"
         raise DataError(
-            f"{path}: no line has a value for {', '.join(missing)}; line {number} has {found}; is it another file?"
+            f"{path}: no line has a value for {', '.join(missing)}; line {number} has {found}; is it a different file?"
         )
 
 

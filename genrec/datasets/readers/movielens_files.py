@@ -47,7 +47,7 @@ def find_edition(folder: Path) -> tuple[Path, Edition]:
         found = [(place, edition) for place in inside for edition in EDITIONS if (place / edition.ratings).is_file()]
         if len({place for place, _ in found}) > 1:
             names = ", ".join(dict.fromkeys(place.name for place, _ in found))
-            raise DataError(f"{folder}: there are several MovieLens in it; say folder: one of {names}")
+            raise DataError(f"{folder}: there are several MovieLens datasets; set folder: one of {names}")
     if not found:
         others = " (or ratings.dat of 1M and 10M, u.data of 100K)"
         require(folder, EDITIONS[0].ratings, f"who rated which film when{others}", SOURCE)

@@ -32,7 +32,4 @@ def ties(ties_ratio: float, by: str) -> list[str]:
     """
     if ties_ratio <= TIES_WORTH_A_NOTE:
         return []
-    return [
-        f"{100 * ties_ratio:.0f} % of neighbors in the histories share a timestamp: there {by} says what comes next, "
-        "not the user"
-    ]
+    return [f"{100 * ties_ratio:.0f} % of consecutive interactions have equal timestamps; their order is by {by}"]

@@ -1,4 +1,4 @@
-"""The showroom's images: a palette and a shape are the look, everything else in an image is chance."""
+"""Synthetic images: palette and shape express the look, everything else is random."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Drawings:
         """Draw the image of an item that has one, RGB, 64 x 64.
 
         Raises:
-            DataError: it has no such image.
+            DataError: the item has no such image.
         """
         from PIL import Image, ImageDraw
 
@@ -76,7 +76,7 @@ def _near(color: tuple[int, ...], random: np.random.Generator) -> tuple[int, ...
 
 
 def _draw_weave(brush: ImageDraw, color: tuple[int, ...], random: np.random.Generator) -> None:
-    """A fine pattern behind the motif; it tells nothing."""
+    """Draw a fine pattern behind the motif, independent of the look."""
     step = int(random.integers(6, 12))
     kind = int(random.integers(4))
     for at in range(int(random.integers(step)), SIZE, step):

@@ -1,4 +1,4 @@
-"""The showroom's words and prices: a style -> titles and descriptions that tell it in changing words, among others."""
+"""Synthetic items: styles -> titles, descriptions and prices; a style is expressed by varying synonyms."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CARE = (
 )
 _DELIVERY = ("Ships flat.", "Delivered in a gift box.", "Ready to use.", "Packed in recycled paper.")
 _MATERIAL_FACTORS = (1.5, 1.8, 0.7, 1.2, 1.0, 0.9)
-"""What each material does to a price."""
+"""Price factor of each material."""
 _ONSETS = ("b", "br", "c", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z")
 _VOWELS = ("a", "e", "i", "o", "u")
 _CODAS = ("l", "n", "r", "s", "ndo", "ra", "lia", "vo", "m", "x")
@@ -43,7 +43,7 @@ _CODAS = ("l", "n", "r", "s", "ndo", "ra", "lia", "vo", "m", "x")
 
 @dataclass(frozen=True)
 class ItemMetadata:
-    """What is written about one item."""
+    """Metadata of one item."""
 
     title: str
     text: str

@@ -65,7 +65,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class _Framed:
-    """A data set for torch's loader: framed images as bytes, or what is wrong with them."""
+    """A dataset for torch's loader: framed images as bytes, or what is wrong with them."""
 
     images: ImageList
     frame: tuple[Callable[[Image], Image], ...]

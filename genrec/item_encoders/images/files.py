@@ -24,7 +24,7 @@ class Unreadable:
     """An image that could not be read."""
 
     name: str
-    """The file, or whatever the data set says of it."""
+    """The file, or whatever the dataset says of it."""
     kind: str
     """What is wrong, in a word or two."""
 
@@ -98,7 +98,7 @@ class ImageList:
         """
         if len(unreadable) == len(self):
             told = f"none of {len(self):,} images can be read ({_kinds(unreadable)}), e.g. {unreadable[0].name}"
-            raise DataError(f"{encoder}: {told}; look at the file")
+            raise DataError(f"{encoder}: {told}; check the file")
 
     def _notes(self, unreadable: Sequence[Unreadable]) -> tuple[str, ...]:
         if not unreadable:
