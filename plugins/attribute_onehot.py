@@ -13,7 +13,7 @@ class AttributeOnehot(ItemEncoder):
     """One column for each of the commonest attributes, weighted by log(1 + items / items that have it)."""
 
     dim: PositiveInt = 512
-    """Attributes kept; items that have none of them are absent."""
+    """Number of most frequent attributes; items with none of them are absent."""
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         counts = Counter(attribute for attributes in catalog.attributes for attribute in sorted(set(attributes)))

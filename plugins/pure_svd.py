@@ -1,4 +1,4 @@
-"""PureSVD: a second view of behavior, who bought what at any time; ``cooccurrence`` looks at what follows what."""
+"""PureSVD: a second view of behavior, co-purchases at any distance; ``cooccurrence`` counts consecutive items."""
 
 from typing import ClassVar
 

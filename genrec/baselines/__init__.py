@@ -1,1 +1,1 @@
-"""Yardsticks: methods that every table shows beside a recipe's own."""
+"""Baselines: methods that every table shows besides the recipe's own."""

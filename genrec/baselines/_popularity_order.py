@@ -1,4 +1,4 @@
-"""The catalog in the order of training counts: a ranking of its own, and what fills up the ranking of others."""
+"""The catalog ordered by training counts: a ranking, and the items that fill up shorter rankings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from genrec.types import Histories
 
 _CELLS_AT_ONCE = 100_000
-"""(user, item) pairs that are sorted together: few enough for the processor's caches, and some 10 MB."""
+"""(user, item) pairs that are sorted together: about 10 MB, which fits into the processor's caches."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PopularityOrder:
 
 
 def chunks(cells_U: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows of neighboring users whose (user, item) pairs fit into memory together, at least one user each.
+    """Rows of consecutive users whose (user, item) pairs fit into memory together, at least one user each.
 
     Args:
         cells_U: pairs that each user needs, int64 (U,).

@@ -12,10 +12,10 @@ from genrec.types import Catalog, Histories, Ranking
 
 @baselines.register("popularity")
 class Popularity(Baseline):
-    """Most popular items in training first; what personalization must beat."""
+    """Most popular items in training first, the same for every user."""
 
     def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedPopularity:
-        """Count interactions; equal counts go by item number."""
+        """Count interactions; equal counts are ordered by item number."""
         return FittedPopularity(PopularityOrder.of(train, len(catalog)))
 
 

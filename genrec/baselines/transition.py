@@ -1,4 +1,4 @@
-"""Training-free next-item heuristic: what followed the user's latest items in training, popular items behind it.
+"""Training-free next-item heuristic: items that followed the user's latest items in training, then popular items.
 
 Published generative models often fail to beat it, so every table shows it.
 """
@@ -23,7 +23,7 @@ class Transition(Baseline):
     next_items: PositiveInt = 3
     """Items after an item that count as its followers; one at distance ``gap`` weighs 1/gap."""
     recent_items: PositiveInt = 5
-    """Latest items of a history that have a say; the last weighs 1, the one before 1/2, then 1/3."""
+    """Latest items of a history that contribute; the last has weight 1, the one before 1/2, then 1/3."""
 
     def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedTransition:
         """Count the transitions of the training histories."""
@@ -33,7 +33,7 @@ class Transition(Baseline):
 
 @dataclass(frozen=True)
 class Followers:
-    """Which items followed each item in training, in the order in which they were first seen to."""
+    """The items that followed each item in training, in the order of their first occurrence."""
 
     items: np.ndarray
     """Item numbers, int64 (pairs,)."""
@@ -44,7 +44,7 @@ class Followers:
 
     @classmethod
     def of(cls, train: Histories, num_items: int, next_items: int) -> Followers:
-        """Collect the pairs of items that stand at most ``next_items`` apart in one history."""
+        """Collect the pairs of items at most ``next_items`` apart in a history."""
         gap = np.arange(1, next_items + 1)
         user = np.repeat(np.arange(len(train)), train.lengths)
         after_NG = np.minimum(np.arange(len(user))[:, None] + gap, max(len(user) - 1, 0))
@@ -65,7 +65,7 @@ class FittedTransition(FittedBaseline):
     Args:
         followers: of every item in training.
         order: the catalog by popularity.
-        recent_items: how many of the latest items have a say.
+        recent_items: number of latest items that contribute.
     """
 
     def __init__(self, followers: Followers, order: PopularityOrder, recent_items: int) -> None:
@@ -117,7 +117,7 @@ class FittedTransition(FittedBaseline):
     def _filled(
         self, cells: np.ndarray, scores: np.ndarray, histories: Histories, top_n: int, exclude_seen: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Seen items taken out if asked for, popular ones appended with score 0 where a list is short."""
+        """Remove seen items with ``exclude_seen``; append popular ones with score 0 where a list is short."""
         num_users, num_items = len(histories), len(self.order)
         seen = seen_cells(histories, num_items) if exclude_seen else cells[:0]
         kept = ~np.isin(cells, seen, assume_unique=True)

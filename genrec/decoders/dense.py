@@ -16,19 +16,19 @@ from genrec.model.vocabularies import build_vocabulary
 
 @decoders.register("dense")
 class Dense(Decoder):
-    """A softmax over the whole catalog: SASRec with cross-entropy, as a stream beside those that write codes."""
+    """A softmax over the whole catalog: SASRec with cross-entropy, as a stream besides those that generate codes."""
 
     writes_codes: ClassVar[bool] = False
 
     items: Literal["tied", "own"] = "tied"
-    """The vectors by which items are scored: the history encoder's item embeddings, or vectors of their own."""
+    """The vectors by which items are scored: the history encoder's item embeddings, or separate vectors."""
     start_from: tuple[str, ...] = ()
     """For ``own``: streams whose item vectors they start from (joined, reduced to ``dim`` by PCA); none: random."""
 
     @model_validator(mode="after")
     def _own_vectors_start(self) -> Dense:
         if self.start_from and self.items == "tied":
-            raise ValueError("found start_from, expected none: tied items start where history_encoder.start_from says")
+            raise ValueError("found start_from, expected none: history_encoder.start_from initializes tied items")
         return self
 
     def streams_used(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ class Dense(Decoder):
 
 
 class DenseDecoder(DecoderModule):
-    """The items that the stream knows are the children of the root of a tree of one level."""
+    """The present items of the stream are the children of the root of a tree of one level."""
 
     def __init__(self, settings: Dense, context: BuildContext) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class DenseDecoder(DecoderModule):
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
     ) -> Outputs:
-        target_N, state_ND = encoded.asked(target_BQ, all_positions=all_positions)
+        target_N, state_ND = encoded.select_targets(target_BQ, all_positions=all_positions)
         nodes_NL, present_N = self.vocabulary.nodes_of(target_N)
         log_probs_N = self.vocabulary.target_log_probs(0, state_ND, nodes_NL).masked_fill(~present_N, 0.0)
         summary_ND = state_ND if with_summary else None
@@ -62,5 +62,5 @@ class DenseDecoder(DecoderModule):
         return TensorState(encoded.last_BD)
 
     def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        with torch.autocast(state.kept_B.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
-            return self.vocabulary.child_log_probs(0, state.kept_B, nodes_BK[:, 0])[:, None]
+        with torch.autocast(state.tensor_B.device.type, enabled=False):  # a search may run in bfloat16, logits must not
+            return self.vocabulary.child_log_probs(0, state.tensor_B, nodes_BK[:, 0])[:, None]

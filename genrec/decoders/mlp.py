@@ -26,7 +26,7 @@ class Mlp(Decoder):
     """``path``: one vector for each tree node, softmax over a node's real children. ``level``: k codes shared by all
     nodes of a level (the paper)."""
     leaves: Literal["own", "tied"] = "own"
-    """For ``path``: leaves have vectors of their own, or the history encoder's item embeddings."""
+    """For ``path``: leaves have separate vectors, or the history encoder's item embeddings."""
     start_from: tuple[str, ...] = ()
     """Streams whose item vectors the codes' vectors start from (joined, reduced to ``dim`` by PCA): each is the mean of
     the items that it leads to, less its parent's under ``path``; none: random. Not in the paper."""
@@ -75,7 +75,7 @@ class MlpDecoder(DecoderModule):
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
     ) -> Outputs:
-        target_N, state_ND = encoded.asked(target_BQ, all_positions=all_positions)
+        target_N, state_ND = encoded.select_targets(target_BQ, all_positions=all_positions)
         nodes_NL, present_N = self.vocabulary.nodes_of(target_N)
         log_probs, hidden = [], []
         for level in range(self.vocabulary.num_levels):
@@ -95,12 +95,12 @@ class MlpDecoder(DecoderModule):
 
     def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
         B, K = nodes_BK.shape
-        state_BKD = state.kept_B
+        state_BKD = state.tensor_B
         if depth:
             state_BKD = state_BKD.gather(1, origin_BK[..., None].expand(-1, -1, state_BKD.shape[-1]))
             state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
         if depth + 1 < self.vocabulary.num_levels:
-            state.kept_B = state_BKD
+            state.tensor_B = state_BKD
         hidden_ND = self.blocks[depth](state_BKD).flatten(0, 1)
-        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
+        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may run in bfloat16, logits must not
             return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)

@@ -31,20 +31,20 @@ class Transformer(Decoder):
     """``level``: k codes shared by all nodes of a level (the paper). ``path``: one vector for each tree node, softmax
     over a node's real children (the released code)."""
     leaves: Literal["own", "tied"] = "own"
-    """For ``path``: leaves have vectors of their own, or the history encoder's item embeddings."""
+    """For ``path``: leaves have separate vectors, or the history encoder's item embeddings."""
     start_from: tuple[str, ...] = ()
-    """Streams whose item vectors the codes' vectors start from (joined, reduced to ``dim`` by PCA): each is the mean of
-    the items that it leads to, less its parent's under ``path``; none: random. Not in the paper."""
+    """Streams whose item vectors (joined, reduced to ``dim`` by PCA) initialize the codes' vectors: each is the mean of
+    the items below it, less its parent's under ``path``; none: random. Not in the paper."""
     recency_bias: bool = False
     """Whether attention to an item falls with its distance from the last one, by a slope of 1, 1/4, 1/16 ... for each
     head (ALiBi; Press et al. 2022). A causal history encoder counts positions from the oldest item, so that without
-    the bias a decoder cannot tell which item is the last. Not in the paper."""
+    the bias a decoder cannot identify the last item. Not in the paper."""
     carry_state: bool = False
-    """Whether the state of the user's last item is added to every token, so that what it says reaches the codes around
-    the attention, as it does in ``mlp``: with vectors that know something (``start_from``) a decoder then proposes what
-    is like the last item before it has learned anything. Not in the paper."""
+    """Whether the state of the user's last item is added to every token, so that it reaches the codes without
+    attention, as in ``mlp``: with informative vectors (``start_from``) an untrained decoder then proposes items similar
+    to the last one. Not in the paper."""
     summary: Literal["tail", "head", "mean"] = "tail"
-    """Where the summary token stands (EAGER, section 3.4 and Table 5): after the codes, before them, or no token but
+    """Position of the summary token (EAGER, section 3.4 and Table 5): after the codes, before them, or no token but
     the mean of the codes' states."""
 
     @model_validator(mode="after")
@@ -137,9 +137,9 @@ class TransformerDecoder(DecoderModule):
         for layer in self.layers:
             memory = layer.cross_attention.keys_values(encoded.states_BTD)  # type: ignore[operator,union-attr]
             x_NSD = layer(x_NSD, memory, mask, rows=B, is_causal=True)
-        asked = (target_BQ >= 0).flatten()
-        x_NSD = self.norm(x_NSD if bool(asked.all()) else x_NSD[asked])
-        nodes_NL, present_N, target_N = nodes_NL[asked], present_N[asked], target_BQ.flatten()[asked]
+        is_target = (target_BQ >= 0).flatten()
+        x_NSD = self.norm(x_NSD if bool(is_target.all()) else x_NSD[is_target])
+        nodes_NL, present_N, target_N = nodes_NL[is_target], present_N[is_target], target_BQ.flatten()[is_target]
         hidden_NLD = x_NSD[:, self._first : self._first + L]
         log_probs = [self.vocabulary.target_log_probs(level, hidden_NLD[:, level], nodes_NL) for level in range(L)]
         log_probs_NL = torch.stack(log_probs, 1).masked_fill(~present_N[:, None], 0.0)
@@ -207,7 +207,7 @@ class TransformerDecoder(DecoderModule):
             state.past = past
         B, K = nodes_BK.shape
         hidden_ND = self.norm(x_BKD).flatten(0, 1)
-        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may ask for bfloat16: not for logits
+        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may run in bfloat16, logits must not
             return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)
 
 

@@ -1,4 +1,4 @@
-"""A decoder that counts: what followed the user's latest items in training, as a stream of its own."""
+"""A decoder that counts: what followed the user's latest items in training, as a stream."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Transition(Decoder):
     """A smoothed Markov chain over several steps (as in Fossil, He and McAuley 2016, without its factors).
 
     p(item) = (sum over places k and gaps g of a(k) b(g) count(item of place k, g, item) + s popularity(item)) / Z. The
-    weights a of places, b of gaps and s of popularity are learned, from counts less the pair that is being told: every
-    count would have seen what it is to foretell. It remembers rare pairs that attention does not keep, so a merge gains
-    more from it than from one more stream that generalizes.
+    weights a of places, b of gaps and s of popularity are learned from counts that leave out the predicted pair, which
+    they would otherwise contain. Counts remember rare pairs that attention forgets, so a merge gains more from them
+    than from one more stream that generalizes.
     """
 
     writes_codes: ClassVar[bool] = False
     reads_states: ClassVar[bool] = False
 
     recent_items: PositiveInt = 5
-    """Latest items of a history that have a say; their weights start at 1, 1/2, 1/3 ..."""
+    """Latest items of a history that contribute; their weights start at 1, 1/2, 1/3 ..."""
     next_items: PositiveInt = 3
     """Items after an item that count as its followers, by gap; their weights start at 1, 1/2, 1/3 ..."""
     smoothing: PositiveFloat = 100.0
@@ -81,7 +81,7 @@ class TransitionDecoder(DecoderModule):
         present_N = self.nodes_I[target_N] >= 0
         counts_NKG, totals_NKG = self._counts(latest_NK, target_N), self.total_IG[latest_NK]
         if self.training:
-            # The pairs that are being told: the item that stands where place g is has this target at gap g.
+            # The pairs that are being predicted: the item at place g has this target at gap g.
             near_NG = self._latest(encoded, row_N, last_N, len(self.gap_weights_G))
             told_NKG = (latest_NK[:, :, None] == near_NG[:, None, :]) & (counts_NKG > 0)
             counts_NKG, totals_NKG = counts_NKG - told_NKG.float(), totals_NKG - told_NKG.float()
@@ -115,7 +115,7 @@ class TransitionDecoder(DecoderModule):
         return TensorState(self._latest(encoded, rows_B, encoded.mask_BT.sum(1) - 1, len(self.place_weights_K)))
 
     def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        latest_BK = state.kept_B
+        latest_BK = state.tensor_B
         B, K = latest_BK.shape
         first_N, end_N = self.start_I[latest_BK].flatten(), self.start_I[latest_BK + 1].flatten()
         size_N = end_N - first_N

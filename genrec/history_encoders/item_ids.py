@@ -27,7 +27,7 @@ class ItemIds(EmbeddingHistoryEncoder):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of embeddings and of each layer's two branches."""
     attention: Literal["bidirectional", "causal"] = "bidirectional"
-    """``bidirectional``: every prefix of a history is a training sample of its own (the paper). ``causal``: an item
+    """``bidirectional``: every prefix of a history is a separate training sample (the paper). ``causal``: an item
     sees those before it, and all positions of a sequence are trained at once, which costs less."""
 
     @model_validator(mode="after")

@@ -16,9 +16,9 @@ def fit_conditional_logit(
         features_UCF: float64; any finite number where there is no item.
         is_item_UC: which of the C places hold a candidate.
         chosen_U: the place of the one that was chosen.
-        prior_F: where the weights are drawn to; what the features of too few users cannot tell stays there.
-        l2: strength of that, in users' worth of log-likelihood for a departure of 1 / scale, where scale is the
-            feature's standard deviation within a user.
+        prior_F: the weights that the penalty shrinks to; too few users leave them there.
+        l2: strength of the penalty, in users' log-likelihood for a deviation of 1 / scale, where scale is the feature's
+            standard deviation within a user.
 
     Returns:
         weights_F float64.

@@ -11,7 +11,7 @@ def exact_log_probs(candidates: Candidates, merge: str) -> np.ndarray:
 
     Args:
         candidates: of a search with scores.
-        merge: name of the merge that asks, for the message.
+        merge: name of the merge, for the error message.
 
     Raises:
         DataError: the candidates were searched without every stream's scores.

@@ -6,7 +6,7 @@ from genrec.types import ABSENT, Candidates, Ranking
 
 
 def own_log_probs(candidates: Candidates) -> np.ndarray:
-    """log_probs_BCS where the stream itself proposed the item, -inf elsewhere (also where it was asked about it)."""
+    """log_probs_BCS where the stream proposed the item, -inf elsewhere (also where it scored another's item)."""
     return np.where(candidates.ranks_BCS != ABSENT, candidates.log_probs_BCS, np.float32(-np.inf))
 
 

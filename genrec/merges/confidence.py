@@ -11,7 +11,8 @@ from genrec.types import Candidates, Ranking
 class Confidence(Merge):
     """Rank by the log-probability of the stream that proposed the item (EAGER, section 3.6).
 
-    An item that several streams propose keeps its best; the paper does not say. Equal scores: lower item number first.
+    An item that several streams propose gets its best score (the paper leaves this open). Equal scores: lower item
+    number first.
     """
 
     length_normalized: bool = False

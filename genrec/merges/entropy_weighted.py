@@ -31,7 +31,7 @@ class EntropyWeighted(Merge):
     """``log``: the weighted sum of log-probabilities, so that a stream can veto; ``linear``: the logarithm of the
     weighted sum of probabilities, so that one stream is enough to bring an item up."""
     temperature: PositiveFloat = 0.25
-    """The smaller, the more the surest stream decides; when large, all count alike (``log_prob_sum``). With lists of 50
+    """Small: the stream with the lowest entropy decides; large: equal weights (``log_prob_sum``). With lists of 50
     items the default's weights are nearly the inverse of the lists' perplexities."""
 
     def merge(self, candidates: Candidates, *, top_n: int) -> Ranking:

@@ -1,4 +1,4 @@
-"""Learned merge: what each stream's log-probability and rank is worth, fitted on the validation users."""
+"""Learned merge: weights of each stream's log-probability and rank, fitted on the validation users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USERS_AT_ONCE = 2048
 
 @merges.register("learned")
 class Learned(Merge):
-    """Rank by a weighted sum of what the streams say of an item, the weights fitted on validation users.
+    """Rank by a weighted sum of the streams' features of an item, with weights fitted on validation users.
 
     The model is the conditional logit, which is logistic regression for "which of this user's candidates": the
     probability that candidate i is the next item is the softmax, over the user's candidates, of b . x_i (McFadden
@@ -81,14 +81,14 @@ class Learned(Merge):
         most = max(1, _MOST_CELLS // max(1, candidates.items_BC.shape[1] * num_streams * len(self.features)))
         if len(users) > most:
             users = users[np.linspace(0, len(users) - 1, most).astype(np.int64)]
-        asked = candidates.take(users)
-        features_UCSF = self._features(asked)
+        sample = candidates.take(users)
+        features_UCSF = self._features(sample)
         prior_SF = np.zeros((num_streams, len(self.features)))
         if "log_prob" in self.features:
             prior_SF[:, self.features.index("log_prob")] = 1.0 / num_streams
         weights_SF = fit_conditional_logit(
-            features_UCSF.reshape(*asked.items_BC.shape, prior_SF.size),
-            asked.items_BC != ABSENT,
+            features_UCSF.reshape(*sample.items_BC.shape, prior_SF.size),
+            sample.items_BC != ABSENT,
             is_target_BC[users].argmax(axis=1) if len(users) else users,
             prior_SF.reshape(-1),
             self.l2,

@@ -1,4 +1,4 @@
-"""Round robin: the streams take turns, each with the best of its items that has not been taken."""
+"""Round robin: the streams alternate, each with its best item that is not in the list yet."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Single stream: one stream's list as it is, the others are not asked."""
+"""Single stream: the list of one stream, unchanged; the others are ignored."""
 
 from difflib import get_close_matches
 

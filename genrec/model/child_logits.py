@@ -1,4 +1,4 @@
-"""Products of states with the vectors of their nodes' children, and nothing else: no (N, C, D) copy of the vectors."""
+"""Products of states with the vectors of their nodes' children, without an (N, C, D) copy of the vectors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 _GATHER_LIMIT = {"cpu": 2**20, "cuda": 2**28}
-"""Where there are no sampled products, children's vectors are copied for so many rows at a time that the copy holds
-about this many numbers."""
+"""Size of the copy of children's vectors, in numbers, where sampled products are not available."""
 
 
 def child_logits(
@@ -20,7 +19,7 @@ def child_logits(
     """Products of each state with a run of neighboring rows of a table.
 
     On a CPU these are sampled dense-dense products (SDDMM): each row of the table is read where it is needed. Elsewhere
-    the rows are copied, some states at a time.
+    the rows are copied, in blocks of states.
 
     Args:
         hidden_ND: the states.
@@ -49,14 +48,14 @@ def child_logits(
 
 
 def _samples(hidden_ND: Tensor) -> bool:
-    """Whether torch has sampled products and their gradients here: on a CPU it takes them from MKL."""
+    """Whether torch has sampled products and their gradients here: on a CPU they need MKL."""
     can = hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32 and torch.backends.mkl.is_available()
     return can and _has_warned()
 
 
 @cache
 def _has_warned() -> bool:
-    """Make a first sparse matrix, whose warning that such matrices are in beta comes once a process, unheard."""
+    """Create a first sparse matrix, so that torch's warning about their beta state, once per process, is suppressed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _sparse(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), 1).is_sparse_csr

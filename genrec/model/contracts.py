@@ -1,6 +1,6 @@
-"""What the modules of a model promise each other: the contracts of history encoders, decoders and tasks.
+"""The contracts of a model's modules: history encoders, decoders and tasks.
 
-A decoder speaks of trie nodes and items only; how a node becomes a vector is its vocabulary's business
+A decoder works with trie nodes and items only; its vocabulary maps a node to a vector
 (:mod:`genrec.model.vocabularies`).
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StreamContext:
-    """What is known of one stream before any module exists."""
+    """The inputs of one stream, before any module is built."""
 
     ids: SemanticIds
     trie: Trie
@@ -32,21 +32,21 @@ class StreamContext:
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What a component may know when it builds its module."""
+    """The inputs from which a component builds its module."""
 
     num_items: int
     dim: int
-    """Width D: for a decoder that of the states it reads, for a task that of all streams it reads, if they agree."""
+    """Width D of the states: for a task that of all streams it reads, if they agree."""
     max_history: int
     streams: Mapping[str, StreamContext]
     stream: str | None = None
     """The stream a decoder or an unshared history encoder is built for."""
     item_table: nn.Embedding | None = None
-    """For a history encoder: the table to use instead of a new one, of its own width. For a decoder: the item table
-    of its history encoder, (num_items + 1, D), the last row is padding; None where items have no table."""
+    """For a history encoder: the table to use instead of a new one (of any width). For a decoder: the item
+    table of its history encoder, (num_items + 1, D), the last row is padding; None where items have no table."""
     train: Histories | None = None
-    """Training histories, for decoders that count; None where a finished run is read, whose weights (buffers too) come
-    from its folder."""
+    """Training histories, for decoders that count; None when a finished run is loaded, because its weights and buffers
+    come from its folder."""
     decoders: Mapping[str, DecoderModule] | None = None
     """For tasks: the decoders, whose vocabularies a task may share."""
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -69,13 +69,13 @@ class BuildContext:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Users' histories, read."""
+    """Encoded histories of users."""
 
     states_BTD: Tensor
     mask_BT: Tensor
-    """True where a history item stands; items come first, padding last. Every row has at least one item."""
+    """True at items; items come first, padding last. Every row has at least one item."""
     is_causal: bool
-    """Whether state t has seen items 0..t alone, so that it can stand for the prefix that ends there."""
+    """Whether state t depends on items 0..t only, so that it encodes the prefix that ends there."""
     history_BT: Tensor | None = None
     """The item numbers that were read; :class:`~genrec.model.retriever.Retriever` adds them."""
 
@@ -85,12 +85,12 @@ class Encoded:
         last = self.mask_BT.sum(1) - 1
         return self.states_BTD[torch.arange(len(last), device=last.device), last]
 
-    def asked(self, target_BQ: Tensor, *, all_positions: bool) -> tuple[Tensor, Tensor]:
-        """The targets that are asked for (N,), in row-major order, and the state that each is to follow (N, D).
+    def select_targets(self, target_BQ: Tensor, *, all_positions: bool) -> tuple[Tensor, Tensor]:
+        """The requested targets (N,), in row-major order, and the state that predicts each (N, D).
 
         Args:
             target_BQ: as :meth:`DecoderModule.forward` takes them.
-            all_positions: likewise.
+            all_positions: as :meth:`DecoderModule.forward` takes it.
         """
         row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
         state_ND = self.states_BTD[row_N, query_N] if all_positions else self.last_BD[row_N]
@@ -118,14 +118,14 @@ class HistoryEncoderModule(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one decoder says of N known targets, teacher-forced."""
+    """The outputs of one decoder for N known targets, teacher-forced."""
 
     log_probs_NL: Tensor
     """Log-probability of each code of the target given the ones before; 0 where the target has no code."""
     hidden_NLD: Tensor
     """The state from which each code was predicted."""
     summary_ND: Tensor | None
-    """The state of the summary token; None where the caller did not ask for it."""
+    """The state of the summary token; None unless requested."""
     present_N: Tensor
     """Whether the target has codes in this stream, bool."""
     target_N: Tensor
@@ -133,7 +133,7 @@ class Outputs:
 
 
 class DecodingState(Protocol):
-    """What a decoder keeps of users while their codes are written."""
+    """What a decoder stores of users while their codes are generated."""
 
     def rows(self, index: Tensor) -> Self:
         """The same for some of the users."""
@@ -142,18 +142,18 @@ class DecodingState(Protocol):
 
 @dataclass
 class TensorState:
-    """The state of a decoder that keeps one tensor."""
+    """The state of a decoder that stores one tensor."""
 
-    kept_B: Tensor
+    tensor_B: Tensor
     """Users are its first axis, (B, ...)."""
 
     def rows(self, index: Tensor) -> TensorState:
         """The same for some of the users."""
-        return TensorState(self.kept_B[index])
+        return TensorState(self.tensor_B[index])
 
 
 class DecoderModule(nn.Module, ABC):
-    """Writes the codes of one stream."""
+    """Generates the codes of one stream."""
 
     vocabulary: Vocabulary
 
@@ -168,7 +168,7 @@ class DecoderModule(nn.Module, ABC):
             target_BQ: item numbers; negative entries are left out, the others become axis N in row-major order.
             all_positions: query q of a row sees the history up to its item q (``encoded.is_causal``, Q = T);
                 otherwise every query of a row sees the whole history.
-            with_summary: whether ``summary_ND`` is wanted.
+            with_summary: whether to return ``summary_ND``.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Item embeddings that know something before training: made of the streams' item vectors."""
+"""Initial item embeddings computed from the streams' item vectors."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class EmbeddingHistoryEncoderModule(HistoryEncoderModule):
 
 
 def _item_table(settings: EmbeddingHistoryEncoder, context: BuildContext) -> nn.Embedding:
-    """A new table (I + 1, D): random, or the streams' item vectors where these know an item; zero for padding."""
+    """A new table (I + 1, D): random, or the streams' item vectors where an item has one; zero for padding."""
     table = nn.Embedding(context.num_items + 1, settings.dim, padding_idx=context.num_items)
     init_weights(table)
     with torch.no_grad():

@@ -29,12 +29,12 @@ class Retriever(nn.Module):
     """Reads histories and writes the next item's codes in every stream.
 
     Args:
-        history_encoder: of all streams that have none of their own; its ``share`` says whether they have it in common.
+        history_encoder: of all streams without a separate one; its ``share`` setting decides whether they share it.
         decoders: one for each stream.
         tasks: auxiliary losses.
         streams: codes, trie and item vectors of each stream.
         num_items: size of the catalog.
-        seed: each module draws its fresh weights from a generator of its own.
+        seed: each module draws its initial weights from a separate generator.
         train: training histories, for decoders that count; None where the weights of a finished run follow.
         own_history_encoders: of streams that have their own. They have layers of their own; the item table they share
             with the other history encoders of the same width, where the ``share`` of both is not ``none``.
@@ -68,7 +68,7 @@ class Retriever(nn.Module):
         self._longest: dict[str, int] = {}  # most recent items that each history encoder reads
         tables: dict[int, nn.Embedding] = {}  # by width
         reading = [name for name, decoder in decoders.items() if decoder.reads_states]
-        # The recipe's history encoder comes first: where it shares its item table, that starts from what it says.
+        # The recipe's history encoder is built first: a shared item table starts from its settings.
         for name in sorted(reading, key=own.__contains__):
             encoder = read_with[name]
             is_common = name not in own and encoder.share == "all"

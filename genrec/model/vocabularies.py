@@ -1,4 +1,4 @@
-"""How codes become vectors, and states become probabilities of codes: two vocabularies for one trie.
+"""Maps codes to vectors and states to probabilities of codes: two vocabularies for one trie.
 
 ``level``: the k codes of a level are shared by all nodes (EAGER). ``path``: one vector for each node that exists, and
 a softmax over a node's real children (what EAGER's released code does). A vector is both input and output.
@@ -42,17 +42,17 @@ class Vocabulary(nn.Module, ABC):
     def nodes_of(self, items_N: Tensor) -> tuple[Tensor, Tensor]:
         """The node of each level on the items' paths (N, L), and whether the item has codes (N,).
 
-        Items without codes get node 0 at each level; whoever uses it masks them.
+        Items without codes get node 0 at each level; the caller masks them.
         """
         nodes_NL = self.nodes_IL[items_N]
         return nodes_NL.clamp_min(0), nodes_NL[:, 0] >= 0
 
     @torch.no_grad()
     def start_from(self, sources: Sequence[ItemVectors]) -> None:
-        """Let every entry's vector be the mean of its items' vectors, less its parent's where it has but one parent.
+        """Set every entry's vector to the mean of its items' vectors, less its parent's where it has only one parent.
 
-        Siblings are told apart by what is left. Each table is scaled as item embeddings are; entries whose items are
-        absent everywhere keep what they have, as all do where there are no sources.
+        The residual separates siblings. Each table is scaled as item embeddings are; entries whose items are
+        absent in all sources keep their vectors; without sources, all entries do.
         """
         if not sources or not len(self.tables):  # leaves that are tied have no table here
             return
@@ -72,7 +72,7 @@ class Vocabulary(nn.Module, ABC):
 
     @abstractmethod
     def entries(self, level: int, nodes: Tensor) -> Tensor:
-        """The entry that stands for each node of depth ``level + 1``."""
+        """The entry of each node of depth ``level + 1``."""
 
     @abstractmethod
     def embed(self, level: int, entries: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Vocabulary(nn.Module, ABC):
 
 
 class LevelVocabulary(Vocabulary):
-    """k vectors a level; the softmax is over all k of them."""
+    """k vectors per level; the softmax is over all k of them."""
 
     def __init__(self, trie: Trie, dim: int) -> None:
         super().__init__(trie)
@@ -211,7 +211,7 @@ class PathVocabulary(Vocabulary):
     def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> Tensor:
         first_N1, size_N1 = self._siblings(level, nodes_NL)
         uniform = torch.rand((len(nodes_NL), count), device=nodes_NL.device)
-        # A float product may round up to size - 1, which would come back to the positive: hence the minimum.
+        # A float product may round up to size - 1, which would wrap around to the positive; the minimum prevents that.
         shift = torch.minimum(1 + (uniform * (size_N1 - 1)).long(), (size_N1 - 1).clamp_min(1))
         return first_N1 + (nodes_NL[:, level, None] - first_N1 + shift) % size_N1
 
@@ -224,10 +224,10 @@ def build_vocabulary(
     Args:
         context: the stream's trie, and the history encoder's item table for tied leaves.
         kind: ``level`` or ``path``.
-        leaves: for ``path``: leaves have vectors of their own, or those of the history encoder's items.
+        leaves: for ``path``: leaves have separate vectors, or those of the history encoder's items.
 
     Raises:
-        RecipeError: leaves are to be tied to a history encoder that has no item embeddings.
+        RecipeError: ``leaves`` is tied and the history encoder has no item embeddings.
     """
     trie = context.own.trie
     if kind == "level":

@@ -1,4 +1,4 @@
-"""Histories that are longer than a history encoder reads: the most recent items, or several windows."""
+"""Cuts histories that are longer than a history encoder reads: to the most recent items, or into windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def most_recent(history_BT: Tensor, size: int, *, padding: int) -> Tensor:
         return history_BT
     length_B = (history_BT != padding).sum(1)
     start_B = (length_B - size).clamp_min(0)
-    # No row begins so late that these columns leave it: a start is at most T - size.
+    # A start is at most T - size, so these columns stay inside the row.
     place_BW = start_B[:, None] + torch.arange(size, device=history_BT.device)
     return history_BT.gather(1, place_BW)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class InputFile(str):
     """The type of a component's field that names a file or folder to be read.
 
-    Its content is part of the cache key of what the component computes, and :meth:`Environment.find` says where it is:
+    Its content is part of the cache key of what the component computes, and :meth:`Environment.find` locates it:
     plugin authors write neither.
     """
 
@@ -106,7 +106,7 @@ class Environment:
 
     @property
     def places(self) -> str:
-        """Where :meth:`locate` looks, in words for messages."""
+        """The folders that :meth:`locate` searches, as text for messages."""
         places = ", ".join(map(str, dict.fromkeys([Path.cwd(), *self._folders])))
         return places if self.data else f"{places} (no data folder is set: --data DIR or GENREC_DATA)"
 
@@ -121,7 +121,7 @@ THIS_MACHINE = Environment()
 
 @dataclass(frozen=True)
 class WorkContext:
-    """What a component is given beside its data.
+    """What a component gets besides its data.
 
     Attributes:
         seed: of this very work; components that draw random numbers derive all of them from it.

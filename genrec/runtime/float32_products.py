@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def by_onednn() -> Iterator[None]:
-    """Let torch hand float32 products on the CPU to oneDNN while the block runs, backward passes included.
+    """Compute float32 products on the CPU by oneDNN inside the block, backward passes included.
 
     Torch (2.9 or later, AVX-512) does that only where oneDNN may compute in bfloat16. It does so on processors with
     matrix tiles (AMX) alone; there, as on every other machine where products would not be those of float32, nothing

@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process: fresh pages for every large activation halve the speed of training."""
+"""Keeps freed memory in the process: new pages for every large activation halve the speed of training."""
 
 import ctypes
 import ctypes.util
@@ -10,10 +10,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 @cache
 def disable_malloc_trim() -> bool:
-    """Tell glibc's allocator to reuse freed memory instead of returning it to the system; True if it was told.
+    """Make glibc's allocator reuse freed memory instead of returning it to the system; returns whether it does.
 
-    Large blocks then come from the heap and their pages are touched once, not once a step. Peak memory does not
-    change. Does nothing where the C library is not glibc.
+    Large blocks then come from the heap, and their pages are mapped once instead of at each step. Peak memory does
+    not change. Does nothing where the C library is not glibc.
     """
     if sys.platform != "linux":
         return False

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 T = TypeVar("T")
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Where genrec speaks while it works; results go to stdout."""
+"""Progress and log lines go to stderr; results go to stdout."""
 
 _SECONDS_BETWEEN_LINES = 30.0
 

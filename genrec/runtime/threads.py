@@ -1,4 +1,4 @@
-"""How many threads torch and the numeric libraries beside it compute on, and how many suit a recipe."""
+"""The number of threads of torch and the other numeric libraries, and the number that suits a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST = 8
 """More threads than this wait for each other in the short operations of training."""
 
 Threads = int | Literal["auto"] | None
-"""What ``--threads`` asks for; None: it was not given."""
+"""The value of ``--threads``; None: not given."""
 
 
 def cores() -> int:
@@ -32,28 +32,28 @@ def auto_threads(block: Mapping[str, Any], num_cores: int) -> int:
 
     Args:
         block: of the recipe, every default written out.
-        num_cores: at hand.
+        num_cores: available cores.
     """
     encoder, batch_size = block["history_encoder"], block["training"]["batch_size"]
     numbers = batch_size * encoder["max_history"] * encoder["dim"]
     return 1 if numbers <= _SMALL else max(1, min(num_cores, _MOST))
 
 
-def threads_for(asked: Threads, block: Mapping[str, Any], num_cores: int | None = None) -> int | None:
+def threads_for(requested: Threads, block: Mapping[str, Any], num_cores: int | None = None) -> int | None:
     """The number of threads for a recipe.
 
     Args:
-        asked: what ``--threads`` says; where it was not given, ``OMP_NUM_THREADS`` decides if it is set, else auto.
+        requested: the value of ``--threads``; None: ``OMP_NUM_THREADS`` if it is set, else auto.
         block: of the recipe, every default written out.
         num_cores: for auto; by default those that this process may use.
 
     Returns:
         None: torch and the others follow ``OMP_NUM_THREADS``.
     """
-    if asked is None and os.environ.get("OMP_NUM_THREADS"):
+    if requested is None and os.environ.get("OMP_NUM_THREADS"):
         return None
-    if isinstance(asked, int):
-        return asked
+    if isinstance(requested, int):
+        return requested
     return auto_threads(block, num_cores or cores())
 
 
@@ -67,7 +67,7 @@ def threads(count: int | None) -> Iterator[None]:
     if count is None:
         yield
         return
-    import sklearn  # noqa: F401  brings libraries of its own, which are limited only once they are loaded
+    import sklearn  # noqa: F401  its libraries are limited only once they are loaded
     import torch
 
     before = torch.get_num_threads()

@@ -19,7 +19,7 @@ _BLOCKS = 4
 
 @dataclass(frozen=True)
 class BeamSearch(SearchMethod):
-    """Keeps the most probable prefixes of each level; N items come back where there are that many and N <= K.
+    """Keep the most probable prefixes of each level; returns N items where the trie has that many and N <= K.
 
     Prefixes that cannot be extended (all their children have probability 0) die: their log-probability is -inf and
     their node 0, so that tensors stay dense.

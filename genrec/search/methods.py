@@ -10,4 +10,4 @@ from genrec.search.exact import ExactSearch
 from genrec.search.method import SearchMethod
 
 METHODS: Mapping[str, type[SearchMethod]] = {"beam": BeamSearch, "bound": BoundSearch, "exact": ExactSearch}
-"""What each value of the recipe's ``search.method`` stands for."""
+"""The class of each value of the recipe's ``search.method``."""

@@ -64,7 +64,7 @@ def best_prefixes(
         trie: the stream's trie.
         closed: nodes that must not be entered, if any.
         beam_width: prefixes kept at each level, at most; None: as many as there are.
-        worst_B: less probable ones are not kept, if given.
+        worst_B: if given, less probable ones are dropped.
 
     Returns:
         The prefixes, the decoder's state, and ``expanded_B``, how many were expanded (the root does not count).
@@ -103,7 +103,7 @@ def best_leaves(
         trie: the stream's trie.
         prefixes: of the last depth but one.
         closed: nodes that must not be entered, if any.
-        list_length: items N wanted.
+        list_length: N, items to return.
         block_size: prefixes of a user that are expanded together.
 
     Returns:

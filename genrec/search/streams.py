@@ -64,7 +64,7 @@ def search_streams(
 
     Args:
         retriever: the model; the work is done where its parameters are.
-        tries: the streams in the order wanted, each with its trie.
+        tries: the trie of each stream, in the order of the result.
         histories: one history of at least one item a user.
         settings: method, width, list length and batch size.
         num_items: number of the padding item.
@@ -146,5 +146,5 @@ def _unite(
 
 def _none(tries: Mapping[str, Trie]) -> Candidates:
     """The candidates of no users at all."""
-    nobody = {name: StreamCandidates(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)) for name in tries}
-    return unite(nobody, {name: trie.num_levels for name, trie in tries.items()})
+    empty = {name: StreamCandidates(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)) for name in tries}
+    return unite(empty, {name: trie.num_levels for name, trie in tries.items()})

@@ -1,4 +1,4 @@
-"""The largest log-probabilities or scores of each row, with ties settled: equal ones go by their number."""
+"""The largest log-probabilities or scores of each row, ties broken by number, lowest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the items that a stream's encoder could not read (no photo, no text): how they get codes, or none."""
+"""Codes of absent items, which a stream's encoder could not read (no image, no text)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
 AbsentItems = Literal["own_branch", "nearest", "leave_out"]
-"""Left out, a stream's probabilities are shared by fewer items than those of the other streams: merges that compare
-them, or ranks, then favor the items that it knows. docs/log.md has what that costs."""
+"""Under ``leave_out`` fewer items share a stream's probabilities than in the other streams, so merges that compare
+probabilities or ranks favor its items; docs/log.md has figures."""
 
 _BLOCK = 1024
-"""Absent items that are compared at a time."""
+"""Absent items that are compared in one block."""
 
 
 def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> ItemVectors:
@@ -22,7 +22,7 @@ def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> ItemVectors:
 
     Args:
         vectors: with absent items.
-        guide: vectors of the same items from the stream that knows both; what it does not know either stays absent.
+        guide: vectors of the same items from another stream; items without those either stay absent.
     """
     known_P = np.flatnonzero(vectors.present_I & guide.present_I)
     absent_A = np.flatnonzero(~vectors.present_I & guide.present_I)
@@ -41,8 +41,8 @@ def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> ItemVectors:
 def with_own_branch(ids: SemanticIds) -> SemanticIds:
     """Give all absent items codes below one new code of the first level, divided evenly, in the order of the catalog.
 
-    Nothing is known of them, so below the branch a code says nothing: what the stream can learn of such an item is who
-    buys it. A level gets more codes where its present ones are too few.
+    Codes below the branch carry no information about the item; the stream can only learn who interacts with it. A
+    level gets more codes where its present ones are too few.
     """
     absent_A = np.flatnonzero(~ids.present_I)
     if not len(absent_A):

@@ -15,7 +15,7 @@ Prefix = tuple[int, ...]
 """All codes of an item but the last."""
 
 _BLOCK_ENTRIES = 2**24
-"""Distances that are held at a time."""
+"""Distances in memory in one block."""
 _FIRST_CHOICES = 32
 """Prefixes that a new item tries before the distances are looked at again."""
 
@@ -29,17 +29,17 @@ def with_new_items(
     prefix_JP: np.ndarray | None = None,
     last_cost: Callable[[int, Prefix], np.ndarray] | None = None,
 ) -> SemanticIds:
-    """Put new items at free codes below the prefixes that suit them best.
+    """Assign new items free codes below their best prefixes.
 
-    A new item whose prefix has no free last code, or that states none, goes below the prefix of the nearest known item
-    (squared Euclidean distance) that has one. Items are placed one after another, those below their own prefix first.
+    A new item whose prefix is missing or has no free last code goes below the prefix of the nearest known item (squared
+    Euclidean distance) that has one. Items are placed one after another, those below their own prefix first.
 
     Args:
         ids: the codes of I known items, a branch for absent items added or not.
-        vectors: of the known items; those that are absent are nobody's neighbors, so nothing is put into their branch.
+        vectors: of the known items; absent ones are never neighbors, so no new item goes into their branch.
         new: vectors of J new items, of the same width.
-        tokenizer: its name, for the message.
-        prefix_JP: the prefix that suits each new item best, (J, L - 1); rows of absent items are not read.
+        tokenizer: its name, for the error message.
+        prefix_JP: the best prefix of each new item, (J, L - 1); rows of absent items are not read.
         last_cost: number of a new item, prefix -> cost of each last code, (V,); the free code of least cost is taken,
             codes beyond V when those are gone. By default the free code of the lowest number.
 
@@ -71,7 +71,7 @@ def with_new_items(
                 raise DataError(
                     f"{tokenizer}: {len(left):,} of {int(new.present_I.sum()):,} new items get no code, the first of "
                     f"them number {left[0]}: all {free.num_codes:,} last codes are taken below every path of the known "
-                    "items; fit the tokenizer anew with the new items, or with more codes or levels"
+                    "items; refit the tokenizer with the new items, or with more codes or levels"
                 )
             choices = known.nearest(new.vectors_IE[left], num_choices)
             left = [
@@ -84,7 +84,7 @@ def with_new_items(
 
 
 def check_same_width(vectors: ItemVectors, new: ItemVectors, tokenizer: str) -> None:
-    """Whether new vectors can stand beside those that a tokenizer was fitted to.
+    """Check that new vectors have the width of those that a tokenizer was fitted to.
 
     Raises:
         DataError: their widths differ.
@@ -146,7 +146,7 @@ class _Neighbors:
         if len(rows_K) == 0:
             raise DataError(
                 f"{tokenizer}: no known item has both a vector and a code, so new items have no neighbors; "
-                "fit the tokenizer anew with the new items"
+                "refit the tokenizer with the new items"
             )
         # The column of zeros: with one level there is one prefix, of no codes.
         prefix_KP = np.column_stack([np.zeros(len(rows_K), dtype=np.int32), ids.codes_IL[rows_K, :-1]])
@@ -155,28 +155,28 @@ class _Neighbors:
         starts_P = np.flatnonzero(np.r_[True, (prefix_KP[1:] != prefix_KP[:-1]).any(axis=1)])
         return cls([tuple(prefix) for prefix in prefix_KP[starts_P, 1:].tolist()], vectors.vectors_IE[rows_K], starts_P)
 
-    def where(self, is_kept: list[bool]) -> _Neighbors:
+    def where(self, is_chosen: list[bool]) -> _Neighbors:
         """The items of some prefixes."""
-        if all(is_kept):
+        if all(is_chosen):
             return self
         sizes_P = np.diff(np.append(self.starts_P, len(self.points_KE)))
-        kept_sizes = sizes_P[is_kept]
+        chosen_sizes = sizes_P[is_chosen]
         return _Neighbors(
-            [prefix for prefix, kept in zip(self.prefixes, is_kept, strict=True) if kept],
-            self.points_KE[np.repeat(is_kept, sizes_P)],
-            np.cumsum(kept_sizes) - kept_sizes,
+            [prefix for prefix, chosen in zip(self.prefixes, is_chosen, strict=True) if chosen],
+            self.points_KE[np.repeat(is_chosen, sizes_P)],
+            np.cumsum(chosen_sizes) - chosen_sizes,
         )
 
     def nearest(self, points_RE: np.ndarray, count: int) -> np.ndarray:
         """Places in ``prefixes`` whose nearest item is nearest to each point, best first, int64 (R, count or fewer)."""
         center_E = self.points_KE.mean(axis=0, dtype=np.float64).astype(np.float32)
-        known_KE, asked_RE = self.points_KE - center_E, points_RE - center_E
+        known_KE, queries_RE = self.points_KE - center_E, points_RE - center_E
         square_K = np.einsum("ke,ke->k", known_KE, known_KE)
         count = min(count, len(self.prefixes))
-        found_RC = np.zeros((len(asked_RE), count), dtype=np.int64)
+        found_RC = np.zeros((len(queries_RE), count), dtype=np.int64)
         size = max(1, _BLOCK_ENTRIES // len(known_KE))
-        for start in range(0, len(asked_RE), size):
-            distance_RK = square_K - 2 * (asked_RE[start : start + size] @ known_KE.T)
+        for start in range(0, len(queries_RE), size):
+            distance_RK = square_K - 2 * (queries_RE[start : start + size] @ known_KE.T)
             distance_RP = np.minimum.reduceat(distance_RK, self.starts_P, axis=1)
             among_RC = np.argpartition(distance_RP, count - 1, axis=1)[:, :count]
             order_RC = np.argsort(np.take_along_axis(distance_RP, among_RC, axis=1), axis=1, kind="stable")

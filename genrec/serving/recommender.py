@@ -22,7 +22,7 @@ from genrec.types import ABSENT, Candidates, Histories
 
 @dataclass(frozen=True)
 class StreamVote:
-    """What one stream says of a recommended item."""
+    """One stream's evidence for a recommended item."""
 
     rank: int | None
     """Place in the stream's own list, from 1; None where it did not propose the item."""
@@ -46,7 +46,7 @@ class Recommendation:
 class Recommender:
     """The model of a finished run.
 
-    Plugins come from ``plugins/`` of the working folder; nothing that lies in the run's folder is ever imported.
+    Plugins come from ``plugins/`` of the working folder; nothing in the run's folder is ever imported.
 
     Args:
         run: the run's folder.

@@ -34,7 +34,7 @@ class GlobalContrastive(Task):
     streams: tuple[str, ...] = ()
     """Streams that learn; none named: all that have vectors."""
     num_negatives: PositiveInt = 2048
-    """For ``infonce``: random items to tell the target from; the target is never among them."""
+    """For ``infonce``: number of random negatives; the target is never among them."""
     temperature: PositiveFloat = 0.3
     """For ``infonce``."""
 
@@ -71,7 +71,7 @@ class GlobalContrastiveLoss(TaskModule):
         for name in self.streams:
             output = outputs[name]
             assert output.summary_ND is not None
-            # An item may have codes without a vector: under somebody else's codes, or in the branch of absent items.
+            # An item may have codes without a vector: those of another item, or in the branch of absent items.
             present = output.present_N & getattr(self, f"present_{name}")[output.target_N]
             guess_NE = self.projections[_key(name)](output.summary_ND[present])
             loss_N = self._metric(name, guess_NE, output.target_N[present])

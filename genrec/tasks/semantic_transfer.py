@@ -20,9 +20,9 @@ from genrec.model.vocabularies import Vocabulary
 class SemanticTransfer(Task):
     """An auxiliary bidirectional Transformer reads the source's summary token and the target's codes.
 
-    Reconstruction (eq. 4): predict masked codes among sampled ones. Recognition (eq. 5): tell the true codes from
-    codes of which some were replaced. The codes' vectors are those of the target's decoder, so that it is the decoder
-    that learns.
+    Reconstruction (eq. 4): predict masked codes among sampled ones. Recognition (eq. 5): distinguish the true
+    codes from codes of which some were replaced. The codes' vectors are those of the target's decoder, so that the
+    decoder learns.
 
     Differs from the paper: eq. 5 is minimized as ``-log s+ - log(1 - s-)`` (printed with a plus, it would be
     maximized by the negatives); at least one code of every sample is masked or replaced; negatives never contain the

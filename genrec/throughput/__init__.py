@@ -1,1 +1,1 @@
-"""How fast a recipe's model decodes and trains on this machine, beside the machine's own limit."""
+"""Decoding and training throughput of a recipe's model, compared with the machine's peak."""

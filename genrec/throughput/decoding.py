@@ -1,4 +1,4 @@
-"""Users a second: histories of validation users through the search that the recipe asks for."""
+"""Decoding throughput: users per second of the recipe's search over validation users."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def time_decoding(
     repetitions: int,
     each_stream: bool = False,
 ) -> tuple[Timing, ...]:
-    """Search all users at each batch size, warm, and as often as asked; the sizes take turns.
+    """Search all users at each batch size, repeatedly and after a warm-up; the sizes alternate.
 
     Args:
         model: on its device.
         tries: of its streams.
         histories: at least one; where they fill no batch they are repeated until they do, so that all batches are full.
-        recipe: its search, its rule about seen items, and whether its merge wants every stream's scores.
+        recipe: its search, its rule about seen items, and whether its merge needs every stream's scores.
         batch_sizes: users searched together.
         repetitions: of every batch size.
         each_stream: search each stream alone as well.
@@ -58,7 +58,7 @@ def time_decoding(
 
 
 def _filled(histories: Histories, batch_size: int) -> Histories:
-    """As many whole batches as it takes to ask every user, the first users once more in the last one."""
+    """Whole batches with every user, the last one filled up with the first users."""
     batches = -(-len(histories) // batch_size)
     return histories.take(np.resize(np.arange(len(histories)), batches * batch_size))
 
@@ -115,7 +115,7 @@ class _Search:
 
 
 def described(recipe: Recipe) -> Iterator[str]:
-    """What is timed, in words."""
+    """Description of what is timed."""
     search = recipe.search
     width = f", beam width {search.beam_width}" if search.method == "beam" else ""
     yield f"search {search.method}{width}, lists of {search.list_length}, seen items: {recipe.evaluation.seen_items}"

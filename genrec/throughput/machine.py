@@ -17,12 +17,12 @@ _REPETITIONS = 5
 _LONGEST_PRODUCT = 0.5
 """Seconds on the CPU: matrices whose product must be expected to take longer are not tried."""
 _PRODUCTS_AT_ONCE = 20
-"""Between two looks at the clock of an accelerator, which is told faster than it works."""
+"""Between two readings of the clock of an accelerator, which queues work faster than it computes."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What has decided the numbers, beside the code."""
+    """The conditions of the measurement, besides the code."""
 
     processor: str
     device: str

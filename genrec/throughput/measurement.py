@@ -85,7 +85,7 @@ def measure(
         what: decoding, training or both.
         weights: whether the model was trained.
         batch_sizes: users searched together.
-        users: validation users who are asked, at most.
+        users: validation users, at most.
         steps: optimizer steps of a repetition.
         repetitions: of everything.
         num_threads: of torch; None leaves it as it is.
@@ -96,7 +96,7 @@ def measure(
     """
     device, is_trained = next(model.parameters()).device, weights == "trained"
     tries = {name: context.trie for name, context in streams.items()}
-    asked = dataset.valid.sample(users, derive(recipe.seed, "throughput", "users"))
+    sample = dataset.valid.sample(users, derive(recipe.seed, "throughput", "users"))
     with threads(num_threads):
         machine, before = this_machine(device), measure_peak(device)
         decode: tuple[Timing, ...] = ()
@@ -104,7 +104,7 @@ def measure(
             decode = time_decoding(
                 model,
                 tries,
-                asked.histories,
+                sample.histories,
                 recipe,
                 batch_sizes=batch_sizes,
                 repetitions=repetitions,
@@ -114,22 +114,22 @@ def measure(
         if "train" in what:
             train = time_training(model, dataset.train, recipe, steps=steps, repetitions=repetitions)
         peak = higher(before, measure_peak(device))
-    notes = [*_notes(recipe, decode, train, asked.histories, is_trained), *_remarks(decode, train, machine)]
+    notes = [*_notes(recipe, decode, train, sample.histories, is_trained), *_remarks(decode, train, machine)]
     return Throughput(recipe.title, dataset.name, weights, machine, peak, decode, train, tuple(notes))
 
 
 def _notes(
-    recipe: Recipe, decode: Sequence[Timing], train: Timing | None, asked: Histories, is_trained: bool
+    recipe: Recipe, decode: Sequence[Timing], train: Timing | None, histories: Histories, is_trained: bool
 ) -> Iterator[str]:
     """What was timed."""
     if not is_trained:
-        yield "weights are random: search method bound cannot stop early with them; give a finished run to time that"
+        yield "weights are random: search method bound cannot stop early; time a finished run instead"
     if decode:
-        read = np.minimum(asked.lengths, recipe.max_history)
-        yield f"decode: {len(asked):,} validation users, of each {read.mean():.1f} items are read in the mean"
+        read = np.minimum(histories.lengths, recipe.max_history)
+        yield f"decode: {len(histories):,} validation users, {read.mean():.1f} items of each are read on average"
         yield from (f"decode: {line}" for line in described(recipe))
-        if any(timing.batch_size > len(asked) for timing in decode):
-            yield f"decode: {len(asked):,} users do not fill the larger batches and are in them more than once"
+        if any(timing.batch_size > len(histories) for timing in decode):
+            yield f"decode: {len(histories):,} users do not fill the larger batches and are in them more than once"
     if train:
         losses = " + ".join([*recipe.streams, *dict.fromkeys(task.type_name for task in recipe.tasks)])
         yield (
@@ -139,14 +139,14 @@ def _notes(
 
 
 def _remarks(decode: Sequence[Timing], train: Timing | None, machine: Machine) -> Iterator[str]:
-    """What makes the numbers doubtful."""
+    """Warnings about the measurement."""
     timings = [*decode, *([train] if train else [])]
     if any(timing.flops is None for timing in timings):
-        yield "operations of a captured or compiled graph are not seen by the counter: no share of the peak there"
+        yield "the counter does not see operations of a captured or compiled graph: no share of the peak for them"
     if machine.device == "cpu":
         busy = [taken.cpu / taken.wall for timing in timings for taken in timing.repetitions]
         if np.median(busy) < 0.8 * machine.threads:
             yield (
-                f"this process had {np.median(busy):.1f} of {machine.threads} processors while timed: others compute "
-                "on this machine, or threads wait; what is by CPU-seconds is worth more than the rest"
+                f"this process had {np.median(busy):.1f} of {machine.threads} processors while timed: other processes "
+                "compute on this machine, or threads wait; figures by CPU-seconds are more reliable than the others"
             )

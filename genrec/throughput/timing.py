@@ -35,7 +35,7 @@ def now(device: torch.device) -> Seconds:
 
 @dataclass(frozen=True)
 class Spread:
-    """What several repetitions said."""
+    """The result of several repetitions."""
 
     median: float
     min: float
@@ -105,7 +105,7 @@ class Timing:
         return None if self.flops_each is None else self.flops_each * self.per_second.median / peak.per_second
 
     def cpu_share_of(self, peak: Peak) -> float | None:
-        """The same by seconds of the processor: neither busy neighbors nor threads that wait asleep count."""
+        """The same by CPU-seconds, which count neither other processes nor sleeping threads."""
         if self.flops_each is None or peak.per_cpu_second is None:
             return None
         return self.flops_each * self.per_cpu_second.median / peak.per_cpu_second
@@ -132,7 +132,7 @@ class Timing:
 def counted_flops() -> Iterator[Callable[[], int | None]]:
     """Count what the block executes; the answer is there when it has ended.
 
-    Torch's own counter knows neither attention on the CPU nor products in place, and takes sparse products for dense.
+    Torch's own counter ignores attention on the CPU and in-place products, and counts sparse products as dense.
     """
     with FlopCounterMode(display=False, custom_mapping=_formulas()) as counter:
         yield lambda: counter.get_total_flops() or None

@@ -101,7 +101,7 @@ class _Phases:
 
 
 class _Passes:
-    """One epoch for the loop, made of passes over the same batches; a pass has ended when the next batch is asked for.
+    """One epoch for the loop, made of passes over the same batches; a pass ends when the next batch is requested.
 
     The first passes warm up, count operations, and see how a step's time divides; the others are timed whole.
     """

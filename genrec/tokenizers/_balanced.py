@@ -9,21 +9,21 @@ _EXCHANGES = 24
 _LAST_EXCHANGES = 300
 """Exchange rounds of the last one; it ends sooner where the cheapest assignment is reached."""
 _FREE_ITERATIONS = 10
-"""Iterations of plain k-means that the starting centers go through; without them the result is 1 to 4 % worse."""
+"""Iterations of plain k-means for the starting centers; without them the result is 1 to 4 % worse."""
 _STARTS = 32
-"""Rows a cluster among which the starting centers are drawn."""
+"""Rows per cluster among which the starting centers are drawn."""
 
 
 def balanced_kmeans(points_NE: np.ndarray, num_clusters: int, *, iterations: int, seed: int) -> np.ndarray:
     """Divide points evenly into clusters with a small sum of squared distances to the clusters' means.
 
-    Every iteration starts from the better of two assignments, the one at hand and a greedy one for the new centers,
+    Every iteration starts from the better of two assignments, the current one and a greedy one for the new centers,
     and improves it by :func:`exchange`.
 
     Args:
         points_NE: float32 (N, E), N >= num_clusters.
         num_clusters: K.
-        iterations: Lloyd iterations at most; fewer when nothing moves any more.
+        iterations: Lloyd iterations, at most; fewer on convergence.
         seed: of the starting centers: k-means++, then a few iterations of plain k-means.
 
     Returns:
@@ -43,7 +43,7 @@ def balanced_kmeans(points_NE: np.ndarray, num_clusters: int, *, iterations: int
 
 
 def cluster_means(points_NE: np.ndarray, cluster_N: np.ndarray, num_clusters: int) -> np.ndarray:
-    """Mean of each cluster's points, (K, E); every cluster must hold a point."""
+    """Mean of each cluster's points, (K, E); every cluster must have a point."""
     order = np.argsort(cluster_N, kind="stable")
     starts = np.searchsorted(cluster_N[order], np.arange(num_clusters))
     sums = np.add.reduceat(points_NE[order], starts, axis=0)
@@ -58,9 +58,9 @@ def assign_evenly(cost_NK: np.ndarray, exchanges: int) -> np.ndarray:
 def exchange(cost_NK: np.ndarray, cluster_N: np.ndarray, rounds: int) -> np.ndarray:
     """Lower the cost of an even assignment, keeping it even.
 
-    A round lets every cluster hand at most one point to another and receive at most one, all together the best such
-    permutation (a linear assignment over the K x K cheapest hand-overs). It is negative-cycle canceling: when a round
-    finds no gain, the assignment is the cheapest even one there is.
+    In a round every cluster gives at most one point to another and receives at most one, by the best such permutation
+    (a linear assignment over the K x K cheapest moves). This is negative-cycle canceling: when a round finds no gain,
+    the assignment is the cheapest even one.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -80,7 +80,7 @@ def exchange(cost_NK: np.ndarray, cluster_N: np.ndarray, rounds: int) -> np.ndar
             price_KK[giver] = rise[cheapest, np.arange(num_clusters)]
             mover_KK[giver] = members[cheapest]
         sizes = np.diff(bounds)
-        # A smaller cluster may receive a point from a larger one and hand over none: they change sizes.
+        # A smaller cluster may receive a point from a larger one and give none: they exchange sizes.
         idle_KK = (sizes[:, None] < sizes[None, :]) & (price_KK > 0)
         offer_KK = np.where(idle_KK, 0.0, price_KK)
         giver, taker = linear_sum_assignment(offer_KK)
@@ -93,7 +93,7 @@ def exchange(cost_NK: np.ndarray, cluster_N: np.ndarray, rounds: int) -> np.ndar
 
 
 def _spread(points_NE: np.ndarray, num_clusters: int, generator: np.random.Generator) -> np.ndarray:
-    """K different rows, far from each other: k-means++ with one draw a center, among at most ``_STARTS`` K rows."""
+    """K different rows, far apart: k-means++ with one draw per center, among at most ``_STARTS`` K rows."""
     size = min(len(points_NE), _STARTS * num_clusters)
     among = generator.permutation(len(points_NE))[:size]
     points = points_NE[among]
@@ -116,7 +116,7 @@ def _spread(points_NE: np.ndarray, num_clusters: int, generator: np.random.Gener
 
 
 def _free_centers(points_NE: np.ndarray, centers_KE: np.ndarray) -> np.ndarray:
-    """Centers after some iterations of plain k-means; a center that nobody is near stays where it is."""
+    """Centers after some iterations of plain k-means; a center without points stays in place."""
     centers_KE = centers_KE.copy()
     for _ in range(_FREE_ITERATIONS):
         used, cluster_N = np.unique(_costs(points_NE, centers_KE).argmin(axis=1), return_inverse=True)
@@ -125,7 +125,7 @@ def _free_centers(points_NE: np.ndarray, centers_KE: np.ndarray) -> np.ndarray:
 
 
 def _costs(points_NE: np.ndarray, centers_KE: np.ndarray) -> np.ndarray:
-    """Squared distances less each point's own square, which no comparison between clusters needs."""
+    """Squared distances less each point's own square, which is the same for all clusters."""
     return np.einsum("ke,ke->k", centers_KE, centers_KE) - 2 * (points_NE @ centers_KE.T)
 
 
@@ -137,7 +137,7 @@ def _better_start(cost_NK: np.ndarray, cluster_N: np.ndarray) -> np.ndarray:
 
 
 def _greedy(cost_NK: np.ndarray) -> np.ndarray:
-    """Points go to their cheapest cluster that has room, those with most to lose by the second choice first."""
+    """Assign points to their cheapest cluster with room, those with the largest loss by the second choice first."""
     num_points, num_clusters = cost_NK.shape
     size, spare = divmod(num_points, num_clusters)
     room_K = np.full(num_clusters, size)

@@ -1,4 +1,4 @@
-"""How the children of a tree node get their codes, so that one code means something under every parent of a level."""
+"""Codes of a tree node's children, such that a code has the same meaning under every parent of a level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FITS = 5
 def matched_codes(
     offsets_ME: np.ndarray, families: list[np.ndarray], num_codes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give children that lie in the same direction from their parents the same code, no two of one parent alike.
+    """Give children in the same direction from their parents the same code; a parent's children get distinct codes.
 
     A k-means over the directions of all children of a level in which each parent assigns its children to different
     codes by the best matching (Hungarian method); similarity is the cosine.

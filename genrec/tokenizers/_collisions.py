@@ -1,4 +1,4 @@
-"""Items that share one code: how many there are, and two ways to tell them apart."""
+"""Collisions, items that share one code: counting them, and two ways to resolve them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_suffix(codes_NL: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray
         sizes: codes of each level.
 
     Returns:
-        codes of L or L + 1 levels, no two alike, and the sizes of their levels.
+        distinct codes of L or L + 1 levels, and the sizes of their levels.
     """
     _, group_N, group_size = np.unique(codes_NL, axis=0, return_inverse=True, return_counts=True)
     if group_size.max() == 1:
@@ -34,15 +34,15 @@ def add_suffix(codes_NL: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray
 
 
 def move_to_nearest_free(codes_NL: np.ndarray, cost_NV: np.ndarray, tokenizer: str) -> np.ndarray:
-    """Give all but the nearest item of a code another last code that is free, at the least total cost.
+    """Move all items of a code except the nearest to free last codes, at the least total cost.
 
     Args:
         codes_NL: codes of N items.
         cost_NV: distance of each item to each code of the last level.
-        tokenizer: its name, for the message.
+        tokenizer: its name, for the error message.
 
     Returns:
-        codes_NL, no two alike; only last codes have changed.
+        distinct codes_NL; only last codes have changed.
 
     Raises:
         DataError: more items share the codes before the last than the last level has codes.
@@ -57,7 +57,7 @@ def move_to_nearest_free(codes_NL: np.ndarray, cost_NV: np.ndarray, tokenizer: s
         if len(members) > num_codes:
             raise DataError(
                 f"{tokenizer}: {len(members)} items share the codes {tuple(map(int, codes_NL[members[0], :-1]))}, but "
-                f"the last level has only {num_codes} codes to tell them apart; "
+                f"the last level has only {num_codes} codes; "
                 "use collisions: suffix, or more levels or codes"
             )
         last = codes_NL[members, -1]

@@ -1,4 +1,4 @@
-"""The rows of item vectors that a tokenizer works on, and the way back to one row for every item."""
+"""Selects the item vectors of present items, and maps their codes back to all items."""
 
 from __future__ import annotations
 

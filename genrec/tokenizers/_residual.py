@@ -1,4 +1,4 @@
-"""Residual quantization by given codebooks: codes of points, what tells equal ones apart, codes of later items."""
+"""Residual quantization by given codebooks: codes of points, resolving collisions, codes of new items."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from genrec.types import ItemVectors, SemanticIds
 def quantize(
     points_NE: np.ndarray, centers_LVE: np.ndarray, is_used_LV: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each level the nearest center to what the levels before it leave over.
+    """Assign each level the nearest center to the residual of the levels before it.
 
     Args:
         points_NE: what is quantized.
-        centers_LVE: one codebook a level.
+        centers_LVE: one codebook per level.
         is_used_LV: centers that may be taken; all by default.
 
     Returns:
@@ -39,7 +39,7 @@ def quantize(
     return codes_NL, before_last_NE
 
 
-def tell_apart(
+def resolve_collisions(
     codes_NL: np.ndarray,
     num_codes: int,
     before_last_NE: np.ndarray,
@@ -59,7 +59,7 @@ def tell_apart(
         tokenizer: its name, for the message.
 
     Returns:
-        codes, no two alike, the sizes of their levels, and the items whose codes were not their own before.
+        distinct codes, the sizes of their levels, and the number of items that collided before.
 
     Raises:
         DataError: ``nearest_free`` finds no free code.
@@ -90,7 +90,7 @@ def assign(
         ids: of the known items.
         vectors: of the known items.
         new: vectors of J new items.
-        centers_LVE: one codebook a level.
+        centers_LVE: one codebook per level.
         normalize: whether vectors are scaled to length 1 first.
         tokenizer: its name, for messages.
         encode: vectors -> points in the space of the centers.
@@ -102,7 +102,7 @@ def assign(
     if normalize:
         vectors, new = (replace(part, vectors_IE=unit_rows(part.vectors_IE)) for part in (vectors, new))
     num_levels, num_codes, _ = centers_LVE.shape
-    # Items of an own branch have a first code beyond the codebook's, and their other codes mean nothing.
+    # Items in a separate branch have a first code beyond the codebook's; their other codes have no meaning.
     known_NL = ids.codes_IL[ids.present_I & (ids.codes_IL[:, 0] < num_codes), :num_levels]
     is_used_LV = np.zeros((num_levels, num_codes), dtype=bool)
     for level in range(num_levels):
@@ -125,7 +125,7 @@ def assign(
 
 
 def _costs(points_NE: np.ndarray, centers_VE: np.ndarray) -> np.ndarray:
-    """Squared distances less what is the same for all centers, (N, V)."""
+    """Squared distances up to a constant per point, (N, V)."""
     # From the middle of the centers: far from zero, float32 would lose the small differences between large squares.
     middle_E = centers_VE.mean(axis=0)
     centers_VE = centers_VE - middle_E

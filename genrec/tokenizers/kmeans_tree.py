@@ -28,7 +28,7 @@ class KMeansTree(Tokenizer):
     """Divide the items evenly into ``branching`` clusters, and each cluster again, until one item is left.
 
     The sizes of a node's children differ by at most one, unless ``balanced`` is off; a cluster of no more than
-    ``branching`` items makes one child an item. All codes have the same length: a branch that ends early goes on with
+    ``branching`` items has one child per item. All codes have the same length: a branch that ends early continues with
     only children of code 0.
 
     Differs from the paper: it does not say how a node's children are numbered, which matters where all nodes of a
@@ -48,15 +48,15 @@ class KMeansTree(Tokenizer):
     """How a node's children are numbered: children that lie in the same direction from their parent's center share a
     code (``matched``), along the parent's first principal axis (``principal``), or at random."""
     normalize: bool = False
-    """Scale the vectors to length 1 first, so that distance means cosine."""
+    """Scale the vectors to length 1 first, so that distances are cosine distances."""
 
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Build the tree.
 
         The codebook holds, by :func:`centers_name`, (nodes at depth d, E) in the order of their codes for the depths 1
         to L - 1 (a leaf's center is its item's vector), and under ``matched`` ``directions_<d>`` (V, E): the mean unit
-        offset from parent to child of each code of level d, d from 2 to L. ``normalized`` says whether they belong to
-        vectors of length 1.
+        offset from parent to child of each code of level d, d from 2 to L. ``normalized``: whether the
+        vectors had length 1.
 
         Raises:
             DataError: no item has a vector.
@@ -69,7 +69,7 @@ class KMeansTree(Tokenizer):
         """The node of each item at the depth reached, numbered in the order of the codes that lead there."""
         levels: list[np.ndarray] = []
         codebook: dict[str, np.ndarray] = {}
-        # Many small steps: more threads cost more than they give, and would change the last digits.
+        # Many small steps: more threads are slower and would change the last digits.
         with threadpool_limits(1), Bar("kmeans_tree: items with a leaf", len(points_NE)) as bar:
             single = 0
             while not levels or path_N.max() + 1 < len(points_NE):
@@ -112,11 +112,11 @@ class KMeansTree(Tokenizer):
         return with_new_items(ids, vectors, new, tokenizer=self.type_name, prefix_JP=prefix_JP, last_cost=last_cost)
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray | None:
-        """The center of the deepest inner node that the codes name; None for a tree of one level."""
+        """The center of the deepest inner node on the item's path; None for a tree of one level."""
         return node_centers(ids, ids.codebook, levels)
 
     def _descend(self, ids: SemanticIds, points_JE: np.ndarray) -> tuple[np.ndarray, dict[Prefix, int]]:
-        """The codes of the last inner node of each point's way, (J, L - 1), and the number of each such node."""
+        """The codes of the last inner node on each point's path, (J, L - 1), and the number of each such node."""
         trie = Trie.of(ids)
         node_J = np.zeros(len(points_JE), dtype=np.int64)
         prefix_JP = np.zeros((len(points_JE), ids.num_levels - 1), dtype=np.int64)
@@ -125,7 +125,7 @@ class KMeansTree(Tokenizer):
             child_J = np.zeros_like(node_J)
             nodes, group_J = np.unique(node_J, return_inverse=True)
             for node, members in zip(nodes, _groups(group_J), strict=True):
-                # An own branch of absent items stands last and has no centers.
+                # The separate branch of absent items is last and has no centers.
                 first, end = trie.child_start[depth][node], min(trie.child_start[depth][node + 1], len(centers_ME))
                 offsets_CE = centers_ME[first:end] - centers_ME[first]
                 points_GE = points_JE[members] - centers_ME[first]
@@ -151,7 +151,7 @@ class KMeansTree(Tokenizer):
         return child_N
 
     def _plain_kmeans(self, points_NE: np.ndarray, seed: int) -> np.ndarray:
-        """The cluster of each point, every cluster used; points that k-means cannot tell apart are divided evenly."""
+        """The cluster of each point, every cluster used; points that k-means cannot separate are divided evenly."""
         from sklearn.cluster import KMeans
 
         num_clusters = min(self.branching, len(np.unique(points_NE, axis=0)))

@@ -1,4 +1,4 @@
-"""Codes that somebody else made, read from a JSON or Parquet file by item key."""
+"""Precomputed codes, read from a JSON or Parquet file by item key."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LARGEST_CODE = 2**24
 
 @tokenizers.register("precomputed")
 class Precomputed(Tokenizer):
-    """Read each item's codes from ``file``; the item vectors only say how many items there are.
+    """Read each item's codes from ``file``; the item vectors only determine the number of items.
 
-    Items that the file does not name are absent. A code that is shorter than the longest one goes on with a code of
+    Items that the file does not name are absent. A code that is shorter than the longest one is padded with a code of
     its own at each further level, so that it is no other item's prefix.
     """
 

@@ -1,4 +1,4 @@
-"""Product quantization (Jégou et al. 2011), through faiss: each part of a vector is quantized on its own."""
+"""Product quantization (Jégou et al. 2011), through faiss: each part of a vector is quantized separately."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genrec.types import ItemVectors, SemanticIds
 CENTERS = "sub_centres"  # golden: data, a name in the codebooks of finished runs
 """The name that the centers have in the codebook."""
 _BLOCK = 65_536
-"""Points that are quantized at a time."""
+"""Points that are quantized in one block."""
 
 
 @tokenizers.register("product_quantizer")
@@ -43,8 +43,8 @@ class ProductQuantizer(Tokenizer):
     iterations: PositiveInt = 25
     """k-means iterations of each part, at most."""
     collisions: Literal["suffix", "nearest_free"] = "suffix"
-    """What tells items of one code apart: a further level that numbers them (``suffix``; left out where no two items
-    collide), or the nearest free last code (``nearest_free``)."""
+    """How collisions are resolved: a further level that numbers the items of a code (``suffix``; left out where no
+    two items collide), or the nearest free last code (``nearest_free``)."""
     normalize: bool = False
     """Scale the vectors to length 1 first."""
 
@@ -70,7 +70,7 @@ class ProductQuantizer(Tokenizer):
             DataError: no item has a vector, or ``nearest_free`` finds no free code.
         """
         rows_N = present_rows(vectors, self.type_name)
-        # Threads would change the last digits.
+        # More threads would change the last digits.
         with threadpool_limits(1):
             points_ND = self._padded(vectors.vectors_IE[rows_N])
             codebook = self._train(points_ND, derive(context.seed, "train"))
@@ -110,7 +110,7 @@ class ProductQuantizer(Tokenizer):
             )
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray:
-        """The centers of an item's parts, side by side and turned back.
+        """The concatenated centers of an item's parts, rotated back.
 
         A part whose code is not read is the mean of that part over the items.
         """
@@ -177,7 +177,7 @@ def _nearest(parts_NLW: np.ndarray, centers_LVW: np.ndarray) -> np.ndarray:
 
 
 def _costs(part_NW: np.ndarray, centers_VW: np.ndarray) -> np.ndarray:
-    """Squared distances to a level's centers, (N, V), less what is the same for all centers."""
+    """Squared distances to a level's centers, (N, V), up to a constant per point."""
     # From the middle of the centers: far from zero, float32 would lose the small differences between large squares.
     middle_W = centers_VW.mean(axis=0)
     centers_VW = centers_VW - middle_W

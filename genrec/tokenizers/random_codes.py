@@ -21,7 +21,7 @@ class RandomCodes(Tokenizer):
     """Deal the items at random to the leaves of a balanced tree; of the vectors it only reads which items have one.
 
     Depth, sizes of nodes and vocabularies are those of ``kmeans_tree`` with the same ``branching``, so what a stream of
-    that tokenizer has over one of this is what its codes say of the items.
+    that tokenizer has over this one is the information in its codes.
     """
 
     reads_vectors: ClassVar[bool] = False
@@ -34,7 +34,7 @@ class RandomCodes(Tokenizer):
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
         """Deal the items.
 
-        The children of a node have codes drawn from all of the level's, no two alike. The codebook is empty.
+        The children of a node get distinct codes drawn from all codes of the level. The codebook is empty.
 
         Raises:
             DataError: no item has a vector, so no item can have a code.
@@ -63,7 +63,7 @@ class RandomCodes(Tokenizer):
         return SemanticIds(codes_IL, tuple(sizes))
 
     def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
-        """Draw a path of the known items and one of the free codes below it; the codes at hand are the seed.
+        """Draw a path of the known items and one of the free codes below it; the present codes determine the seed.
 
         See :meth:`Tokenizer.assign`.
         """

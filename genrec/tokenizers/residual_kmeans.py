@@ -1,4 +1,4 @@
-"""Residual k-means: each level quantizes what the levels before it left over, with one codebook a level."""
+"""Residual k-means: each level quantizes the residual of the levels before it, with one codebook per level."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genrec.runtime.seeds import derive
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centers
-from genrec.tokenizers._residual import assign, tell_apart
+from genrec.tokenizers._residual import assign, resolve_collisions
 from genrec.types import ItemVectors, SemanticIds
 
 CENTERS = "centres"  # golden: data, a name in the codebooks of finished runs
@@ -22,18 +22,18 @@ CENTERS = "centres"  # golden: data, a name in the codebooks of finished runs
 _MINI_BATCH_FROM = 100_000
 """Items from which k-means sees mini-batches instead of all items at each step."""
 _START_ROWS = 32
-"""Rows a code, at most, by which the starting centers are found."""
+"""Rows per code, at most, from which the starting centers are computed."""
 _START_ITERATIONS = 2
 """Iterations of balanced k-means for them."""
 _MOST_EVEN = 1024
-"""Codes up to which even clusters are tried: their time grows with the cube of the codes."""
+"""Codes up to which even clusters are tried; their time grows with the cube of the codes."""
 
 
 @tokenizers.register("residual_kmeans")
 class ResidualKMeans(Tokenizer):
     """Quantize the vectors level by level, each level the residual of the one before (Luo et al. 2024, QARM).
 
-    Residual quantization without a network: the codes of TIGER's RQ-VAE, had its encoder been the identity.
+    Residual quantization without a network: an RQ-VAE (TIGER) whose encoder is the identity.
     """
 
     is_random: ClassVar[bool] = True
@@ -45,11 +45,11 @@ class ResidualKMeans(Tokenizer):
     iterations: PositiveInt = 50
     """k-means iterations of each level, at most."""
     balanced: bool = False
-    """Have every code of a level used by as many items as any other, or one more (QARM; OneRec, Deng et al. 2025).
+    """Assign the same number of items, or one more, to every code of a level (QARM; OneRec, Deng et al. 2025).
     An item's code then is not always the nearest. The time grows with the cube of the codes."""
     collisions: Literal["suffix", "nearest_free"] = "suffix"
-    """What tells items of one code apart: a further level that numbers them (``suffix``, as in TIGER; left out where
-    no two items collide), or the nearest free last code (``nearest_free``)."""
+    """How collisions are resolved: a further level that numbers the items of a code (``suffix``, as in TIGER; left out
+    where no two items collide), or the nearest free last code (``nearest_free``)."""
     normalize: bool = False
     """Scale the vectors to length 1 first."""
 
@@ -74,7 +74,7 @@ class ResidualKMeans(Tokenizer):
             codes_NL[:, level], centers_VE = self._quantize(residual_NE, derive(context.seed, level))
             centers_LVE[level, : len(centers_VE)] = centers_VE
             residual_NE = residual_NE - centers_LVE[level, codes_NL[:, level]]
-        codes_NL, sizes, collisions = tell_apart(
+        codes_NL, sizes, collisions = resolve_collisions(
             codes_NL,
             self.codes,
             before_last_NE,
@@ -108,7 +108,7 @@ class ResidualKMeans(Tokenizer):
     def _quantize(self, points_NE: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The cluster of each point and the centers; no more clusters than there are different points.
 
-        Where clusters are balanced, equal points may stand in different ones.
+        With balanced clusters, equal points may be in different clusters.
         """
         from sklearn.cluster import KMeans, MiniBatchKMeans
 
@@ -130,8 +130,8 @@ class ResidualKMeans(Tokenizer):
 def _even_start(points_NE: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
     """The means of even clusters of a sample, (K, E).
 
-    In residuals k-means++ finds single items far out, and one cluster keeps most of the others; even clusters in turn
-    divide what belongs together. So both are tried.
+    On residuals, k-means++ selects outliers, and one cluster holds most of the other items; even clusters in turn split
+    dense regions. Both starts are tried.
     """
     sample = np.random.default_rng(seed).permutation(len(points_NE))[: _START_ROWS * num_clusters]
     points = points_NE[np.sort(sample)]

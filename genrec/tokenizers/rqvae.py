@@ -17,28 +17,28 @@ from genrec.runtime.seeds import derive
 from genrec.runtime.threads import one_thread
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centers
-from genrec.tokenizers._residual import assign, quantize, tell_apart
+from genrec.tokenizers._residual import assign, quantize, resolve_collisions
 from genrec.training.settings import TrainingSettings
 from genrec.training.trainer import train
 from genrec.types import ItemVectors, SemanticIds
 
 _BLOCK = 65_536
-"""Points that go through a trained network at a time."""
+"""Points per forward pass through a trained network."""
 _START_ITEMS = 65_536
-"""Items at most from which the codes start."""
+"""Items, at most, for the k-means start."""
 _START_ITERATIONS = 20
-"""k-means iterations of that start."""
+"""Iterations of the k-means start."""
 _WARMUP = 0.05
 """Share of the steps in which the learning rate rises."""
 _FEWEST_BATCHES, _SMALLEST_BATCH = 32, 16
-"""Batches are smaller than asked for where a pass would have fewer of them: a small catalog needs steps too."""
+"""An epoch has at least so many batches, if need be smaller ones, so that small catalogs get enough steps."""
 _TRAINING_BLOCK = 16_384
-"""Items that are encoded at a time, without gradient, during training."""
+"""Items that are encoded in one block, without gradient, during training."""
 
 
 @tokenizers.register("rqvae")
 class RqVae(Tokenizer):
-    """Learn an encoder, a codebook for each level and a decoder together; an item's codes are those of its latent.
+    """Train an encoder, a codebook per level and a decoder jointly; an item's codes are those of its latent vector.
 
     The loss of a vector x with latent z = encoder(x), residuals r_1 = z, r_l+1 = r_l - e_l and nearest codes e_l is
     ``|x - decoder(e_1 + ... + e_L)|^2 + sum over l of (|sg[r_l] - e_l|^2 + commitment |r_l - sg[e_l]|^2)``; the
@@ -48,8 +48,8 @@ class RqVae(Tokenizer):
     Against collapse: codes start at the k-means centers of the residuals, level by level (SoundStream, Zeghidour et al.
     2021), and codes that no item used are moved to the residuals of random items before each epoch.
 
-    Differs from TIGER: those two (it has the k-means start alone), vectors are standardized first, AdamW in place of
-    Adagrad, and some hundred passes in place of 20,000.
+    Differs from TIGER: revived codes (TIGER has only the k-means start), standardized vectors, AdamW in place of
+    Adagrad, and about a hundred epochs in place of 20,000.
     """
 
     is_random: ClassVar[bool] = True
@@ -61,11 +61,11 @@ class RqVae(Tokenizer):
     hidden: tuple[PositiveInt, ...] = (512, 256, 128)
     """Widths of the encoder's hidden layers (ReLU); the decoder has them in reverse."""
     latent_dim: PositiveInt = 32
-    """Width of what is quantized."""
+    """Width of the latent vectors, which are quantized."""
     commitment: NonNegativeFloat = 0.25
     """Weight of the loss that keeps the encoder near its codes."""
     kmeans_start: bool = True
-    """Start the codes at k-means centers; off: at random numbers, as networks start."""
+    """Start the codes at k-means centers; off: at random numbers."""
     revive: bool = True
     """Move codes that no item used to the residuals of random items, before each epoch."""
     epochs: PositiveInt = 100
@@ -77,8 +77,8 @@ class RqVae(Tokenizer):
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay; codebooks and biases are left out."""
     collisions: Literal["suffix", "nearest_free"] = "suffix"
-    """What tells items of one code apart: a further level that numbers them (``suffix``, as in TIGER; left out where
-    no two items collide), or the nearest free last code (``nearest_free``)."""
+    """How collisions are resolved: a further level that numbers the items of a code (``suffix``, as in TIGER; left out
+    where no two items collide), or the nearest free last code (``nearest_free``)."""
     normalize: bool = False
     """Scale the vectors to length 1 first."""
 
@@ -91,16 +91,16 @@ class RqVae(Tokenizer):
 
         Raises:
             DataError: no item has a vector, or ``nearest_free`` finds no free code.
-            TrainingError: the training ran away.
+            TrainingError: a loss is not finite.
         """
-        import sklearn.cluster  # noqa: F401 - now: one_thread limits only libraries that are loaded
+        import sklearn.cluster  # noqa: F401 - one_thread limits only libraries that are loaded
 
         rows_N = present_rows(vectors, self.type_name)
         points_NE = vectors.vectors_IE[rows_N]
         if self.normalize:
             points_NE = unit_rows(points_NE)
         mean_E = points_NE.mean(axis=0, dtype=np.float64)
-        # Rounding alone gives equal vectors a variance; blown up to 1, it would be all that is learned.
+        # Equal vectors have a variance by rounding; scaled to 1, the network would learn only rounding errors.
         deviation = float(np.sqrt(((points_NE - mean_E) ** 2).mean()))
         is_spread = deviation > 1e-6 * float(np.abs(points_NE).max())
         codebook = {
@@ -108,10 +108,10 @@ class RqVae(Tokenizer):
             "scale": np.array([deviation if is_spread else 1.0], dtype=np.float32),
             "normalized": np.array([self.normalize]),
         }
-        with one_thread():  # last digits grow in training
+        with one_thread():  # differences in last digits grow in training
             codebook |= trained(self, (points_NE - codebook["mean"]) / codebook["scale"], context)
             codes_NL, before_last_ND = quantize(_encode(points_NE, codebook), codebook["codebooks"])
-        codes_NL, sizes, collisions = tell_apart(
+        codes_NL, sizes, collisions = resolve_collisions(
             codes_NL,
             self.codes,
             before_last_ND,
@@ -137,7 +137,7 @@ class RqVae(Tokenizer):
         )
 
     def reconstruct(self, ids: SemanticIds, *, levels: int | None = None) -> np.ndarray:
-        """What the decoder makes of the sum of the codes that are read."""
+        """The decoder's output for the sum of the codes that are read."""
         codebook = ids.codebook
         latent_ID = sum_of_centers(ids, codebook["codebooks"], levels)
         decoded_IE = np.full((len(latent_ID), len(codebook["mean"])), np.nan, dtype=np.float32)
@@ -148,7 +148,7 @@ class RqVae(Tokenizer):
 
 
 def trained(settings: RqVae, points_NE: np.ndarray, context: WorkContext) -> dict[str, np.ndarray]:
-    """Train on standardized vectors, float32 (N, E); the weights by the names that ``RqVae.fit`` gives them."""
+    """Train on standardized vectors, float32 (N, E); weights are named as in :meth:`RqVae.fit`."""
     seed, device = context.seed, context.device
     torch.manual_seed(derive(seed, "rqvae", "weights"))
     network = RqVaeNetwork(
@@ -192,8 +192,8 @@ class RqVaeNetwork(nn.Module):
         self.commitment = commitment
 
     def losses(self, points_BE: Tensor) -> dict[str, Tensor]:
-        """Reconstruction (1 is what the mean vector leaves), codebook and weighted commitment loss."""
-        # Half precision cannot tell near codes apart.
+        """Reconstruction (1 for the mean vector), codebook and weighted commitment loss."""
+        # Half precision cannot separate near codes.
         with torch.autocast(points_BE.device.type, enabled=False):
             latent_BD = self.encoder(points_BE)
             left_BD, codebook, commitment = latent_BD, latent_BD.new_zeros(()), latent_BD.new_zeros(())
@@ -228,7 +228,7 @@ class RqVaeNetwork(nn.Module):
 
     @torch.no_grad()
     def revive(self, points_NE: Tensor, generator: np.random.Generator) -> int:
-        """Move the codes that no item uses to the residuals of random items; how many they were, of all levels."""
+        """Move the codes that no item uses to the residuals of random items; returns their number over all levels."""
         left_ND, revived = self._encoded(points_NE), 0
         for table_VD in self._tables():
             code_N = _nearest(left_ND, table_VD)
@@ -280,7 +280,7 @@ def _nearest(points_ND: Tensor, table_VD: Tensor) -> Tensor:
 
 
 def _random_rows(points_ND: Tensor, count: int, generator: np.random.Generator) -> Tensor:
-    """Rows of different items as far as there are so many."""
+    """Rows of random items, different ones if there are enough."""
     rows = np.resize(generator.permutation(len(points_ND))[:count], count)
     return points_ND[torch.from_numpy(rows).to(points_ND.device)]
 
@@ -295,7 +295,7 @@ def _encode(points_NE: np.ndarray, codebook: Mapping[str, np.ndarray]) -> np.nda
 
 
 def _through(points_NE: np.ndarray, codebook: Mapping[str, np.ndarray], network: str) -> np.ndarray:
-    """Through all layers of the encoder or the decoder, with ReLU between them."""
+    """Apply all layers of the encoder or the decoder, with ReLU between them."""
     num_layers = sum(name.startswith(f"{network}_weight_") for name in codebook)
     blocks = []
     for start in range(0, max(len(points_NE), 1), _BLOCK):

@@ -64,7 +64,7 @@ class HistoryBatches:
         self._items, self._padding, self._batch_size = train.items.astype(np.int64), num_items, batch_size
         self._all_positions, self._seed, self._device = all_positions, seed, device
         lengths = train.lengths
-        # Every item but a user's first is a target; `last` is its place in `train.items`, `before` what precedes it.
+        # Every item except a user's first is a target; `last` is its index, `before` the items before it.
         is_target = np.ones(len(train.items), dtype=bool)
         is_target[train.offsets[:-1][lengths > 0]] = False
         last = np.flatnonzero(is_target)
@@ -90,7 +90,7 @@ class HistoryBatches:
         return len(self._last)
 
     def epoch(self, number: int) -> EpochBatches:
-        """The batches of one epoch, in an order of its own."""
+        """The batches of one epoch, in the order of its number."""
         return EpochBatches(self, number)
 
     def order(self, number: int) -> list[np.ndarray]:

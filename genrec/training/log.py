@@ -18,7 +18,7 @@ class EpochRecord:
     losses: dict[str, float]
     """Mean over the epoch's batches, by part."""
     validation: float | None
-    """What ``validate`` said afterwards; higher is better."""
+    """The score of ``validate`` after the epoch; higher is better."""
     seconds: float
     """Training and validation."""
     learning_rate: float
@@ -34,7 +34,7 @@ class TrainingLog:
     epochs: list[EpochRecord] = field(default_factory=list)
     best_epoch: int = 0
     stopped_by: str = ""
-    """``patience``, ``max_epochs``, ``max_minutes`` or ``epochs`` (as many as were asked for); empty while it runs."""
+    """``patience``, ``max_epochs``, ``max_minutes`` or ``epochs`` (the requested number); empty while it runs."""
 
     @property
     def seconds(self) -> float:

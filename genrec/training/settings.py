@@ -35,7 +35,7 @@ class OptimizationSettings(BaseModel):
     max_epochs: PositiveInt = 100
     """Passes over the training histories at most."""
     max_minutes: PositiveFloat | None = None
-    """Stop after the epoch in which this is reached, and keep the best so far; such a run depends on the machine."""
+    """Stop after the epoch in which this is reached and keep the best so far; makes results depend on the machine."""
     patience: PositiveInt = 10
     """Validations without a new best before training stops."""
     validation_users: PositiveInt = 3000
@@ -51,7 +51,7 @@ class TrainingSettings(OptimizationSettings):
     """After the best epoch was found, fit vectors, codes and model again on train + validation for as many epochs,
     without validation; test users are evaluated with that model."""
     loggers: tuple[TrainingLogger, ...] = ()
-    """What logs steps and epochs beside the console, each below the run's folder; loggers change no result."""
+    """Loggers of steps and epochs besides the console; each writes below the run's folder and changes no result."""
 
     @model_validator(mode="after")
     def _each_logger_once(self) -> Self:

@@ -1,6 +1,6 @@
 """The one training loop: train an epoch, validate, keep the best weights, stop in time, resume after a kill.
 
-It knows neither search nor metrics nor what it trains: whatever is learned in genrec is learned by it.
+It is independent of search, metrics and module, and trains everything in genrec that learns by gradients.
 """
 
 from __future__ import annotations
@@ -80,15 +80,15 @@ def train(
         validate: called after each epoch with the module in eval mode; None keeps the last epoch's weights.
         seed: decides dropout and whatever else draws from torch's global generator.
         title: for the progress bar.
-        folder: where checkpoints are kept; training resumes from one that is found there. A run that was
-            interrupted ends with the same weights as one that was not.
-        epochs: train for so many, whatever the settings say of stopping; the schedule stays that of ``max_epochs``.
+        folder: where checkpoints are stored; training resumes from one that is found there. An interrupted
+            run ends with the same weights as an uninterrupted one.
+        epochs: train for this many and ignore the settings for stopping; the schedule stays that of ``max_epochs``.
         loggers: what logs steps and epochs; it changes no result. With several processes, only the main one has any.
-        log_folder: each logger writes to the folder of its name in here. Unlike ``folder`` it is not for checkpoints
-            and can be kept when training has ended.
+        log_folder: each logger writes to the folder of its name in here. Unlike ``folder`` it holds no checkpoints and
+            may stay after training.
 
     Raises:
-        TrainingError: the loss or the validation's score is not finite.
+        TrainingError: the loss or the validation score is not finite.
         DataError: what a logger needs is missing; found before the first epoch.
         ValueError: there are loggers and no ``log_folder``.
     """
@@ -158,7 +158,7 @@ def train_epoch(
     module.train()
     num_batches = len(batches) if isinstance(batches, Sized) else None
     if num_batches is None and settings.schedule == "cosine":
-        raise ValueError("the cosine schedule needs to know how many batches an epoch has")
+        raise ValueError("the cosine schedule needs batches with a length")
     device = next(module.parameters()).device
     autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
     sums: dict[str, Tensor] = {}

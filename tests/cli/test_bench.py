@@ -46,7 +46,7 @@ def test_the_tables(folder: Path, capsys: Capture) -> None:
         for batch_size in (4, 8):
             assert sum(line.startswith(f"{streams} {batch_size} ") for line in lines) == 1
     assert "forward backward optimizer rest" in next(line for line in lines if line.startswith("batch targets/s"))
-    assert "Note: weights are random: search method bound cannot stop early with them" in told.out
+    assert "Note: weights are random: search method bound cannot stop early" in told.out
     assert "Median (lowest - highest) of 2 repetitions" in told.out
     assert {path.name for path in folder.iterdir()} == {"recipe.yaml", "small.yaml", "runs"}
     assert [path.name for path in (folder / "runs").iterdir()] == [".stages"], "the stages of any run, and no run"

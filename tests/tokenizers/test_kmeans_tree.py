@@ -294,7 +294,7 @@ def test_equal_vectors_of_an_unbalanced_tree_are_divided_evenly():
 
 
 @pytest.mark.filterwarnings("error")
-def test_points_that_floats_can_hardly_tell_apart_do_not_hang_it():
+def test_nearly_equal_points_do_not_hang_it():
     steps = np.arange(40, dtype=np.float32)[:, None] * np.float32(1e-7)
     ids = fit(KMeansTree(branching=3, balanced=False), 1 + steps)
     assert len(np.unique(ids.codes_IL, axis=0)) == 40

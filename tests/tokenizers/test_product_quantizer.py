@@ -130,7 +130,7 @@ def test_nearest_free_without_room():
     with pytest.raises(DataError) as caught:
         fit(ProductQuantizer(levels=2, codes=4, collisions="nearest_free"), np.ones((5, 2)))
     assert "product_quantizer: 5 items share the codes" in str(caught.value)
-    assert "but the last level has only 4 codes to tell them apart" in str(caught.value)
+    assert "but the last level has only 4 codes" in str(caught.value)
 
 
 def test_codes_that_are_no_power_of_two():
