@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 
 from genrec.evaluation.metrics import DEFAULT_METRICS, column_name
-from genrec.reporting.report_markdown import p_text, seconds_text, table
+from genrec.reporting.texts import p_text, seconds_text, table
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

@@ -21,6 +21,7 @@ from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.vectors import encode_items
 from genrec.recipe.schema import Recipe
 from genrec.reporting.report import Report, evaluate, paired_tests
+from genrec.reporting.report_files import write_report
 from genrec.reporting.run_report import machine_of, make_report
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.runtime.threads import threads
@@ -78,7 +79,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
             tests = paired_tests(rows, recipe.evaluation, recipe.seed)
 
         report = make_report(fits, selected, trained, vectors, streams, rows, tests, audited, cache)
-        report.write(folder.path)
+        write_report(report, folder.path)
         folder.finish(
             {
                 **{split_fit.artifact("model"): split_fit.keys.model for split_fit in (fits.test, fits.valid)},

@@ -125,7 +125,7 @@ def command(
     if as_json:
         typer.echo((folder.path / "comparison.json").read_text(encoding="utf-8"), nl=False)
     else:
-        print_comparison(comparison, results())
+        print_comparison(comparison, results(), folder.path)
         for kind in ("md", "csv", "html"):
             console.print(f"{folder.path / f'comparison.{kind}'}", markup=False)
 

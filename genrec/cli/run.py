@@ -51,6 +51,7 @@ def command(
     console.print(f"{checked.title} -> {folder.path}", markup=False)
 
     from genrec.pipeline import run  # imports torch, which takes seconds
+    from genrec.reporting.report_terminal import print_report
 
     try:
         report = run(checked, folder, environment=environment)
@@ -60,7 +61,7 @@ def command(
     if as_json:
         typer.echo((folder.path / "metrics.json").read_text(encoding="utf-8"), nl=False)
     else:
-        report.print_report(results())
+        print_report(report, results(), folder.path)
         console.print(f"report: {folder.path / 'report.md'}", markup=False)
 
 

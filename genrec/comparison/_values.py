@@ -137,8 +137,3 @@ def parse_budget(text: str) -> float:
     if total <= 0:
         raise RecipeError(f"--budget {text}: expected more than zero")
     return total
-
-
-def named(name: str) -> str:
-    """The name of a row for use in a sentence, in quotes if it contains spaces or commas."""
-    return f"'{name}'" if " " in name or "," in name else name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from genrec.comparison._values import named
 from genrec.comparison.plan import Plan, PlannedStage, Trial
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.results import Comparison, ComparisonRow
@@ -15,6 +14,7 @@ from genrec.errors import GenrecError
 from genrec.experiment.keys import SplitName
 from genrec.reporting.report import Protocol
 from genrec.reporting.run_report import selection
+from genrec.reporting.texts import named
 
 
 def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comparison:

@@ -1,21 +1,22 @@
-"""What a comparison found: its rows with every user's rank under every seed, and the models behind them."""
+"""The result of a comparison: rows with the rank of every user under every seed, and their models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from genrec.evaluation.metrics import METRICS, main_metric
+from genrec.evaluation.significance import Verdict, verdict
 from genrec.reporting.report import Protocol
 from genrec.training.log import EpochRecord
 
 RowKind = Literal["variant", "stream", "baseline", "oracle"]
-"""``variant``: a recipe as it was asked for. ``stream``: one stream of the model of some variants, alone.
-``oracle``: the best stream of such a model for each user; no method, an upper bound for merges. ``baseline``: a
-yardstick."""
+"""``variant``: a recipe with its settings. ``stream``: one stream of the model of some variants, without a merge.
+``oracle``: the best stream of such a model for each user; an upper bound for merges, not a method. ``baseline``: one of
+the baselines of the recipes."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,12 @@ class Trained:
     parameters: int
     training_seconds: float
     search_seconds: float | None
-    """Of all the users asked, all streams; None where it is not known."""
+    """Search of all evaluation users in all streams; None if unknown."""
     peak_bytes: int | None
-    """Most memory that the process which trained and searched it has held; None where it is not known."""
+    """Peak memory of the process that trained and searched the model; None if unknown."""
     curve: tuple[EpochRecord, ...] = ()
     codes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By stream: what :func:`genrec.evaluation.code_quality.measure_codes` says, and the ``notes`` on its vectors and
-    codes."""
+    """By stream: result of :func:`genrec.evaluation.code_quality.measure_codes`, and ``notes`` on vectors and codes."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,22 @@ class ComparisonRow:
     """One line of the table."""
 
     name: str
-    """Unique, short; made of what varies."""
+    """Unique and short; consists of the values that vary."""
     kind: RowKind
     setting: Mapping[str, str]
     """Axis -> its value here; empty for baselines."""
     seeds: tuple[int, ...]
-    """The seeds that are finished, ascending. A method without randomness has one."""
+    """Finished seeds, ascending. A deterministic method has one."""
     ranks_SU: np.ndarray
     """Place of each user's target under each seed, int32 (S, U), ABSENT where it was not found."""
     models: tuple[Trained, ...] = ()
     """By seed, as ``seeds``; empty for baselines."""
     failures: Mapping[int, str] = field(default_factory=dict)
-    """Seed -> why it has no result, in a line."""
+    """Seed -> one-line reason for the missing result."""
     notes: tuple[str, ...] = ()
-    """What was left out or changed to make this variant."""
+    """Changes beyond the setting, such as tasks left out."""
     command: str = ""
-    """What runs this variant alone, with ``SEED`` where the seed goes."""
+    """Command that runs this variant alone, with ``SEED`` as a placeholder."""
 
     def values_SU(self, metric: str, cutoff: int) -> np.ndarray:
         """A metric of each seed and user, float64 (S, U)."""
@@ -71,7 +71,7 @@ class Cell:
     mean: float
     """Over users and seeds."""
     std: float | None
-    """Of the seeds' means, with S - 1 in the denominator; None with one seed."""
+    """Standard deviation of the means of the seeds (denominator S - 1); None with one seed."""
     low: float
     high: float
     """Bootstrap interval over users, each user's seeds averaged first."""
@@ -86,7 +86,7 @@ class Pair:
     metric: str
     cutoff: int
     difference: float
-    """First less second."""
+    """First minus second."""
     low: float
     high: float
     p: float
@@ -96,21 +96,24 @@ class Pair:
     wilcoxon_p: float
     wilcoxon_p_holm: float
     seeds_agree: int | None
-    """Of the seeds that both rows have, those whose own difference has the sign of the mean one; None where the rows
-    have no seeds in common."""
+    """Number of common seeds whose difference has the sign of the mean difference; None without common seeds."""
     seeds_shared: int
 
     @property
-    def verdict(self) -> Literal["better", "worse", "not significantly different"]:
-        """What may be said of ``first``; by ``p_holm`` at the 5 % level."""
-        if self.p_holm >= 0.05:
-            return "not significantly different"
-        return "better" if METRICS.get(self.metric).merit(self.difference) > 0 else "worse"
+    def verdict(self) -> Verdict:
+        """The verdict on ``first``."""
+        return verdict(self.p_holm, METRICS.get(self.metric).merit(self.difference))
+
+    def reversed(self) -> Pair:
+        """The same test with ``first`` and ``second`` swapped."""
+        return replace(
+            self, first=self.second, second=self.first, difference=-self.difference, low=-self.high, high=-self.low
+        )
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the users, and every row's metrics there."""
+    """A group of users, and the metrics of every row on them."""
 
     axis: Literal["history length", "target popularity"]
     label: str
@@ -122,23 +125,23 @@ class Slice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that ``genrec compare`` has to say."""
+    """The result of ``genrec compare``."""
 
     title: str
     split: Literal["validation", "test"]
     protocol: Protocol
     axes: Mapping[str, tuple[str, ...]]
-    """What was varied: axis -> its values in the order given. Empty when recipes stand side by side."""
+    """Axis -> its values in the order given. Empty if recipes are compared as they are."""
     seeds: tuple[int, ...]
     rows: Sequence[ComparisonRow]
     metrics: tuple[str, ...]
-    """Names of what is reported, in the order of the columns."""
+    """Names of the metrics, in the order of the columns."""
     cells: Mapping[str, Mapping[str, Mapping[int, Cell]]]
     """Name of a row -> metric -> cutoff -> cell."""
     pairs: Sequence[Pair]
     """All pairs of variants and baselines, metric by metric, at the main cutoff."""
     letters: Mapping[str, Mapping[str, str]]
-    """Metric -> row name -> letters: rows that share a letter are not different."""
+    """Metric -> row name -> letters: rows that share a letter are not significantly different."""
     slices: Sequence[Slice]
     cutoff: int
     """The main cutoff: of pairs, letters and slices."""
@@ -147,19 +150,57 @@ class Comparison:
     seconds: float
     notes: Sequence[str] = ()
     target_popularity_U: np.ndarray | None = None
-    """How often each user's target occurs in training, int64 (U,); None where it is not known."""
+    """How often each user's target occurs in training, int64 (U,); None if unknown."""
 
     @property
     def metric(self) -> str:
-        """The main metric: of slices and plots, and the first that sentences speak of."""
+        """The main metric: of slices, plots and the first sentence."""
         return main_metric(self.metrics)
 
     @property
     def main_metric_first(self) -> tuple[str, ...]:
-        """All metrics, the main one before the others."""
+        """All metrics, the main one first."""
         return (self.metric, *(metric for metric in self.metrics if metric != self.metric))
 
     @property
     def table_rows(self) -> Sequence[ComparisonRow]:
         """Rows that have a result, in the order of the table: as given."""
         return [row for row in self.rows if len(row.seeds)]
+
+    @property
+    def methods(self) -> list[ComparisonRow]:
+        """The rows that are tested against each other."""
+        return methods_of(self.rows)
+
+    def best_rows(self, metric: str, cutoff: int) -> list[str]:
+        """Names of the variants and baselines with the best mean; none if no target was found."""
+        measure = METRICS.get(metric)
+        means = {row.name: self.cells[row.name][metric][cutoff].mean for row in self.methods}
+        best = measure.best(means.values())
+        return [name for name, mean in means.items() if measure.is_best(mean, best)]
+
+    def against_best(self, metric: str) -> list[Pair]:
+        """The tests of the variant with the best mean against all variants and baselines, best means first.
+
+        It is the ``first`` of each.
+        """
+        if metric not in self.letters:
+            return []
+        merit = METRICS.get(metric).merit
+        means = {row.name: merit(self.cells[row.name][metric][self.cutoff].mean) for row in self.methods}
+        variants = [row.name for row in self.methods if row.kind == "variant"]
+        best = max(variants or means, key=lambda name: means[name], default="")
+        tests = [
+            test if test.first == best else test.reversed()
+            for test in self.pairs
+            if test.metric == metric and best in (test.first, test.second)
+        ]
+        return sorted(tests, key=lambda test: -means[test.second])
+
+
+def methods_of(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
+    """The rows that are tested against each other: variants and baselines with a result.
+
+    Single streams would multiply the tests, and the oracle is an upper bound, not a method.
+    """
+    return [row for row in rows if row.seeds and row.kind in ("variant", "baseline")]

@@ -12,10 +12,11 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice
-from genrec.evaluation.metrics import METRICS
+from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice, methods_of
+from genrec.evaluation.metrics import METRICS, main_cutoff
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import (
+    NOT_SIGNIFICANT,
     bootstrap_means_together,
     holm,
     paired_differences,
@@ -67,20 +68,6 @@ def statistics_of(
         cutoff=cutoff,
         target_popularity_U=target_popularity(split, dataset.train),
     )
-
-
-def main_cutoff(cutoffs: Sequence[int]) -> int:
-    """The K of tests, letters and slices: 10 if it is there, else the middle one."""
-    ordered = sorted(set(cutoffs))
-    return 10 if 10 in ordered else ordered[len(ordered) // 2]
-
-
-def methods_of(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """The rows that are held against each other: variants and baselines.
-
-    Streams alone would multiply the tests, and the oracle is no method.
-    """
-    return [row for row in rows if row.seeds and row.kind in ("variant", "baseline")]
 
 
 def cells(
@@ -226,7 +213,7 @@ def letters(means: Mapping[str, float], tests: Sequence[Pair]) -> dict[str, str]
     alike_RR = np.eye(len(order), dtype=bool)
     for test in tests:
         first, second = place[test.first], place[test.second]
-        alike_RR[first, second] = alike_RR[second, first] = test.verdict == "not significantly different"
+        alike_RR[first, second] = alike_RR[second, first] = test.verdict == NOT_SIGNIFICANT
     is_shared_RR = np.zeros_like(alike_RR)
     groups: list[list[int]] = []
     for first, second in zip(*np.nonzero(np.triu(alike_RR)), strict=True):

@@ -186,6 +186,12 @@ def main_metric(metrics: Sequence[str]) -> str:
     return "ndcg" if "ndcg" in metrics else metrics[0]
 
 
+def main_cutoff(cutoffs: Sequence[int]) -> int:
+    """The K of tests, letters and slices: 10 if it is among the cutoffs, else the middle one."""
+    ordered = sorted(set(cutoffs))
+    return 10 if 10 in ordered else ordered[len(ordered) // 2]
+
+
 def column_name(metric: str, cutoff: int) -> str:
     """For example Recall@10."""
     return f"{METRICS.get(metric).title}@{cutoff}"

@@ -1,34 +1,40 @@
-"""How sure a mean over users is, and whether two methods differ: bootstrap over users, Wilcoxon, Holm.
+"""Confidence intervals of means over users and tests of differences: bootstrap over users, Wilcoxon, Holm.
 
-Users are resampled, nothing else: neither intervals nor p-values speak of the noise between training seeds.
+Only users are resampled: neither intervals nor p-values cover the variance between training seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+Verdict = Literal["better", "worse", "not significantly different"]
+NOT_SIGNIFICANT: Literal["not significantly different"] = "not significantly different"
+LEVEL = 0.05
+"""A difference is significant if its Holm-corrected p-value is below this level."""
+
 SAMPLES = 10_000
-"""Resamples of a test: p-values are steps of 1/10,001."""
+"""Resamples of a test: p-values are multiples of 1/10,001."""
 MAX_SAMPLES = 1_000_000
-"""However many tests there are: minutes of work."""
+"""Maximum for any number of tests: minutes of work."""
 _SAMPLES_PER_TEST = 100
 _CELLS_AT_ONCE = 4_000_000
-"""Weights in memory together: 32 MB."""
+"""Weights in memory at a time: 32 MB."""
 _ROUNDING = 1e-12
-"""Sums of the same values in another order differ in their last bits; without the margin equal would be "less"."""
+"""Margin for sums of the same values in another order, which differ in their last bits."""
 
 
 def bootstrap_means(values_U: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """Means of resamples of the users with replacement, float64 (samples,).
 
-    Users with the same value are drawn together: how often each distinct value occurs in a resample is multinomial,
-    which is the same distribution and, as ranks take few values, hundreds of times less work.
+    Users with the same value are drawn together: the counts of distinct values in a resample are multinomial. The
+    distribution is the same and, as ranks take few values, the work is hundreds of times less.
     """
     if len(values_U) == 0:
-        raise ValueError("there is no user to resample")
+        raise ValueError("no users to resample")
     values_V, counts_V = np.unique(values_U, return_counts=True)
     rng = np.random.default_rng(seed)
     means = [
@@ -52,23 +58,23 @@ def bootstrap_means_together(values_UV: np.ndarray, samples: int, seed: int) -> 
 def _resampled_means(values_UV: np.ndarray, samples: int, seed: int, largest: int) -> Iterator[np.ndarray]:
     """Parts (N, V) of the means, N at most ``largest``.
 
-    Users for whom every method has 0 (most, where targets are rarely found) add nothing to any sum: of them it only
-    matters how many are drawn, which is binomial.
+    Users for whom every method has 0 (most users if targets are rarely found) add nothing to any sum: only the number
+    drawn matters, which is binomial.
     """
     num_users = len(values_UV)
     if num_users == 0:
-        raise ValueError("there is no user to resample")
-    told_DV = values_UV[np.any(values_UV != 0, axis=1)]
-    num_told = len(told_DV)
+        raise ValueError("no users to resample")
+    nonzero_DV = values_UV[np.any(values_UV != 0, axis=1)]
+    num_nonzero = len(nonzero_DV)
     rng = np.random.default_rng(seed)
-    drawn_N = rng.binomial(num_users, num_told / num_users, size=samples)
+    drawn_N = rng.binomial(num_users, num_nonzero / num_users, size=samples)
     start = 0
-    for size in _sizes(samples, max(1, min(largest, _CELLS_AT_ONCE // max(1, num_told)))):
-        counts_ND = np.zeros((size, num_told))
+    for size in _sizes(samples, max(1, min(largest, _CELLS_AT_ONCE // max(1, num_nonzero)))):
+        counts_ND = np.zeros((size, num_nonzero))
         for counts_D, drawn in zip(counts_ND, drawn_N[start : start + size], strict=True):
             if drawn:
-                counts_D[:] = np.bincount(rng.integers(num_told, size=drawn), minlength=num_told)
-        yield counts_ND @ told_DV / num_users
+                counts_D[:] = np.bincount(rng.integers(num_nonzero, size=drawn), minlength=num_nonzero)
+        yield counts_ND @ nonzero_DV / num_users
         start += size
 
 
@@ -90,7 +96,7 @@ def bootstrap_interval(values_U: np.ndarray, *, samples: int, confidence: float,
 
 
 def percentile_interval(means: np.ndarray, confidence: float) -> tuple[float, float]:
-    """What the middle of the resampled means spans."""
+    """The central interval of resampled means."""
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)
@@ -98,15 +104,15 @@ def percentile_interval(means: np.ndarray, confidence: float) -> tuple[float, fl
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of one method less that of another over the same users."""
+    """The mean of one method minus that of another over the same users."""
 
     mean: float
     low: float
     high: float
     p: float
-    """Two-sided, of the hypothesis that both means are equal; paired bootstrap."""
+    """Two-sided p-value of the hypothesis that both means are equal; paired bootstrap."""
     wilcoxon_p: float
-    """Two-sided, Wilcoxon signed-rank over users: a second opinion that looks at order and not at size."""
+    """Two-sided p-value of Wilcoxon's signed-rank test over users, which uses ranks of differences, not sizes."""
 
 
 def paired_difference(
@@ -114,8 +120,8 @@ def paired_difference(
 ) -> Difference:
     """Compare two methods user by user.
 
-    The p-value is the share of resamples in which the difference departs from the observed one by at least as much as
-    the observed one departs from 0 (shift method; Noreen 1989), the observed one counted in, so it is never 0.
+    The p-value is the share of resamples whose difference deviates from the observed one by at least as much as the
+    observed one deviates from 0 (shift method; Noreen 1989). The observed one counts as a resample, so p is never 0.
 
     Args:
         first_U: a metric of each user under the first method.
@@ -141,7 +147,7 @@ def paired_differences(
 
     Args:
         values_UV: a metric of each user under each method.
-        pairs: columns of it; the first less the second.
+        pairs: columns of it; the first minus the second.
         confidence: coverage of the intervals, which are those of the first ``SAMPLES`` resamples.
         seed: of the resamples.
         samples: resamples of the users; see :func:`samples_for`.
@@ -150,25 +156,25 @@ def paired_differences(
     mean_V = values_UV.mean(axis=0)
     observed_P = mean_V[first_P] - mean_V[second_P]
     departing_P = np.zeros(len(pairs), dtype=np.int64)
-    kept, num_kept = [], 0
+    stored, num_stored = [], 0
     for means_NV in _resampled_means(values_UV, samples, seed, max(1, _CELLS_AT_ONCE // max(1, len(pairs)))):
         departing_P += np.count_nonzero(_departs(means_NV[:, first_P] - means_NV[:, second_P], observed_P), axis=0)
-        if num_kept < SAMPLES:
-            kept.append(means_NV[: SAMPLES - num_kept])
-            num_kept += len(kept[-1])
-    means_NV = np.concatenate(kept)
+        if num_stored < SAMPLES:
+            stored.append(means_NV[: SAMPLES - num_stored])
+            num_stored += len(stored[-1])
+    means_NV = np.concatenate(stored)
     found = []
     for place, (first, second) in enumerate(pairs):
         low, high = percentile_interval(means_NV[:, first] - means_NV[:, second], confidence)
         p = float(1 + departing_P[place]) / (samples + 1)
-        # Means over seeds differ in their last bits where they are equal, and Wilcoxon asks which are 0 and which tie.
+        # Equal means over seeds can differ in their last bits; Wilcoxon needs exact zeros and ties.
         difference_U = np.round(values_UV[:, first] - values_UV[:, second], 12)
         found.append(Difference(float(observed_P[place]), low, high, p, wilcoxon_p(difference_U)))
     return found
 
 
 def samples_for(num_tests: int) -> int:
-    """Resamples with which Holm's correction for so many tests can still reject.
+    """Number of resamples with which Holm's correction for this many tests can still reject.
 
     No p-value is below 1 / (resamples + 1), and Holm multiplies the smallest by the number of tests: with 100 resamples
     a test the product can fall to 0.01.
@@ -177,12 +183,12 @@ def samples_for(num_tests: int) -> int:
 
 
 def _departs(means: np.ndarray, observed: float | np.ndarray) -> np.ndarray:
-    """Whether a resampled mean lies at least as far from the observed one as that lies from 0."""
+    """Whether a resampled mean is at least as far from the observed one as that is from 0."""
     return np.abs(means - observed) >= np.abs(observed) - _ROUNDING
 
 
 def wilcoxon_p(difference_U: np.ndarray) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test; users without a difference are left out, 1 if none has one."""
+    """Two-sided p-value of Wilcoxon's signed-rank test without users of difference 0; 1 if all are 0."""
     from scipy import stats
 
     nonzero = difference_U[difference_U != 0]
@@ -192,10 +198,22 @@ def wilcoxon_p(difference_U: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number, so that the chance of any false alarm stays below the level (Holm 1979)."""
+    """Holm-corrected p-values, which control the family-wise error rate (Holm 1979)."""
     p_N = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p_N, kind="stable")
     stepped = np.maximum.accumulate(p_N[order] * np.arange(len(p_N), 0, -1))
     corrected = np.empty_like(p_N)
     corrected[order] = np.minimum(stepped, 1.0)
     return corrected.tolist()
+
+
+def verdict(p_holm: float, merit: float) -> Verdict:
+    """The verdict on the first method of a pair.
+
+    Args:
+        p_holm: corrected p-value of the difference.
+        merit: the difference, positive if the first method is better.
+    """
+    if p_holm >= LEVEL:
+        return NOT_SIGNIFICANT
+    return "better" if merit > 0 else "worse"

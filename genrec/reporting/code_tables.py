@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from genrec.reporting.report_markdown import seconds_text, table
+from genrec.reporting.texts import seconds_text, table
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Names of the columns, and the rows."""

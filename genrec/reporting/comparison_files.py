@@ -1,4 +1,4 @@
-"""A comparison as files: ``comparison.json``, ``.md``, ``.csv``, ``.html`` and every user's rank."""
+"""A comparison as files: ``comparison.json``, ``.md``, ``.csv``, ``.html`` and the rank of every user."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["csv_text", "markdown", "print_comparison", "to_dict", "write"]
 def write(comparison: Comparison, split: Split, folder: Path) -> None:
     """Write all files of a comparison.
 
-    ``ranks.safetensors`` can be read as the rank file of a run, whose methods are called ``<row>/<seed>``. What
-    the folder holds of the other split moves into a folder of that name.
+    ``ranks.safetensors`` can be read as the rank file of a run with methods named ``<row>/<seed>``. Existing files of
+    the other split move into a folder of that name.
 
     Args:
-        comparison: what was found.
-        split: the users asked, in the order of the rows' ranks.
-        folder: made if it is not there.
+        comparison: to be written.
+        split: the evaluation users, in the order of the rows' ranks.
+        folder: created if missing.
     """
     from genrec.reporting.page import page
 
@@ -42,7 +42,8 @@ def write(comparison: Comparison, split: Split, folder: Path) -> None:
     _put_other_split_away(comparison, folder)
     _write_ranks(comparison, split, folder / rank_file.FILE)
     data = json.dumps(finite(to_dict(comparison)), indent=1, ensure_ascii=False, allow_nan=False)
-    texts = {"json": data + "\n", "md": markdown(comparison), "csv": csv_text(comparison), "html": page(comparison)}
+    texts = {"json": data + "\n", "md": markdown(comparison, folder), "csv": csv_text(comparison)}
+    texts["html"] = page(comparison, folder)
     for kind, text in texts.items():
         (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", newline="")
 
@@ -60,7 +61,7 @@ def _put_other_split_away(comparison: Comparison, folder: Path) -> None:
 
 
 def csv_text(comparison: Comparison) -> str:
-    """One line for each row, metric and cutoff, numbers unrounded; empty where something is not known."""
+    """One line for each row, metric and cutoff with unrounded numbers; unknown values are empty."""
     file = io.StringIO()
     axes = list(comparison.axes)
     head = ("name", "kind", *axes, "seeds", "metric", "cutoff", "mean", "std", "low", "high", "letters")
@@ -71,15 +72,15 @@ def csv_text(comparison: Comparison) -> str:
         for metric in comparison.metrics:
             letters = comparison.letters.get(metric, {}).get(row.name, "")
             for cutoff, cell in comparison.cells[row.name][metric].items():
-                told = letters if cutoff == comparison.cutoff else ""
+                shown = letters if cutoff == comparison.cutoff else ""
                 seeds = " ".join(map(str, row.seeds))
                 numbers = (cell.mean, cell.std, cell.low, cell.high)
-                lines.writerow((row.name, row.kind, *setting, seeds, metric, cutoff, *numbers, told, *costs_of(row)))
+                lines.writerow((row.name, row.kind, *setting, seeds, metric, cutoff, *numbers, shown, *costs_of(row)))
     return file.getvalue()
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """The content of ``comparison.json``: plain data, all numbers unrounded, and where every user's ranks are."""
+    """The content of ``comparison.json``: plain data, unrounded numbers, and the tensors of the ranks."""
     return {
         "title": comparison.title,
         "split": comparison.split,
@@ -131,7 +132,7 @@ def _row(comparison: Comparison, row: ComparisonRow) -> dict[str, Any]:
 
 
 def _cells(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Cells as plain data, however deep they lie."""
+    """Nested cells as plain data."""
     return {str(key): asdict(part) if isinstance(part, Cell) else _cells(part) for key, part in tree.items()}
 
 
@@ -152,6 +153,6 @@ def _write_ranks(comparison: Comparison, split: Split, file: Path) -> None:
     }
     if comparison.target_popularity_U is not None:
         tensors["target_popularity"] = comparison.target_popularity_U
-    # safetensors writes the memory as it lies: a view or a transposed array would come back scrambled.
+    # safetensors writes the memory as it is: a view or a transposed array would be read scrambled.
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     save_file(tensors, file, metadata={"list_length": str(max(comparison.protocol.cutoffs))})

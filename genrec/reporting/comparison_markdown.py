@@ -1,62 +1,69 @@
-"""``comparison.md``: what a person reads of a comparison."""
+"""A comparison as Markdown."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from genrec.comparison.results import Comparison, ComparisonRow
-from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import column_name
+from genrec.evaluation.significance import NOT_SIGNIFICANT
 from genrec.reporting.code_tables import sizes_text
 from genrec.reporting.comparison_texts import (
-    against_best,
-    asked_text,
-    best_rows,
     cell_text,
     cells_text,
+    comparison_protocol_text,
     cost_cells,
     failure_texts,
-    interval_text,
     models_of,
     models_text,
-    named,
     pair_text,
-    protocol_text,
+    scope_text,
+    steps_of,
     streams_text,
     summary_text,
     tests_text,
     trained_once,
 )
-from genrec.reporting.report_markdown import seconds_text, table
+from genrec.reporting.conclusion import comparison_conclusion
+from genrec.reporting.next_steps import step_lines
+from genrec.reporting.texts import interval_text, named, seconds_text, table
 
 _MARKS = re.compile(r"([\\`*~]|<(?=[A-Za-z/!?])|\](?=[(\[:]))")
 
 
-def markdown(comparison: Comparison) -> str:
-    """The whole comparison; tests of the best row against all others, the rest is in ``comparison.json``."""
+def markdown(comparison: Comparison, folder: Path) -> str:
+    """The comparison with the tests of the best variant; all other tests are in ``comparison.json``.
+
+    Args:
+        comparison: to be reported.
+        folder: of the comparison, for the commands at the end.
+    """
     parts = (_results, _tests, _streams, _slices, _codes, _costs, _failures, _changes, _stages, _notes, _commands)
-    lines = [f"# {escaped(comparison.title)}", "", escaped(asked_text(comparison)), ""]
+    lines = [f"# {escaped(comparison.title)}", "", f"**{escaped(comparison_conclusion(comparison))}**", ""]
+    lines += [escaped(scope_text(comparison)), ""]
     for part in parts:
         lines += part(comparison)
+    lines += ["## Next steps", "", "```sh", *step_lines(steps_of(comparison, folder)), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def escaped(text: str) -> str:
-    """Text in which nothing is markup."""
+    """Text with all markup escaped."""
     return _MARKS.sub(r"\\\1", " ".join(text.split()))
 
 
 def _results(comparison: Comparison) -> Iterator[str]:
     yield from ("## Results", "")
-    yield from _metrics_table(comparison, methods_of(comparison.rows), is_method=True)
-    yield from ("", f"**Protocol.** {escaped(protocol_text(comparison))}", "", cells_text(comparison), "")
+    yield from _metrics_table(comparison, comparison.methods, is_method=True)
+    yield from ("", f"**Protocol.** {escaped(comparison_protocol_text(comparison))}", "", cells_text(comparison), "")
 
 
 def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], *, is_method: bool) -> Iterator[str]:
     columns = [(metric, cutoff) for metric in comparison.metrics for cutoff in comparison.protocol.cutoffs]
-    best = {column: best_rows(comparison, *column) if is_method else [] for column in columns}
+    best = {column: comparison.best_rows(*column) if is_method else [] for column in columns}
 
     def cell(row: ComparisonRow, metric: str, cutoff: int) -> str:
         found = comparison.cells[row.name][metric][cutoff]
@@ -70,7 +77,7 @@ def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], *, is_
         (
             (
                 escaped(row.name),
-                "*not a method*" if row.kind == "oracle" else row.kind,
+                "*upper bound*" if row.kind == "oracle" else row.kind,
                 str(len(row.seeds)),
                 *(cell(row, *column) for column in columns),
             )
@@ -82,13 +89,13 @@ def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], *, is_
 def _tests(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
-    yield from ("## Which differences are differences", "", tests_text(comparison), "")
-    yield "The interval of a difference is of this pair alone: without 0 in it, it may stand beside *not different*."
+    yield from ("## Tests of the best variant", "", tests_text(comparison), "")
+    yield f"Intervals of differences are not corrected: they may exclude 0 although the verdict is *{NOT_SIGNIFICANT}*."
     yield ""
     for metric in comparison.main_metric_first:
         if summary := summary_text(comparison, metric):
             yield from (f"**{escaped(summary)}**", "")
-            yield from (f"- {escaped(pair_text(test))}" for test in against_best(comparison, metric))
+            yield from (f"- {escaped(pair_text(test))}" for test in comparison.against_best(metric))
             yield ""
     yield from ("All other pairs are in `comparison.json`.", "")
 
@@ -96,16 +103,16 @@ def _tests(comparison: Comparison) -> Iterator[str]:
 def _streams(comparison: Comparison) -> Iterator[str]:
     rows = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
     if rows:
-        yield from ("## Streams alone", "", streams_text(rows), "")
+        yield from ("## Single streams", "", streams_text(rows), "")
         yield from (*_metrics_table(comparison, rows, is_method=False), "")
 
 
 def _slices(comparison: Comparison) -> Iterator[str]:
-    rows = methods_of(comparison.rows)
+    rows = comparison.methods
     for axis in dict.fromkeys(part.axis for part in comparison.slices):
         found = [part for part in comparison.slices if part.axis == axis]
         title = column_name(comparison.metric, comparison.cutoff)
-        yield from (f"## By {axis}", "", f"{title}, in brackets the users.", "")
+        yield from (f"## By {axis}", "", f"{title}; number of users in parentheses.", "")
         yield from table(
             ("method", *(f"{escaped(part.label)} ({part.users:,})" for part in found)),
             (
@@ -117,7 +124,7 @@ def _slices(comparison: Comparison) -> Iterator[str]:
 
 
 def _codes(comparison: Comparison) -> Iterator[str]:
-    """Use and collisions of the codes; variants with the same codes stand once."""
+    """Use and collisions of codes; variants with the same codes share one line."""
     owners: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
         if row.kind == "variant" and row.models and row.models[0].codes:
@@ -126,8 +133,8 @@ def _codes(comparison: Comparison) -> Iterator[str]:
         return
     yield from ("## Codes", "")
     yield (
-        "Of the first seed: items, codes of each level as used/there where some are not used, and items that shared "
-        "their codes with another before repair. `genrec tokenize` says more."
+        "First seed: number of items, codes of each level (as used/total if some are unused), and items that shared "
+        "their codes before repair. `genrec tokenize` reports more."
     )
     yield ""
     lines = []
@@ -154,9 +161,9 @@ def _costs(comparison: Comparison) -> Iterator[str]:
     yield from ("## Time, parameters, memory", "")
     training = seconds_text(sum(model.training_seconds for model in models))
     yield (
-        f"Of one model, averaged over its seeds; variants on one line share theirs. Memory is the most that its "
-        f"process held. Training took {training} for {models_text(len(models))}, the comparison "
-        f"{seconds_text(comparison.seconds)}: what was finished before is not in it."
+        f"One model, averaged over its seeds; variants on one line share a model. Memory is the peak of the process. "
+        f"Training took {training} for {models_text(len(models))}; this comparison took "
+        f"{seconds_text(comparison.seconds)} without stages from the cache."
     )
     yield ""
     head = ("variants", "parameters", "training", "search", "memory")
@@ -169,13 +176,13 @@ def _costs(comparison: Comparison) -> Iterator[str]:
 
 def _failures(comparison: Comparison) -> Iterator[str]:
     if failed := [text for row in comparison.rows for text in failure_texts(row)]:
-        yield from ("## Without a result", "", *(f"- {escaped(text)}" for text in failed), "")
+        yield from ("## Variants without a result", "", *(f"- {escaped(text)}" for text in failed), "")
 
 
 def _changes(comparison: Comparison) -> Iterator[str]:
     changed = [(row, note) for row in comparison.rows for note in row.notes]
     if changed:
-        yield from ("## Left out or changed to make a variant", "")
+        yield from ("## Changes to variants", "")
         yield from (f"- {escaped(f'{named(row.name)}: {note}')}" for row, note in changed)
         yield ""
 
@@ -185,9 +192,9 @@ def _stages(comparison: Comparison) -> Iterator[str]:
         return
     keys = list(dict.fromkeys(key for counts in comparison.stages.values() for key in counts))
     yield from (
-        "## What was shared",
+        "## Shared stages",
         "",
-        "Stages made here, reused as they were finished, missing; wanted by trials.",
+        "Stages made in this comparison, reused from the cache, missing; trials that need them (wanted).",
         "",
     )
     yield from table(
@@ -205,9 +212,9 @@ def _notes(comparison: Comparison) -> Iterator[str]:
 def _commands(comparison: Comparison) -> Iterator[str]:
     commands = {row.name: row.command for row in comparison.rows if row.command}
     if commands:
-        yield from ("## Each variant alone", "")
+        yield from ("## Commands of the variants", "")
         if any(command.endswith(" SEED") for command in commands.values()):
-            yield from ("`SEED` stands for the seed.", "")
+            yield from ("`SEED` is a placeholder.", "")
         yield "```sh"
         for name, command in commands.items():
             yield from (f"# {name}", command)

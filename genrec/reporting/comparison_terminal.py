@@ -1,37 +1,45 @@
-"""A comparison on a terminal: the main cutoff, the verdicts on the best row, and what a reader must know."""
+"""A comparison on a terminal: conclusion, main cutoff, verdicts on the best variant, notes and next steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from genrec.comparison.results import Comparison, ComparisonRow
-from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import column_name
+from genrec.evaluation.significance import NOT_SIGNIFICANT
 from genrec.reporting.comparison_texts import (
-    asked_text,
-    best_rows,
     cell_text,
     cells_text,
+    comparison_protocol_text,
     cost_cells,
     failure_texts,
-    interval_text,
-    named,
-    protocol_text,
+    scope_text,
+    steps_of,
     streams_text,
     summary_text,
 )
+from genrec.reporting.conclusion import comparison_conclusion
+from genrec.reporting.next_steps import step_lines
+from genrec.reporting.texts import interval_text, named
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print the table at the main cutoff, what was found, and under which rules."""
-    methods = methods_of(comparison.rows)
+def print_comparison(comparison: Comparison, console: Console, folder: Path) -> None:
+    """Print the conclusion, the table at the main cutoff, the verdicts, the protocol and the next steps.
+
+    Args:
+        comparison: to be reported.
+        console: to print to.
+        folder: of the comparison, for the commands at the end.
+    """
+    console.print(escape(comparison_conclusion(comparison)), style="bold")
     others = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
-    console.print(_table(comparison, methods, others))
-    console.print(escape(asked_text(comparison)))
+    console.print(_table(comparison, comparison.methods, others))
+    console.print(escape(scope_text(comparison)))
     for metric in comparison.main_metric_first:
         if summary := summary_text(comparison, metric):
             console.print(escape(f"- {summary}"))
@@ -40,14 +48,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(escape(f"- no result: {text}"))
         for note in row.notes:
             console.print(escape(f"- {named(row.name)}: {note}"))
-    console.print(escape(f"{protocol_text(comparison)} {cells_text(comparison)}"))
+    console.print(escape(f"{comparison_protocol_text(comparison)} {cells_text(comparison)}"))
     if comparison.pairs:
         count = f"Holm-corrected for {len(comparison.pairs):,} tests"
-        console.print(f"Rows that share a letter are not different (paired bootstrap over users, {count}).")
+        console.print(f"Rows that share a letter are {NOT_SIGNIFICANT} (paired bootstrap over users, {count}).")
     if others:
         console.print(escape(streams_text(others)))
     for note in comparison.notes:
         console.print(escape(f"Note: {note}"))
+    console.print("Next steps:")
+    for line in step_lines(steps_of(comparison, folder)):
+        console.print(escape(f"  {line}"), soft_wrap=True, highlight=False)
 
 
 def _table(comparison: Comparison, methods: Sequence[ComparisonRow], others: Sequence[ComparisonRow]) -> Table:
@@ -58,9 +69,9 @@ def _table(comparison: Comparison, methods: Sequence[ComparisonRow], others: Seq
         table.add_column("")
     for column in ("seeds", "parameters", "training"):
         table.add_column(column, justify="right")
-    best = {metric: best_rows(comparison, metric, comparison.cutoff) for metric in comparison.metrics}
+    best = {metric: comparison.best_rows(metric, comparison.cutoff) for metric in comparison.metrics}
     for row in (*methods, *others):
-        cells = [escape(row.name) + ("\n[dim]not a method[/dim]" if row.kind == "oracle" else "")]
+        cells = [escape(row.name) + ("\n[dim]upper bound[/dim]" if row.kind == "oracle" else "")]
         for metric in comparison.metrics:
             cell = comparison.cells[row.name][metric][comparison.cutoff]
             mean = f"[bold]{cell_text(cell)}[/bold]" if row.name in best[metric] else cell_text(cell)

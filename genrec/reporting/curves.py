@@ -10,7 +10,7 @@ from genrec.training.log import EpochRecord
 
 Points = list[tuple[float, float]]
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666")
-"""Okabe and Ito's palette, told apart by color-blind readers too."""
+"""Okabe and Ito's palette, distinguishable for color-blind readers."""
 _WIDTH, _HEIGHT, _LEFT, _TOP = 340, 200, 60, 36
 _PANEL = _WIDTH + _LEFT + 20
 

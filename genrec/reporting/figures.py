@@ -1,4 +1,4 @@
-"""The figures of a comparison as HTML: what stands in which plot, its legend, its caption; "" for nothing to show."""
+"""The figures of a comparison as HTML with legend and caption; an empty text if there is nothing to show."""
 
 from __future__ import annotations
 
@@ -11,39 +11,38 @@ import numpy as np
 
 from genrec.comparison._values import in_a_name
 from genrec.comparison.results import Comparison, ComparisonRow, Trained
-from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import METRICS, column_name
-from genrec.reporting.comparison_texts import against_best, best_rows
+from genrec.evaluation.significance import NOT_SIGNIFICANT
 from genrec.reporting.plots import DASHES, NUM_COLORS, PANEL, Line, Span, intervals, panel, plain, shortened
 
 _LABEL = 46
-"""Columns of a name in the plot of intervals."""
+"""Maximum width of a name in the plot of intervals, in columns."""
 _POINTS = 64
-"""Of a curve of code use, at most."""
+"""Maximum number of points of a curve of code use."""
 _LARGE = (460, 260)
-"""Width and height of a plot that stands alone, in points."""
+"""Width and height of a single plot, in points."""
 
 
 @dataclass(frozen=True)
 class _Series:
-    """Lines that belong together, and where they stand: a panel for each group, a color for each label."""
+    """Lines that belong together: a panel for each group, a color for each label."""
 
     name: str
     group: str
     label: str
     lines: Sequence[Line]
-    """Without their colors."""
+    """Without colors."""
 
 
 def intervals_figure(comparison: Comparison) -> str:
     """The main metric of each variant and baseline with its interval, and of each seed."""
-    rows, cutoff = methods_of(comparison.rows), comparison.cutoff
+    rows, cutoff = comparison.methods, comparison.cutoff
     if not rows:
         return ""
     metric = column_name(comparison.metric, cutoff)
-    tests = against_best(comparison, comparison.metric)
-    equal = {test.second for test in tests if test.verdict == "not significantly different"}
-    equal.update([tests[0].first] if tests else best_rows(comparison, comparison.metric, cutoff))
+    tests = comparison.against_best(comparison.metric)
+    equal = {test.second for test in tests if test.verdict == NOT_SIGNIFICANT}
+    equal.update([tests[0].first] if tests else comparison.best_rows(comparison.metric, cutoff))
     letters = comparison.letters.get(comparison.metric, {})
     places = _places(comparison, rows)
     grouped: dict[str, list[Span]] = {}
@@ -70,14 +69,14 @@ def intervals_figure(comparison: Comparison) -> str:
         x_label=metric,
     )
     has_seeds = any(len(row.seeds) > 1 for row in rows)
-    same = "best, or not different from it" if tests else "best"
+    same = f"best, or {NOT_SIGNIFICANT} from it" if tests else "best"
     legend = [("c0", "dot", same), ("ink", "dot", "other variants"), ("muted", "diamond", "baselines")]
     colors = {span.color for members in grouped.values() for span in members}
     seeds = " Small dots: single seeds." if has_seeds else ""
     caption = f"{metric}: mean, and its {comparison.protocol.confidence:.0%} interval over users.{seeds}"
     if tests:
         caption += (
-            " Intervals overlap even where methods differ, as the users are the same: the letters at the right tell, "
+            " Intervals can overlap although methods differ, as the users are the same: use the letters at the right, "
             "not the intervals."
         )
     shown_legend = _legend([entry for entry in legend if entry[0] in colors])
@@ -88,13 +87,13 @@ def intervals_figure(comparison: Comparison) -> str:
 
 
 def metric_by_cutoff(comparison: Comparison) -> str:
-    """The metric that is shown at every K: Recall, whose curve is the distribution of ranks, else the main one."""
+    """The metric shown at every K: Recall, whose curve is the distribution of ranks, else the main metric."""
     return "recall" if "recall" in comparison.metrics else comparison.metric
 
 
 def by_cutoff_figure(comparison: Comparison) -> str:
     """A metric at every K, from the users' ranks."""
-    rows = methods_of(comparison.rows)
+    rows = comparison.methods
     largest = max(comparison.protocol.cutoffs)
     places = _places(comparison, rows)
     metric = metric_by_cutoff(comparison)
@@ -137,8 +136,8 @@ def curves_figure(comparison: Comparison) -> str:
     return _figure(
         "curves",
         series,
-        caption="NDCG@10 on validation users by epoch, mean of the streams alone, before any merge: what the "
-        "checkpoint is chosen by. One model serves all merges that share it. Thin: one seed; thick: their mean.",
+        caption="NDCG@10 on validation users by epoch, mean of the single streams, before any merge: the criterion "
+        "of checkpoint selection. Merges share one model. Thin: one seed; thick: mean over seeds.",
         x_label="epoch",
         y_label="validation NDCG@10",
     )
@@ -184,8 +183,8 @@ def codes_figure(comparison: Comparison) -> str:
         names.append(f"level {NUM_COLORS + 1} and deeper")
     legend = [(_color(level), "solid", name) for level, name in enumerate(names)]
     return _html(
-        "Items that share a code, code by code from the most used. A flat line uses all codes alike; one that ends "
-        "before 100 % leaves codes unused. First seed of each model.",
+        "Items per code, from the most used code. A flat line uses all codes equally; one that ends before 100 % "
+        "leaves codes unused. First seed of each model.",
         legend,
         panels,
     )
@@ -201,7 +200,7 @@ def _curve(model: Trained) -> Line:
 
 
 def _use(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Position in % and use of the codes that are used."""
+    """Position in % and number of items of the used codes."""
     count_V = np.asarray(counts, dtype=np.float64)
     place = np.unique(np.linspace(0, len(count_V) - 1, _POINTS).round().astype(np.int64))
     is_used = count_V[place] > 0
@@ -223,7 +222,7 @@ def _places(comparison: Comparison, rows: Iterable[ComparisonRow]) -> dict[str, 
 
 
 def _models(comparison: Comparison) -> list[tuple[tuple[str, str, str], Sequence[Trained]]]:
-    """The models of the variants, each once: name, group and label, and the model of each seed."""
+    """The distinct models of the variants: name, group and label, and the model of each seed."""
     owners: dict[str, int] = {}
     groups: list[list[ComparisonRow]] = []
     for row in comparison.table_rows:
@@ -260,7 +259,7 @@ def _figure(
     y_label: str,
     beside: Mapping[str, Line] | None = None,
 ) -> str:
-    """Series in as few panels as can be read: one, one for each group, or one for each series before all others."""
+    """Series in few panels: one, one for each group, or one for each series with all others behind it."""
     beside = beside or {}
     if not series:
         return ""
@@ -280,7 +279,7 @@ def _figure(
     else:
         behind = [replace(part.lines[-1], color="muted", width=0.8, opacity=0.3) for part in series]
         panels = [(part.name, [*behind, *_colored(part, "c0")]) for part in series]
-        legend = [("c0", "solid", "the one named"), ("muted", "faint", "all others"), *legend]
+        legend = [("c0", "solid", "the series named above"), ("muted", "faint", "all others"), *legend]
     everything = [line for _, lines in panels for line in lines] + list(beside.values())
     low = min(float(line.y.min()) for line in everything)
     high = max(float(line.y.max()) for line in everything)
@@ -334,7 +333,7 @@ _SWATCHES = {
 
 
 def _legend(entries: Sequence[tuple[str, str, str]]) -> str:
-    """Color, mark and name of each entry, as a list that wraps."""
+    """Color, mark and name of each entry."""
     items = "".join(
         f'<li><svg viewBox="0 0 26 10" aria-hidden="true">{_SWATCHES[mark].format(f"var(--{color})")}</svg>'
         f"<bdi>{escape(plain(name))}</bdi></li>"

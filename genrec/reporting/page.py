@@ -1,32 +1,30 @@
-"""``comparison.html``: a comparison as one page that needs nothing else: no network, no script, light and dark."""
+"""``comparison.html``: a comparison as one self-contained page: no network, no script, light and dark."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
 from genrec.comparison.results import Comparison, ComparisonRow, Pair
-from genrec.comparison.statistics import methods_of
 from genrec.evaluation.metrics import METRICS, column_name
+from genrec.evaluation.significance import NOT_SIGNIFICANT
 from genrec.reporting.comparison_texts import (
-    against_best,
-    asked_text,
-    best_rows,
     cell_text,
     cells_text,
+    comparison_protocol_text,
     cost_cells,
     failure_texts,
-    interval_text,
     models_text,
-    named,
-    protocol_text,
+    scope_text,
+    steps_of,
     streams_text,
     summary_text,
     tests_text,
     trained_once,
 )
+from genrec.reporting.conclusion import comparison_conclusion
 from genrec.reporting.figures import (
     by_cutoff_figure,
     codes_figure,
@@ -34,20 +32,31 @@ from genrec.reporting.figures import (
     intervals_figure,
     metric_by_cutoff,
 )
+from genrec.reporting.next_steps import step_lines
 from genrec.reporting.plots import plain
-from genrec.reporting.report_markdown import p_text, seconds_text
+from genrec.reporting.texts import interval_text, named, p_text, seconds_text, signed_text
 
-_PARTS = {"variant": "Variants", "baseline": "Baselines", "stream": "Streams alone", "oracle": "Oracle: not a method"}
+_PARTS = {
+    "variant": "Variants",
+    "baseline": "Baselines",
+    "stream": "Single streams",
+    "oracle": "Oracle (upper bound)",
+}
 _HALF = 0.5
-"""Of the best in its column: from here on a cell of the heat map has no color."""
+"""Cells of the heat map have no color up to this share of the best in their column."""
 
 
-def page(comparison: Comparison) -> str:
-    """The whole page; equal comparisons give equal bytes."""
+def page(comparison: Comparison, folder: Path) -> str:
+    """The whole page; equal comparisons give equal bytes.
+
+    Args:
+        comparison: to be reported.
+        folder: of the comparison, for the commands at the end.
+    """
     style = (files("genrec.reporting") / "page.css").read_text(encoding="utf-8")
     sections = "\n".join(
         f'<section aria-label="{escape(title)}"><h2 id="{slug}">{title}</h2>\n{content}\n</section>'
-        for slug, title, content in _sections(comparison)
+        for slug, title, content in _sections(comparison, folder)
         if content
     )
     return (
@@ -55,73 +64,55 @@ def page(comparison: Comparison) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(comparison.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f"{_header(comparison)}\n<main>\n{sections}\n</main>\n"
-        "<footer>Written by genrec compare. Beside this page lie comparison.json (every number unrounded, all tests), "
-        "comparison.csv, comparison.md and ranks.safetensors (every user's rank under every seed).</footer>\n"
+        "<footer>Written by genrec compare. In the same folder: comparison.json (unrounded numbers, all tests), "
+        "comparison.csv, comparison.md and ranks.safetensors (the rank of every user under every seed).</footer>\n"
         "</body>\n</html>\n"
     )
 
 
-def _sections(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+def _sections(comparison: Comparison, folder: Path) -> Iterator[tuple[str, str, str]]:
     metric, by_cutoff = column_name(comparison.metric, comparison.cutoff), metric_by_cutoff(comparison)
     yield "metric", f"{metric} by variant", intervals_figure(comparison)
     yield "results", "Results", _results(comparison)
-    yield "tests", "The best against all others", _tests(comparison)
+    yield "tests", "Tests of the best variant", _tests(comparison)
     yield by_cutoff, f"{METRICS.get(by_cutoff).title} at every K", by_cutoff_figure(comparison)
     yield "slices", f"{metric} by kind of user and item", _slices(comparison)
     yield "curves", "Learning curves", curves_figure(comparison)
     yield "codes", "Use of codes", codes_figure(comparison)
-    yield "streams", "Streams alone", _streams(comparison)
-    yield "changes", "Left out or changed to make a variant", _list(_changes(comparison))
-    yield "stages", "What was shared", _stages(comparison)
+    yield "streams", "Single streams", _streams(comparison)
+    yield "changes", "Changes to variants", _list(_changes(comparison))
+    yield "stages", "Shared stages", _stages(comparison)
     yield "notes", "Notes", _list(comparison.notes)
-    yield "commands", "Each variant alone", _commands(comparison)
+    yield "commands", "Commands of the variants", _commands(comparison)
+    yield "steps", "Next steps", _steps(comparison, folder)
 
 
 def _header(comparison: Comparison) -> str:
     is_test = comparison.split == "test"
     split = (
-        '<p class="split test">TEST users: ask them once, of what validation has chosen</p>'
+        '<p class="split test">TEST users: evaluate once, after selection on validation users</p>'
         if is_test
         else '<p class="split">Validation users</p>'
     )
     return (
         f"<header>\n{split}\n<h1><bdi>{_text(comparison.title)}</bdi></h1>\n"
-        f'<p class="asked">{_text(asked_text(comparison))}</p>\n'
-        f'<div class="answer">{_answer(comparison)}</div>\n{_failures(comparison)}\n'
-        f"<p>{_text(protocol_text(comparison))}</p>\n</header>"
+        f'<div class="conclusion"><p>{_text(comparison_conclusion(comparison))}</p></div>\n'
+        f'<p class="scope">{_text(scope_text(comparison))}</p>\n{_failures(comparison)}\n'
+        f"<p>{_text(comparison_protocol_text(comparison))}</p>\n</header>"
     )
 
 
-def _answer(comparison: Comparison) -> str:
-    """The verdict in words, the main metric first."""
-    rows = methods_of(comparison.rows)
-    count = sum(row.kind == "variant" for row in rows)
-    baselines = len(rows) - count
-    beside = f" and {baselines} baseline{'s' * (baselines != 1)}" if baselines else ""
-    found = f"Of {count} variant{'s' * (count != 1)}{beside}:"
-    said = [
-        summary_text(comparison, metric) or _untested(comparison, metric) for metric in comparison.main_metric_first
-    ]
-    verdicts = "".join(f"<p>{_text(text)}</p>" for text in said if text)
-    return f'<p class="small">{found}</p>{verdicts}' if verdicts else "<p>No method has found a target.</p>"
-
-
-def _untested(comparison: Comparison, metric: str) -> str:
-    """What may be said where there are no tests: nothing of differences."""
-    best = best_rows(comparison, metric, comparison.cutoff)
-    if not best:
-        return ""
-    cell = comparison.cells[best[0]][metric][comparison.cutoff]
-    tested = "; nothing was tested against it" if len(methods_of(comparison.rows)) > 1 else ""
-    title = column_name(metric, comparison.cutoff)
-    return f"{title}: {named(best[0])} has {cell_text(cell)} {interval_text(cell)}{tested}."
+def _summaries(comparison: Comparison) -> str:
+    """The verdicts on the best variant in each metric, with numbers."""
+    summaries = [summary_text(comparison, metric) for metric in comparison.main_metric_first]
+    return "".join(f"<p>{_text(text)}</p>" for text in summaries if text)
 
 
 def _failures(comparison: Comparison) -> str:
     failed = [text for row in comparison.rows for text in failure_texts(row)]
     if not failed:
         return ""
-    return f'<div class="failed"><p><strong>Without a result:</strong></p>{_list(failed)}</div>'
+    return f'<div class="failed"><p><strong>Variants without a result:</strong></p>{_list(failed)}</div>'
 
 
 def _results(comparison: Comparison) -> str:
@@ -132,8 +123,8 @@ def _results(comparison: Comparison) -> str:
         training = seconds_text(sum(model.training_seconds for model in models))
         shared = (
             f"<p>Parameters, times and memory are those of one model, averaged over its seeds; variants that differ in "
-            f"their merge alone share it. Training took {training} for {models_text(len(models))}, the comparison "
-            f"{seconds_text(comparison.seconds)}: what was finished before is not in it.</p>"
+            f"their merge only share it. Training took {training} for {models_text(len(models))}; this comparison took "
+            f"{seconds_text(comparison.seconds)} without stages from the cache.</p>"
         )
     letters = f"<p>{_text(tests_text(comparison))}</p>" if comparison.pairs else ""
     return f"{_metrics_table(comparison, rows, 'Results')}<p>{_text(cells_text(comparison))}</p>{letters}{shared}"
@@ -143,12 +134,12 @@ def _streams(comparison: Comparison) -> str:
     rows = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
     if not rows:
         return ""
-    return f"<p>{_text(streams_text(rows))}</p>{_metrics_table(comparison, rows, 'Streams alone')}"
+    return f"<p>{_text(streams_text(rows))}</p>{_metrics_table(comparison, rows, 'Single streams')}"
 
 
 def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], caption: str) -> str:
     columns = [(metric, cutoff) for metric in comparison.main_metric_first for cutoff in comparison.protocol.cutoffs]
-    best = {column: best_rows(comparison, *column) for column in columns}
+    best = {column: comparison.best_rows(*column) for column in columns}
     has_models = any(row.models for row in rows)
     are_tested = any(row.name in letters for letters in comparison.letters.values() for row in rows)
 
@@ -190,7 +181,7 @@ def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], captio
 def _tests(comparison: Comparison) -> str:
     bodies = []
     for metric in comparison.main_metric_first:
-        tests = against_best(comparison, metric)
+        tests = comparison.against_best(metric)
         if tests:
             title = f"{column_name(metric, comparison.cutoff)}: <bdi>{_text(tests[0].first)}</bdi> against"
             bodies.append(
@@ -201,27 +192,27 @@ def _tests(comparison: Comparison) -> str:
         return ""
     heads = ("method", "verdict", "difference", "p (Holm)", "Wilcoxon p (Holm)", "seeds that agree")
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    told = (
-        "In brackets the interval of the difference, which is of this pair alone: the p-values are corrected for all "
-        "tests, so an interval without 0 may stand beside <em>not different</em>. All other pairs: comparison.json."
+    note = (
+        "Brackets: interval of the difference, which is not corrected, unlike the p-values. It may exclude 0 although "
+        f"the verdict is <em>{NOT_SIGNIFICANT}</em>. All other pairs are in comparison.json."
     )
-    table = _scrolled("The best against all others", f"<thead><tr>{head}</tr></thead>{''.join(bodies)}")
-    return f'<p class="small">{told}</p>{table}'
+    table = _scrolled("Tests of the best variant", f"<thead><tr>{head}</tr></thead>{''.join(bodies)}")
+    return f'{_summaries(comparison)}<p class="small">{note}</p>{table}'
 
 
 def _test(test: Pair) -> str:
     agree = f"{test.seeds_agree} of {test.seeds_shared}" if test.seeds_agree is not None else "-"
-    verdict = test.verdict if test.verdict == "not significantly different" else f"<b>{test.verdict}</b>"
+    verdict = test.verdict if test.verdict == NOT_SIGNIFICANT else f"<b>{test.verdict}</b>"
     return (
         f'<tr><th scope="row"><bdi>{_text(test.second)}</bdi></th><td>{verdict}</td>'
-        f"<td>{test.difference:+.4f} {interval_text(test, signed=True)}</td><td>{_text(p_text(test.p_holm))}</td>"
-        f"<td>{_text(p_text(test.wilcoxon_p_holm))}</td><td>{agree}</td></tr>"
+        f"<td>{signed_text(test.difference)} {interval_text(test, signed=True)}</td>"
+        f"<td>{_text(p_text(test.p_holm))}</td><td>{_text(p_text(test.wilcoxon_p_holm))}</td><td>{agree}</td></tr>"
     )
 
 
 def _slices(comparison: Comparison) -> str:
-    """A heat map of slices and methods, as a table that can be read and copied."""
-    rows, slices = methods_of(comparison.rows), comparison.slices
+    """A heat map of slices and methods as a table."""
+    rows, slices = comparison.methods, comparison.slices
     if not slices:
         return ""
     axes = list(dict.fromkeys(part.axis for part in slices))
@@ -254,13 +245,13 @@ def _slices(comparison: Comparison) -> str:
         for row in rows
     )
     metric = column_name(comparison.metric, comparison.cutoff)
-    told = (
-        f"{metric}, mean over users and seeds. Color: share of the best in its column, none from {_HALF:.0%} down. "
-        "Slices are small, and no test stands behind a color."
+    note = (
+        f"{metric}, mean over users and seeds. Color: share of the best in the column, none below {_HALF:.0%}. "
+        "Slices are small and differences between them are not tested."
     )
     head = f'<thead><tr><td></td>{spans}</tr><tr><th scope="col">method</th>{labels}</tr></thead>'
     table = _scrolled(f"{metric} by slice", f"{head}<tbody>{body}</tbody>", kind="slices")
-    return f'<p class="small">{told}</p>{table}'
+    return f'<p class="small">{note}</p>{table}'
 
 
 def _stages(comparison: Comparison) -> str:
@@ -274,7 +265,7 @@ def _stages(comparison: Comparison) -> str:
     )
     table = _scrolled("Stages", f'<thead><tr><th scope="col">stage</th>{head}</tr></thead><tbody>{body}</tbody>')
     return (
-        '<p class="small">Stages made here, reused as they were finished, missing in the end; wanted by trials.</p>'
+        '<p class="small">Stages made in this comparison, reused from the cache, missing; trials that need them.</p>'
         f"{table}"
     )
 
@@ -287,14 +278,19 @@ def _commands(comparison: Comparison) -> str:
     commands = [(row.name, row.command) for row in comparison.rows if row.command]
     if not commands:
         return ""
-    told = "<p>A click into a command marks the whole of it; <code>SEED</code> stands for the seed.</p>"
-    return told + "".join(
+    note = "<p>Click a command to select it; <code>SEED</code> is a placeholder.</p>"
+    return note + "".join(
         f"<h3><bdi>{_text(name)}</bdi></h3><pre><code>{escape(command)}</code></pre>" for name, command in commands
     )
 
 
+def _steps(comparison: Comparison, folder: Path) -> str:
+    lines = "\n".join(step_lines(steps_of(comparison, folder)[1:]))  # the first opens this page
+    return f"<pre><code>{escape(lines)}</code></pre>"
+
+
 def _scrolled(caption: str, content: str, *, kind: str = "") -> str:
-    """A table in a box that scrolls, by keyboard too."""
+    """A table in a box that scrolls, also by keyboard."""
     opening = f'<table class="{kind}">' if kind else "<table>"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {_text(caption)}">'
@@ -308,5 +304,5 @@ def _list(texts: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Anybody's text as a part of the page; ``*not different*`` of our own sentences is emphasis."""
-    return re.sub(r"\*(not different)\*", r"<em>\1</em>", escape(plain(text)))
+    """Text of any origin, escaped."""
+    return escape(plain(text))

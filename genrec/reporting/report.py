@@ -1,4 +1,4 @@
-"""What a run found: a row for each method, tests between them, and under which rules; and the files that keep it."""
+"""The result of a run: metrics of each method, tests between methods, and the evaluation protocol."""
 
 from __future__ import annotations
 
@@ -10,26 +10,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 
 from genrec.errors import DataError, PluginError, RecipeError
-from genrec.evaluation.metrics import METRICS, best_ranks, target_ranks
+from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, target_ranks
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.evaluation.rank_file import RankFile
-from genrec.evaluation.significance import Difference, bootstrap_interval, holm, paired_difference
-from genrec.reporting.curves import curves_svg
-from genrec.reporting.report_markdown import markdown
-from genrec.reporting.report_terminal import print_tables
+from genrec.evaluation.significance import Difference, Verdict, bootstrap_interval, holm, paired_difference, verdict
 from genrec.runtime.seeds import derive
 from genrec.training.log import EpochRecord
 from genrec.types import ABSENT, Dataset, Ranking, Split
 
 MethodKind = Literal["merge", "pair", "stream", "baseline", "oracle"]
-"""``pair``: the merge of two of three or more streams of the same model. ``oracle`` is no method: it knows which stream
-is best for each user."""
-
-LEVEL = 0.05
-"""Corrected p-values from here on are called "not significantly different"."""
+"""``pair``: the merge of two of three or more streams of the same model. ``oracle``: the best stream for each user; an
+upper bound, not a method."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +35,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class MethodResult:
-    """One method in the table."""
+    """Metrics and ranks of one method."""
 
     name: str
     kind: MethodKind
     metrics: Mapping[str, Mapping[int, Estimate]]
     """By the metric's name (see :mod:`genrec.evaluation.metrics`) and cutoff."""
     ranks_U: np.ndarray
-    """Place of each user's target, int32 (U,), ABSENT where it was not found."""
+    """Rank of the target of each user, int32 (U,), from 0; ABSENT if it was not found."""
 
 
 @dataclass(frozen=True)
@@ -66,35 +58,33 @@ class PairedTest:
     """``difference.p`` corrected for all the tests of the report."""
 
     @property
-    def verdict(self) -> Literal["better", "worse", "not significantly different"]:
-        """What may be said of ``method``."""
-        if self.p_holm >= LEVEL:
-            return "not significantly different"
-        return "better" if METRICS.get(self.metric).merit(self.difference.mean) > 0 else "worse"
+    def verdict(self) -> Verdict:
+        """The verdict on ``method``."""
+        return verdict(self.p_holm, METRICS.get(self.metric).merit(self.difference.mean))
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The rules under which the numbers were obtained, printed with every table."""
+    """The evaluation protocol, printed with every table."""
 
     dataset: str
     users: int
-    """Users asked."""
+    """Evaluation users."""
     items: int
-    """Items ranked, the whole catalog."""
+    """Items ranked: the whole catalog."""
     seen_targets: float
-    """Share of users whose target is already in their history."""
+    """Share of users whose target is in their history."""
     seen_items: Literal["keep", "filter"]
     order: str
-    """In which order the items of a history stand."""
+    """Order of the items of a history."""
     selection: str
-    """How the checkpoint was chosen."""
+    """How the checkpoint was selected."""
     seed: int
     cutoffs: tuple[int, ...]
     confidence: float
     bootstrap_samples: int
     final_fit: str = "train only"
-    """What the model that was asked was fitted on."""
+    """Data that the evaluated model was fitted on."""
 
     @classmethod
     def of(
@@ -108,12 +98,12 @@ class Protocol:
         split: Split | None = None,
     ) -> Protocol:
         """The protocol of a dataset's split, by default its test split."""
-        asked = dataset.test if split is None else split
+        split = dataset.test if split is None else split
         return cls(
             dataset=dataset.name,
-            users=len(asked),
+            users=len(split),
             items=dataset.num_items,
-            seen_targets=_seen_targets(asked),
+            seen_targets=_seen_targets(split),
             seen_items=settings.seen_items,
             order=dataset.order,
             selection=selection,
@@ -127,83 +117,35 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a finished run has to say."""
+    """The result of a finished run."""
 
     title: str
     protocol: Protocol
     split: Split
-    """The questions that were asked."""
+    """The evaluation users and their targets."""
     rows: Sequence[MethodResult]
     tests: Sequence[PairedTest] = ()
     curve: Sequence[EpochRecord] = ()
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall clock of each stage, in the order in which they ran; a stage taken from the store took next to none."""
+    """Wall-clock time of each stage, in order; stages from the cache take almost none."""
     parameters: Mapping[str, int] = field(default_factory=dict)
-    """Trainable numbers of each part of the model."""
+    """Trainable parameters of each part of the model."""
     notes: Sequence[str] = ()
-    """What a reader must know: random weights, items without an image, remarks of the dataset."""
+    """Remarks on data, streams and training, such as random weights or items without an image."""
+    example_history: Sequence[str] = ()
+    """Keys of a few items of one user, oldest first, for the example of ``genrec recommend``."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics, in the order of the columns."""
         return tuple(self.rows[0].metrics) if self.rows else ()
 
-    def write(self, folder: Path) -> None:
-        """Write ``report.md``, ``metrics.json``, ``ranks.safetensors`` and, with a curve, ``curves.svg``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.md").write_text(markdown(self), encoding="utf-8")
-        (folder / "metrics.json").write_text(
-            json.dumps(finite(self.to_dict()), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        ranks = {row.name: row.ranks_U for row in self.rows}
-        RankFile(self.split.users, self.split.targets, ranks, max(self.protocol.cutoffs)).write(folder)
-        if self.curve:
-            (folder / "curves.svg").write_text(curves_svg(self.curve), encoding="utf-8")
-
-    def print_report(self, console: Console) -> None:
-        """Show the table, the protocol and the tests on a terminal."""
-        print_tables(self, console)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The content of ``metrics.json``: plain data, all numbers unrounded."""
-        return {
-            "title": self.title,
-            "protocol": asdict(self.protocol),
-            "methods": [
-                {
-                    "name": row.name,
-                    "kind": row.kind,
-                    **{
-                        metric: {str(cutoff): asdict(estimate) for cutoff, estimate in by_cutoff.items()}
-                        for metric, by_cutoff in row.metrics.items()
-                    },
-                }
-                for row in self.rows
-            ],
-            "tests": [
-                {
-                    "method": test.method,
-                    "other": test.other,
-                    "metric": test.metric,
-                    "cutoff": test.cutoff,
-                    **asdict(test.difference),
-                    "p_holm": test.p_holm,
-                    "verdict": test.verdict,
-                }
-                for test in self.tests
-            ],
-            "curve": [epoch_dict(epoch) for epoch in self.curve],
-            "stage_seconds": dict(self.stage_seconds),
-            "parameters": dict(self.parameters),
-            "notes": list(self.notes),
-        }
-
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The ``metrics.json`` of a finished run, as :meth:`Report.to_dict` made it.
+    """Read the ``metrics.json`` of a finished run.
 
     Raises:
-        DataError: the folder holds no finished run, or the file is damaged.
+        DataError: the folder has no finished run, or the file is damaged.
     """
     file = folder / "metrics.json"
     if not file.is_file():
@@ -213,31 +155,31 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{file} is not valid JSON ({error}): run the recipe again") from error
     if not isinstance(metrics, dict) or "methods" not in metrics:
-        raise DataError(f"{file} holds no methods: expected what a run of genrec writes; run the recipe again")
+        raise DataError(f"{file} has no methods: expected the metrics.json of a genrec run; run the recipe again")
     return metrics
 
 
 def evaluate(
     rankings: Mapping[str, tuple[MethodKind, Ranking]], split: Split, settings: EvaluationSettings, seed: int
 ) -> list[MethodResult]:
-    """Measure every method, and the oracle where there are two streams or more.
+    """Compute the metrics of every method, and of the oracle if there are two streams or more.
 
     Args:
-        rankings: by method: what it is, and its lists, at least as long as the largest cutoff.
-        split: the questions, in the order of the lists.
+        rankings: by method: its kind and its lists, at least as long as the largest cutoff.
+        split: the evaluation users, in the order of the lists.
         settings: metrics, cutoffs, seen items, bootstrap.
         seed: of the recipe.
 
     Returns:
-        Rows in the order given, the oracle behind the last stream.
+        Results in the order given, the oracle after the last stream.
 
     Raises:
-        DataError: nobody is asked.
-        PluginError: a method gave lists for other users, too short ones, or seen items that it was to leave out.
-        RecipeError: a method is called ``oracle``.
+        DataError: there are no evaluation users.
+        PluginError: a method returned lists for other users, too short lists, or seen items that must be filtered.
+        RecipeError: a method is named ``oracle``.
     """
     if len(split) == 0:
-        raise DataError("no user has three items or more, so nobody can be asked; expected a larger dataset")
+        raise DataError("no user has three items or more, so no user can be evaluated; expected a larger dataset")
     for name, (kind, ranking) in rankings.items():
         _check(f"{kind} {name!r}", ranking, split, settings)
     rows = [
@@ -254,15 +196,14 @@ def evaluate(
 
 
 def paired_tests(rows: Sequence[MethodResult], settings: EvaluationSettings, seed: int) -> list[PairedTest]:
-    """The merge against every other method in every metric, at 10 (or the middle cutoff), Holm-corrected together.
+    """Tests of the merge against every other method in every metric at the main cutoff, Holm-corrected together.
 
-    The oracle is left out: it is no method. Without a merge among the rows there are no tests.
+    The oracle, an upper bound, is not tested. Without a merge there are no tests.
     """
     merge = next((row for row in rows if row.kind == "merge"), None)
     if merge is None:
         return []
-    cutoffs = sorted(set(settings.cutoffs))
-    cutoff = 10 if 10 in cutoffs else cutoffs[len(cutoffs) // 2]
+    cutoff = main_cutoff(settings.cutoffs)
     found = [
         (
             other.name,
@@ -305,10 +246,10 @@ def _row(name: str, kind: MethodKind, ranks_U: np.ndarray, settings: EvaluationS
 def _check(what: str, ranking: Ranking, split: Split, settings: EvaluationSettings) -> None:
     num_lists, length = ranking.items_BN.shape
     if num_lists != len(split):
-        raise PluginError(f"{what} gave {num_lists} lists for {len(split)} users; expected one for each user, in order")
+        raise PluginError(f"{what} returned {num_lists} lists for {len(split)} users; expected one per user, in order")
     if length < max(settings.cutoffs):
         raise PluginError(
-            f"{what} gave lists of {length} items; expected {max(settings.cutoffs)}, the largest cutoff, "
+            f"{what} returned lists of {length} items; expected {max(settings.cutoffs)}, the largest cutoff, "
             "padded with -1 where it finds no more"
         )
     if settings.seen_items == "filter":
@@ -319,8 +260,8 @@ def _check(what: str, ranking: Ranking, split: Split, settings: EvaluationSettin
         if len(wrong):
             user, item = divmod(int(wrong[0]), base)
             raise PluginError(
-                f"{what} recommends item {item} to asked user {user}, who has it in the history, and so in "
-                f"{len(wrong)} places; expected none under 'seen_items: filter'"
+                f"{what} recommends item {item} to evaluation user {user}, whose history contains it "
+                f"({len(wrong)} such items in all); expected none under 'seen_items: filter'"
             )
 
 
@@ -343,7 +284,7 @@ def epoch_dict(epoch: EpochRecord) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same data with null where JSON has no number for it (a loss that diverged)."""
+    """The same data with None for numbers that JSON lacks (a loss that diverged)."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

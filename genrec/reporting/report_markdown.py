@@ -1,34 +1,50 @@
-"""A report as Markdown, and the words that its terminal form shares."""
+"""A run's report as Markdown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from genrec.evaluation.metrics import METRICS, column_name
+from genrec.evaluation.significance import LEVEL
+from genrec.reporting.conclusion import run_conclusion
+from genrec.reporting.next_steps import Step, run_steps, step_lines
+from genrec.reporting.report import MethodResult, PairedTest, Report
+from genrec.reporting.texts import (
+    interval_text,
+    intervals_text,
+    oracle_text,
+    p_text,
+    protocol_text,
+    seconds_text,
+    signed_text,
+    table,
+)
 from genrec.training.log import EpochRecord
-
-if TYPE_CHECKING:
-    from genrec.reporting.report import Estimate, MethodResult, PairedTest, Protocol, Report
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def markdown(report: Report) -> str:
-    """The whole report."""
-    return "\n".join(_lines(report)).rstrip() + "\n"
+def markdown(report: Report, folder: Path) -> str:
+    """The whole report.
+
+    Args:
+        report: of a run.
+        folder: of that run, for the commands at the end.
+    """
+    return "\n".join(_lines(report, folder)).rstrip() + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield from (f"# {report.title}", "", *_results(report), "")
-    yield from (f"**Protocol.** {protocol_text(report.protocol)}", "")
+def _lines(report: Report, folder: Path) -> Iterator[str]:
+    yield from (f"# {report.title}", "", f"**{run_conclusion(report)}**", "")
+    yield from ("## Results", "", *_results(report), "", f"**Protocol.** {run_protocol_text(report)}", "")
     if any(row.kind == "oracle" for row in report.rows):
         yield from (oracle_text(), "")
     if report.tests:
-        yield from ("## Is the merge better?", "", tests_text(report), "")
+        yield from ("## Tests of the merge", "", tests_text(report), "")
         yield from table(
-            ("against", "metric", "difference", "p", "p (Holm)", "p (Wilcoxon)", "verdict"), _tests(report)
+            ("against", "metric", "difference", "p", "p (Holm)", "p (Wilcoxon)", "verdict"), _tests(report.tests)
         )
         yield ""
     if report.notes:
@@ -38,10 +54,17 @@ def _lines(report: Report) -> Iterator[str]:
     if report.parameters:
         rows = [(name, f"{count:,}") for name, count in report.parameters.items()]
         total = ("**total**", f"**{sum(report.parameters.values()):,}**")
-        yield from ("## Parameters", "", *table(("part", "trainable numbers"), [*rows, total]), "")
+        yield from ("## Parameters", "", *table(("part", "trainable parameters"), [*rows, total]), "")
     if report.stage_seconds:
         rows = [(name, seconds_text(seconds)) for name, seconds in report.stage_seconds.items()]
         yield from ("## Time", "", *table(("stage", "wall clock"), rows), "")
+    yield from ("## Next steps", "", "```sh", *step_lines(steps_of(report, folder)), "```", "")
+
+
+def steps_of(report: Report, folder: Path) -> list[Step]:
+    """The commands for the next steps after a run in a folder."""
+    has_merge = any(row.kind == "merge" for row in report.rows)
+    return run_steps(folder, history=report.example_history, has_merge=has_merge)
 
 
 def columns(report: Report) -> list[tuple[str, int]]:
@@ -50,7 +73,7 @@ def columns(report: Report) -> list[tuple[str, int]]:
 
 
 def best_means(report: Report) -> dict[tuple[str, int], float]:
-    """The best mean of each column among the methods; the oracle is none."""
+    """The best mean of each column among the methods, without the oracle."""
     methods = [row for row in report.rows if row.kind != "oracle"]
     return {
         (metric, cutoff): METRICS.get(metric).best(row.metrics[metric][cutoff].mean for row in methods)
@@ -58,67 +81,32 @@ def best_means(report: Report) -> dict[tuple[str, int], float]:
     }
 
 
-def interval_text(estimate: Estimate) -> str:
-    """The interval in brackets."""
-    return f"[{estimate.low:.4f}, {estimate.high:.4f}]"
-
-
-def p_text(p: float) -> str:
-    """A p-value with as many digits as mean something."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration a person can read."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def protocol_text(protocol: Protocol) -> str:
-    """The rules of the table in one paragraph."""
-    seen = "kept in the lists" if protocol.seen_items == "keep" else "filtered from the lists"
-    return (
-        f"{protocol.dataset}, leave-one-out: the last item of each of {protocol.users:,} users is to be found among "
-        f"all {protocol.items:,} items, none sampled. Seen items are {seen}; the target is one of them for "
-        f"{protocol.seen_targets:.1%} of the users. Final fit: {protocol.final_fit}. "
-        f"Order of histories: {protocol.order}. Selection: {protocol.selection}. "
-        f"Brackets: {protocol.confidence:.0%} bootstrap interval over users "
-        f"({protocol.bootstrap_samples:,} resamples), which does not hold the noise between seeds. "
-        f"Seed {protocol.seed}."
-    )
-
-
-def oracle_text() -> str:
-    """What the oracle row is."""
-    return (
-        "The oracle is no method: it looks at the target and takes, for each user, the stream that ranks it best. "
-        "It bounds what choosing one stream for each user could reach."
-    )
+def run_protocol_text(report: Report) -> str:
+    """The evaluation protocol of a run, what the brackets are, and the seed."""
+    protocol = report.protocol
+    return f"{protocol_text(protocol)} {intervals_text(protocol)} Seed {protocol.seed}."
 
 
 def tests_text(report: Report) -> str:
     """How the tests were made."""
     return (
         f"{report.tests[0].method} against each other method over the same users: paired bootstrap, two-sided, "
-        f"Holm-corrected for {len(report.tests)} tests; Wilcoxon's signed-rank p uncorrected beside it. "
-        "From p (Holm) = 0.05 on it says *not different*."
+        f"Holm-corrected for {len(report.tests)} tests. A difference is significant if p (Holm) is below {LEVEL}. "
+        "Wilcoxon's signed-rank p is not corrected."
     )
 
 
 def verdict_text(test: PairedTest) -> str:
     """One test in words."""
+    is_verdict = f"{test.verdict} {'than' if test.verdict in ('better', 'worse') else 'from'}"
     return (
-        f"{test.method} is {test.verdict} {'from' if test.verdict == 'not significantly different' else 'than'} {test.other} in "
-        f"{column_name(test.metric, test.cutoff)}: {test.difference.mean:+.4f} "
-        f"[{test.difference.low:+.4f}, {test.difference.high:+.4f}], p (Holm) {p_text(test.p_holm)}"
+        f"{test.method} is {is_verdict} {test.other} in {column_name(test.metric, test.cutoff)}: "
+        f"{_difference(test)}, p (Holm) {p_text(test.p_holm)}"
     )
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """A curve in one line of text; a space where there is no value."""
+    """A curve in one line of text; a space for a missing value."""
     values = [value if value is not None and math.isfinite(value) else None for value in values]
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
@@ -139,7 +127,7 @@ def _results(report: Report) -> Iterator[str]:
     rows = [
         (
             f"*{row.name}*" if row.kind == "oracle" else row.name,
-            "*not a method*" if row.kind == "oracle" else row.kind,
+            "*upper bound*" if row.kind == "oracle" else row.kind,
             *(cell(row, *column) for column in columns(report)),
         )
         for row in report.rows
@@ -147,18 +135,21 @@ def _results(report: Report) -> Iterator[str]:
     return table(head, rows)
 
 
-def _tests(report: Report) -> Iterator[tuple[str, ...]]:
-    for test in report.tests:
-        found = test.difference
+def _tests(tests: Sequence[PairedTest]) -> Iterator[tuple[str, ...]]:
+    for test in tests:
         yield (
             test.other,
             column_name(test.metric, test.cutoff),
-            f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]",
-            p_text(found.p),
+            _difference(test),
+            p_text(test.difference.p),
             p_text(test.p_holm),
-            p_text(found.wilcoxon_p),
+            p_text(test.difference.wilcoxon_p),
             test.verdict,
         )
+
+
+def _difference(test: PairedTest) -> str:
+    return f"{signed_text(test.difference.mean)} {interval_text(test.difference, signed=True)}"
 
 
 def _training(curve: Sequence[EpochRecord]) -> Iterator[str]:
@@ -181,15 +172,3 @@ def _training(curve: Sequence[EpochRecord]) -> Iterator[str]:
         for epoch in curve
     ]
     yield from table(("epoch", *parts, "validation NDCG@10", "learning rate", "time"), rows)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table; a bar in a cell is escaped."""
-    yield _line(head)
-    yield _line(["---"] * len(head))
-    for row in rows:
-        yield _line(row)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,4 +1,4 @@
-"""A run's report: the rows of its methods, the protocol in words, and what a reader must know of data and training."""
+"""Builds the report of a run: results, protocol, and notes on data and training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
 from genrec.reporting.report import MethodResult, PairedTest, Protocol, Report
 from genrec.training.trainer import TrainingLog
-from genrec.types import ItemVectors
+from genrec.types import Dataset, ItemVectors
 
 
 def make_report(
@@ -34,15 +34,15 @@ def make_report(
     """The report of a run.
 
     Args:
-        fits: which fit evaluated which users.
-        selected: the model of the fit on train alone, whose curve is shown.
-        trained: the model that test users were evaluated with.
-        vectors: of its streams, as the encoders gave them.
+        fits: the fits for validation and for test users.
+        selected: the model fitted on train only, whose curve is shown.
+        trained: the model that evaluates test users.
+        vectors: item vectors of its streams, as encoded.
         streams: its streams.
-        rows: a row for each method.
-        tests: between them.
-        audited: what the audit says of the dataset.
-        cache: with the time that each part took.
+        rows: the result of each method.
+        tests: between methods.
+        audited: the audit of the dataset.
+        cache: has the time of each stage.
     """
     fit = fits.valid
     recipe, dataset = fit.recipe, fit.dataset
@@ -58,23 +58,24 @@ def make_report(
         stage_seconds=cache.timer.seconds,
         parameters=_parameters(trained.model),
         notes=tuple(_notes(fits, selected, trained, vectors, streams, audited, cache)),
+        example_history=_example_history(dataset),
     )
 
 
 def selection(fit: Fit) -> str:
-    """How the checkpoint was selected, in words."""
+    """How the checkpoint was selected, for the protocol."""
     users = len(validation_users(fit))
     other = fit.selected_under != fit.recipe.evaluation.seen_items
     rule = f", under seen_items: {fit.selected_under}" if other else ""
-    return f"best mean NDCG@10 of the streams alone on {users:,} random validation users{rule}, before any merge"
+    return f"best mean NDCG@10 of the single streams on {users:,} random validation users{rule}, before any merge"
 
 
 def final_fit(fit: Fit, selected: TrainingLog) -> str:
-    """What the model that evaluates test users was fitted on, in words."""
+    """Data that the model for test users was fitted on, for the protocol."""
     if not fit.recipe.training.final_fit:
         return "train only"
     epochs = selected.best_epoch
-    return f"train + validation, {epochs} epoch{'s' * (epochs != 1)}, chosen on validation by a fit on train only"
+    return f"train + validation, {epochs} epoch{'s' * (epochs != 1)}, selected on validation by a fit on train only"
 
 
 def machine_of(model: Retriever) -> dict[str, Any]:
@@ -82,8 +83,14 @@ def machine_of(model: Retriever) -> dict[str, Any]:
     return {"device": str(next(model.parameters()).device), "threads": torch.get_num_threads()}
 
 
+def _example_history(dataset: Dataset) -> tuple[str, ...]:
+    """Keys of the last two items of the first test user."""
+    test = dataset.test
+    return tuple(dataset.catalog.keys[item] for item in test.histories[0][-2:]) if len(test) else ()
+
+
 def _parameters(model: Retriever) -> dict[str, int]:
-    """Trainable parameters by part; what parts share counts once, where it is first."""
+    """Trainable parameters by part; shared parameters count once, in the first part."""
     counts: dict[str, int] = {}
     for name, parameter in model.named_parameters():
         part = name.partition(".")[0].strip("_").replace("_", " ")
@@ -117,22 +124,22 @@ def _notes(
     )
     if fits.test is not fits.valid:
         yield (
-            f"final fit: vectors, codes and model again on train + validation, {trained.log.seconds / 60:.1f} "
-            "minutes; the curve and whatever is said of validation are of the fit on train only"
+            f"final fit: vectors, codes and model on train + validation, {trained.log.seconds / 60:.1f} minutes; the "
+            "curve and all validation results are of the fit on train only"
         )
     yield from (note for baseline in recipe.baselines if (note := chosen_settings(baseline, fits.test, cache)))
 
 
 def _absent(stream: Stream, vectors: ItemVectors, context: StreamContext) -> Iterator[str]:
-    """How many items the encoder could not read, and what became of them."""
+    """Notes on items without encodable content."""
     num_items, ids = len(vectors.present_I), context.ids
     if near := int((context.vectors.present_I & ~vectors.present_I).sum()):
         guide = stream.nearest_in
-        yield f"{near:,} of {num_items:,} items have nothing to encode and are coded as the nearest in {guide}"
+        yield f"{near:,} of {num_items:,} items have nothing to encode and are coded like their nearest item in {guide}"
     if apart := int((~context.vectors.present_I & ids.present_I).sum()):
-        yield f"{apart:,} of {num_items:,} items have nothing to encode and have codes in a branch of their own"
+        yield f"{apart:,} of {num_items:,} items have nothing to encode and get codes in a separate branch of the tree"
     if absent := int((~ids.present_I).sum()):
         yield (
-            f"{absent:,} of {num_items:,} items have no code and are never proposed; a merge by confidence or rank "
-            "favors the rest"
+            f"{absent:,} of {num_items:,} items have no codes and are never recommended; merges by confidence or "
+            "rank favor the others"
         )

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,10 +20,11 @@ from genrec.evaluation.metrics import METRICS, Metric, column_name
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.recipe.problems import InvalidRecipeError
 from genrec.reporting.comparison_files import csv_text, markdown, print_comparison, to_dict
-from genrec.reporting.comparison_texts import best_rows, summary_text
+from genrec.reporting.comparison_texts import summary_text
 from genrec.reporting.page import page
 
 RANK = "mean_rank"
+FOLDER = Path("runs/compare-shop")
 AXES = {"streams.*.tokenizer": ("kmeans_tree", "random_codes"), "merge": ("confidence", "learned")}
 
 
@@ -47,7 +49,7 @@ def comparison(request):
 
 def titles(text):
     """The metrics that a text speaks of, but for the one that checkpoints are chosen by."""
-    words = re.sub(r"validation NDCG@10|Selection: [^.]*\.|NDCG@10 on validation users", "", text)
+    words = re.sub(r"validation NDCG@10|Checkpoint selection: [^.]*\.|NDCG@10 on validation users", "", text)
     titles = {METRICS.get(name).title for name in (*METRICS.names(), RANK)}
     return {title for title in titles if f"{title}@" in words}
 
@@ -55,10 +57,11 @@ def titles(text):
 def test_every_form_shows_the_metrics_of_the_recipe_and_no_others(comparison):
     expected = {METRICS.get(name).title for name in comparison.metrics}
     console = Console(file=io.StringIO(), width=400)
-    print_comparison(comparison, console)
-    for text in (markdown(comparison), page(comparison), console.file.getvalue()):
+    print_comparison(comparison, console, FOLDER)
+    for text in (markdown(comparison, FOLDER), page(comparison, FOLDER), console.file.getvalue()):
         assert titles(text) == expected
-    head = next(line for line in markdown(comparison).splitlines() if line.startswith("| method | kind | seeds |"))
+    lines = markdown(comparison, FOLDER).splitlines()
+    head = next(line for line in lines if line.startswith("| method | kind | seeds |"))
     columns = [column_name(metric, cutoff) for metric in comparison.metrics for cutoff in (5, 10, 20)]
     assert head == f"| method | kind | seeds | {' | '.join(columns)} |"
     lines = list(csv.DictReader(io.StringIO(csv_text(comparison))))
@@ -76,7 +79,7 @@ def test_every_form_shows_the_metrics_of_the_recipe_and_no_others(comparison):
 
 
 def test_the_page_begins_with_the_main_metric(comparison):
-    text = page(comparison)
+    text = page(comparison, FOLDER)
     main = METRICS.get(comparison.metric).title
     assert comparison.metric == ("ndcg" if "ndcg" in comparison.metrics else comparison.metrics[0])
     assert f">{main}@10 by variant</h2>" in text
@@ -95,7 +98,7 @@ def test_the_best_is_the_lowest_where_lower_is_better(comparison):
         in_order = sorted(means, key=lambda name: means[name], reverse=higher)
         assert "kmeans_tree" in in_order[0]
         assert "random_codes" in in_order[-1]
-        assert best_rows(comparison, metric, 10) == in_order[:1]
+        assert comparison.best_rows(metric, 10) == in_order[:1]
         assert "a" in comparison.letters[metric][in_order[0]]
         assert "a" not in comparison.letters[metric][in_order[-1]]
         summary = summary_text(comparison, metric)

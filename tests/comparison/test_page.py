@@ -5,13 +5,16 @@ from collections import Counter
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from made_comparison import MERGES, made_comparison
 
+from genrec.reporting.conclusion import comparison_conclusion
 from genrec.reporting.page import page
 from genrec.reporting.plots import plain, shortened, text_width
 
+FOLDER = Path("runs/compare-shop")
 VOID = {"meta", "link", "br", "img", "hr", "input", "source"}
 
 
@@ -51,7 +54,7 @@ def comparison():
 
 @pytest.fixture(scope="module")
 def text(comparison):
-    return page(comparison)
+    return page(comparison, FOLDER)
 
 
 def test_it_needs_nothing_else(text):
@@ -78,7 +81,7 @@ def test_every_color_is_one_of_the_page(text):
 
 
 def test_equal_comparisons_give_equal_bytes(comparison, text):
-    assert page(comparison) == text
+    assert page(comparison, FOLDER) == text
 
 
 def test_it_can_be_read_without_seeing_it(text):
@@ -96,7 +99,7 @@ def test_it_can_be_read_without_seeing_it(text):
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
 
 
-def test_the_answer_and_the_rules_are_said(comparison, text):
+def test_the_conclusion_and_the_protocol_are_on_the_page(comparison, text):
     words = " ".join(unescape(re.sub(r"<[^>]+>", " ", text.split("</style>")[1])).split())
     best = max(
         (row for row in comparison.rows if row.kind == "variant"),
@@ -104,15 +107,16 @@ def test_the_answer_and_the_rules_are_said(comparison, text):
     )
     cell = comparison.cells[best.name]["ndcg"][10]
     assert f"NDCG@10: '{best.name}' has the highest mean ({cell.mean:.4f} ± {cell.std:.4f})" in words
-    assert "Of 6 variants and 2 baselines:" in words
+    header = f"Validation users {plain(comparison.title)} {comparison_conclusion(comparison)}"
+    assert header in words
     assert "Validation users" in words
-    assert "600 users is to be found among all 2,000 items" in words
+    assert "600 users is ranked among all 2,000 items" in words
     assert "Seen items are kept in the lists" in words
-    assert "Rows that share a letter are not different" in words
+    assert "Rows that share a letter are not significantly different" in words
     assert f"{cell.mean:.4f} ± {cell.std:.4f} {comparison.letters['ndcg'][best.name]}" in words
     assert f"[{cell.low:.4f}, {cell.high:.4f}]" in words
-    for said in ("1,234,567", "812 MB", "Oracle: not a method", "genrec run shop.yaml --seed SEED", "bought 0 times"):
-        assert said in words
+    for part in ("1,234,567", "812 MB", "Oracle (upper bound)", "genrec run shop.yaml --seed SEED", "bought 0 times"):
+        assert part in words
     assert "TEST users" not in words
 
 
@@ -144,7 +148,7 @@ def test_colors_of_the_slices_are_shares_of_their_columns_best(comparison, text)
 
 
 def test_test_users_are_not_to_be_overlooked():
-    text = page(made_comparison(axes={"merge": MERGES[:2]}, split="test", curves=False, codes=False))
+    text = page(made_comparison(axes={"merge": MERGES[:2]}, split="test", curves=False, codes=False), FOLDER)
     assert '<p class="split test">TEST users' in text
     assert "the last item of each of 600 users" in text
 
@@ -166,7 +170,7 @@ def test_names_are_anybodys():
         axes={"tokenizer": NAMES, "merge": ("a", "<b>")}, users=60, codes=False, title="</title><script>x</script>"
     )
     rows = [replace(row, notes=("<i>left out</i>",), command="genrec run 'a&b<c'") for row in made.rows]
-    text = page(replace(made, rows=rows, notes=("</main>&amp;",)))
+    text = page(replace(made, rows=rows, notes=("</main>&amp;",)), FOLDER)
     parsed = Parsed(text)
     assert not {tag for tag, _ in parsed.tags} & {"script", "i"}
     assert "\u202e" not in text
@@ -186,35 +190,39 @@ def small(**changes):
 
 
 @pytest.mark.parametrize(
-    ("made", "said", "not_said"),
+    ("made", "present", "absent"),
     [
         (
             lambda: small(axes={"recipe": ("light",)}, baselines=(), tested=False),
-            "light has 0.",
+            "light reaches NDCG@10 0.",
             "Rows that share a letter",
         ),
-        (lambda: small(axes={}, baselines=(), tested=False), "Of 1 variant:", "letters at the right"),
-        (lambda: small(seeds=(4,)), "one seed says little", "Small dots"),
+        (
+            lambda: small(axes={}, baselines=(), tested=False),
+            "there is no other method to compare it with",
+            "letters at the right",
+        ),
+        (lambda: small(seeds=(4,)), "(one seed)", "Small dots"),
         (lambda: small(failed=("confidence",)), "expected 2,000 at least", "25 variants"),
-        (lambda: small(tested=False), "nothing was tested against it", "The best against all others"),
+        (lambda: small(tested=False), "differences were not tested", "Tests of the best variant"),
         (lambda: small(curves=False, codes=True), "Use of codes", "Learning curves"),
         (lambda: small(codes=False), "Learning curves", "Use of codes"),
         (lambda: replace(small(), slices=()), "Results", "kind of user"),
-        (lambda: replace(small(), stages={}, notes=()), "Results", "What was shared"),
-        (lambda: small(axes={"seed_free": tuple("abcdefgh")}, curves=False), "the one named", "level 1"),
+        (lambda: replace(small(), stages={}, notes=()), "Results", "Shared stages"),
+        (lambda: small(axes={"seed_free": tuple("abcdefgh")}, curves=False), "the series named above", "level 1"),
     ],
 )
-def test_whatever_is_missing_the_rest_is_shown(made, said, not_said):
-    text = page(made())
+def test_missing_parts_are_left_out(made, present, absent):
+    text = page(made(), FOLDER)
     Parsed(text)
     words = text.split("</style>")[1]
-    assert said in words
-    assert not_said not in words
+    assert present in words
+    assert absent not in words
 
 
 def test_a_model_that_a_failed_merge_left_incomplete_is_still_one_model():
     made = small(axes={"tokenizer": ("kmeans_tree", "rqvae"), "merge": MERGES[:2]}, failed=("rqvae, confidence",))
-    text = page(made)
+    text = page(made, FOLDER)
     assert text.count('aria-label="validation NDCG@10 by epoch: kmeans_tree, rqvae"') == 1
 
 
@@ -229,7 +237,7 @@ def test_a_diverged_curve_and_a_seed_that_stopped_early_are_drawn():
         replace(row.models[2], curve=()),
     )
     rows = [replace(one, models=models) if one.models else one for one in made.rows]
-    text = page(replace(made, rows=rows))
+    text = page(replace(made, rows=rows), FOLDER)
     assert "Learning curves" in text
     assert "nan" not in text.split("</style>")[1].lower()
 

@@ -68,7 +68,7 @@ def file(request, tmp_path_factory):
         "one variant": lambda: made_comparison({"recipe": ("light",)}, seeds=(1,), users=100),
     }[request.param]()
     path = tmp_path_factory.mktemp("page") / "comparison.html"
-    path.write_text(page(made), encoding="utf-8")
+    path.write_text(page(made, path.parent), encoding="utf-8")
     assert path.stat().st_size < 500_000
     return path
 

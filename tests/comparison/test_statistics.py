@@ -50,13 +50,13 @@ def rows():
         row("also same", ranks(rng, 2, 400), seeds=(2, 3)),
         row("stream", ranks(rng, 3, 400), kind="stream"),
         row("oracle", ranks(rng, 3, 400, shift=1), kind="oracle"),
-        row("yardstick", ranks(rng, 1, 400, shift=-1), kind="baseline"),
+        row("baseline", ranks(rng, 1, 400, shift=-1), kind="baseline"),
     ]
 
 
 def test_cells_of_all_rows_with_a_result(rows):
     found = cells(rows, SETTINGS)
-    assert list(found) == ["good", "same", "also same", "stream", "oracle", "yardstick"]
+    assert list(found) == ["good", "same", "also same", "stream", "oracle", "baseline"]
     for one in rows:
         for metric in SETTINGS.metrics if one.seeds else ():
             for cutoff in (5, 10):
@@ -77,7 +77,7 @@ def test_cells_of_nothing():
 
 def test_pairs_are_all_methods_in_all_metrics_corrected_together(rows):
     found = pairs(rows, 10, SETTINGS.metrics, confidence=0.95)
-    names = ["good", "same", "also same", "yardstick"]
+    names = ["good", "same", "also same", "baseline"]
     assert [one.name for one in methods_of(rows)] == names
     assert {(test.metric, test.first, test.second) for test in found} == {
         (metric, *pair) for metric in SETTINGS.metrics for pair in combinations(names, 2)
@@ -86,7 +86,7 @@ def test_pairs_are_all_methods_in_all_metrics_corrected_together(rows):
         expected = multipletests([getattr(test, given_p) for test in found], method="holm")[1]
         assert [getattr(test, corrected) for test in found] == pytest.approx(expected.tolist(), abs=1e-12)
     verdicts = {(test.first, test.second): test.verdict for test in found if test.metric == "ndcg"}
-    assert verdicts["good", "same"] == verdicts["good", "yardstick"] == verdicts["same", "yardstick"] == "better"
+    assert verdicts["good", "same"] == verdicts["good", "baseline"] == verdicts["same", "baseline"] == "better"
     assert verdicts["same", "also same"] == "not significantly different"
 
 
@@ -95,9 +95,9 @@ def test_one_row_against_others_is_corrected_for_its_own_tests_alone(rows):
     whole = {
         (test.metric, test.first, test.second): test for test in pairs(rows, 10, SETTINGS.metrics, confidence=0.95)
     }
-    found = pairs_with(by_name["good"], [by_name["same"], by_name["yardstick"]], 10, SETTINGS.metrics, confidence=0.95)
+    found = pairs_with(by_name["good"], [by_name["same"], by_name["baseline"]], 10, SETTINGS.metrics, confidence=0.95)
     assert [(test.metric, test.second) for test in found] == [
-        (m, name) for m in SETTINGS.metrics for name in ("same", "yardstick")
+        (m, name) for m in SETTINGS.metrics for name in ("same", "baseline")
     ]
     for test in found:
         same = whole[test.metric, "good", test.second]
@@ -160,8 +160,8 @@ def test_how_many_seeds_agree():
     assert agreement(row("a", np.stack([hit, hit]), seeds=(1, 2)), row("b", half[None], seeds=(2,))) == (1, 1)
     assert agreement(row("a", hit[None], seeds=(1,)), row("b", half[None], seeds=(2,))) == (None, 0)
     # What has no randomness is the same under every seed.
-    yardstick = row("b", half[None], kind="baseline", seeds=(1,))
-    assert agreement(row("a", np.stack([hit, miss, hit])), yardstick) == (2, 3)
+    baseline = row("b", half[None], kind="baseline", seeds=(1,))
+    assert agreement(row("a", np.stack([hit, miss, hit])), baseline) == (2, 3)
 
 
 def test_one_method_alone_is_not_tested(rows):
@@ -171,7 +171,7 @@ def test_one_method_alone_is_not_tested(rows):
 
 
 def made_tests(names, alike):
-    """One test for each pair; those in ``alike`` are not different."""
+    """One test for each pair; those in ``alike`` are not significantly different."""
     made = []
     for first, second in combinations(names, 2):
         p = 1.0 if frozenset((first, second)) in alike else 0.001

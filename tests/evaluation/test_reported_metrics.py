@@ -12,6 +12,8 @@ from genrec.evaluation.metrics import METRICS, Metric, column_name
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.rank_file import paired
 from genrec.reporting.report import Protocol, Report, evaluate, paired_tests
+from genrec.reporting.report_files import write_report
+from genrec.reporting.report_terminal import print_report
 from genrec.types import Ranking
 
 RANK = "mean_rank"
@@ -49,7 +51,7 @@ def report(settings):
 
 def test_rows_and_files_have_the_metrics_of_the_recipe(report, settings, tmp_path):
     assert report.metrics == settings.metrics
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     content = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     for row, method in zip(report.rows, content["methods"], strict=True):
         assert list(method) == ["name", "kind", *settings.metrics]
@@ -59,9 +61,9 @@ def test_rows_and_files_have_the_metrics_of_the_recipe(report, settings, tmp_pat
                 assert method[metric][str(cutoff)]["mean"] == pytest.approx(expected)
     columns = [column_name(metric, cutoff) for metric in settings.metrics for cutoff in (5, 10)]
     lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
-    assert lines[2] == f"| method | kind | {' | '.join(columns)} |"
+    assert lines[6] == f"| method | kind | {' | '.join(columns)} |"
     console = Console(file=io.StringIO(), width=300)
-    report.print_report(console)
+    print_report(report, console, tmp_path)
     assert all(column in console.file.getvalue() for column in columns)
 
 
@@ -72,15 +74,15 @@ def test_the_merge_is_better_whichever_way_a_metric_runs(report, settings, tmp_p
     assert {test.verdict for test in report.tests} == {"better"}
     smallest = min(report.tests, key=lambda test: test.difference.p)
     assert smallest.p_holm == pytest.approx(min(1.0, len(report.tests) * smallest.difference.p))
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
-    assert lines[4].startswith("| top | merge | ")
-    assert lines[4].count("**") == 2 * 2 * len(settings.metrics)
-    assert [line.count("**") for line in lines[5:7]] == [0, 0]
+    assert lines[8].startswith("| top | merge | ")
+    assert lines[8].count("**") == 2 * 2 * len(settings.metrics)
+    assert [line.count("**") for line in lines[9:11]] == [0, 0]
 
 
 def test_finished_runs_are_tested_in_any_metric(report, settings, tmp_path):
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     for metric in settings.metrics:
         found = paired(tmp_path, tmp_path, "top", "half", metric=metric, cutoff=10)
         [test] = [test for test in report.tests if (test.other, test.metric) == ("half", metric)]

@@ -3,6 +3,7 @@
 import io
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from rich.console import Console
 from genrec.errors import DataError, PluginError, RecipeError
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.rank_file import RankFile
+from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.report import Protocol, Report, evaluate, paired_tests, read_metrics
-from genrec.reporting.report_markdown import seconds_text, sparkline
+from genrec.reporting.report_files import write_report
+from genrec.reporting.report_markdown import sparkline
+from genrec.reporting.report_terminal import print_report
+from genrec.reporting.texts import seconds_text
 from genrec.training.log import EpochRecord
 from genrec.types import ABSENT, Catalog, Dataset, Histories, Ranking
 
@@ -77,6 +82,7 @@ def report(ranks) -> Report:
         stage_seconds={"train": 125.0},
         parameters={"history encoder": 1_000, "decoders": 2_500},
         notes=["the text encoder's weights are random"],
+        example_history=("item 4", "item 5"),
     )
 
 
@@ -150,7 +156,7 @@ def test_tests_are_at_10_or_the_middle_cutoff(cutoffs, tested, ranks):
 
 
 def test_files_hold_the_same_numbers(report, tmp_path):
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "curves.svg",
         "metrics.json",
@@ -189,16 +195,19 @@ def test_files_hold_the_same_numbers(report, tmp_path):
 
 def test_equal_runs_write_equal_files(report, tmp_path):
     for name in ("one", "two"):
-        report.write(tmp_path / name)
-    for name in ("curves.svg", "metrics.json", "ranks.safetensors", "report.md"):
+        write_report(report, tmp_path / name)
+    for name in ("curves.svg", "metrics.json", "ranks.safetensors"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    one, two = ((tmp_path / name / "report.md").read_text(encoding="utf-8") for name in ("one", "two"))
+    assert one.replace(str(tmp_path / "one"), str(tmp_path / "two")) == two
 
 
-def test_the_markdown_tells_the_rules_and_marks_the_best(report, tmp_path):
-    report.write(tmp_path)
+def test_the_markdown_has_the_protocol_and_marks_the_best(report, tmp_path):
+    write_report(report, tmp_path)
     lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
-    assert lines[2] == "| method | kind | Recall@5 | Recall@10 | NDCG@5 | NDCG@10 |"
-    assert lines[4].startswith("| confidence | merge | **1.0000** [1.0000, 1.0000] |")
+    assert lines[2] == f"**{run_conclusion(report)}**"
+    assert lines[6] == "| method | kind | Recall@5 | Recall@10 | NDCG@5 | NDCG@10 |"
+    assert lines[8].startswith("| confidence | merge | **1.0000** [1.0000, 1.0000] |")
     assert next(line for line in lines if "*oracle*" in line).count("**") == 0
     text = "\n".join(lines)
     assert "Seen items are kept in the lists; the target is one of them for 0.5% of the users." in text
@@ -208,14 +217,21 @@ def test_the_markdown_tells_the_rules_and_marks_the_best(report, tmp_path):
     assert "Validation NDCG@10 `▁ █`, best 0.0400 in epoch 3." in text
     assert "| **total** | **3,500** |" in text
     assert "| train | 2 min 5 s |" in text
+    steps = text.partition("## Next steps\n")[2]
+    assert f"genrec recommend {tmp_path} --history 'item 4' --history 'item 5'\n" in steps
+    assert f"genrec compare {tmp_path} --vary merge=" in steps
+    assert f"genrec compare {tmp_path}/recipe.yaml --seeds 1,2,3\n" in steps
+    assert f"genrec bench {tmp_path}\n" in steps
     tables = [line for line in lines if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
 
 
 def test_the_terminal_shows_the_same_numbers(report):
     console = Console(file=io.StringIO(), width=200)
-    report.print_report(console)
+    print_report(report, console, Path("runs/shop-1"))
     shown = console.file.getvalue()
+    assert shown.startswith(run_conclusion(report))
+    assert shown.rstrip().endswith("genrec bench runs/shop-1")
     for row in report.rows:
         assert row.name in shown
         assert f"{row.metrics['ndcg'][10].mean:.4f}" in shown
@@ -227,7 +243,7 @@ def test_the_terminal_shows_the_same_numbers(report):
 
 
 def test_the_curves_are_well_formed(report, tmp_path):
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     root = ElementTree.parse(tmp_path / "curves.svg").getroot()
     lines = root.findall(".//{http://www.w3.org/2000/svg}polyline")
     # total without its NaN, contrast, validation without its gap
@@ -235,7 +251,7 @@ def test_the_curves_are_well_formed(report, tmp_path):
 
 
 def test_a_report_without_training_has_no_curves(report, tmp_path):
-    Report(report.title, report.protocol, report.split, report.rows).write(tmp_path)
+    write_report(Report(report.title, report.protocol, report.split, report.rows), tmp_path)
     assert not (tmp_path / "curves.svg").exists()
     assert "## Training" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
@@ -251,15 +267,15 @@ def test_lists_that_break_the_protocol_are_refused(ranks):
         return str(error.value)
 
     assert refusal("merge", Ranking(good.items_BN[1:], good.scores_BN[1:])) == (
-        "merge 'mine' gave 199 lists for 200 users; expected one for each user, in order"
+        "merge 'mine' returned 199 lists for 200 users; expected one per user, in order"
     )
     assert refusal("merge", Ranking(good.items_BN[:, :8], good.scores_BN[:, :8])) == (
-        "merge 'mine' gave lists of 8 items; expected 10, the largest cutoff, padded with -1 where it finds no more"
+        "merge 'mine' returned lists of 8 items; expected 10, the largest cutoff, padded with -1 where it finds no more"
     )
     seen = np.where(good.items_BN == data.test.targets[:, None], ABSENT, good.items_BN)
     seen[7, 4] = data.test.histories[7][0]
     wrong = refusal("baseline", Ranking(seen, good.scores_BN), filtered)
-    assert wrong.startswith(f"baseline 'mine' recommends item {seen[7, 4]} to asked user 7, who has it in the history")
+    assert wrong.startswith(f"baseline 'mine' recommends item {seen[7, 4]} to evaluation user 7, whose history")
 
 
 def test_padding_passes_the_filter():
@@ -286,7 +302,7 @@ def test_read_metrics_says_what_is_wrong(tmp_path):
     with pytest.raises(DataError, match="is not valid JSON"):
         read_metrics(tmp_path)
     (tmp_path / "metrics.json").write_text(json.dumps({"a": 1}), encoding="utf-8")
-    with pytest.raises(DataError, match="holds no methods"):
+    with pytest.raises(DataError, match="has no methods"):
         read_metrics(tmp_path)
 
 
