@@ -206,7 +206,7 @@ def _clause_texts(clauses: Sequence[_Clause]) -> Iterator[str]:
         if not before:
             yield f"{subject} {predicate} in {columns}"
         else:
-            yield f"in {columns} {'it' if subject == before and subject != 'no variant' else subject} {predicate}"
+            yield f"in {columns} {'it' if subject == before and subject != _NO_VARIANT else subject} {predicate}"
         before = subject
 
 
