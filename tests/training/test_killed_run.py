@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from genrec.experiment.run_folder import RunFolder
@@ -55,15 +56,19 @@ def epochs_done(folder):
     return len(json.loads(logs[0].read_text())["log"]["epochs"]) if logs else 0
 
 
+def start(recipe, folder):
+    """A process that runs a recipe, with as many threads as this one has: sums depend on it."""
+    command = [sys.executable, "-m", "genrec.cli", "run", str(recipe), "--device", "cpu", "--output", str(folder)]
+    same = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(ROOT)}
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=recipe.parent, env=os.environ | same, stdout=nothing, stderr=nothing)
+
+
+@pytest.mark.slow
 def test_a_killed_process_goes_on_where_it_was(tmp_path):
     recipe, killed = tmp_path / "shop.yaml", tmp_path / "killed"
     recipe.write_text(SHOWROOM)
-    command = [sys.executable, "-m", "genrec.cli", "run", str(recipe), "--device", "cpu", "--output", str(killed)]
-    # As many threads as this process has: sums depend on it.
-    same = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=os.environ | same, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = start(recipe, killed)
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None and epochs_done(killed) < 3:
@@ -83,3 +88,55 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path):
     assert stored(killed) == stored(tmp_path / "whole")
     assert len(stored(killed)["curve"]) == 40
     assert not list((killed / ".stages").glob("training-*"))
+
+
+def files_of(folder):
+    """Everything in a run's folder, half-written files and each epoch of the checkpoint included."""
+    names = {str(file.relative_to(folder)) for file in folder.rglob("*")} if folder.is_dir() else set()
+    return names | {f"epoch {epoch}" for epoch in range(epochs_done(folder))}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never killed, and the number of files and epochs that it had in its folder, one after another."""
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = folder / "shop.yaml"
+    recipe.write_text(SHOWROOM)
+    process, seen = start(recipe, folder / "run"), set()
+    while process.poll() is None:
+        seen |= seen_now(folder / "run")
+        time.sleep(0.002)
+    assert process.returncode == 0
+    return folder / "run", len(seen)
+
+
+def seen_now(folder):
+    """As :func:`files_of`; nothing where a file vanishes while it is looked at."""
+    try:
+        return files_of(folder)
+    except (OSError, ValueError):
+        return set()
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("twentieth", range(20))
+def test_a_run_can_be_killed_at_any_moment(whole, tmp_path, twentieth):
+    """Killed twice, soon after some of the files of the whole run are there, and once more on the way from there."""
+    expected, steps = whole
+    recipe, killed = tmp_path / "shop.yaml", tmp_path / "killed"
+    recipe.write_text(SHOWROOM)
+    seen = set()
+    for share in (twentieth / 20, (twentieth + 1) / 20):
+        process = start(recipe, killed)
+        try:
+            while process.poll() is None and len(seen) <= share * steps:
+                seen |= seen_now(killed)
+                time.sleep(0.001)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    run(load_recipe(recipe), RunFolder.create(killed, recipe))
+    assert stored(killed) == stored(expected)
+    assert json.loads((killed / "run.json").read_text())["finished"] is True
+    assert not list((killed / ".stages").glob("training-*"))
+    assert not list((killed / ".stages").glob("unfinished-*"))
