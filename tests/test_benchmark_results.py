@@ -23,6 +23,8 @@ from genrec.pipeline import run
 from genrec.recipe import dump_recipe, load_recipe
 from genrec.reporting.report import read_metrics
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 title: A small shop
 dataset: {type: showroom, items: 60, users: 150}

@@ -31,6 +31,8 @@ import tries
 
 from genrec.semantic_ids.trie import Trie
 
+pytestmark = pytest.mark.slow
+
 TINY = _models.Sizes(
     num_items=30,
     num_levels=2,

@@ -25,6 +25,7 @@ from golden.running import (
 from genrec.cli import main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_ranks_are_those_that_were_recorded(name: str, clean_registry: None, tmp_path: Path) -> None:
     golden = TINY[name]

@@ -93,6 +93,7 @@ def layer_names() -> list[str]:
     return [name.strip() for layer in contract["layers"] for name in re.split("[|:]", layer)]
 
 
+@pytest.mark.slow
 def test_imports_flow_one_way() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import importlinter.cli as c, sys; sys.exit(c.lint_imports(no_cache=True))"],
@@ -121,6 +122,7 @@ def test_every_module_has_a_layer() -> None:
     assert free == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     ["genrec", "genrec.families", "genrec.registry", "genrec.types", "genrec.recipe", "genrec.plugin", "genrec.cli"],
@@ -130,6 +132,7 @@ def test_importing_needs_no_torch(module: str) -> None:
     assert in_new_process(f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
+@pytest.mark.slow
 def test_only_components_that_import_torch_themselves_need_it() -> None:
     """``genrec validate`` imports what a recipe names: no torch, unless one of those files asks for it at its top."""
     names = [
@@ -143,6 +146,7 @@ def test_only_components_that_import_torch_themselves_need_it() -> None:
     assert in_new_process(code) == "False"
 
 
+@pytest.mark.slow
 def test_knowing_every_component_imports_no_library_that_only_its_work_needs() -> None:
     heavy = {
         *("transformers", "sentence_transformers", "timm", "open_clip", "torchvision", "faiss"),

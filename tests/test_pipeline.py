@@ -41,6 +41,8 @@ from genrec.tasks.semantic_transfer import SemanticTransfer
 from genrec.testing import clockwork
 from genrec.types import Dataset, Histories
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", name="trained")
 def _trained(tmp_path_factory):

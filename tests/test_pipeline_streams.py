@@ -21,6 +21,8 @@ from genrec.tasks.global_contrastive import GlobalContrastive
 from genrec.testing import clockwork
 from genrec.types import ABSENT, ItemVectors
 
+pytestmark = pytest.mark.slow
+
 
 def searched_again(asked, run):
     """The test candidates of a finished run, searched anew."""

@@ -90,6 +90,7 @@ def test_core_component_is_of_its_family_and_knows_its_name(family: Registry[Com
             assert family.get(entry.name) is cls
 
 
+@pytest.mark.slow
 def test_listing_and_getting_import_only_what_is_named() -> None:
     code = (
         "import sys; from genrec.families import *; from genrec import families as f\n"

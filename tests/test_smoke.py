@@ -28,6 +28,8 @@ from genrec.evaluation.rank_file import RankFile
 from genrec.recipe import load_recipe
 from genrec.types import Dataset
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 FILES = sorted(RECIPES.glob("**/*.yaml"))
 

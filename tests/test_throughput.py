@@ -28,6 +28,8 @@ from genrec.throughput.timing import Peak, Seconds, Timing, counted_flops
 from genrec.throughput.training import time_training
 from genrec.training.checkpoint import weights_of
 
+pytestmark = pytest.mark.slow
+
 DIM, FEEDFORWARD, LAYERS, HISTORY, BEAMS, CODES = 32, 64, 2, 6, 20, 7
 
 

@@ -366,6 +366,7 @@ STATED: dict[str, tuple[Any, tuple[int, int, int], dict[str, Any]]] = {
 """What ../shared/data/README.md says: users, items, interactions, and more."""
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize("name", STATED)
 def test_figures_of_real_data_are_those_of_its_readme(name: str) -> None:

@@ -106,6 +106,7 @@ def means(baseline, data: Dataset, exclude_seen: bool) -> dict[str, float]:
 
 
 # Measured before, by other code, on the same sequences; four digits.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "exclude_seen", "expected"),
     [

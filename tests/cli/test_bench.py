@@ -11,6 +11,8 @@ import pytest
 
 from genrec.cli import main
 
+pytestmark = pytest.mark.slow
+
 Capture = pytest.CaptureFixture[str]
 QUICK = ("--users", "8", "--steps", "1", "--repetitions", "2", "--batch-sizes", "4,8")
 

@@ -218,6 +218,7 @@ def test_verbs_of_data_explain_themselves(capsys: pytest.CaptureFixture[str]) ->
     assert {command.name for command in verb.app.registered_commands} == {"list", "fetch", "audit", "images"}
 
 
+@pytest.mark.slow
 def test_audit_needs_no_torch(data: Path) -> None:
     words = ["data", "audit", "films", "--data", str(data)]
     code = f"import sys; from genrec.cli import main; status = main({words!r}); print(status, 'torch' in sys.modules)"

@@ -53,11 +53,13 @@ def imported_by(words: list[str], folder: Path, libraries: set[str]) -> set[str]
     return set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "tokenizers"]])
 def test_looking_around_imports_no_torch(folder: Path, words: list[str]) -> None:
     assert imported_by(words, folder, {"torch"}) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["validate", "show"])
 def test_torch_is_imported_for_components_that_need_it_alone(folder: Path, verb: str) -> None:
     (folder / "plugins").mkdir()
@@ -73,6 +75,7 @@ def test_torch_is_imported_for_components_that_need_it_alone(folder: Path, verb:
     assert imported_by([verb, "recipe.yaml"], folder, {"torch"}) == {"torch"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", ["kmeans_tree", "residual_kmeans", "rqvae", "product_quantizer", "random_codes"])
 def test_checking_a_recipe_imports_no_library_that_only_its_work_needs(folder: Path, tokenizer: str) -> None:
     """SciPy and scikit-learn (which brings pandas, where that is installed) take two seconds to import."""
@@ -85,6 +88,7 @@ def test_checking_a_recipe_imports_no_library_that_only_its_work_needs(folder: P
     assert imported_by(words, folder, {"scipy", "sklearn", "pandas", "matplotlib"}) == set()
 
 
+@pytest.mark.slow
 def test_checking_a_recipe_costs_little_more_than_importing_torch(folder: Path) -> None:
     """Half a second of the processor on an idle machine; the best of three, and twice that, for a busy one."""
     words = ["validate", str(ROOT / "recipes/quickstart.yaml")]
@@ -95,6 +99,7 @@ def test_checking_a_recipe_costs_little_more_than_importing_torch(folder: Path) 
     assert min(float(python(code, folder).stdout.splitlines()[-1]) for _ in range(3)) < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["list"]])
 def test_looking_around_is_quick(folder: Path, words: list[str]) -> None:
     """Half a second on an idle machine; the best of three, and twice that, for a busy one."""
@@ -194,6 +199,7 @@ def test_interrupted_run_says_that_it_goes_on(
     )
 
 
+@pytest.mark.slow
 def test_waiting_threads_are_told_not_to_spin_by_the_command_line_alone(folder: Path) -> None:
     says = "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
     main = "from genrec.cli import main; main(['--version'])"
@@ -214,6 +220,7 @@ def test_waiting_threads_are_told_not_to_spin_by_the_command_line_alone(folder: 
         ], done.stderr
 
 
+@pytest.mark.slow
 def test_reader_that_goes_away_is_no_bug(folder: Path) -> None:
     command = f"{sys.executable} -m genrec.cli schema | head -c 10"
     done = subprocess.run(

@@ -11,6 +11,8 @@ import pytest
 from genrec.cli import main
 from genrec.evaluation.metrics import METRICS, column_name
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_and_a_comparison_report_every_metric(
     folder: Path, small_recipe: str, monkeypatch: pytest.MonkeyPatch

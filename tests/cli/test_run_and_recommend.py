@@ -16,6 +16,8 @@ from genrec import registry
 from genrec.cli import main
 from genrec.families import item_encoders, merges
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = Path(__file__).parents[2] / "plugins"
 QUICK = ["--device", "cpu", "--set", "training.max_epochs=1"]
 

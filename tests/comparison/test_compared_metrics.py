@@ -23,6 +23,8 @@ from genrec.reporting.comparison_files import csv_text, markdown, print_comparis
 from genrec.reporting.comparison_texts import summary_text
 from genrec.reporting.page import page
 
+pytestmark = pytest.mark.slow
+
 RANK = "mean_rank"
 FOLDER = Path("runs/compare-shop")
 AXES = {"streams.*.tokenizer": ("kmeans_tree", "random_codes"), "merge": ("confidence", "learned")}

@@ -9,7 +9,10 @@ from genrec.reporting.page import page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on the path")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on the path"),
+]
 
 LONG = tuple(
     f"a_tokenizer_of_a_long_name_{n}(levels={n}, codes=256, balanced=true, normalized=false)" for n in range(5)

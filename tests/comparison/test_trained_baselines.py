@@ -11,6 +11,8 @@ from genrec.comparison.runner import Runner
 from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 SASREC = "baselines=[popularity, {type: sasrec, dim: 8, max_epochs: 2, warmup_steps: 1}]"
 
 

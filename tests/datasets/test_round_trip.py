@@ -29,6 +29,8 @@ from genrec.datasets.movielens import MovieLens
 from genrec.families import datasets
 from genrec.types import Dataset
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).parents[2] / "../shared/data"
 FIRST_OF_2019 = 1_546_300_800
 CORE = 5

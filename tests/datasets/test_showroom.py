@@ -162,6 +162,7 @@ def test_images_are_drawn_the_same_each_time_and_absent_ones_refused(shop):
         images.open(int(absent[0]))
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_shop(shop):
     code = "from genrec.datasets.showroom import Showroom; print(Showroom().load().fingerprint)"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -287,6 +287,7 @@ def test_a_shop_comes_back(tmp_path, core):
     assert yelp.times.max() < 1577836800
 
 
+@pytest.mark.slow
 def test_movielens_with_posters_comes_back(tmp_path):
     movielens = SHARED / "movielens-posters"
     if not movielens.is_dir():

@@ -186,6 +186,7 @@ def rates():
     return Rates()
 
 
+@pytest.mark.slow
 def test_without_a_difference_one_test_in_twenty_rejects(rates):
     # One pair of each world: 400 independent tests, 99.9 % of whose counts lie between 8 and 36.
     low, high = stats.binom(rates.worlds, 0.05).ppf([0.0005, 0.9995])
@@ -196,11 +197,13 @@ def test_without_a_difference_one_test_in_twenty_rejects(rates):
         assert rejected_WP.mean() == pytest.approx(0.05, abs=0.02)
 
 
+@pytest.mark.slow
 def test_p_values_without_a_difference_are_uniform(rates):
     assert stats.kstest(rates.p_WP[:, 0], "uniform").pvalue > 0.001
     assert stats.kstest(rates.wilcoxon_WP[:, 1], "uniform").pvalue > 0.001
 
 
+@pytest.mark.slow
 def test_holm_keeps_the_chance_of_any_false_alarm_below_one_in_twenty(rates):
     most = stats.binom(rates.worlds, 0.05).ppf(0.9995)
     for p_WP in (rates.p_WP, rates.wilcoxon_WP):

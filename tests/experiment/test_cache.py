@@ -116,6 +116,7 @@ def test_what_a_stage_took_is_kept_beside_it(tmp_path):
     assert cache.facts("ids", "k") == {}
 
 
+@pytest.mark.slow
 def test_a_stage_that_another_process_is_at_is_waited_for(tmp_path, capsys):
     cache = Cache(tmp_path)
     program = (

@@ -198,6 +198,7 @@ def module(file: Path) -> str:
     return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
 
 
+@pytest.mark.slow
 def test_whatever_computes_a_stage_is_in_its_key(tmp_path, monkeypatch):
     caches: list[Traced] = []
 

@@ -9,6 +9,8 @@ from genrec.runtime.environment import WorkContext
 from genrec.testing import check, tiny_candidates, tiny_catalog, tiny_histories
 from genrec.types import Candidates, Catalog, Histories
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
 

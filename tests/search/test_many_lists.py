@@ -19,6 +19,8 @@ from genrec.search.streams import search_streams
 from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, Histories, ItemVectors
 
+pytestmark = pytest.mark.slow
+
 NUM_USERS = 320
 """20 worlds of 4 streams, searched in 4 ways for so many users, are 102,400 lists; ``bound`` adds its own."""
 METHODS = get_args(SearchSettings.model_fields["method"].annotation)

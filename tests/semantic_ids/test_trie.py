@@ -144,10 +144,10 @@ def held_bytes(arrays):
 
 def test_trie_of_a_million_items_is_built_in_seconds_and_small():
     ids = random_ids(0, num_items=10**6, num_levels=3, num_codes=256)
-    started = time.perf_counter()
+    started = time.process_time()
     trie = Trie.of(ids)
     tree = trie.on(torch.device("cpu"))
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert trie.num_nodes(3) == 10**6
     assert (trie.nodes_IL[trie.item_of_leaf, 2] == np.arange(10**6)).all()
     for level in range(3):

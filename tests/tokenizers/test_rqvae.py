@@ -249,6 +249,7 @@ RqVae(levels=1, codes=4, hidden=(4,), latent_dim=2, epochs=1).fit(vectors, keys=
 """
 
 
+@pytest.mark.slow
 def test_the_codes_start_on_one_thread() -> None:
     """Libraries that are loaded after the limit was set know nothing of it, and k-means is then another one."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
