@@ -54,8 +54,8 @@ class Table(DatasetSource):
     item: str = "item"
     """Column of the item's key."""
     time: str | None = "time"
-    """Column of the time: seconds since 1970 (milliseconds, microseconds and nanoseconds are recognized by size), or ISO
-    8601, UTC without a zone; null without times (requires ``order: file``)."""
+    """Column of the time: seconds since 1970 (milliseconds, microseconds and nanoseconds are recognized by size), or
+    ISO 8601, UTC without a zone; null without times (requires ``order: file``)."""
     time_format: str | None = None
     """Format of other times, in codes of ``strftime``: ``%d.%m.%Y %H:%M``."""
     rating: str | None = None
