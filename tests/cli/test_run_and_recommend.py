@@ -95,7 +95,7 @@ def test_threads_and_device_are_recorded(folder: Path, monkeypatch: pytest.Monke
     capsys.readouterr()
     for words in (["run", "small.yaml"], ["compare", "small.yaml"], ["tokenize", "small.yaml"]):
         assert main([*words, "--threads", "many"]) == 2
-        assert capsys.readouterr().err == "--threads many: expected a whole number from 1, or auto\n"
+        assert capsys.readouterr().err == "--threads many: expected a positive integer or auto\n"
 
 
 def test_seed_and_set_are_recorded_and_the_recorded_recipe_runs_again(folder: Path) -> None:
