@@ -1,4 +1,4 @@
-"""``genrec data``: which published datasets there are, how to get one, and whether results on it will be true."""
+"""``genrec data``: list, fetch and audit datasets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from genrec.datasets.download.sources import Source
     from genrec.families import DatasetSource
 
-app = typer.Typer(no_args_is_help=True, help="Find, fetch and audit datasets.")
+app = typer.Typer(no_args_is_help=True, help="List, fetch and audit datasets.")
 
 _Named = Annotated[
     str,
     typer.Argument(
         metavar="NAME_OR_RECIPE",
-        help="A name of 'data list', a recipe, or a folder under --data.",
+        help="Name in 'data list', recipe, or folder under --data.",
         show_default=False,
     ),
 ]
@@ -29,7 +29,7 @@ _Named = Annotated[
 @app.command("list")
 def list_sources(
     word: Annotated[
-        str | None, typer.Argument(help="Only names with this in them, e.g. ml- or 2018.", show_default=False)
+        str | None, typer.Argument(help="Only list names that contain this, e.g. ml- or 2018.", show_default=False)
     ] = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -55,18 +55,18 @@ def list_sources(
     ]
     columns = ("name", "what", "users", "items", "interactions", "format", "size", "found")
     print_table("published datasets", columns, rows)
-    print_table("licenses", ("of", "license"), _grouped([(source.name, source.terms) for source in found]))
+    print_table("licenses", ("datasets", "license"), _grouped([(source.name, source.terms) for source in found]))
     if notes := [(source.name, source.note) for source in found if source.note]:
-        print_table("to know", ("of", "what"), _grouped(notes))
+        print_table("notes", ("datasets", "note"), _grouped(notes))
 
 
 @app.command("fetch")
 def fetch_source(
-    name: Annotated[str, typer.Argument(help="A name of 'data list'.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name in 'data list'.", show_default=False)],
     data: Data = None,
-    is_agreed: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
+    is_agreed: Annotated[bool, typer.Option("--yes", help="Download without confirmation.")] = False,
 ) -> None:
-    """Download a dataset, check and unpack it; a download that broke off goes on where it was."""
+    """Download, verify and unpack a dataset; an interrupted download resumes."""
     from genrec.datasets.download.fetch import fetch, remote_size
     from genrec.datasets.download.sources import sources
     from genrec.errors import DataError
@@ -75,8 +75,7 @@ def fetch_source(
     source = sources().get(name)
     if source is None:
         raise DataError(
-            f"no published dataset is called {name!r}{did_you_mean(name, list(sources()))}; "
-            "'genrec data list' shows their names"
+            f"unknown published dataset {name!r}{did_you_mean(name, list(sources()))}; 'genrec data list' lists them"
         )
     data = _required(data)
     folder = data / source.folder
@@ -103,7 +102,7 @@ def fetch_source(
 
 @app.command("audit")
 def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Say what is in a dataset, and what in it would make results untrue: order, ties, repeats, leaks, duplicates."""
+    """Summarize a dataset and check it for problems that invalidate results."""
     from genrec.audit.audit import audit
     from genrec.cli._output import print_json
 
@@ -117,7 +116,7 @@ def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, 
 
 @app.command("images")
 def list_images(name: _Named, data: Data = None, overrides: Overrides = None) -> None:
-    """Print the addresses of the items' images, a line 'key<TAB>url' each, for a downloader of your choice."""
+    """Print the URLs of the items' images, one line 'key<TAB>url' each, for any downloader."""
     from genrec.cli._output import printable
     from genrec.errors import DataError
 
@@ -133,7 +132,7 @@ def list_images(name: _Named, data: Data = None, overrides: Overrides = None) ->
 
 
 def _resolved(name: str, data: Path | None, overrides: list[str] | None) -> tuple[DatasetSource, Path | None]:
-    """The dataset that a name, a recipe or a folder stands for, and the folder of all data."""
+    """The dataset of a name, a recipe or a folder, and the data folder."""
     from genrec.cli._plugins import find_plugins
     from genrec.datasets.download.sources import recognize, sources
     from genrec.errors import DataError
@@ -159,18 +158,18 @@ def _resolved(name: str, data: Path | None, overrides: list[str] | None) -> tupl
     known = [*sources(), *(place.name for place in inside.parent.glob("*") if place.is_dir())]
     if not inside.is_dir():
         raise DataError(
-            f"{name!r} is no name of 'genrec data list', no recipe and no folder under {inside.parent}"
+            f"{name!r} is neither a name in 'genrec data list', a recipe nor a folder under {inside.parent}"
             f"{did_you_mean(name, known)}"
         )
     raise DataError(
-        f"{inside}: no format is recognized by its files; expected sequences.txt, ratings.csv with movies.csv (or "
+        f"{inside}: no known format; expected sequences.txt, ratings.csv with movies.csv (or "
         "ratings.dat, u.data), yelp_academic_dataset_review.json, <name>.inter or meta_<category>.json.gz; for a table "
         "write a recipe and audit that"
     )
 
 
 def _built(name: str, block: dict[str, Any], overrides: list[str] | None) -> DatasetSource:
-    """A block that no recipe holds, changed by ``--set dataset.key=value`` as if one did."""
+    """Build a dataset from a block that is not in a recipe, with ``--set dataset.key=value`` applied."""
     from genrec.families import DatasetSource
     from genrec.recipe import InvalidRecipeError
     from genrec.recipe.blocks import Assembly
@@ -213,10 +212,10 @@ def _size(size: int | None) -> str:
 
 
 def _grouped(named: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Names of which the same is said, in one line."""
+    """One row per text, with the names that share it."""
     rows = []
     for text in dict.fromkeys(text for _, text in named):
-        names = [name for name, said in named if said == text]
+        names = [name for name, other in named if other == text]
         rows.append((", ".join(names) if len(names) < 5 else f"{names[0]} ... {names[-1]} ({len(names)})", text))
     return rows
 
@@ -228,7 +227,7 @@ def _print_audit(found: Audit) -> None:
     rows = [(finding.severity, finding.check, finding.text, finding.advice) for finding in found.findings]
     print_table("findings", ("severity", "check", "found", "what to do"), rows)
     if found.notes:
-        print_table("notes of its reader", ("note",), [(note,) for note in found.notes])
+        print_table("notes of the reader", ("note",), [(note,) for note in found.notes])
     for line in found.lines():
         print(printable(line))
 
@@ -237,7 +236,7 @@ def _figures(found: Audit) -> list[tuple[str, str]]:
     figures = found.figures
     return [
         ("users", f"{figures.users:,}"),
-        ("of them asked (three items or more)", f"{figures.evaluation_users:,}"),
+        ("evaluation users (three items or more)", f"{figures.evaluation_users:,}"),
         ("items", f"{figures.items:,}"),
         ("interactions", f"{figures.interactions:,}"),
         ("density", f"{100 * figures.density:.3g} %"),

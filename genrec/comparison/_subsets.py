@@ -42,7 +42,7 @@ def parts_of(text: str, names: Sequence[str]) -> Parts:
     parts = [tuple(name.strip() for name in part.split("~")) for part in text.split("+")]
     for name in (name for part in parts for name in part):
         if name not in names:
-            raise UnfitSubsetError(f"no stream is called {name!r}, expected {one_of(names)}{did_you_mean(name, names)}")
+            raise UnfitSubsetError(f"unknown stream {name!r}, expected {one_of(names)}{did_you_mean(name, names)}")
     for part in parts:
         if len(set(part)) < len(part):
             raise UnfitSubsetError(f"found {'~'.join(part)}, expected different streams on both sides of ~")

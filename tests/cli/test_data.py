@@ -121,7 +121,7 @@ def test_fetch_goes_on_from_a_file_put_there_by_hand_without_asking(
 
 
 def test_fetch_of_what_does_not_exist(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert mistake(["fetch", "ml-2m", "--data", str(data)], capsys).startswith("no published dataset is called 'ml-2m'")
+    assert mistake(["fetch", "ml-2m", "--data", str(data)], capsys).startswith("unknown published dataset 'ml-2m'")
     text = mistake(["fetch", "amazon-beaty", "--data", str(data)], capsys)
     assert "did you mean 'amazon-beauty'?" in text
     assert mistake(["fetch", "ml-1m"], capsys) == ("no data folder: pass --data DIR or set GENREC_DATA")
@@ -154,7 +154,7 @@ def test_audit_of_a_folder_a_name_and_a_recipe_agree(
 def test_audit_prints_figures_findings_and_what_a_report_cites(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = told(["audit", "films", "--data", str(data)], capsys)
     assert "interactions" in text
-    assert "every history is in the order of its times" in text
+    assert "every history is in chronological order" in text
     assert "6 users, 6 items, 36 interactions (density 100 %), histories of 6 to 6 items, median 6" in text
 
 
@@ -182,10 +182,10 @@ def test_audit_of_what_is_not_there(data: Path, capsys: pytest.CaptureFixture[st
         f"{data / 'ml-1m'}: ml-1m is not there; get it with 'genrec data fetch ml-1m --data {data}'"
     )
     assert mistake(["audit", "fims", "--data", str(data)], capsys) == (
-        f"'fims' is no name of 'genrec data list', no recipe and no folder under {data}; did you mean 'films'?"
+        f"'fims' is neither a name in 'genrec data list', a recipe nor a folder under {data}; did you mean 'films'?"
     )
     (data / "empty").mkdir()
-    assert "no format is recognized by its files" in mistake(["audit", "empty", "--data", str(data)], capsys)
+    assert "no known format" in mistake(["audit", "empty", "--data", str(data)], capsys)
     assert "recipes.yaml: no such file" in mistake(["audit", "recipes.yaml", "--data", str(data)], capsys)
 
 
