@@ -27,7 +27,7 @@ class DataError(GenrecError):
 
 
 class ImageError(DataError):
-    """An image file that gives no image."""
+    """An image file that cannot be read."""
 
     def __init__(self, path: Path, kind: str, problem: str, advice: str) -> None:
         super().__init__(f"{path}: {problem}; {advice}")

@@ -1,4 +1,4 @@
-"""What flows between the stages: small frozen dataclasses of NumPy arrays that check themselves once.
+"""Data that the stages exchange: small frozen dataclasses of NumPy arrays, validated on construction.
 
 Shapes are named by their axes: B batch, T history length, I items, L levels, V codes per level, D width, E width of
 item vectors, K beam, N list length, C candidates, S streams, U users.
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ABSENT = -1
-"""Stands where there is no item, no code or no rank."""
+"""Placeholder for no item, no code or no rank."""
 
 
 class Images(Protocol):
-    """The images of a catalog: files on disk, or drawn on demand."""
+    """The images of a catalog: files on disk, or generated on demand."""
 
     @property
     def counts_I(self) -> np.ndarray:
@@ -34,7 +34,7 @@ class Images(Protocol):
         """An image of an item that has more than ``number`` of them, as RGB.
 
         Raises:
-            DataError: the image cannot be read; the text names the file.
+            DataError: the image cannot be read; the message names the file.
         """
         ...
 
@@ -86,15 +86,15 @@ class Catalog:
     keys: tuple[str, ...]
     """The source's own key of each item, unique."""
     titles: tuple[str, ...]
-    """A short name to show; "" where the source has none."""
+    """Titles; "" where the source has none."""
     texts: tuple[str, ...]
-    """What a text encoder reads; "" where the source has none."""
+    """Input of text encoders; "" where the source has none."""
     attributes: tuple[tuple[str, ...], ...]
     """Categories, brand, tags: discrete descriptions, for audits and slices."""
     images: Images | None = None
     columns: Mapping[str, Column] = field(default_factory=dict, hash=False)
-    """Typed item metadata by name (price, year, brand, category), as far as the source has it. Nothing that is made
-    from customers' behavior, such as a mean rating or a sales rank: the test interactions would be part of it."""
+    """Typed item metadata by name (price, year, brand, category), as far as the source has it. Never computed from
+    user behavior, such as a mean rating or a sales rank: it would leak test interactions."""
 
     def __post_init__(self) -> None:
         sizes = {len(self.keys), len(self.titles), len(self.texts), len(self.attributes)}
@@ -126,7 +126,7 @@ class Histories:
 
     @classmethod
     def of(cls, sequences: list[list[int]] | list[np.ndarray]) -> Histories:
-        """From one sequence of item numbers a user."""
+        """Build from one sequence of item numbers for each user."""
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
         flat = np.concatenate([np.asarray(s, dtype=np.int32) for s in sequences]) if len(sequences) else []
         return cls(np.asarray(flat, dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
@@ -150,7 +150,7 @@ class Histories:
         return Histories(self.items[np.repeat(self.offsets[:-1][users], lengths) + within], offsets)
 
     def without_last(self, count: int) -> Histories:
-        """Every user's history less its last ``count`` items (a shorter history becomes empty)."""
+        """Every user's history without its last ``count`` items (a shorter history becomes empty)."""
         lengths = np.maximum(self.lengths - count, 0)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
@@ -173,19 +173,19 @@ class Histories:
 
 @dataclass(frozen=True)
 class Split:
-    """What a model is asked: some users' histories, and the item that came next."""
+    """Evaluation users: their histories, and the next item of each."""
 
     users: np.ndarray
-    """Row of each asked user in the dataset, int64 (U,)."""
+    """Row of each evaluation user in the dataset, int64 (U,)."""
     histories: Histories
     targets: np.ndarray
-    """The item to be found, int64 (U,)."""
+    """The next item, int64 (U,)."""
 
     def __len__(self) -> int:
         return len(self.users)
 
     def take(self, rows: np.ndarray) -> Split:
-        """Some of the questions, in the order given."""
+        """Some of the users, in the order given."""
         return Split(self.users[rows], self.histories.take(rows), self.targets[rows])
 
     def sample(self, size: int, seed: int) -> Split:
@@ -200,7 +200,7 @@ class Dataset:
     """A catalog, the users' histories and their leave-one-out split.
 
     The last item of a user is the test target, the one before the validation target, the rest is for training.
-    Users with fewer than three items are trained on and never asked.
+    Users with fewer than three items are used for training only.
     """
 
     name: str
@@ -208,16 +208,16 @@ class Dataset:
     user_keys: tuple[str, ...]
     histories: Histories
     fingerprint: str
-    """Hash of the content that was read: two datasets with equal fingerprints are equal."""
+    """Hash of the content: datasets with equal fingerprints are equal."""
     notes: tuple[str, ...] = ()
-    """What a reader of the report should know of the data (order, repeats, missing parts)."""
+    """Remarks for the report (order, repeats, missing metadata)."""
     order: str = "order of the source, assumed oldest first"
-    """What decided the order of a history's items; printed with every table."""
+    """How the items of a history are ordered; printed with every table."""
     times: np.ndarray | None = None
     """When each interaction of ``histories.items`` happened, Unix time in seconds, int64 (total,); None where the
     source has no times."""
     trains_on_validation: bool = False
-    """Whether validation items are learned from, for the fit that test users are asked of; nobody validates then."""
+    """Whether validation items are part of the training histories (refit for the test split), without validation."""
 
     def __post_init__(self) -> None:
         items = self.histories.items
@@ -233,29 +233,30 @@ class Dataset:
         return len(self.catalog)
 
     @cached_property
-    def _asked(self) -> np.ndarray:
+    def _evaluated(self) -> np.ndarray:
         return np.flatnonzero(self.histories.lengths >= 3)
 
     @cached_property
     def train(self) -> Histories:
-        """Histories less what is asked for: all that encoders, tokenizers, models and baselines learn from."""
+        """Histories without the held-out items: the training data of encoders, tokenizers, models and baselines."""
         lengths = self.histories.lengths
-        kept = np.where(lengths >= 3, lengths - (1 if self.trains_on_validation else 2), lengths)
-        offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], kept)
-        return Histories(self.histories.items[np.repeat(self.histories.offsets[:-1], kept) + within], offsets)
+        train_lengths = np.where(lengths >= 3, lengths - (1 if self.trains_on_validation else 2), lengths)
+        offsets = np.concatenate([[0], np.cumsum(train_lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], train_lengths)
+        return Histories(self.histories.items[np.repeat(self.histories.offsets[:-1], train_lengths) + within], offsets)
 
     @cached_property
     def valid(self) -> Split:
-        users = self._asked[:0] if self.trains_on_validation else self._asked
-        asked = self.histories.take(users)
-        targets = asked.items[asked.offsets[1:] - 2].astype(np.int64)
-        return Split(users, asked.without_last(2), targets)
+        users = self._evaluated[:0] if self.trains_on_validation else self._evaluated
+        evaluated = self.histories.take(users)
+        targets = evaluated.items[evaluated.offsets[1:] - 2].astype(np.int64)
+        return Split(users, evaluated.without_last(2), targets)
 
     @cached_property
     def test(self) -> Split:
-        asked = self.histories.take(self._asked)
-        return Split(self._asked, asked.without_last(1), asked.items[asked.offsets[1:] - 1].astype(np.int64))
+        evaluated = self.histories.take(self._evaluated)
+        targets = evaluated.items[evaluated.offsets[1:] - 1].astype(np.int64)
+        return Split(self._evaluated, evaluated.without_last(1), targets)
 
     def with_validation(self) -> Dataset:
         """The same with every validation item at the end of its user's training history, and the same test users."""
@@ -264,14 +265,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ItemVectors:
-    """One vector an item, as an item encoder made them."""
+    """One vector for each item, from an item encoder."""
 
     vectors_IE: np.ndarray
     """float32 (I, E); rows of absent items are zero and are never used."""
     present_I: np.ndarray
-    """Whether the item has what the encoder reads (a text, an image), bool (I,)."""
+    """Whether the item has the encoder's input (a text, an image), bool (I,)."""
     notes: tuple[str, ...] = ()
-    """What the report must say, e.g. that the encoder's weights are random."""
+    """Remarks for the report, e.g. that the encoder's weights are random."""
 
     def __post_init__(self) -> None:
         vectors, present = self.vectors_IE, self.present_I
@@ -286,18 +287,18 @@ class ItemVectors:
 
 @dataclass(frozen=True)
 class SemanticIds:
-    """The codes of every item in one stream, all of the same length, no two items alike."""
+    """The semantic ID of every item in one stream: codes of equal length, unique to the item."""
 
     codes_IL: np.ndarray
     """int32 (I, L); the rows of absent items are ABSENT."""
     vocabulary_sizes: tuple[int, ...]
     """Number of codes at each level: 0 <= codes_IL[:, l] < vocabulary_sizes[l]."""
     codebook: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Plain tensors from which ``assign`` gives new items a code."""
+    """Arrays from which ``assign`` computes the codes of new items."""
     collisions: int = 0
-    """Items whose codes were not their own before repair."""
+    """Items whose codes were not unique before collisions were resolved."""
     notes: tuple[str, ...] = ()
-    """What the report must say, e.g. that a file of codes names unknown items."""
+    """Remarks for the report, e.g. that a file of codes has unknown items."""
 
     def __post_init__(self) -> None:
         codes = self.codes_IL
@@ -309,7 +310,7 @@ class SemanticIds:
         if len(present) == 0:
             raise ValueError("no item has a code")
         if (present < 0).any() or (present >= np.array(self.vocabulary_sizes)).any():
-            raise ValueError("a code lies outside its level's vocabulary")
+            raise ValueError("a code is outside its level's vocabulary")
         if len(np.unique(present, axis=0)) != len(present):
             raise ValueError("two items share one semantic ID")
 
@@ -325,7 +326,7 @@ class SemanticIds:
 
 @dataclass(frozen=True)
 class StreamCandidates:
-    """What one stream found for each user, best first, no item twice."""
+    """Candidates of one stream for each user, best first, no item twice."""
 
     items_BN: np.ndarray
     """int64; ABSENT where a list ends early."""
@@ -339,7 +340,7 @@ class StreamCandidates:
             )
 
     def entropy_B(self) -> np.ndarray:
-        """Entropy (nats) of the list's renormalized probabilities: how unsure the stream is, float32 (B,)."""
+        """Entropy (nats) of the list's renormalized probabilities: the uncertainty of the stream, float32 (B,)."""
         log_probs = np.where(self.items_BN == ABSENT, -np.inf, self.log_probs_BN).astype(np.float64)
         top = np.max(log_probs, axis=1, keepdims=True, initial=-np.inf)
         weights = np.exp(log_probs - np.where(np.isfinite(top), top, 0.0))
@@ -349,7 +350,7 @@ class StreamCandidates:
 
 @dataclass(frozen=True)
 class Candidates:
-    """All that a merge sees: every item that at least one stream found, and what each stream says of it."""
+    """Input of a merge: every item that at least one stream proposed, with its scores and ranks in each stream."""
 
     streams: tuple[str, ...]
     items_BC: np.ndarray
@@ -390,12 +391,12 @@ class Candidates:
         )
 
     def without_scores(self) -> Candidates:
-        """The same as a search without every stream's scores gives: NaN where a stream did not propose the item."""
+        """The same without exact scores: NaN where a stream did not propose the item."""
         own_BCS = np.where(self.ranks_BCS != ABSENT, self.log_probs_BCS, np.float32(np.nan))
         return replace(self, log_probs_BCS=own_BCS)
 
     def of_streams(self, names: Sequence[str]) -> Candidates:
-        """What some of the streams found, as if there had been no others."""
+        """The candidates of some streams alone."""
         columns = [self.streams.index(name) for name in names]
         is_found_BC = (self.ranks_BCS[:, :, columns] != ABSENT).any(axis=2)
         order_BC = np.argsort(~is_found_BC, axis=1, kind="stable")[:, : int(is_found_BC.sum(axis=1).max(initial=0))]
@@ -413,7 +414,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The answer: items best first, and the score that put them there."""
+    """Ranked items, best first, and their scores."""
 
     items_BN: np.ndarray
     """int64, no item twice in a row; ABSENT where a list ends early."""

@@ -34,7 +34,7 @@ def list_sources(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the published datasets that genrec reads: size, license, and whether they are found under --data."""
+    """List published datasets with size, license, and whether they are under --data."""
     from genrec.cli._output import print_json, print_table
     from genrec.datasets.download.sources import sources
 
@@ -121,13 +121,13 @@ def list_images(name: _Named, data: Data = None, overrides: Overrides = None) ->
     from genrec.errors import DataError
 
     dataset, data = _resolved(name, data, overrides)
-    addresses = getattr(dataset, "image_urls", None)
-    if addresses is None:
+    urls = getattr(dataset, "image_urls", None)
+    if urls is None:
         raise DataError(
             f"{name}: the dataset {dataset.type_name!r} has no image URLs; "
             "expected a dataset whose metadata has them, such as amazon_reviews"
         )
-    for key, url in addresses(data):
+    for key, url in urls(data):
         print(printable(f"{key}\t{url}"))
 
 
@@ -207,7 +207,7 @@ def _where(source: Source, data: Path | None) -> str:
 
 def _size(size: int | None) -> str:
     if size is None:
-        return "not known"
+        return "unknown"
     return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
 
 
@@ -223,7 +223,7 @@ def _grouped(named: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _print_audit(found: Audit) -> None:
     from genrec.cli._output import print_table, printable
 
-    print_table(found.dataset, ("figure", "value"), _figures(found))
+    print_table(found.dataset, ("statistic", "value"), _figures(found))
     rows = [(finding.severity, finding.check, finding.text, finding.advice) for finding in found.findings]
     print_table("findings", ("severity", "check", "found", "what to do"), rows)
     if found.notes:
@@ -241,7 +241,7 @@ def _figures(found: Audit) -> list[tuple[str, str]]:
         ("interactions", f"{figures.interactions:,}"),
         ("density", f"{100 * figures.density:.3g} %"),
         (
-            "length of a history: least, median, mean, most",
+            "history length: min, median, mean, max",
             f"{figures.shortest:,}, {figures.median:g}, {figures.mean:.1f}, {figures.longest:,}",
         ),
         ("items with a title", f"{figures.titled:.1%}"),
@@ -253,5 +253,5 @@ def _figures(found: Audit) -> list[tuple[str, str]]:
         ("repeated interactions", f"{figures.repeats:,}"),
         ("test targets in their own history", f"{figures.repeated_test:.1%}"),
         ("interactions with the most popular 1 % of items", f"{figures.top_percent:.1%}"),
-        ("order of a history", found.order),
+        ("history order", found.order),
     ]

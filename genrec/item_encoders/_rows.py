@@ -1,4 +1,4 @@
-"""Placing the vectors of some items into the matrix of all items."""
+"""Scaling of vectors, and the matrix of all items from the vectors of some."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genrec.types import ItemVectors
 
 
 def place(vectors_NE: np.ndarray, present_I: np.ndarray, notes: tuple[str, ...] = ()) -> ItemVectors:
-    """Item vectors from those of the present items alone, in item order; absent items get zero rows."""
+    """Item vectors from the vectors of the present items, in item order; absent items get zero rows."""
     vectors_IE = np.zeros((len(present_I), vectors_NE.shape[1]), dtype=np.float32)
     vectors_IE[present_I] = vectors_NE
     return ItemVectors(vectors_IE, present_I, notes)
@@ -21,17 +21,17 @@ def unit_rows(vectors_NE: np.ndarray) -> np.ndarray:
 
 
 def fixed_signs(vectors_NE: np.ndarray) -> np.ndarray:
-    """Columns turned so that the entry of largest size is positive (a factorization leaves signs open)."""
+    """Flip signs of columns so that the entry of largest magnitude is positive: an SVD leaves them open."""
     largest_E = np.abs(vectors_NE).argmax(axis=0)
     signs_E = np.sign(vectors_NE[largest_E, np.arange(vectors_NE.shape[1])])
     return vectors_NE * np.where(signs_E == 0, 1.0, signs_E)
 
 
 def fill_unseen(vectors_IE: np.ndarray, seen_I: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The mean vector for items without training interactions, and the note that says how many there are.
+    """Fill in the mean vector for items without training interactions, with a note on their number.
 
-    Such an item is present: a behavior stream must be able to propose it, it only knows nothing of it. The mean is
-    the guess with the least expected squared error, and unlike a zero vector it has a direction.
+    Such an item is present, so that a behavior stream can propose it. The mean has the least expected squared error,
+    and unlike a zero vector it has a direction.
     """
     unseen = int((~seen_I).sum())
     if unseen == 0:

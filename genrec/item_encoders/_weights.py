@@ -1,4 +1,4 @@
-"""Where the folder of a pretrained text encoder is, and whether it may be loaded: safetensors only, no foreign code."""
+"""Folders of pretrained text encoders, and checks before loading: safetensors only, no remote code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genrec.runtime.environment import Environment
 _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
 _SUBFOLDERS_LEFT_OUT = ("onnx/*", "openvino/*")
 RANDOM_WEIGHTS_KEY = "genrec_random_weights"
-"""A ``config.json`` (or ``open_clip_config.json``) in which this is true says that the weights beside it are random."""
+"""A ``config.json`` (or ``open_clip_config.json``) in which this is true marks the weights beside it as random."""
 
 
 def find_folder(model: str, environment: Environment) -> Path | None:
@@ -74,7 +74,7 @@ def download(model: str, revision: str | None) -> Path:
     """The folder of a model of the Hugging Face Hub: from its cache if it is there, fetched otherwise.
 
     Raises:
-        DataError: it cannot be had; the text says how to bring it here by hand.
+        DataError: it cannot be downloaded; the message explains the manual download.
     """
     from huggingface_hub import snapshot_download
 
@@ -83,7 +83,7 @@ def download(model: str, revision: str | None) -> Path:
         cached = Path(snapshot_download(model, local_files_only=True, **wanted))
         if any(cached.glob("config.json")) and any(cached.glob("*.safetensors")):
             return cached
-    except Exception:  # not in the cache: each version of the hub's client says so with another class
+    except Exception:  # not in the cache: the exception class depends on the version of the hub's client
         pass
     try:
         return Path(snapshot_download(model, **wanted))
@@ -100,7 +100,7 @@ def inspect(folder: Path) -> dict[str, Any]:
     """Check that a folder can be loaded safely, and return the configuration of its transformer.
 
     Raises:
-        DataError: weights are missing or pickled, or the folder wants code of its own.
+        DataError: weights are missing or pickled, or the folder requires its own code.
     """
     modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     for module in modules:
@@ -114,7 +114,7 @@ def inspect(folder: Path) -> dict[str, Any]:
         raise DataError(f"{transformer}: config.json is missing; copy the whole model folder")
     config = read_json(transformer / "config.json")
     if "auto_map" in config:
-        raise DataError(f"{transformer / 'config.json'}: auto_map asks for code of its own; genrec does not run it")
+        raise DataError(f"{transformer / 'config.json'}: auto_map requires its own code; genrec does not run it")
     _demand_safetensors(transformer)
     for module in modules[1:]:
         if str(module.get("type", "")).rpartition(".")[2] == "Dense":
@@ -123,11 +123,11 @@ def inspect(folder: Path) -> dict[str, Any]:
 
 
 def demand_loaded(folder: Path, names: list[str]) -> None:
-    """Check that a transformer's tensors came from its files: loaders start those that they miss at random.
+    """Check that a transformer's tensors come from its files: loaders initialize missing ones at random.
 
     Args:
         folder: the transformer's own folder.
-        names: the tensors of the module that was built; files may write them with a prefix more or less.
+        names: the tensors of the module; their prefixes in the files may differ.
 
     Raises:
         DataError: the files hold fewer than half of them.
@@ -147,7 +147,7 @@ def demand_loaded(folder: Path, names: list[str]) -> None:
 
 
 def transformer_folder(folder: Path) -> Path:
-    """Where in a model's folder its transformer is."""
+    """The folder of the transformer inside a model's folder."""
     if not (folder / "modules.json").is_file():
         return folder
     return folder / read_json(folder / "modules.json")[0].get("path", "")
@@ -171,7 +171,7 @@ def read_json(file: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        DataError: it cannot be read as such.
+        DataError: it is not readable as JSON.
     """
     try:
         return json.loads(file.read_text(encoding="utf-8"))

@@ -25,25 +25,25 @@ _NO_VARIANCE = 1e-9
 class Columns(ItemEncoder):
     """Item metadata (price, year, brand, ...): standardized numbers and one-hot categories, reduced by PCA.
 
-    Every column has the same total variance, whatever its type. An item without a value gets the column's mean and an
-    indicator of its own; an item without a value in any column is absent.
+    Every column has the same total variance, whatever its type. An item without a value gets the column's mean and a
+    missing-value indicator; an item without a value in any column is absent.
     """
 
     reads_histories = False
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Columns to read; null reads all that the dataset has."""
+    """Columns to read; null reads all columns of the dataset."""
     log: tuple[str, ...] = ()
     """Numeric columns, such as price, that are read on a logarithmic scale: sign(x) log(1 + abs(x))."""
     max_values: PositiveInt = 128
-    """Values of a categorical column that are told apart, the most frequent ones."""
+    """Values of a categorical column with a feature, the most frequent ones."""
     min_items: PositiveInt = 2
-    """Values that fewer items have are left out."""
+    """Values of fewer items are ignored."""
     dim: PositiveInt = 128
     """Width of the vectors; smaller where the columns do not span that many directions."""
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
-        """Look for the columns."""
+        """Check that the columns exist."""
         self._chosen(catalog)
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
@@ -64,7 +64,7 @@ class Columns(ItemEncoder):
         return place(vectors_NE, present_I, notes)
 
     def _chosen(self, catalog: Catalog) -> dict[str, Column]:
-        """The columns to read, or an error that says which there are."""
+        """The columns to read, or an error that lists the available ones."""
         found = catalog.columns
         if not found:
             raise DataError(
@@ -73,7 +73,7 @@ class Columns(ItemEncoder):
         names = tuple(found) if self.columns is None else tuple(dict.fromkeys(self.columns))
         there_are = ", ".join(f"{name} ({column.kind})" for name, column in found.items())
         if missing := [name for name in names if name not in found]:
-            raise DataError(f"columns: no column {', '.join(missing)} in this dataset; it has {there_are}")
+            raise DataError(f"columns: no column {', '.join(missing)} in this dataset; expected {there_are}")
         if wrong := [name for name in self.log if name not in names or found[name].kind != "numeric"]:
             raise DataError(
                 f"columns: log names {', '.join(wrong)}, expected numeric columns that are read; there are {there_are}"
@@ -81,7 +81,7 @@ class Columns(ItemEncoder):
         return {name: found[name] for name in names}
 
     def _features(self, name: str, column: Column) -> tuple[csr_array, np.ndarray]:
-        """The features of a column, float64 (I, F), the last one 1 where nothing is known; and where something is."""
+        """Features of a column, float64 (I, F), the last one 1 where the value is missing; and whether it is known."""
         from scipy.sparse import csr_array, hstack
 
         if column.kind == "categorical":
@@ -132,7 +132,7 @@ def _with_unit_variance(features_NF: csr_array) -> csr_array:
 def _principal_components(features_NF: csr_array, dim: int) -> np.ndarray:
     """Scores of the ``dim`` directions of largest variance that have any, largest first, float64 (N, at most dim)."""
     mean_F = np.asarray(features_NF.mean(axis=0)).ravel()
-    # The features are sparse and few, so their covariance is cheap where centered rows would fill the memory.
+    # The features are sparse and few: their covariance is cheap, while centered rows would fill the memory.
     num_rows = len(features_NF.indptr) - 1
     covariance_FF = (features_NF.T @ features_NF).toarray() / num_rows - np.outer(mean_F, mean_F)
     variance_F, directions_FF = np.linalg.eigh(covariance_FF)

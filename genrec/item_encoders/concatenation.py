@@ -1,4 +1,4 @@
-"""Several item encoders side by side: one stream that reads text and behavior, say."""
+"""Concatenated item encoders, e.g. one stream from text and behavior."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Concatenation(ItemEncoder):
     """Vectors of several encoders, each centered and scaled to mean length 1, side by side."""
 
     encoders: Annotated[tuple[ItemEncoder, ...], Field(min_length=1)]
-    """The parts, each a block of its own."""
+    """The encoders, a block each."""
 
     @property
     def is_random(self) -> bool:  # type: ignore[override]
@@ -41,9 +41,9 @@ class Concatenation(ItemEncoder):
             encoder.prepare(catalog, context=_of_part(context, position))
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
-        """Encode every item; it is present where one of the parts knows it, and a part that does not stays zero.
+        """Encode every item; it is present if it is present in any part, and zero in the other parts.
 
-        Zero is a part's mean after centring, so a missing part pulls an item nowhere.
+        Zero is a part's mean after centering, so a missing part is neutral.
         """
         parts = [
             encoder.encode(catalog, train, context=_of_part(context, position))
@@ -60,7 +60,7 @@ class Concatenation(ItemEncoder):
 
 
 def _of_part(context: WorkContext, position: int) -> WorkContext:
-    """A seed and a folder of its own for each part."""
+    """A separate seed and folder for each part."""
     folder = None if context.folder is None else context.folder / f"part-{position}"
     return replace(context, seed=derive(context.seed, "concatenation", position), folder=folder)
 

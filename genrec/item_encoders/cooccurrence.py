@@ -1,6 +1,6 @@
-"""Positive pointwise mutual information of items that stand close in training histories, factorized by SVD.
+"""Positive pointwise mutual information of items that are close in training histories, factorized by SVD.
 
-Levy and Goldberg 2014 ("Neural word embedding as implicit matrix factorization") with items for words: the cheap,
+Levy and Goldberg 2014 ("Neural word embedding as implicit matrix factorization") with items for words: a cheap,
 deterministic behavior encoder.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 _DENSE_BELOW = 400
-"""Matrices of fewer items are factorized densely, which is exact whatever their rank."""
+"""Matrices of fewer items are factorized densely, which is exact for every rank."""
 
 
 @item_encoders.register("cooccurrence")
@@ -31,19 +31,19 @@ class Cooccurrence(ItemEncoder):
     dim: PositiveInt = 128
     """Width of the vectors; at most the number of items."""
     window: PositiveInt = 5
-    """Two items count as companions up to this many steps apart, with weight 1 / steps."""
+    """Items up to this many steps apart co-occur, with weight 1 / steps."""
     symmetric: bool = True
-    """Whether order is ignored; otherwise an item is described by what follows it."""
+    """Whether order is ignored; otherwise only the items that follow an item count."""
     shift: PositiveFloat = 1.0
     """PPMI is max(0, PMI - log(shift)), as if drawn against that many negative samples."""
     normalize: bool = True
     """Scale vectors to length 1, so that rare items do not gather around the origin."""
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
-        counts = companion_counts(train, len(catalog), self.window)
+        counts = cooccurrence_counts(train, len(catalog), self.window)
         if counts.nnz == 0:
             raise DataError(
-                f"cooccurrence: no two items stand within {self.window} steps in the training histories; "
+                f"cooccurrence: no two items are within {self.window} steps in the training histories; "
                 "choose an item encoder that does not need them"
             )
         if self.symmetric:
@@ -59,7 +59,7 @@ class Cooccurrence(ItemEncoder):
         return ItemVectors(vectors_IE.astype(np.float32), np.ones(len(catalog), dtype=bool), notes)
 
 
-def companion_counts(histories: Histories, num_items: int, window: int) -> csr_array:
+def cooccurrence_counts(histories: Histories, num_items: int, window: int) -> csr_array:
     """How often item j follows item i within ``window`` steps, weighted by 1 / steps; float64 (I, I), diagonal 0."""
     from scipy.sparse import coo_array
 

@@ -35,7 +35,7 @@ class DinTraining(OptimizationSettings):
     max_epochs: PositiveInt = 12
     """Passes over the training histories at most."""
     patience: PositiveInt = 2
-    """Epochs without a better ranking of the held-out items before training stops."""
+    """Epochs without improvement on the held-out items before training stops."""
 
 
 @item_encoders.register("din")
@@ -43,8 +43,8 @@ class Din(ItemEncoder):
     """Item table of a Deep Interest Network trained to predict the next item of training histories (EAGER, 4.1).
 
     Differs from the paper: DIN's click head (an MLP on the pooled history and the candidate) is a dot product, the
-    two-tower form that EAGER asks for, so that closeness of item vectors means what the tokenizer takes it to mean;
-    the activation unit also reads how long ago an item was, in place of the released code's windows by age.
+    two-tower form that EAGER requires, so that the tokenizer clusters by the similarity that training optimizes; the
+    activation unit also reads an item's distance from the target, in place of the released code's windows by age.
     """
 
     is_random = True
@@ -52,17 +52,17 @@ class Din(ItemEncoder):
     dim: PositiveInt = 96
     """Width of the item table."""
     max_history: PositiveInt = 20
-    """Most recent items that are read."""
+    """Most recent items of a history to read."""
     attention_hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (36,)
     """Hidden layers of the local activation unit (DIN: one of 36; EAGER's released code: 64 and 16)."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    """Dropout of item vectors while training; without it the table learns the histories by heart in two passes."""
+    """Dropout of item vectors while training; without it the table overfits in two epochs."""
     num_negatives: PositiveInt = 32
     """Negatives drawn for each batch and shared by its targets (sampled softmax with log-q correction)."""
     popularity_power: float = Field(default=0.75, ge=0, le=1)
     """Negatives are drawn in proportion to an item's count to this power; 0 draws uniformly."""
     normalize: bool = True
-    """Scale vectors to length 1, so that an item's count does not decide where it lies."""
+    """Scale vectors to length 1, so that an item's frequency does not affect its position."""
     training: DinTraining = DinTraining()
     """Optimization and stopping; ``validation_users`` have their last training item held out."""
 
@@ -81,8 +81,8 @@ class Din(ItemEncoder):
         seed, device = context.seed, context.device
         torch.manual_seed(derive(seed, "din", "weights"))
         network = DinNetwork(len(count_I), self.dim, self.attention_hidden, self.max_history, self.dropout).to(device)
-        kept, prefixes, answers = held_out(train, self.training.validation_users, derive(seed, "din", "held out"))
-        samples = DinSamples(kept, self.max_history)
+        shortened, prefixes, targets = held_out(train, self.training.validation_users, derive(seed, "din", "held out"))
+        samples = DinSamples(shortened, self.max_history)
         q_I = np.where(count_I > 0, np.maximum(count_I, 1) ** self.popularity_power, 0.0)
         q_I = q_I / q_I.sum()
         log_q_I = torch.from_numpy(np.log(np.maximum(q_I * self.num_negatives, 1e-12))).float().to(device)
@@ -99,9 +99,9 @@ class Din(ItemEncoder):
             return network.item_table.weight.detach().float().cpu().numpy()
 
         def validate() -> float:
-            return neighbor_ndcg(table(), prefixes, answers)
+            return neighbor_ndcg(table(), prefixes, targets)
 
-        validation = validate if len(answers) else None
+        validation = validate if len(targets) else None
         trainer.train(network, batches, loss, self.training, validate=validation, seed=seed, title="din")
         return table()
 
@@ -137,14 +137,14 @@ class Dice(nn.Module):
 
 @dataclass(frozen=True)
 class DinBatch:
-    """B histories end to end, without padding, and the candidates that they are scored against."""
+    """B concatenated histories without padding, and the candidates."""
 
     items_P: Tensor
     """History items."""
     row_P: Tensor
-    """The row each belongs to, 0..B-1."""
+    """The row of each, 0..B-1."""
     steps_P: Tensor
-    """How many steps before the target each stands, from 0."""
+    """Distance of each to the target in steps, from 0."""
     target_B: Tensor
     negatives_C: Tensor
     """Items drawn for the whole batch, shared by its rows."""
@@ -162,7 +162,7 @@ class DinNetwork(nn.Module):
     """Score of candidate t: its bias plus the sum over history items h of a(h, t) h.t, a the local activation unit.
 
     The unit (DIN, fig. 2) is an MLP on [h, t, h - t, h * t] with Dice, whose output is a weight without softmax, so
-    that the strength of an interest survives. Its first layer is applied to each term apart: W[h, t, h - t, h * t] =
+    that the strength of an interest remains. Its first layer is applied to each term apart: W[h, t, h - t, h * t] =
     (Wh + Wd) h + (Wt - Wd) t + Wp (h * t), which turns all candidates of a batch into one matrix product.
     """
 
@@ -188,7 +188,7 @@ class DinNetwork(nn.Module):
 
         Args:
             history_PD: vectors of history items.
-            steps_P: how many steps before the target each stands.
+            steps_P: distance of each to the target in steps.
             target_PD: the target of each history item's row.
             shared_CD: candidates that all rows share.
 
@@ -223,7 +223,7 @@ class DinNetwork(nn.Module):
 def sampled_softmax(scores_BC: Tensor, batch: DinBatch, log_q_I: Tensor) -> Tensor:
     """Cross-entropy of the target against sampled negatives, each score less its log expected count (log-q).
 
-    A negative that happens to be a row's target is left out of that row (Bengio and Senecal 2008).
+    A negative that is a row's target is masked in that row (Bengio and Senecal 2008).
     """
     candidates_BC = torch.cat([batch.target_B[:, None], batch.negatives_C.expand(len(batch.target_B), -1)], dim=1)
     corrected_BC = scores_BC - log_q_I[candidates_BC]
@@ -282,14 +282,14 @@ def held_out(train: Histories, num_users: int, seed: int) -> tuple[Histories, Hi
     keep[last] = False
     lengths = train.lengths.copy()
     lengths[users] -= 1
-    kept = Histories(train.items[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    return kept, kept.take(users), train.items[last].astype(np.int64)
+    shortened = Histories(train.items[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return shortened, shortened.take(users), train.items[last].astype(np.int64)
 
 
 def neighbor_ndcg(vectors_IE: np.ndarray, histories: Histories, targets: np.ndarray, cutoff: int = 10) -> float:
     """NDCG of the targets when items are ranked by cosine with the mean of a history's last 5 vectors.
 
-    Items of the history itself are passed over.
+    Items of the history are excluded.
     """
     unit_IE = unit_rows(vectors_IE)
     gain = 0.0

@@ -1,4 +1,4 @@
-"""Item images through any timm model: its pooled features before the classifier."""
+"""Item vectors from images with any timm model: its pooled features before the classifier."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Image(ImageEncoder):
     """Vectors of the items' images from a pretrained timm model."""
 
     model: str = "vit_base_patch16_224.augreg_in21k"
-    """A model of timm, its pretraining behind the dot, or ``hf-hub:<name>``."""
+    """A timm model with its pretraining tag after the dot, or ``hf-hub:<name>``."""
     weights: str | None = None
     """A weights file, a folder that holds one, or ``package:<module>`` for a Python package that carries one; by
-    default what timm fetches from the Hugging Face Hub. They must fit the model to the last tensor."""
+    default those that timm downloads from the Hugging Face Hub. All tensors must match the model."""
     size: PositiveInt | None = None
-    """Side of the square that the model sees, in pixels; by default that of its training."""
+    """Input size of the model in pixels; by default that of its pretraining."""
 
     def input_files(self, environment: Environment) -> tuple[Path, ...]:
         """The weights, where they are on this machine, and the configuration beside them."""
@@ -81,12 +81,12 @@ class Image(ImageEncoder):
         raise DataError(f"image: timm {timm.__version__} has no model {name!r}; {hint}")
 
     def _fetched(self, timm: Any) -> Module:
-        """The model with the weights that timm knows for it, from the hub's cache or the network."""
+        """The model with timm's weights, from the hub's cache or the network."""
         hub = self.model.removeprefix(_HUB) if self.model.startswith(_HUB) else self._hub_name(timm)
         try:
             demand_reachable(hub)
             return timm.create_model(self.model, pretrained=True)
-        except Exception as error:  # network, cache, damaged files: each with a class of its own
+        except Exception as error:  # network, cache, damaged files: each raises its own class
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
             raise DataError(
                 f"image: the weights of {self.model!r} cannot be fetched from the Hugging Face Hub ({reason}). Where "
@@ -95,10 +95,10 @@ class Image(ImageEncoder):
             ) from error
 
     def _hub_name(self, timm: Any) -> str:
-        """Where on the hub timm finds the weights of one of its own models.
+        """Name on the hub of the weights of a timm model.
 
         Raises:
-            DataError: it knows no such pretraining, or none at all.
+            DataError: timm has no such pretraining, or none at all.
         """
         name, _, tag = self.model.partition(".")
         pretrained = timm.list_models(f"{name}.*", pretrained=True)
@@ -113,7 +113,7 @@ class Image(ImageEncoder):
         return hub
 
     def _from_file(self, timm: Any, file: Path) -> Module:
-        """The model with the tensors of a file, loaded strictly by timm, which also knows older names of them."""
+        """The model with the tensors of a file, loaded strictly by timm, which also maps older names."""
         tensors = read_tensors(file)
         try:
             plain = timm.create_model(self.model, pretrained=False)
@@ -137,13 +137,13 @@ class Image(ImageEncoder):
             return timm.create_model(
                 self.model, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay
             )
-        except Exception as error:  # each model's own renaming of tensors stumbles in its own way
+        except Exception as error:  # each model's renaming of tensors fails differently
             wanted = timm.create_model(self.model, pretrained=False, num_classes=num_classes).state_dict()
             raise mismatch(file, tensors, self.model, wanted) from error
 
 
 def _preprocessing_beside(file: Path) -> dict[str, Any]:
-    """What a timm ``config.json`` beside the weights says of the preprocessing."""
+    """Preprocessing options of a timm ``config.json`` beside the weights."""
     config = file.with_name("config.json")
-    told = read_config(config).get("pretrained_cfg", {}) if config.is_file() else {}
-    return {name: told[name] for name in _PREPROCESSING if name in told}
+    options = read_config(config).get("pretrained_cfg", {}) if config.is_file() else {}
+    return {name: options[name] for name in _PREPROCESSING if name in options}

@@ -1,4 +1,4 @@
-"""No vectors: for streams whose decoder scores items directly and needs to know nothing of them."""
+"""No vectors: for streams whose decoder scores items directly."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class NoVectors(ItemEncoder):
     gives_vectors: ClassVar[bool] = False
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
-        """Nothing to do."""
+        """Return vectors of width 0."""
         return ItemVectors(np.zeros((len(catalog), 0), dtype=np.float32), np.ones(len(catalog), dtype=bool))

@@ -25,7 +25,7 @@ class Pixels(ItemEncoder):
     """Width of the vectors; smaller where there are fewer images or pixels."""
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
-        """Look for images."""
+        """Check that there are images."""
         ImageList.of(catalog, self.type_name)
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
@@ -41,7 +41,7 @@ class Pixels(ItemEncoder):
 
 
 def _thumbnails(images: ImageList, size: int) -> tuple[np.ndarray, np.ndarray, list[Unreadable]]:
-    """Readable images as float64 (N, 3 size^2) in 0..1, which they are, and what was wrong with the others."""
+    """Readable images as float64 (N, 3 size^2) in 0..1, a mask of them, and the unreadable ones."""
     from PIL.Image import Resampling
 
     rows, unreadable, read_N = [], [], np.ones(len(images), dtype=bool)

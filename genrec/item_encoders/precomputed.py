@@ -1,4 +1,4 @@
-"""Somebody's item vectors from a file, matched by item key and never by position."""
+"""Item vectors from a file, matched by item key, never by position."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Precomputed(ItemEncoder):
     reads_histories = False
 
     file: InputFile
-    """``.parquet`` (columns ``key`` and ``vector``), ``.safetensors`` (tensor ``vectors``) or ``.npy``, looked
-    for as named, beside the recipe and in the data folder. Of the last two, row i belongs to key i of the keys."""
+    """``.parquet`` (columns ``key`` and ``vector``), ``.safetensors`` (tensor ``vectors``) or ``.npy``, searched
+    as given, beside the recipe and in the data folder. In the last two, row i belongs to key i of ``keys``."""
     keys: InputFile | None = None
-    """File of the keys, a JSON list or one a line. By default the JSON list ``keys`` in the metadata of a
+    """File of the keys, a JSON list or one per line. By default the JSON list ``keys`` in the metadata of a
     safetensors file that has it, otherwise ``<file>.keys.json``."""
 
     def input_files(self, environment: Environment) -> tuple[Path, ...]:
@@ -45,7 +45,7 @@ class Precomputed(ItemEncoder):
         row_of = {key: row for row, key in enumerate(keys)}
         if len(row_of) != len(keys):
             twice = next(key for row, key in enumerate(keys) if row_of[key] != row)
-            raise DataError(f"{file}: key {twice!r} is there twice; expected one vector for each item")
+            raise DataError(f"{file}: key {twice!r} occurs twice; expected one vector for each item")
         rows_I = np.array([row_of.get(key, -1) for key in catalog.keys])
         present_I = rows_I >= 0
         if not present_I.any():
@@ -62,11 +62,11 @@ class Precomputed(ItemEncoder):
         if missing := int((~present_I).sum()):
             notes.append(f"{missing} of {len(catalog)} items have no vector in {file.name}")
         if unknown := len(keys) - int(present_I.sum()):
-            notes.append(f"{unknown} keys of {file.name} are no item of this dataset")
+            notes.append(f"{unknown} keys of {file.name} are not items of this dataset")
         return place(chosen_NE, present_I, tuple(notes))
 
     def _keys_file(self, file: Path, environment: Environment) -> Path | None:
-        """Where the keys lie; None where they are in the file itself."""
+        """The file of the keys; None if they are in the vectors file."""
         if self.keys is not None:
             return environment.find_file(self.keys)
         if file.suffix == ".parquet" or (file.suffix == ".safetensors" and "keys" in _metadata(file)):
@@ -74,8 +74,8 @@ class Precomputed(ItemEncoder):
         beside = file.with_name(file.name + ".keys.json")
         if not beside.is_file():
             raise DataError(
-                f"{file}: it is not known which vector belongs to which item; expected {beside.name} beside it, "
-                "or `keys:` with a file of the keys (a JSON list or one a line, in the order of the rows)"
+                f"{file}: the keys of its vectors are missing; expected {beside.name} beside it, "
+                "or `keys:` with a file of the keys (a JSON list or one per line, in the order of the rows)"
             )
         return beside
 
@@ -99,7 +99,7 @@ class Precomputed(ItemEncoder):
 
 
 def read_keys(file: Path) -> list[str]:
-    """Item keys: a JSON list, or one a line."""
+    """Item keys: a JSON list, or one per line."""
     text = file.read_text(encoding="utf-8")
     if not text.lstrip().startswith("["):
         return text.splitlines()
@@ -153,7 +153,7 @@ def _read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
     if not {"key", "vector"} <= set(frame.columns):
         raise DataError(f"{file}: expected the columns 'key' and 'vector', found {', '.join(frame.columns)}")
     if frame["key"].null_count() or frame["vector"].null_count():
-        raise DataError(f"{file}: a key or a vector is null; leave such items out")
+        raise DataError(f"{file}: a key or a vector is null; remove such items")
     widths = frame["vector"].list.len() if isinstance(frame["vector"].dtype, polars.List) else None
     if widths is not None and widths.n_unique() > 1:
         raise DataError(f"{file}: vectors differ in width: {widths.min()} to {widths.max()}")

@@ -11,4 +11,4 @@ class SentenceT5(Text):
     """Vectors of the items' texts from Sentence-T5, as in EAGER."""
 
     model: str = "sentence-transformers/sentence-t5-base"
-    """A folder in the sentence-transformers layout, or a name on the Hugging Face Hub; EAGER's are 768 wide."""
+    """A folder in the sentence-transformers layout, or a name on the Hugging Face Hub; EAGER uses width 768."""

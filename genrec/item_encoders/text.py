@@ -1,4 +1,4 @@
-"""Item texts through any sentence-transformers or transformers encoder: safetensors only, and no foreign code."""
+"""Item texts through any sentence-transformers or transformers encoder: safetensors only, no remote code."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Text(ItemEncoder):
     revision: str | None = None
     """Commit or tag on the hub; by default the newest."""
     pooling: Literal["auto", "mean", "cls"] = "auto"
-    """How token states become one vector: as the model's folder says (mean where it says nothing), mean, or the first
-    token; mean and cls leave out whatever the folder puts behind its pooling."""
+    """Pooling of token states: that of the model's folder (default: mean), mean, or the first token; mean and cls drop
+    the folder's modules after pooling."""
     normalize: bool = True
     """Scale vectors to length 1."""
     max_length: PositiveInt | None = None
-    """Tokens that are read of a text; at most, and by default, what the model allows."""
+    """Longest text in tokens; at most, and by default, the model's limit."""
     batch_size: PositiveInt = 32
-    """Texts in a batch; texts of as many tokens go together, so that next to nothing is padded."""
+    """Texts in a batch; texts of similar length are batched together to avoid padding."""
 
     def input_files(self, environment: Environment) -> tuple[Path, ...]:
         """The model's folder, where it is on this machine."""
@@ -56,7 +56,7 @@ class Text(ItemEncoder):
         return () if folder is None else (folder,)
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
-        """Look for texts, and for weights that may be loaded, fetching them where they are not here."""
+        """Check that there are texts, and that the weights are available and safe; download them if needed."""
         self._present(catalog)
         inspect(self._folder(context))
 
@@ -72,18 +72,18 @@ class Text(ItemEncoder):
         return place(vectors_NE, present_I, notes)
 
     def _folder(self, context: WorkContext) -> Path:
-        """The model's folder, fetched where it is not on this machine."""
+        """The model's folder, downloaded if needed."""
         return find_folder(self.model, context.environment) or download(self.model, self.revision)
 
     def _present(self, catalog: Catalog) -> np.ndarray:
-        """Which items have a text, bool (I,); an error where none has."""
+        """Whether items have a text, bool (I,); an error if none has."""
         present_I = np.array([bool(text.strip()) for text in catalog.texts], dtype=bool)
         if not present_I.any():
             raise DataError(f"{self.type_name}: no item of this dataset has a text; choose another item encoder")
         return present_I
 
     def _load(self, folder: Path, context: WorkContext) -> SentenceTransformer:
-        """The encoder in a folder, in float32, ready to encode."""
+        """Load the encoder of a folder in float32, in evaluation mode."""
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
@@ -110,7 +110,7 @@ class Text(ItemEncoder):
         return encoder.float().eval()
 
     def _vectors(self, encoder: SentenceTransformer, texts: list[str]) -> np.ndarray:
-        """Encode texts in batches of like length, the longest first, (N, E)."""
+        """Encode texts in batches of similar length, the longest first, (N, E)."""
         order = np.argsort(-_num_tokens(encoder, texts), kind="stable")
         parts = []
         with Bar(self.type_name, len(texts)) as bar:
@@ -132,7 +132,7 @@ def _num_tokens(encoder: SentenceTransformer, texts: list[str]) -> np.ndarray:
 
 @contextmanager
 def _no_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar for every file that it loads."""
+    """Disable the progress bars of transformers."""
     from transformers.utils import logging
 
     if not logging.is_progress_bar_enabled():
@@ -146,7 +146,7 @@ def _no_bars() -> Iterator[None]:
 
 
 def _pooled(encoder: SentenceTransformer, mode: str) -> list[Any]:
-    """The encoder's transformer with another pooling behind it, and nothing after that."""
+    """The encoder's transformer with another pooling, without later modules."""
     transformer: Any = encoder[0]
     kinds = [type(module) for module in encoder if type(module).__name__ == "Pooling"]
     if not kinds:

@@ -14,16 +14,16 @@ from genrec.types import Catalog, Histories, ItemVectors
 
 @item_encoders.register("tfidf")
 class Tfidf(ItemEncoder):
-    """Words and word pairs of the text, weighted by TF-IDF, reduced by SVD; texts alone, no weights."""
+    """Words and word pairs of the text, weighted by TF-IDF, reduced by SVD; no weights."""
 
     reads_histories = False
 
     dim: PositiveInt = 128
     """Width of the vectors; smaller where the texts do not span that many directions."""
     max_ngram: PositiveInt = 2
-    """Longest run of words that counts as one term."""
+    """Longest n-gram of words."""
     min_items: PositiveInt = 2
-    """Terms that stand in fewer items are left out."""
+    """Terms of fewer items are ignored."""
 
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -45,8 +45,8 @@ class Tfidf(ItemEncoder):
         vectors_NE = unit_rows(_reduced(weights[known], self.dim))
         present_I = np.zeros(len(catalog), dtype=bool)
         present_I[with_text[known]] = True
-        wordless = int((~known).sum())
-        notes = (f"{wordless} items have a text but no frequent term",) if wordless else ()
+        num_without_terms = int((~known).sum())
+        notes = (f"{num_without_terms} items have a text but no frequent term",) if num_without_terms else ()
         return place(vectors_NE, present_I, notes)
 
 

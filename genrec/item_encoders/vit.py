@@ -38,7 +38,7 @@ class Vit(ImageEncoder):
     """A model of open_clip, ``hf-hub:<name>``, a folder with ``open_clip_config.json`` and
     ``open_clip_model.safetensors``, or ``package:<module>`` for a Python package that carries such a folder."""
     pretrained: str = "openai"
-    """A pretraining that open_clip knows for the model, or a weights file; folders and names on the hub carry their own
+    """A pretraining tag of open_clip for the model, or a weights file; folders and names on the hub have their own
     weights. OpenAI's own file belongs to the models whose name ends in ``-quickgelu``."""
 
     def input_files(self, environment: Environment) -> tuple[Path, ...]:
@@ -81,10 +81,10 @@ class Vit(ImageEncoder):
         return None
 
     def _file(self, environment: Environment) -> Path | None:
-        """The weights file, where it lies on this machine.
+        """The weights file, if it is on this machine.
 
         Raises:
-            DataError: it should, and does not.
+            DataError: it does not exist.
         """
         folder = self._folder(environment)
         if folder is not None:
@@ -114,7 +114,7 @@ class Vit(ImageEncoder):
                 if file is None and (hub := self._hub_name(open_clip)):
                     demand_reachable(hub)
                 clip: Any = open_clip.create_model(name, **options, require_pretrained=True, weights_only=True)
-        except Exception as error:  # network, cache, strict loading, a damaged file: each with a class of its own
+        except Exception as error:  # network, cache, strict loading, a damaged file: each raises its own class
             raise self._not_loaded(open_clip, file, error) from error
         return Backbone.of(clip.visual, image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False))
 
@@ -141,7 +141,7 @@ class Vit(ImageEncoder):
         return {"pretrained": self.pretrained, "force_quick_gelu": bool(known.get("quick_gelu", False))}
 
     def _hub_name(self, open_clip: Any) -> str:
-        """Where on the hub open_clip finds weights that are not on this machine; "" if it finds them elsewhere."""
+        """Name on the hub of weights that are not on this machine; "" if they come from elsewhere."""
         if self.model.startswith(_HUB):
             return self.model.removeprefix(_HUB)
         known = open_clip.get_pretrained_cfg(self.model, self.pretrained)
@@ -174,7 +174,7 @@ def _demand_model(config: Path) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep open_clip from writing to the root logger: what matters of it is in the error."""
+    """Disable open_clip's messages in the root logger; errors contain what matters."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

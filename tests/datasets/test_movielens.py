@@ -214,7 +214,7 @@ def test_broken_files_of_older_editions_are_told_by_line(tmp_path, writer, name,
 @pytest.mark.parametrize(
     ("writer", "name", "what"),
     [
-        ("write_movielens", "ratings.csv", "who rated which film when (or ratings.dat of 1M and 10M, u.data of 100K)"),
+        ("write_movielens", "ratings.csv", "the ratings (or ratings.dat of 1M and 10M, u.data of 100K)"),
         ("write_movielens", "movies.csv", "title and genres of each film"),
         ("write_movielens_1m", "movies.dat", "title and genres of each film"),
         ("write_movielens_100k", "u.item", "title and genres of each film"),

@@ -124,7 +124,7 @@ def test_columns_are_chosen_by_name():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"columns": ("prize", "price")}, "no column prize in this dataset; it has price (numeric), brand "
+        ({"columns": ("prize", "price")}, "no column prize in this dataset; expected price (numeric), brand "
          "(categorical)"),
         ({"log": ("brand",)}, "log names brand, expected numeric columns that are read; there are price (numeric), "
          "brand (categorical)"),

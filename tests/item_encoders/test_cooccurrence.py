@@ -7,13 +7,13 @@ import pytest
 from companion_world import companion_world, companions_found
 
 from genrec.errors import DataError
-from genrec.item_encoders.cooccurrence import Cooccurrence, companion_counts, positive_pmi
+from genrec.item_encoders.cooccurrence import Cooccurrence, cooccurrence_counts, positive_pmi
 from genrec.runtime.environment import WorkContext
 from genrec.types import Histories
 
 
 def test_counts_weigh_by_distance_and_stay_within_a_user():
-    counts = companion_counts(Histories.of([[0, 1, 2, 2], [3, 0]]), 4, window=2).toarray()
+    counts = cooccurrence_counts(Histories.of([[0, 1, 2, 2], [3, 0]]), 4, window=2).toarray()
     expected = np.zeros((4, 4))
     expected[0, 1] = 1
     expected[1, 2] = 1 + 1 / 2
@@ -23,7 +23,7 @@ def test_counts_weigh_by_distance_and_stay_within_a_user():
 
 
 def test_pmi_by_the_formula():
-    counts = companion_counts(Histories.of([[0, 1], [0, 1], [2, 3], [0, 3]]), 4, window=1)
+    counts = cooccurrence_counts(Histories.of([[0, 1], [0, 1], [2, 3], [0, 3]]), 4, window=1)
     ppmi = positive_pmi(counts).toarray()
     assert ppmi[0, 1] == pytest.approx(log((2 / 4) / ((3 / 4) * (2 / 4))))
     assert ppmi[2, 3] == pytest.approx(log((1 / 4) / ((1 / 4) * (2 / 4))))
@@ -67,5 +67,5 @@ def test_order_matters_where_it_is_asked_for():
 
 def test_nothing_to_learn_from_is_an_error():
     catalog, _ = companion_world(1, size=4, num_users=1)
-    with pytest.raises(DataError, match=r"^cooccurrence: no two items stand within 5 steps in the training histories"):
+    with pytest.raises(DataError, match=r"^cooccurrence: no two items are within 5 steps in the training histories"):
         Cooccurrence().encode(catalog, Histories.of([[0], [1], [2, 2]]), context=WorkContext(seed=0))

@@ -120,7 +120,7 @@ def test_the_weights_of_another_model_are_counted(weights, tmp_path, colors, no_
     assert refusal_of(Image(model="test_vit", weights=str(tmp_path)), colors, no_histories) == (
         f"{tmp_path}/w.safetensors: these are not the weights of 'test_vit': of its {len(tensors) + 1} tensors and "
         f"the file's {len(tensors)}, 2 are missing (e.g. cls_token), 1 are unknown to it (e.g. extra), 1 have another "
-        "shape (e.g. norm.bias); name the model that the file was made for"
+        "shape (e.g. norm.bias); set the model of this file"
     )
 
 
@@ -138,7 +138,7 @@ def test_files_that_cannot_be_read(tmp_path, colors, no_histories):
     assert told("list.pt") == f"{tmp_path}/list.pt: holds no weights; expected tensors by name (a state_dict)"
     (tmp_path / "notes.txt").write_text("hello")
     assert told("notes.txt") == (
-        f"{tmp_path}/notes.txt: not known as weights; expected a file that ends in .safetensors, .pth, .pt, .bin"
+        f"{tmp_path}/notes.txt: not a weights file; expected a file that ends in .safetensors, .pth, .pt, .bin"
     )
     assert told("gone.pth").startswith(
         f"{tmp_path}/gone.pth: no such file or folder, looked in {Environment().places};"

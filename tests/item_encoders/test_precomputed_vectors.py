@@ -54,7 +54,10 @@ def test_every_format_is_matched_by_key(kind, tmp_path, catalog, no_histories):
     assert vectors.vectors_IE.tolist() == [[0.0, 0.5], [0.0, 0.0], [2.0, 2.5]]
     assert vectors.present_I.tolist() == [True, False, True]
     name = encoder.file.rpartition("/")[2]
-    assert vectors.notes == (f"1 of 3 items have no vector in {name}", f"1 keys of {name} are no item of this dataset")
+    assert vectors.notes == (
+        f"1 of 3 items have no vector in {name}",
+        f"1 keys of {name} are not items of this dataset",
+    )
 
 
 def test_identity_follows_the_content(tmp_path):
@@ -86,15 +89,15 @@ def test_malformed_files(tmp_path, catalog, no_histories):
     assert message(Precomputed(file=str(file))) == (f"v.npy: no such file or folder, looked in {Environment().places}")
     np.save(file, VECTORS)
     assert message(Precomputed(file=str(file))) == (
-        "v.npy: it is not known which vector belongs to which item; expected v.npy.keys.json beside it, or `keys:` "
-        "with a file of the keys (a JSON list or one a line, in the order of the rows)"
+        "v.npy: the keys of its vectors are missing; expected v.npy.keys.json beside it, or `keys:` "
+        "with a file of the keys (a JSON list or one per line, in the order of the rows)"
     )
     keys = tmp_path / "v.npy.keys.json"
     keys.write_text('["item-0", "item-1"]')
     assert message(Precomputed(file=str(file))) == "v.npy: 3 vectors for 2 keys; expected one key for each vector"
     keys.write_text('["item-0", "item-1", "item-0"]')
     assert message(Precomputed(file=str(file))) == (
-        "v.npy: key 'item-0' is there twice; expected one vector for each item"
+        "v.npy: key 'item-0' occurs twice; expected one vector for each item"
     )
     keys.write_text('["B00", "B01", "B02"]')
     assert message(Precomputed(file=str(file))) == (

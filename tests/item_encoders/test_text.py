@@ -140,7 +140,7 @@ def test_pickled_foreign_and_wrong_weights_are_refused(t5_folder, catalog_of, no
     config = json.loads((t5_folder / "config.json").read_text())
     (t5_folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "code.Model"}}))
     assert _message(encoder, catalog, no_histories) == (
-        f"{t5_folder}/config.json: auto_map asks for code of its own; genrec does not run it"
+        f"{t5_folder}/config.json: auto_map requires its own code; genrec does not run it"
     )
     (t5_folder / "modules.json").write_text(json.dumps([{"path": "", "type": "elsewhere.Transformer"}]))
     assert _message(encoder, catalog, no_histories) == (

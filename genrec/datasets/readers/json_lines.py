@@ -1,6 +1,7 @@
 """JSON Lines of any size, plain or gzip: some columns as a table, or object by object, in bounded memory.
 
-A file is cut into chunks at line ends and polars parses each; a chunk that polars refuses is searched for its lines.
+A file is split into chunks at line ends, which polars parses; a chunk that polars rejects is searched for its broken
+lines.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from genrec.errors import DataError
 from genrec.runtime.progress import Bar
 
 CHUNK_BYTES = 16 * 2**20
-"""What is read and parsed at a time, unpacked; no line may be longer. Twice as much is a quarter slower."""
+"""Size of a chunk, unpacked; the longest allowed line. Twice as much is a quarter slower."""
 
 BrokenLines = Literal["error", "skip"]
-"""What becomes of lines that cannot be read: the first one ends the work, or they are left out and counted."""
+"""Handling of unreadable lines: raise at the first one, or skip and count them."""
 
 Columns = Mapping[str, type[pl.DataType]]
-"""The keys to read and their types. ``Categorical`` is text of which each value is kept once; ``Datetime`` is text
-such as ``2019-03-31 20:15:00`` or ``2019-03-31``. Nothing may be missing or null."""
+"""The keys to read and their types. ``Categorical`` is text with each value stored once; ``Datetime`` is text
+such as ``2019-03-31 20:15:00`` or ``2019-03-31``. No value may be missing or null."""
 
 _MB = 10**6
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -52,14 +53,14 @@ def read_json_lines(
     """Read some keys of every line; the others are skipped while parsing, so long texts cost no memory.
 
     Args:
-        path: ``.json``, ``.jsonl`` or either with gzip, which is seen by the content and not by the name.
+        path: ``.json``, ``.jsonl`` or either with gzip, recognized by the content, not the name.
         columns: what to read, see :data:`Columns`.
         title: for the progress bar.
-        keep: what remains of the table, applied to piece after piece: memory is bounded by what it returns.
-        broken_lines: whether a line that cannot be read, or lacks one of the keys, is an error.
+        keep: filter of the table, applied chunk by chunk: memory is bounded by its results.
+        broken_lines: whether an unreadable line, or one without one of the keys, is an error.
 
     Returns:
-        The table, its rows in the order of the file, and the number of lines that were skipped.
+        The table, its rows in the order of the file, and the number of skipped lines.
 
     Raises:
         DataError: the file is empty, a key is in no line, a line cannot be read (unless it may be skipped), all of the
@@ -90,8 +91,8 @@ def json_objects(
     Args:
         path: as in :func:`read_json_lines`.
         title: for the progress bar.
-        wanted: looks at a line's bytes before it is parsed; lines that it refuses are passed over, broken or not.
-        broken: is told of each line that is left out because it cannot be read; by default :func:`refuse`.
+        wanted: filter on the bytes of a line before it is parsed; lines that it rejects are skipped, broken or not.
+        broken: called with the error of each unreadable line, which is skipped; by default :func:`refuse`.
 
     Raises:
         DataError: as in :func:`read_json_lines`.
@@ -101,13 +102,13 @@ def json_objects(
             try:
                 found = _object(path, number, line)
             except DataError as error:
-                (broken or refuse)(DataError(str(error)))  # the one that was raised would keep its line alive
+                (broken or refuse)(DataError(str(error)))  # the raised one references its line
             else:
                 yield number, found
 
 
 def refuse(error: DataError) -> NoReturn:
-    """A broken line ends the work, for components with an option ``broken_lines``.
+    """Raise the error of a broken line, for components with an option ``broken_lines``.
 
     Raises:
         DataError: always.
@@ -126,7 +127,7 @@ def raw_lines(path: Path, *, title: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _numbered(first: int, chunk: bytes) -> Iterator[tuple[int, bytes]]:
-    # Not splitlines(): it would also cut at a lone carriage return, and the numbers would no longer be an editor's.
+    # Not splitlines(): it also splits at a lone carriage return, and line numbers would differ from an editor's.
     for number, line in enumerate(chunk.split(b"\n"), start=first):
         if line := line.strip():
             yield number, line
@@ -171,7 +172,7 @@ def _chunks(path: Path, title: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _block(stream: Any) -> tuple[bytes, Exception | None]:
-    """The next CHUNK_BYTES, fewer at the end or before a damage, which is returned with what came before it."""
+    """The next CHUNK_BYTES, fewer at the end or before an error, which is returned with them."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -184,15 +185,15 @@ def _block(stream: Any) -> tuple[bytes, Exception | None]:
 
 
 def _table(content: bytes, columns: Columns, *, brackets: bool = False) -> pl.DataFrame | None:
-    """All lines as a table; None if one of them is not as it should be, or seems so.
+    """All lines as a table; None if one of them is broken, or may be.
 
     Args:
         content: the lines.
         columns: what to read.
-        brackets: whether texts may start with a bracket. polars turns a list or an object in the place of a text into
-            its JSON, so such a text must be looked at first.
+        brackets: whether texts may start with a bracket. polars turns a list or an object in place of a text into its
+            JSON, so such a text must be checked first.
     """
-    # Times are parsed here: polars' own parsing of them within JSON takes seven times as long as all the rest.
+    # Times are parsed here: parsing them within polars' JSON reader takes seven times as long as all the rest.
     schema = {name: pl.String if kind in _TEXTS else kind for name, kind in columns.items()}
     try:
         table = pl.read_ndjson(io.BytesIO(content), schema=schema)
@@ -217,7 +218,7 @@ def _time(name: str) -> pl.Expr:
 def _sound_parts(
     path: Path, first: int, chunk: bytes, columns: Columns, broken_lines: BrokenLines, broken: list[DataError]
 ) -> list[pl.DataFrame]:
-    """A chunk that has broken lines, or seems to -> tables of its other lines; what is wrong is raised or appended."""
+    """A chunk that may have broken lines -> tables of its sound lines; errors are raised or appended to ``broken``."""
     if first == 1:
         _check_keys(path, chunk, columns)
     parts: list[pl.DataFrame] = []
@@ -236,12 +237,12 @@ def _sound_parts(
             except DataError as error:
                 if broken_lines == "error":
                     refuse(error)
-                broken.append(DataError(str(error)))  # the one that was raised would keep its whole chunk alive
+                broken.append(DataError(str(error)))  # the raised one references its whole chunk
     return parts
 
 
 def _check_keys(path: Path, chunk: bytes, columns: Columns) -> None:
-    """A key that no line has, or that is null in all, is a mistake of the file and not of a line."""
+    """A key that no line has, or that is null in all, is an error of the file, not of a line."""
     try:
         table = pl.read_ndjson(io.BytesIO(chunk), schema=dict.fromkeys(columns, pl.String))
     except pl.exceptions.PolarsError:
@@ -256,10 +257,10 @@ def _check_keys(path: Path, chunk: bytes, columns: Columns) -> None:
 
 
 def _row(path: Path, number: int, line: bytes, columns: Columns) -> pl.DataFrame:
-    """A line that was refused, as a table if it is sound after all.
+    """A rejected line as a table, if it is sound.
 
     Raises:
-        DataError: what is wrong with it.
+        DataError: the problem of the line.
     """
     found = _object(path, number, line)
     if missing := [name for name in columns if name not in found]:

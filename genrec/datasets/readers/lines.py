@@ -1,4 +1,4 @@
-"""Text files by line: strict UTF-8, every mistake told with its file and line."""
+"""Text files by line: strict UTF-8, errors with file and line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def numbered_lines(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
     text = decode(path, content)
     if not text.strip():
         raise DataError(f"{path}:1: the file is empty")
-    # Not splitlines(): it would also cut at U+2028 and U+0085, which may stand inside a JSON string.
+    # Not splitlines(): it also splits at U+2028 and U+0085, which may occur inside a JSON string.
     for number, line in enumerate(text.split("\n"), start=1):
         if line := line.strip():
             yield number, line

@@ -1,4 +1,4 @@
-"""What GroupLens ships, edition by edition: which files there are, and what stands in them."""
+"""The editions of MovieLens as GroupLens publishes them: their files and formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Films = Iterator[tuple[int, str, list[str]]]
 
 @dataclass(frozen=True)
 class Edition:
-    """A way in which MovieLens was published."""
+    """File names and formats of an edition."""
 
     ratings: str
     layout: Layout
@@ -36,10 +36,10 @@ class Edition:
 
 
 def find_edition(folder: Path) -> tuple[Path, Edition]:
-    """The folder with the ratings, this one or one named ``ml-...`` in it, and the edition that they are.
+    """The folder with the ratings, this one or one named ``ml-...`` in it, and their edition.
 
     Raises:
-        DataError: there are none, or several folders have some.
+        DataError: there are none, or several folders have ratings.
     """
     found = [(place, edition) for place in [folder] for edition in EDITIONS if (place / edition.ratings).is_file()]
     if not found:
@@ -50,12 +50,12 @@ def find_edition(folder: Path) -> tuple[Path, Edition]:
             raise DataError(f"{folder}: there are several MovieLens datasets; set folder: one of {names}")
     if not found:
         others = " (or ratings.dat of 1M and 10M, u.data of 100K)"
-        require(folder, EDITIONS[0].ratings, f"who rated which film when{others}", SOURCE)
+        require(folder, EDITIONS[0].ratings, f"the ratings{others}", SOURCE)
     return found[0]
 
 
 def read_ratings(path: Path, edition: Edition, min_rating: float | None) -> pl.DataFrame:
-    """``user`` and ``item`` (int32) and ``time`` (int64) of each rating that counts, as they stand in the file.
+    """``user`` and ``item`` (int32) and ``time`` (int64) of each selected rating, in the order of the file.
 
     Raises:
         DataError: a line is broken, or no rating is high enough.

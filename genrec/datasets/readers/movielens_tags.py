@@ -1,4 +1,4 @@
-"""Tags that users gave to films: which of them may be read, and what they say of each film."""
+"""Tags of films: removal of tags that leak, and the tags of each film."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from genrec.datasets.readers.interactions import Ordered
 
 
 def without_held_out(tags: pl.DataFrame, ordered: Ordered) -> pl.DataFrame:
-    """Leave out what a user's own validation and test film could be known by.
+    """Drop tags that leak a user's validation and test film.
 
-    A tag is left out if its user gave it to one of these two films, or at the time of the former or later. Tags of
-    users who are not asked, and of other users at any time, stay: leave-one-out holds out the end of each history, and
-    no moment after which nothing is known.
+    A tag is dropped if its user gave it to one of these two films, or at the time of the former or later. Tags of users
+    who are not evaluated, and of other users at any time, stay: leave-one-out holds out the end of each history, not
+    a period of time.
 
     Args:
-        tags: ``user``, ``item`` and ``time`` of each, and what else there is.
+        tags: ``user``, ``item`` and ``time`` of each, and further columns.
         ordered: histories with their times.
     """
     histories, times = ordered.histories, ordered.times
-    asked = np.flatnonzero(histories.lengths >= 3)
-    ends = histories.offsets[asked + 1]
+    evaluated = np.flatnonzero(histories.lengths >= 3)
+    ends = histories.offsets[evaluated + 1]
     items = np.array(ordered.item_keys).astype(np.int64)
     assert times is not None
     held_out = pl.DataFrame(
         {
-            "user": np.array(ordered.user_keys).astype(np.int64)[asked],
+            "user": np.array(ordered.user_keys).astype(np.int64)[evaluated],
             "since": times[ends - 2],
             "valid": items[histories.items[ends - 2]],
             "test": items[histories.items[ends - 1]],

@@ -7,7 +7,7 @@ import numpy as np
 from genrec.types import Histories
 
 TIES_WORTH_A_NOTE = 0.1
-"""Share of tied neighbors above which the notes say so."""
+"""Share of tied neighbors above which there is a note."""
 
 
 def repeats(histories: Histories) -> list[str]:
@@ -24,11 +24,11 @@ def repeats(histories: Histories) -> list[str]:
 
 
 def ties(ties_ratio: float, by: str) -> list[str]:
-    """A warning where the order within histories is partly not known; empty if it mostly is.
+    """A warning if the order within histories is partly unknown; empty otherwise.
 
     Args:
-        ties_ratio: share of neighbors in the histories with one and the same timestamp.
-        by: what decides their order, e.g. ``movieId``.
+        ties_ratio: share of consecutive interactions with equal timestamps.
+        by: the key that orders them, e.g. ``movieId``.
     """
     if ties_ratio <= TIES_WORTH_A_NOTE:
         return []

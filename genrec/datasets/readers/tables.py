@@ -1,4 +1,4 @@
-"""A file of rows, CSV or Parquet: some of its columns, and where a value stands for messages."""
+"""A file of rows, CSV or Parquet: selected columns, and places of values for messages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from genrec.datasets.readers.csv import CSV, Layout, header, line_of, read_csv, 
 from genrec.errors import DataError
 
 Kind = type[pl.DataType] | None
-"""What a column must be: a number, a text (``pl.String``), or None for keys, times and lists: as the file has it."""
+"""Type of a column: a number, a text (``pl.String``), or None for the type in the file (keys, times, lists)."""
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file that is there."""
+    """An existing file."""
 
     path: Path
     layout: Layout = CSV
-    """How it is written, where it is no Parquet file."""
+    """Format of the file, unless it is Parquet."""
 
     @property
     def is_parquet(self) -> bool:
@@ -39,7 +39,7 @@ class TableFile:
         return self._parquet_schema.names() if self.is_parquet else header(self.path, self.layout)
 
     def require(self, wanted: Collection[str]) -> None:
-        """Raise :class:`DataError`, naming what there is and what was perhaps meant, if a column is missing."""
+        """Raise :class:`DataError`, with a suggestion, if a column is missing."""
         require_columns(f"{self.path}" if self.is_parquet else f"{self.path}:1", self.columns, wanted)
 
     def read(
@@ -48,12 +48,12 @@ class TableFile:
         """Read some columns and no others.
 
         Args:
-            columns: name and kind of each; columns without a kind are texts in CSV.
-            filled: columns that may not be empty; numbers never may.
-            skip: leave broken rows out, rather than to raise at the first.
+            columns: name and type of each; columns without a type are texts in CSV.
+            filled: columns that must not be empty; numbers never may.
+            skip: skip broken rows instead of raising at the first.
 
         Returns:
-            The rows in the order of the file, and how many were left out.
+            The rows in the order of the file, and the number of skipped rows.
 
         Raises:
             DataError: the file cannot be read, a column is missing, or a row is broken; with file and line or row.

@@ -1,4 +1,4 @@
-"""Columns of times, however they are written -> whole numbers that keep every difference, and their unit."""
+"""Columns of times in any format -> whole numbers without loss of precision, and their unit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import polars as pl
 EXPECTED = "a Unix time or an ISO 8601 time such as 2024-05-31T18:30:00Z"
 
 _UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
-"""How many make a second, and their name."""
+"""Ticks per second, and the name of the unit."""
 _LARGEST_OF_UNIT = 1e11
-"""Seconds of the year 5138; as milliseconds the year 1973. Larger typical values are of a finer unit."""
+"""Seconds of the year 5138; as milliseconds the year 1973. Larger medians have a finer unit."""
 _ISO_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
@@ -20,11 +20,11 @@ class Ticks:
     """Times as whole numbers since 1970."""
 
     values: pl.Series
-    """int64, null where a value is no time."""
+    """int64, null where a value is not a time."""
     per_second: int = 1
-    """How many ticks make a second."""
+    """Ticks per second."""
     unit: str = "seconds"
-    """What numbers in the column were taken to be."""
+    """Unit of the numbers in the column."""
 
 
 def to_ticks(column: pl.Series, time_format: str | None = None) -> Ticks:
@@ -35,7 +35,7 @@ def to_ticks(column: pl.Series, time_format: str | None = None) -> Ticks:
 
     Args:
         column: numbers, dates, times or texts.
-        time_format: how texts are written, in the signs of ``strftime``; None finds out.
+        time_format: format of texts, in codes of ``strftime``; None detects it.
     """
     kind = column.dtype
     if kind == pl.Date:
@@ -76,7 +76,7 @@ def _numbers(column: pl.Series) -> Ticks:
 
 
 def _iso(texts: pl.Series) -> pl.Series:
-    """ISO 8601, each value by itself: a file may have some with fractions or zones and some without."""
+    """ISO 8601, parsed value by value: some may have fractions or zones and others not."""
     frame = texts.str.replace("T", " ", literal=True).str.replace(r"[Zz]$", "+00:00").alias("time").to_frame()
     time = pl.col("time")
     zoned = time.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", strict=False).dt.replace_time_zone(None)

@@ -1,1 +1,1 @@
-"""What image encoders share: files, weights, the forward pass."""
+"""Shared parts of image encoders: files, weights, the forward pass."""

@@ -1,4 +1,4 @@
-"""Images through a network: read by worker processes, encoded in batches, kept in parts that survive a kill."""
+"""Forward pass of images: read by worker processes, encoded in batches, stored in parts to resume after a kill."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from genrec.runtime.progress import Bar
 from genrec.runtime.threads import cores
 
 PART = 512
-"""Images of a part; not the batch size, which may change between an interruption and the next try."""
+"""Images of a part; independent of the batch size, which may change between attempts."""
 _LONGEST = 16
 """An image's longer side may be this many times the shorter one; resizing 1 x 10,000 pixels would fill the memory."""
 _AT_ONCE_ON_CPU = 16
@@ -34,25 +34,25 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that turns images into vectors, and what it wants done to an image before."""
+    """A network that encodes images as vectors, and its preprocessing."""
 
     module: torch.nn.Module
     """float32 (B, 3, H, W) -> (B, E), in evaluation mode."""
     frame: tuple[Callable[[Image], Image], ...]
     """Resizing and cropping, in order."""
     mean: tuple[float, ...]
-    """Of each color, 0..1; subtracted."""
+    """Mean of each color, 0..1; subtracted."""
     std: tuple[float, ...]
-    """Of each color; divided by."""
+    """Standard deviation of each color; divisor."""
 
     @classmethod
     def of(cls, module: torch.nn.Module, transform: Any) -> Backbone:
-        """From a network and its own preprocessing, a torchvision ``Compose`` that ends in tensor and normalization.
+        """Build from a network and its preprocessing, a torchvision ``Compose`` that ends in tensor and normalization.
 
-        These two are done on the device, for whole batches, so that the workers hand over bytes and not floats.
+        Both run on the device, for whole batches, so that workers pass bytes instead of floats.
 
         Raises:
-            DataError: the preprocessing is built otherwise.
+            DataError: the preprocessing has another form.
         """
         *frame, to_tensor, normalize = transform.transforms
         if not type(to_tensor).__name__.endswith("ToTensor") or type(normalize).__name__ != "Normalize":
@@ -65,7 +65,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class _Framed:
-    """A dataset for torch's loader: framed images as bytes, or what is wrong with them."""
+    """Dataset for torch's loader: cropped images as bytes, or their problems."""
 
     images: ImageList
     frame: tuple[Callable[[Image], Image], ...]
@@ -84,7 +84,7 @@ class _Framed:
 
 
 def _trimmed(image: Image) -> Image:
-    """The middle of an image that is far longer than wide; other images as they are."""
+    """The middle of an image with an extreme aspect ratio; other images unchanged."""
     width, height = image.size
     most = _LONGEST * min(width, height)
     if max(width, height) <= most:
@@ -94,9 +94,9 @@ def _trimmed(image: Image) -> Image:
 
 
 def _together(samples: Sequence[np.ndarray | Unreadable]) -> tuple[np.ndarray | None, list[Unreadable], list[bool]]:
-    """Readable images as bytes (B, H, W, 3), what is wrong with the others, and which are readable.
+    """Readable images as bytes (B, H, W, 3), the problems of the others, and which are readable.
 
-    Not as a tensor: torch would hand it over in shared memory, of which a container has 64 MB.
+    Not as a tensor: torch would pass it in shared memory, which is 64 MB in a container.
     """
     read = [sample for sample in samples if not isinstance(sample, Unreadable)]
     unreadable = [sample for sample in samples if isinstance(sample, Unreadable)]
@@ -105,17 +105,17 @@ def _together(samples: Sequence[np.ndarray | Unreadable]) -> tuple[np.ndarray | 
 
 @dataclass(frozen=True)
 class _Part:
-    """What became of some images that follow one another."""
+    """Results of consecutive images."""
 
     start: int
-    """The first one's row."""
+    """Row of the first image."""
     vectors_NE: np.ndarray
-    """Of the readable ones, float32."""
+    """Vectors of the readable images, float32."""
     read_N: np.ndarray
     unreadable: list[Unreadable]
 
     def save(self, path: Path) -> None:
-        """Write it whole or not at all."""
+        """Write atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         unreadable = json.dumps([[image.name, image.kind] for image in self.unreadable])
@@ -125,12 +125,12 @@ class _Part:
 
     @classmethod
     def load(cls, path: Path) -> _Part | None:
-        """The inverse of :meth:`save`; None where there is none, or a damaged one."""
+        """The inverse of :meth:`save`; None if the file is missing or damaged."""
         try:
             with safe_open(path, "np") as file:
-                told = file.metadata()
-                unreadable = [Unreadable(*pair) for pair in json.loads(told["unreadable"])]
-                return cls(int(told["start"]), file.get_tensor("vectors_NE"), file.get_tensor("read_N"), unreadable)
+                metadata = file.metadata()
+                unreadable = [Unreadable(*pair) for pair in json.loads(metadata["unreadable"])]
+                return cls(int(metadata["start"]), file.get_tensor("vectors_NE"), file.get_tensor("read_N"), unreadable)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
@@ -151,15 +151,15 @@ def encode_images(
     Args:
         images: all images of a catalog.
         backbone: the network.
-        title: what stands before the progress bar and in errors.
-        batch_size: images in a batch; no number depends on it.
-        num_workers: processes that read images, 0 for none beside this one, None for as many as fit the machine.
-        precision: what a GPU computes in.
-        device: where the network computes.
-        folder: where finished parts are kept and found again; None keeps nothing.
+        title: label of the progress bar and of errors.
+        batch_size: images in a batch; results do not depend on it.
+        num_workers: processes that read images, 0 for none but this one, None to choose by the machine.
+        precision: precision on a GPU.
+        device: of the network.
+        folder: of finished parts, for resuming; None stores nothing.
 
     Returns:
-        ``vectors_NE`` float32 of the readable images, ``read_N`` bool, which they are, and what is wrong with the
+        ``vectors_NE`` float32 of the readable images, ``read_N`` bool, a mask of them, and the problems of the
         others.
 
     Raises:
@@ -176,7 +176,7 @@ def encode_images(
         num_workers = 0 if waiting <= 2 * batch_size else min(4, cores() - 1)
     batches = [list(rows[at : at + batch_size]) for rows in rows_of.values() for at in range(0, len(rows), batch_size)]
     loader = DataLoader(
-        _Framed(images, backbone.frame),  # type: ignore[arg-type]  # torch asks for no more than these two methods
+        _Framed(images, backbone.frame),  # type: ignore[arg-type]  # torch needs only these two methods
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_together,
@@ -191,11 +191,9 @@ def encode_images(
         if "DataLoader worker" not in str(error):
             raise
         death = str(error)
-    if (
-        death
-    ):  # raised here, where the loader's frames are gone: while they live, torch raises the death again and again
+    if death:  # raised here, without the loader's frames: while they exist, torch raises the error repeatedly
         raise DataError(
-            f"{title}: a process that reads images died, for want of memory most likely ({death}); "
+            f"{title}: a process that reads images died, probably out of memory ({death}); "
             "set num_workers: 0, or a smaller batch_size"
         )
     done = [parts[start] for start in starts]
@@ -219,7 +217,7 @@ def _finished(
 ) -> Iterator[_Part]:
     """Parts as they are finished, those of ``rows_of`` in order; a batch of the loader belongs to one part."""
     module = backbone.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loaded = iter(loader)  # workers start before the bar's thread does: a fork would copy the locks that it holds
+    loaded = iter(loader)  # start workers before the bar's thread: a fork would copy its locks
     with Bar(title, total) as bar:
         bar.advance(total - sum(map(len, rows_of.values())))
         for start, rows in rows_of.items():
@@ -249,7 +247,7 @@ def _vectors(
         pixels_BCHW = part_BHWC.to(device).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode(), _autocast(device, precision):
             vectors_BE = module((pixels_BCHW - mean_C11) / std_C11)
-        if isinstance(vectors_BE, tuple):  # some networks return their patches' states beside the image's vector
+        if isinstance(vectors_BE, tuple):  # some networks also return the states of patches
             vectors_BE = vectors_BE[0]
         parts.append(vectors_BE.float().cpu().numpy())
     return np.concatenate(parts)

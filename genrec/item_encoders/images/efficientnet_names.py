@@ -1,4 +1,4 @@
-"""Tensors of an EfficientNet as the package EfficientNet-PyTorch names them, renamed to timm's names."""
+"""EfficientNet tensors with the names of the package EfficientNet-PyTorch -> timm's names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INVERTED = {
     "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
     "_project_conv": "conv_pwl", "_bn2": "bn3", **_SQUEEZE,
 }  # fmt: skip
-"""A block that widens first; the first stage's do not."""
+"""Names in a block with an expansion layer; blocks of the first stage have none."""
 
 
 def is_foreign(tensors: Mapping[str, Tensor]) -> bool:
@@ -25,11 +25,11 @@ def is_foreign(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def with_timm_names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors; blocks, numbered through there, are numbered by stage in timm.
+    """Rename the tensors; timm numbers blocks by stage, EfficientNet-PyTorch consecutively.
 
     Args:
         tensors: with the names of EfficientNet-PyTorch.
-        wanted: the tensors of timm's model, which says how many blocks a stage has.
+        wanted: the tensors of timm's model, which define the number of blocks of each stage.
     """
     found = {match.groups() for name in wanted if (match := re.match(r"blocks\.(\d+)\.(\d+)\.", name))}
     places = sorted((int(stage), int(block)) for stage, block in found)

@@ -1,4 +1,4 @@
-"""What all encoders of images by a pretrained network share: their settings, and how vectors become items'."""
+"""Base class of image encoders with a pretrained network: settings, and item vectors from image vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ImageEncoder(ItemEncoder):
-    """An encoder that runs every image through a pretrained network."""
+    """An item encoder that encodes images with a pretrained network."""
 
     reads_histories = False
     speed_only: ClassVar[frozenset[str]] = frozenset({"batch_size", "num_workers"})
@@ -25,28 +25,28 @@ class ImageEncoder(ItemEncoder):
     model: str
     """The network."""
     normalize: bool = True
-    """Scale vectors to length 1; of several images of an item, each before the mean is taken, and the mean."""
+    """Scale vectors to length 1; for items with several images, both the images' vectors and their mean."""
     batch_size: PositiveInt = 64
-    """Images in a batch; no number depends on it."""
+    """Images in a batch; results do not depend on it."""
     num_workers: NonNegativeInt | None = None
-    """Processes that read images; 0 is none beside the main one, null as many as fit the machine, at most 4."""
+    """Worker processes that read images; 0 uses the main process, null depends on the machine, at most 4."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """What a GPU computes in, auto is bf16 where it can and fp16 elsewhere; a CPU always computes in fp32."""
+    """Precision on a GPU, auto is bf16 if supported and fp16 otherwise; a CPU always computes in fp32."""
 
     @abstractmethod
     def backbone(self, environment: Environment) -> Backbone:
-        """The network with its weights, which are looked for in the environment's folders.
+        """The network with its weights, which are searched in the environment's folders.
 
         Raises:
-            DataError: a package or the weights are missing, or are not those of the model; the text says what to do.
+            DataError: a package or the weights are missing, or do not match the model; the message explains what to do.
         """
 
     @abstractmethod
     def notes(self, environment: Environment) -> tuple[str, ...]:
-        """What the report must say of the weights."""
+        """Remarks on the weights for the report."""
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
-        """Look for images and load the network once: what is missing is said before any work."""
+        """Check that there are images and load the network once, to report missing files before any work."""
         ImageList.of(catalog, self.type_name)
         self.backbone(context.environment)
 

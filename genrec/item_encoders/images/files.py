@@ -1,4 +1,4 @@
-"""All images of a catalog as one list: whose they are, which cannot be read, and the mean over an item's images."""
+"""All images of a catalog as one list: their items, unreadable ones, and the mean over an item's images."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Unreadable:
     """An image that could not be read."""
 
     name: str
-    """The file, or whatever the dataset says of it."""
+    """The file name, or the message of the dataset."""
     kind: str
-    """What is wrong, in a word or two."""
+    """The problem in a word or two."""
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """Every image of a catalog, those of an item side by side, in catalog order."""
+    """Every image of a catalog, grouped by item, in catalog order."""
 
     images: Images
     item_N: np.ndarray
-    """The item that image n shows, int64 (N,)."""
+    """The item of image n, int64 (N,)."""
     number_N: np.ndarray
     """Which of the item's images it is, int64 (N,)."""
 
@@ -60,27 +60,27 @@ class ImageList:
         return len(self.item_N)
 
     def read(self, row: int) -> Image | Unreadable:
-        """Image ``row`` as RGB, or what is wrong with it."""
+        """Image ``row`` as RGB, or its problem."""
         try:
             return self.images.open(int(self.item_N[row]), int(self.number_N[row])).convert("RGB")
         except ImageError as error:
             return Unreadable(error.name, error.kind)
-        except DataError as error:  # images that are no files
+        except DataError as error:  # images that are not files
             return Unreadable(str(error), "unreadable")
 
     def mean_vectors(
         self, vectors_NE: np.ndarray, read_N: np.ndarray, unreadable: Sequence[Unreadable], *, normalize: bool
     ) -> ItemVectors:
-        """One vector an item: the mean over those of its images that could be read; items without one are absent.
+        """One vector for each item: the mean over its readable images; items without one are absent.
 
         Args:
-            vectors_NE: of the images that could be read alone, in order.
-            read_N: which images could be read, bool (N,).
+            vectors_NE: of the readable images only, in order.
+            read_N: whether an image is readable, bool (N,).
             unreadable: the others.
             normalize: scale to length 1 before and after taking the mean.
 
         Returns:
-            Item vectors, whose notes say what could not be read.
+            Item vectors with notes on unreadable images.
         """
         item_N, num_items = self.item_N[read_N], len(self.images.counts_I)
         sums_IE = np.zeros((num_items, vectors_NE.shape[1]))
@@ -91,14 +91,14 @@ class ImageList:
         return place(unit_rows(mean_NE) if normalize else mean_NE, present_I, self._notes(unreadable))
 
     def demand_some(self, unreadable: Sequence[Unreadable], encoder: str) -> None:
-        """Check that an image is left.
+        """Check that at least one image is readable.
 
         Raises:
-            DataError: not a single one could be read.
+            DataError: all images are unreadable.
         """
         if len(unreadable) == len(self):
-            told = f"none of {len(self):,} images can be read ({_kinds(unreadable)}), e.g. {unreadable[0].name}"
-            raise DataError(f"{encoder}: {told}; check the file")
+            problem = f"none of {len(self):,} images can be read ({_kinds(unreadable)}), e.g. {unreadable[0].name}"
+            raise DataError(f"{encoder}: {problem}; check the file")
 
     def _notes(self, unreadable: Sequence[Unreadable]) -> tuple[str, ...]:
         if not unreadable:
@@ -110,6 +110,6 @@ class ImageList:
 
 
 def _kinds(unreadable: Sequence[Unreadable]) -> str:
-    """How many of each kind, the commonest first: ``7 truncated, 2 empty``."""
+    """Counts by kind, the most frequent first: ``7 truncated, 2 empty``."""
     kinds = Counter(image.kind for image in unreadable)
     return ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0])))

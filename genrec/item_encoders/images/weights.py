@@ -1,4 +1,4 @@
-"""Weights of image encoders on this machine: which file, and its tensors, read without running code from it."""
+"""Weights files of image encoders: search, and safe reading of tensors without running code."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-"""Endings of weights files, the best first."""
+"""Suffixes of weights files, in order of preference."""
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _PREFIXES = ("_orig_mod.", "module.")
 
 
 def find_weights(name: str, environment: Environment, first: str = "model.safetensors") -> Path:
-    """The one weights file that a name stands for.
+    """The weights file of a name.
 
     Args:
         name: a file, a folder that holds one, or ``package:<module>`` for a Python package that carries one.
         environment: its folders are searched.
-        first: the file that is taken where a folder holds several.
+        first: the preferred file in a folder with several.
 
     Raises:
-        DataError: there is none, or it is not clear which.
+        DataError: there is none, or several.
     """
     if name.startswith("package:"):
         roots = package_folders(name.removeprefix("package:"))
@@ -44,12 +44,12 @@ def find_weights(name: str, environment: Environment, first: str = "model.safete
     if found.is_dir():
         return _the_only(str(found), found.iterdir(), first)
     if found.suffix not in SUFFIXES:
-        raise DataError(f"{found}: not known as weights; expected a file that ends in {', '.join(SUFFIXES)}")
+        raise DataError(f"{found}: not a weights file; expected a file that ends in {', '.join(SUFFIXES)}")
     return found
 
 
 def _the_only(name: str, files: Iterable[Path], first: str) -> Path:
-    """The file named ``first``, else the only weights file; those of the best ending alone count."""
+    """The file named ``first``, else the only weights file; only files with the preferred suffix count."""
     files = sorted(file for file in files if file.is_file())
     for suffix in SUFFIXES:
         fitting = [file for file in files if file.suffix == suffix]
@@ -63,10 +63,10 @@ def _the_only(name: str, files: Iterable[Path], first: str) -> Path:
 
 
 def demand_reachable(repository: str) -> None:
-    """Ask the Hugging Face Hub once for a repository that its cache lacks: loaders try a dead network for a minute.
+    """Request a repository that is not in the cache once from the Hugging Face Hub: loaders retry for a minute offline.
 
     Raises:
-        Exception: it cannot be asked, or has no such repository; each version of its client has classes of its own.
+        Exception: it is not reachable, or has no such repository; the class depends on the version of the client.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -79,10 +79,10 @@ def demand_reachable(repository: str) -> None:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by name, those of a training's checkpoint too.
+    """The tensors of a weights file or training checkpoint by name.
 
     Raises:
-        DataError: the file is damaged, or would have to run code to be read.
+        DataError: the file is damaged, or reading it would run code.
     """
     import torch
     from safetensors import SafetensorError
@@ -94,7 +94,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{file}: the weights cannot be read ({_first_line(error)}); copy the file again") from error
-    except Exception as error:  # weights_only: whatever a pickle wants that is not a tensor
+    except Exception as error:  # weights_only: anything in a pickle that is not a tensor
         raise DataError(
             f"{file}: the weights cannot be read ({_first_line(error)}). A pickle that holds more than tensors is not "
             "loaded, since it can run any code: take the model's .safetensors file instead"
@@ -115,33 +115,33 @@ def _without_prefix(name: str) -> str:
 
 
 def mismatch(file: Path, tensors: Mapping[str, Tensor], model: str, wanted: Mapping[str, Tensor]) -> DataError:
-    """The error that says how far the tensors of a file are from those that a model wants."""
+    """The error for tensors that do not match a model, with counts."""
     missing = [name for name in wanted if name not in tensors]
     unexpected = [name for name in tensors if name not in wanted]
     shapes = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
-    told = [
+    problems = [
         f"{len(names)} {what} (e.g. {names[0]})"
         for names, what in ((missing, "are missing"), (unexpected, "are unknown to it"), (shapes, "have another shape"))
         if names
     ]
     return DataError(
         f"{file}: these are not the weights of {model!r}: of its {len(wanted)} tensors and the file's {len(tensors)}, "
-        f"{', '.join(told) or 'none fits'}; name the model that the file was made for"
+        f"{', '.join(problems) or 'none fits'}; set the model of this file"
     )
 
 
 def weights_files(file: Path) -> tuple[Path, ...]:
-    """A weights file and the configurations beside it: they say how images are prepared."""
+    """A weights file and the configurations beside it, which define the preprocessing."""
     return (file, *_configs(file))
 
 
 def are_random(file: Path) -> bool:
-    """Whether a configuration beside a weights file says that the weights are random."""
+    """Whether a configuration beside a weights file marks the weights as random."""
     return any(bool(read_config(config).get(RANDOM_WEIGHTS_KEY)) for config in _configs(file))
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A configuration that lies beside weights.
+    """A configuration beside weights.
 
     Raises:
         DataError: it is not one JSON object.
