@@ -1,4 +1,4 @@
-"""What tests of several datasets ask of one: its histories by the source's own keys, and the text of its error."""
+"""Helpers for tests of datasets: histories by the source's own keys, and the text of an error."""
 
 from __future__ import annotations
 

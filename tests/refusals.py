@@ -1,4 +1,4 @@
-"""What an image encoder that lacks something says: the same before any work as in it."""
+"""The error of an image encoder with missing inputs: the same in prepare() and encode()."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""data list, fetch, audit, images: what they print, what they ask, and what they say of mistakes."""
+"""data list, fetch, audit, images: output, confirmation, and errors."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_audit_of_what_is_not_there(data: Path, capsys: pytest.CaptureFixture[st
     assert "recipes.yaml: no such file" in mistake(["audit", "recipes.yaml", "--data", str(data)], capsys)
 
 
-def test_images_prints_a_line_a_image(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_prints_a_line_per_image(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = data / "amazon"
     folder.mkdir()
     reviews = [

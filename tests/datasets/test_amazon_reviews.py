@@ -1,4 +1,4 @@
-"""Amazon reviews: the three editions, what is told of items, images, and broken files told by their line."""
+"""Amazon reviews: the three editions, item metadata, images, and errors of broken files by their line."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path, year):
 
 
 @EDITIONS
-def test_what_is_told_of_items_is_the_same_in_all_editions(tmp_path, year):
+def test_what_is_reported_of_items_is_the_same_in_all_editions(tmp_path, year):
     WRITERS[year](tmp_path, REVIEWS, ITEMS)
     fields = ("title", "brand", "categories", "description", "price")
     catalog = load(tmp_path, text_fields=fields).catalog
@@ -117,7 +117,7 @@ def test_unpacked_files_give_the_same(tmp_path, year):
 
 
 @EDITIONS
-def test_low_ratings_are_left_out_and_the_fingerprint_tells(tmp_path, year):
+def test_low_ratings_are_left_out_and_the_fingerprint_changes(tmp_path, year):
     WRITERS[year](tmp_path, REVIEWS, ITEMS, stars={0: 3.0, 1: 3.0})
     assert keys_of(load(tmp_path, min_rating=4)) == {"ann": ["B01", "B03"], "bob": ["B03"]}
     assert load(tmp_path, min_rating=4).fingerprint != load(tmp_path).fingerprint
@@ -210,12 +210,12 @@ def test_missing_metadata_says_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("field", ["also_buy", "related", "salesRank", "average_rating", "reviewText"])
-def test_what_customers_did_is_refused_as_text(field):
+def test_what_customers_did_is_rejected_as_text(field):
     with pytest.raises(ValidationError, match=f"'{field}' would leak: it is computed from all interactions"):
         AmazonReviews(text_fields=("title", field))
 
 
-def test_an_unknown_text_field_is_refused():
+def test_an_unknown_text_field_is_rejected():
     with pytest.raises(ValidationError, match="no field 'name' in the metadata; expected any of title, brand, "):
         AmazonReviews(text_fields=("name",))
 
@@ -265,7 +265,7 @@ def test_addresses_of_images(tmp_path, year):
     assert list(AmazonReviews(core=0).image_urls(tmp_path)) == expected
 
 
-def test_the_icon_of_a_product_without_a_image_is_none(tmp_path):
+def test_the_icon_of_a_product_without_an_image_is_none(tmp_path):
     icon = "http://images.example/G/01/x-site/icons/no-img-sm._CB192198896_.gif"
     WRITERS[2014](tmp_path, REVIEWS, {"B01": {"title": "Bare", "images": [icon]}})
     assert list(AmazonReviews(core=0).image_urls(tmp_path)) == []
@@ -320,7 +320,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("year", "line", "message"), BROKEN)
-def test_broken_metadata_is_told_by_line_or_counted(tmp_path, year, line, message):
+def test_broken_metadata_is_reported_by_line_or_counted(tmp_path, year, line, message):
     WRITERS[year](tmp_path, REVIEWS, ITEMS)
     path = tmp_path / META_NAME[year]
     add_line(path, line)
@@ -343,7 +343,7 @@ def test_broken_metadata_of_other_items_is_not_looked_at(tmp_path, year):
 
 
 @EDITIONS
-def test_broken_reviews_are_told_by_line_or_counted(tmp_path, year):
+def test_broken_reviews_are_reported_by_line_or_counted(tmp_path, year):
     WRITERS[year](tmp_path, REVIEWS, ITEMS)
     path = tmp_path / REVIEWS_NAME[year]
     add_line(path, '{"asin": "B01"')

@@ -1,4 +1,4 @@
-"""Archives that are damaged where only the end shows it, and names that cannot stand beside each other."""
+"""Archives that are damaged at the end, and members with conflicting names."""
 
 from __future__ import annotations
 

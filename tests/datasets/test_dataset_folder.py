@@ -1,4 +1,4 @@
-"""Where data is looked for, and what is said when it is not there."""
+"""The folders that are searched for data, and the errors if it is missing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Fetching: resumed, checked, unpacked safely, and never half done, against a server on this machine."""
+"""Download: resumed, verified, unpacked safely, never partial, against a local server."""
 
 from __future__ import annotations
 
@@ -351,7 +351,9 @@ def test_damaged_gzip(server: Server, tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
-def test_full_disk_is_told_and_the_part_kept(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_and_the_part_kept(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = a_source(server, zip_of(FILMS))
 
     def receive(url: str, part: Path) -> None:
@@ -437,7 +439,7 @@ def test_every_source_is_complete_and_its_block_is_valid() -> None:
         ([], None),
     ],
 )
-def test_format_is_told_by_its_files(tmp_path: Path, names: list[str], block: dict[str, str] | None) -> None:
+def test_format_is_reported_by_its_files(tmp_path: Path, names: list[str], block: dict[str, str] | None) -> None:
     for name in names:
         (tmp_path / name).touch()
     assert recognize(tmp_path) == block

@@ -1,4 +1,4 @@
-"""Images on disk: what counts as one, every mode and format in its right colors, and that broken ones are named."""
+"""Images on disk: which files count, the colors of every mode and format, and errors that name broken ones."""
 
 import struct
 import zlib
@@ -47,7 +47,7 @@ def test_any_number_of_images_an_item_and_only_files_that_exist(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "x/../../a.png"])
-def test_a_name_outside_the_folder_is_refused(tmp_path, name):
+def test_a_name_outside_the_folder_is_rejected(tmp_path, name):
     with pytest.raises(DataError, match="is outside of the folder; expected a path inside this folder"):
         ImageFiles(tmp_path, [["a.png"], [name]])
 
@@ -208,7 +208,7 @@ def test_a_image_that_vanished_is_missing(tmp_path):
     assert (caught.value.kind, caught.value.name) == ("missing", "a.png")
 
 
-def test_a_image_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+def test_a_image_that_unpacks_to_too_much_is_rejected(tmp_path, monkeypatch):
     Image.new("1", (300, 300)).save(tmp_path / "a.png")
     monkeypatch.setattr(_image_files, "MAX_PIXELS", 89_999)
     text = "the image has 300 x 300 pixels, more than 89,999; scale it down or remove the file"
@@ -219,7 +219,7 @@ def test_a_image_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("side", [9_000, 60_000])
 @pytest.mark.filterwarnings("error")
-def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, side):
+def test_a_bomb_is_rejected_before_it_is_decoded(tmp_path, side):
     """Billions of pixels in some bytes: the header alone, since nothing behind it may be read."""
 
     def chunk(kind, data):

@@ -1,4 +1,4 @@
-"""Typed columns: what a number is, what is missing, what must be refused, and that they fit their catalog."""
+"""Typed columns: numbers, missing values, rejected fields, and their length."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""JSON Lines: tables and objects from plain and gzip files, chunks of any size, and every kind of broken line told."""
+"""JSON Lines: tables and objects from plain and gzip files, chunks of any size, and errors of broken lines."""
 
 import datetime
 import gzip
@@ -114,7 +114,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("bad", "message"), BROKEN, ids=lambda value: value[:30] if isinstance(value, str) else "")
-def test_a_broken_line_is_told_or_skipped(tmp_path, monkeypatch, bad, message):
+def test_a_broken_line_is_reported_or_skipped(tmp_path, monkeypatch, bad, message):
     lines = [line(count=count) for count in range(40)]
     path = write(tmp_path, *lines[:25], b"", bad, *lines[25:])
     with pytest.raises(DataError) as caught:
@@ -183,7 +183,7 @@ def test_a_file_of_another_kind_is_not_skipped_line_by_line(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["data.json", "data.json.gz"])
 @pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n  "])
-def test_an_empty_file_is_told(tmp_path, name, content):
+def test_an_empty_file_is_reported(tmp_path, name, content):
     path = write(tmp_path, content, name=name, end=b"")
     for work in (lambda: read(path), lambda: list(json_objects(path, title="test"))):
         with pytest.raises(DataError) as caught:
@@ -203,7 +203,7 @@ def test_a_file_without_line_ends_is_not_read_into_memory(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("chunk", [1_000, 2**20])
-def test_a_truncated_gzip_file_is_told_where_it_ends(tmp_path, monkeypatch, chunk):
+def test_a_truncated_gzip_file_is_reported_where_it_ends(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(_json_lines, "CHUNK_BYTES", chunk)
     path = write(
         tmp_path, *(line(count=number**7, user=f"u{number**5}") for number in range(2_000)), name="data.json.gz"
@@ -219,7 +219,7 @@ def test_a_truncated_gzip_file_is_told_where_it_ends(tmp_path, monkeypatch, chun
         read(path, broken_lines="skip")
 
 
-def test_a_damaged_gzip_file_is_told(tmp_path):
+def test_a_damaged_gzip_file_is_reported(tmp_path):
     path = write(tmp_path, *[line()] * 50, name="data.json.gz")
     content = bytearray(path.read_bytes())
     content[-6] ^= 0xFF  # in the checksum

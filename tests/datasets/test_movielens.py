@@ -1,4 +1,4 @@
-"""MovieLens: every edition, order, k-core, what is told of films, which tags, and broken files told by their line."""
+"""MovieLens: every edition, order, k-core, film metadata, tags, and errors of broken files by their line."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_histories_go_by_time_and_ties_by_film(tmp_path):
 
 
 @pytest.mark.parametrize("edition", WRITERS)
-def test_every_edition_tells_the_same(tmp_path, edition):
+def test_every_edition_gives_the_same(tmp_path, edition):
     WRITERS[edition](tmp_path, ROWS)
     dataset = load(tmp_path)
     assert keys_of(dataset) == {"1": ["30", "10", "20"], "2": ["30", "20"]}
@@ -180,7 +180,7 @@ def test_plot_cast_and_posters_lie_beside_it(tmp_path):
          "run again"),
     ],
 )  # fmt: skip
-def test_broken_files_are_told_by_line(tmp_path, name, content, message):
+def test_broken_files_are_reported_by_line(tmp_path, name, content, message):
     write(tmp_path)
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     assert error(tmp_path) == f"{tmp_path / name}:{message}"
@@ -205,7 +205,7 @@ def test_broken_files_are_told_by_line(tmp_path, name, content, message):
          "8: id|title|release|video release|address|3 flags"),
     ],
 )  # fmt: skip
-def test_broken_files_of_older_editions_are_told_by_line(tmp_path, writer, name, content, message):
+def test_broken_files_of_older_editions_are_reported_by_line(tmp_path, writer, name, content, message):
     getattr(table_files, writer)(tmp_path, ROWS)
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert error(tmp_path) == f"{tmp_path / name}:{message}"

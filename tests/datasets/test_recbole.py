@@ -1,4 +1,4 @@
-"""RecBole's atomic files: fields found by themselves, lists, times of every kind, broken files told by line."""
+"""RecBole's atomic files: default fields, lists, times of every kind, and errors of broken files by line."""
 
 import pytest
 import table_files
@@ -102,7 +102,7 @@ def test_the_header_says_what_columns_are(tmp_path):
 
 
 @pytest.mark.parametrize("field", ["item_stars", "review_count", "sales_rank", "average_rating", "popularity"])
-def test_what_customers_did_is_refused_as_a_column(field):
+def test_what_customers_did_is_rejected_as_a_column(field):
     with pytest.raises(ValidationError, match=f"'{field}' would leak: it is computed from all interactions"):
         RecBole(column_fields=("price", field))
 
@@ -127,7 +127,7 @@ def test_images_are_named_or_lie_in_images(tmp_path):
     assert dataset.notes[-1] == "1 of 3 images named in the metadata are missing"
 
 
-def test_a_key_cannot_name_a_image_elsewhere(tmp_path):
+def test_a_key_cannot_name_an_image_elsewhere(tmp_path):
     folder = tmp_path / "shop"
     (folder / "images").mkdir(parents=True)
     Image.new("RGB", (2, 2), "red").save(tmp_path / "secret.jpg")
@@ -188,7 +188,7 @@ def test_broken_rows_are_skipped_and_counted(tmp_path):
          "again"),
     ],
 )  # fmt: skip
-def test_broken_interactions_are_told_by_line(tmp_path, inter, message):
+def test_broken_interactions_are_reported_by_line(tmp_path, inter, message):
     assert error(write(tmp_path, inter=inter)) == f"{tmp_path / 'shop.inter'}:{message}"
 
 
@@ -212,7 +212,7 @@ def test_ratings_must_be_numbers_where_they_are_asked_for(tmp_path):
         ("item_id:token\ttitle:token_seq\nx\n", "2: 1 fields, the header line has 2"),
     ],
 )  # fmt: skip
-def test_broken_items_are_told_by_line(tmp_path, item, message):
+def test_broken_items_are_reported_by_line(tmp_path, item, message):
     assert error(write(tmp_path, item=item)) == f"{tmp_path / 'shop.item'}:{message}"
 
 

@@ -1,4 +1,4 @@
-"""One and the same histories, written in every format and read back: the same users, items, order and times."""
+"""The same histories, written in every format and read back: equal users, items, order and times."""
 
 from __future__ import annotations
 

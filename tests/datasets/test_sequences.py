@@ -1,4 +1,4 @@
-"""The S3-Rec format: numbering, texts, notes, and every broken file told by its line."""
+"""The S3-Rec format: numbering, texts, notes, and errors of broken files by line."""
 
 import json
 import time
@@ -108,7 +108,7 @@ def test_images_are_those_that_exist(tmp_path):
     assert "1 images named in items.jsonl are missing" in dataset.notes
 
 
-def test_a_image_outside_the_folder_is_refused(tmp_path):
+def test_a_image_outside_the_folder_is_rejected(tmp_path):
     with pytest.raises(DataError, match=r"'\.\./secret\.png' is outside"):
         load(write(tmp_path, entries=[{"item_id": 2, "image": "../secret.png"}]))
 
@@ -144,7 +144,7 @@ def test_a_lone_surrogate_becomes_text_that_can_be_written(tmp_path):
          "with whole numbers as items"),
     ],
 )  # fmt: skip
-def test_broken_histories_are_told_by_line(tmp_path, content, message):
+def test_broken_histories_are_reported_by_line(tmp_path, content, message):
     write(tmp_path)
     (tmp_path / "sequences.txt").write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -168,7 +168,7 @@ def test_broken_histories_are_told_by_line(tmp_path, content, message):
          "run again"),
     ],
 )  # fmt: skip
-def test_broken_items_are_told_by_line(tmp_path, content, message):
+def test_broken_items_are_reported_by_line(tmp_path, content, message):
     write(tmp_path)
     (tmp_path / "items.jsonl").write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -177,7 +177,7 @@ def test_broken_items_are_told_by_line(tmp_path, content, message):
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"2": 5}'])
-def test_broken_attributes_are_told(tmp_path, content):
+def test_broken_attributes_are_reported(tmp_path, content):
     write(tmp_path, entries=[{"item_id": 2}], **{"item2attributes.json": content})
     with pytest.raises(DataError, match=r"item2attributes\.json:1: "):
         load(tmp_path)

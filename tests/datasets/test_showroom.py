@@ -1,4 +1,4 @@
-"""The made-up shop: each knob carries its own signal and nothing else, and the same seed is the same shop."""
+"""The synthetic shop: each option controls its own signal only, and the same seed gives the same shop."""
 
 import subprocess
 import sys
@@ -93,7 +93,7 @@ def test_all_knobs_at_zero_leave_popularity_alone():
     assert np.corrcoef(np.log(bought + 1)[on_sale], np.log(latents.popularity_I)[on_sale])[0, 1] > 0.9
 
 
-def test_texts_tell_the_style_and_images_the_look(shop):
+def test_texts_express_the_style_and_images_the_look(shop):
     """Each kind of content recovers its own latent far above chance, and says nothing of the others."""
     pytest.importorskip("sklearn")
     from sklearn.decomposition import PCA

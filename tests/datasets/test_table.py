@@ -1,4 +1,4 @@
-"""One's own tables: three formats, columns by name, times however they are written, mistakes told by line or row."""
+"""Users' tables: three formats, columns by name, times in every format, errors by line or row."""
 
 from datetime import UTC, date, datetime
 
@@ -34,7 +34,7 @@ def error(data, **fields):
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-def test_every_format_tells_the_same(tmp_path, ending):
+def test_every_format_gives_the_same(tmp_path, ending):
     rows = [(user, item, 1_500_000_000 + time) for user, item, time in ROWS]
     WRITERS[ending](tmp_path, rows)
     fields = {"interactions": f"interactions{ending}", "items": f"items{ending}", **TOLD}
@@ -138,7 +138,7 @@ def test_broken_rows_are_skipped_and_counted(tmp_path):
     )
 
 
-def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
+def test_broken_rows_of_parquet_are_reported_and_skipped(tmp_path):
     path = tmp_path / "a.parquet"
     pl.DataFrame({"user": ["u", None, "u"], "item": ["x", "y", ""], "time": [1, 2, 3]}).write_parquet(path)
     fields = {"interactions": path.name}
@@ -186,7 +186,7 @@ def test_broken_rows_of_parquet_are_told_and_skipped(tmp_path):
         (b"us\xe9r,item,time\nu,x,1\n", "1: not UTF-8: byte 0xe9; save the file as UTF-8 and run again"),
     ],
 )  # fmt: skip
-def test_broken_interactions_are_told_by_line(tmp_path, text, message):
+def test_broken_interactions_are_reported_by_line(tmp_path, text, message):
     assert error(write(tmp_path, text)) == f"{tmp_path / 'interactions.csv'}:{message}"
 
 
@@ -199,7 +199,7 @@ def test_broken_interactions_are_told_by_line(tmp_path, text, message):
         ("item,title\n,One\n", "2: item is empty"),
     ],
 )
-def test_broken_items_are_told_by_line(tmp_path, text, message):
+def test_broken_items_are_reported_by_line(tmp_path, text, message):
     write(write(tmp_path, "user,item,time\nu,x,1\n"), text, "items.csv")
     assert error(tmp_path, items="items.csv", title="title") == f"{tmp_path / 'items.csv'}:{message}"
 
@@ -240,7 +240,7 @@ def test_missing_files_say_what_to_put_there(tmp_path):
         ({"interactions": "../a.csv"}, "'../a.csv' is absolute or contains '..'"),
     ],
 )
-def test_a_block_that_cannot_be_meant_is_refused(fields, message):
+def test_a_block_that_cannot_be_meant_is_rejected(fields, message):
     with pytest.raises(ValidationError) as caught:
         Table(**fields)
     assert message in str(caught.value)
@@ -281,7 +281,7 @@ def test_a_text_is_as_the_file_has_it_whatever_becomes_of_its_column(tmp_path):
         ("datetime", "soon", "a Unix time or an ISO 8601 time such as 2024-05-31T18:30:00Z"),
     ],
 )
-def test_values_that_cannot_be_read_are_told_by_line_or_counted(tmp_path, kind, value, expected):
+def test_values_that_cannot_be_read_are_reported_by_line_or_counted(tmp_path, kind, value, expected):
     write(tmp_path, "user,item,time\nu,x,1\nu,y,2\n")
     write(tmp_path, f'item,title,of\nx,One,2020\n\ny,Two,"{value}"\n', "items.csv")
     fields = {"items": "items.csv", "title": "title", "columns": {"of": kind}}
@@ -314,7 +314,7 @@ def test_parquet_has_columns_of_every_type(tmp_path):
     )
 
 
-def test_a_time_format_that_fits_nothing_is_told(tmp_path):
+def test_a_time_format_that_fits_nothing_is_reported(tmp_path):
     write(tmp_path, "user,item,time\nu,x,01.02.2020\n")
     assert error(tmp_path, time_format="%Y/%m/%d") == (
         f"{tmp_path / 'interactions.csv'}:2: time is '01.02.2020', expected %Y/%m/%d"

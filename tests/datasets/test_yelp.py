@@ -217,7 +217,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("name", "bad", "message"), BROKEN)
-def test_a_broken_line_is_told_or_skipped_and_counted(tmp_path, name, bad, message):
+def test_a_broken_line_is_reported_or_skipped_and_counted(tmp_path, name, bad, message):
     path = write(tmp_path, photos=PHOTOS) / name
     whole = load(tmp_path, broken_lines="skip")
     number = path.read_bytes().count(b"\n") + 1
@@ -231,7 +231,7 @@ def test_a_broken_line_is_told_or_skipped_and_counted(tmp_path, name, bad, messa
     assert dataset.fingerprint == whole.fingerprint
 
 
-def test_a_photo_outside_the_folder_is_refused(tmp_path):
+def test_a_photo_outside_the_folder_is_rejected(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "secret.jpg")
     data = tmp_path / "data"
     data.mkdir()
@@ -307,7 +307,7 @@ def test_a_value_that_is_no_python_is_taken_as_it_stands(tmp_path, text):
 
 
 @pytest.mark.parametrize("field", ["stars", "review_count"])
-def test_what_reviewers_did_is_refused_as_text(field):
+def test_what_reviewers_did_is_rejected_as_text(field):
     with pytest.raises(ValidationError, match=f"'{field}' would leak: it is computed from all reviews"):
         Yelp(text_fields=("title", field))
 

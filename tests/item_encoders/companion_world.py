@@ -1,4 +1,4 @@
-"""A world of behavior alone: items in groups, and users who each stay in one group."""
+"""Synthetic histories without metadata: items in groups, and users who each stay in one group."""
 
 from __future__ import annotations
 

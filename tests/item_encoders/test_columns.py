@@ -74,7 +74,7 @@ def test_items_are_close_that_share_values():
     assert lengths[0, 1] == pytest.approx(lengths[0, 2], rel=1e-5)  # two values weigh as much as one
 
 
-def test_only_frequent_values_are_told_apart():
+def test_only_frequent_values_are_reported_apart():
     brands = texts(*[("a",)] * 4, *[("b",)] * 3, *[("c",)] * 2, ("d",))
     price = numbers(*[1.0] * 10)
     all_three = encode({"brand": brands, "price": price}).vectors_IE

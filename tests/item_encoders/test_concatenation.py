@@ -1,4 +1,4 @@
-"""Concatenation: parts weigh the same, an item is present where any part knows it, randomness is that of the parts."""
+"""Concatenation: parts weigh the same, an item is present if it is in any part, randomness is that of the parts."""
 
 import numpy as np
 import pytest

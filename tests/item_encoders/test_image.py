@@ -1,4 +1,4 @@
-"""timm's models: timm's own numbers from files on disk, strict loading, clear errors for all that can be missing."""
+"""timm's models: timm's own outputs from files on disk, strict loading, clear errors for missing files."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Images through a backbone: nothing depends on batches, workers or interruptions, and what is broken is told."""
+"""Images through a backbone: results do not depend on batches, workers or interruptions; broken files are reported."""
 
 import os
 from pathlib import Path
@@ -160,7 +160,7 @@ def test_a_worker_that_dies_is_one_clear_error(catalog_of):
     assert encode(catalog, num_workers=0)[1].all()
 
 
-def test_a_vector_that_is_not_finite_is_told(catalog):
+def test_a_vector_that_is_not_finite_is_reported(catalog):
     class Broken(torch.nn.Module):
         def forward(self, pixels_BCHW):
             return pixels_BCHW.mean((2, 3)) / 0
@@ -169,7 +169,7 @@ def test_a_vector_that_is_not_finite_is_told(catalog):
         encode(catalog, Broken())
 
 
-def test_preprocessing_of_another_make_is_refused():
+def test_preprocessing_of_another_make_is_rejected():
     with pytest.raises(DataError, match=r"does not end in ToTensor and Normalize"):
         Backbone.of(Mean(), Compose([Resize(8), ToTensor()]))
 

@@ -1,4 +1,4 @@
-"""Thumbnails: like images are close, missing ones absent, several averaged, unreadable ones counted."""
+"""Thumbnails: similar images are close, missing ones absent, several averaged, unreadable ones counted."""
 
 import numpy as np
 import pytest

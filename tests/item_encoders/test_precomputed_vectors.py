@@ -1,4 +1,4 @@
-"""Vectors from files: matched by key, never by position; each malformed file says what is wrong with it."""
+"""Vectors from files: matched by key, never by position; errors of each malformed file."""
 
 import json
 

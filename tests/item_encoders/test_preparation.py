@@ -1,4 +1,4 @@
-"""What is missing is said by prepare(), before any work, and preparing and loading draw no bars of their own."""
+"""prepare() reports missing inputs before any work; preparing and loading draw no progress bars."""
 
 import pytest
 

@@ -117,7 +117,7 @@ def _message(encoder, catalog, histories):
     return str(caught.value)
 
 
-def test_pickled_foreign_and_wrong_weights_are_refused(t5_folder, catalog_of, no_histories):
+def test_pickled_foreign_and_wrong_weights_are_rejected(t5_folder, catalog_of, no_histories):
     catalog, encoder = catalog_of(TEXTS), SentenceT5(model=str(t5_folder))
     dense = t5_folder / "2_Dense"
     (dense / "model.safetensors").rename(dense / "pytorch_model.bin")

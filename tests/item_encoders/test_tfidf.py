@@ -1,4 +1,4 @@
-"""TF-IDF vectors: like texts are close, empty ones absent, and the SVD keeps the cosine of TF-IDF."""
+"""TF-IDF vectors: similar texts are close, empty ones absent, and the SVD keeps the cosine of TF-IDF."""
 
 import numpy as np
 import pytest

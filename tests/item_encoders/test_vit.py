@@ -1,4 +1,4 @@
-"""CLIP's image encoder: open_clip's own numbers from a small checkpoint of random weights, and never silent chance."""
+"""CLIP's image encoder: open_clip's own outputs from a small checkpoint of random weights, and missing weights."""
 
 import json
 import sys
@@ -143,7 +143,7 @@ def test_folders_whose_weights_are_missing_or_of_another_model(tmp_path, gradien
     )
 
 
-def test_a_pickle_that_runs_code_is_refused(tmp_path, gradients, no_histories):
+def test_a_pickle_that_runs_code_is_rejected(tmp_path, gradients, no_histories):
     folder = write_open_clip(tmp_path / "clip")
     (folder / "open_clip_model.safetensors").unlink()
     torch.save({"state_dict": small_clip().state_dict(), "hook": print}, folder / "open_clip_pytorch_model.bin")
