@@ -211,7 +211,7 @@ class Dataset:
     """Hash of the content: datasets with equal fingerprints are equal."""
     notes: tuple[str, ...] = ()
     """Remarks for the report (order, repeats, missing metadata)."""
-    order: str = "order of the source, assumed oldest first"
+    order: str = "as in the source, assumed oldest first"
     """How the items of a history are ordered; printed with every table."""
     times: np.ndarray | None = None
     """When each interaction of ``histories.items`` happened, Unix time in seconds, int64 (total,); None where the

@@ -324,7 +324,7 @@ def test_a_time_format_that_fits_nothing_is_reported(tmp_path):
 def test_without_times_the_file_decides(tmp_path):
     dataset = load(write(tmp_path, "user,item\nu,y\nu,x\n"), time=None, order="file")
     assert (keys_of(dataset), dataset.times) == ({"u": ["y", "x"]}, None)
-    assert dataset.order == "order of the source"
+    assert dataset.order == "as in the source"
 
 
 def test_byte_order_mark_windows_lines_and_repeated_names_do_no_harm(tmp_path):

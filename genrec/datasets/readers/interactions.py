@@ -68,7 +68,7 @@ def order_histories(
     histories = Histories(item_N[place_N].astype(np.int32), offsets)
     times = None if time_N is None else time_N[place_N]
     notes = repeats(histories)
-    text = "order of the source"
+    text = "as in the source"
     if order == "time" and times is not None:
         text = f"by time; equal times by {ties_by}"
         within = np.diff(user_N[place_N]) == 0
