@@ -49,17 +49,17 @@ class Patchy(Given):
         (
             {"absent_items": "leave_out"},
             32,
-            "8 of 40 items have no code and are never proposed; a merge by confidence or rank favours the rest",
+            "8 of 40 items have no codes and are never recommended; merges by confidence or rank favor the others",
         ),
         (
             {"absent_items": "nearest", "nearest_in": "behavior"},
             40,
-            "8 of 40 items have nothing to encode and are coded as the nearest in behavior",
+            "8 of 40 items have nothing to encode and are coded like their nearest item in behavior",
         ),
         (
             {},
             40,
-            "8 of 40 items have nothing to encode and have codes in a branch of their own",
+            "8 of 40 items have nothing to encode and get codes in a separate branch of the tree",
         ),
     ],
 )

@@ -1,6 +1,6 @@
-"""The axis ``streams``: a recipe with some of its streams, one several times or several as one.
+"""The axis ``streams``: a recipe with a subset of its streams, with repeated or with concatenated streams.
 
-Nothing in it names a stream that is gone, and all that is left out or changed for that is noted.
+References to removed streams are removed or changed, and each such change is noted.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from genrec.recipe.problems import did_you_mean, one_of, shown
 from genrec.recipe.schema import Recipe
 
 Parts = tuple[tuple[str, ...], ...]
-"""The streams of a variant: each the name of one of the recipe's, or several whose vectors are put side by side."""
+"""The streams of a variant: each one or several names of the recipe; vectors of several are concatenated."""
 
 
 class UnfitSubsetError(Exception):
-    """A subset that a recipe cannot have; the text says why."""
+    """A subset that is impossible for a recipe, with the reason."""
 
 
 def parts_of(text: str, names: Sequence[str]) -> Parts:
-    """``behavior~text+visual``: streams joined by ``+``, those that become one stream by ``~``.
+    """``behavior~text+visual``: streams joined by ``+``, concatenated ones by ``~``.
 
     Args:
         text: one value of ``--vary streams=``.
         names: of the recipe's streams.
 
     Returns:
-        The parts in the order of the recipe, so that the order of writing makes no second variant.
+        The parts in the order of the recipe: the order in the text does not matter.
 
     Raises:
-        UnfitSubsetError: it is no such text, or names a stream that is not there.
+        UnfitSubsetError: the text is malformed or names an unknown stream.
     """
     if not re.fullmatch(r"[\w-]+(\s*[+~]\s*[\w-]+)*", text):
         raise UnfitSubsetError(f"found {shown(text)}, expected names of streams joined by +, such as {'+'.join(names)}")
@@ -69,31 +69,31 @@ def controls_of(names: Sequence[str], with_vectors: Sequence[str]) -> list[Parts
 
 
 def largest(subsets: Sequence[Parts]) -> list[str]:
-    """The streams of the subset that has most different ones by themselves."""
+    """The streams of the subset with the most distinct single streams."""
     alone = [list(dict.fromkeys(part[0] for part in parts if len(part) == 1)) for parts in subsets]
     return max(alone, key=len, default=[])
 
 
 @dataclass
 class Restricted:
-    """What makes a recipe's file the one of a subset."""
+    """The changes that turn a recipe into that of a subset."""
 
     overrides: list[str] = field(default_factory=list)
-    """``--set``s, to be applied after all others."""
+    """Values for ``--set``, applied after all others."""
     notes: list[str] = field(default_factory=list)
-    """What was left out or changed beside the streams."""
+    """Changes other than the streams."""
 
 
 def restrict(data: Mapping[str, Any], recipe: Recipe, parts: Parts) -> Restricted:
-    """Turn a recipe into one with other streams.
+    """Restrict a recipe to other streams.
 
-    A task that needs a stream that is gone is left out, unless a copy of another stream can take its part. Whoever
-    names a stream that was joined with another gets the joint one.
+    A task that needs a removed stream is left out, unless a copy of another stream can replace it. References to a
+    concatenated stream become references to the concatenation.
 
     Args:
-        data: the recipe as it is written, ``--set`` applied.
-        recipe: the same, built.
-        parts: of its streams.
+        data: the recipe as written, after ``--set``.
+        recipe: the same, validated.
+        parts: the new streams.
 
     Raises:
         UnfitSubsetError: the merge cannot do without a stream that is gone, or a joined stream has no vectors.
@@ -121,7 +121,7 @@ def restrict(data: Mapping[str, Any], recipe: Recipe, parts: Parts) -> Restricte
 
 
 def _named(parts: Parts, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Each part under a name of its own: ``text``, ``text_again``, ``behavior_text``."""
+    """Unique names of the parts: ``text``, ``text_again``, ``behavior_text``."""
     chosen: dict[str, tuple[str, ...]] = {}
     for part in parts:
         name = part[0]
@@ -143,7 +143,7 @@ def _stream(
     becomes: Mapping[str, str | None],
     result: Restricted,
 ) -> dict[str, Any]:
-    """The block of one stream; of several it has everything but the vectors from the first."""
+    """The block of one stream; for several, everything except the item encoder is from the first."""
     first = part[0]
     block = deepcopy(blocks[first])
     if len(part) > 1:
@@ -155,7 +155,7 @@ def _stream(
         if near is None or near == name:
             del block["nearest_in"]
             block["absent_items"] = "own_branch" if block.get("tokenizer") is not None else "leave_out"
-            why = f"there is no stream {guide}" if near is None else f"{guide} is part of it"
+            why = f"stream {guide} is removed" if near is None else f"{guide} is part of it"
             result.notes.append(f"{name}: absent_items {block['absent_items']} instead of nearest: {why}")
         elif near != guide:
             block["nearest_in"] = near
@@ -176,13 +176,13 @@ def _restrict_tasks(
     for raw, task in zip(written, recipe.tasks, strict=True):
         follower = _Follower(task, becomes)
         block = follower.follow(raw)
-        before, after = _told(task.type_name, raw, task), _told(task.type_name, block, task)
+        before, after = _task_text(task.type_name, raw, task), _task_text(task.type_name, block, task)
         if follower.emptied:
-            result.notes.append(f"{before} left out: there is no stream {follower.emptied[0]}")
+            result.notes.append(f"{before} left out: stream {follower.emptied[0]} is removed")
         elif follower.met:
             result.notes.append(f"{before} left out: {' and '.join(follower.met)} are one stream here")
         elif block != raw and block in left:
-            result.notes.append(f"{before} left out: it is {after} here, which is there already")
+            result.notes.append(f"{before} left out: it equals {after} here")
         else:
             left.append(block)
             if block != raw:
@@ -191,8 +191,8 @@ def _restrict_tasks(
         result.overrides.append(f"tasks={one_line(left)}")
 
 
-def _told(name: str, raw: Any, task: Component) -> str:
-    """A task as notes name it."""
+def _task_text(name: str, raw: Any, task: Component) -> str:
+    """A task with its streams, for notes."""
     if isinstance(raw, dict) and {"source", "target"} <= raw.keys():
         return f"{name}({raw['source']} -> {raw['target']})"
     lists = [value for value in raw.values() if isinstance(value, list)] if isinstance(raw, dict) else []
@@ -210,7 +210,7 @@ def _restrict_history_encoder(
         return
     for key in (key for key in block if block[key] != raw[key]):
         result.overrides.append(f"history_encoder.{key}={one_line(block[key])}")
-        why = f": there is no stream {' and no stream '.join(follower.gone)}" if follower.gone else ""
+        why = f": stream{'s' * (len(follower.gone) > 1)} {' and '.join(follower.gone)} removed" if follower.gone else ""
         result.notes.append(f"history_encoder.{key}: {one_line(block[key])} instead of {one_line(raw[key])}{why}")
 
 
@@ -221,8 +221,8 @@ def _restrict_merge(
     block = follower.follow(data.get("merge"))
     if follower.gone:
         raise UnfitSubsetError(
-            f"the merge {recipe.merge.type_name!r} names the stream {follower.gone[0]!r}, which is left out here; "
-            "expected a merge that does without it, such as --set merge=confidence"
+            f"the merge {recipe.merge.type_name!r} needs the stream {follower.gone[0]!r}, which is removed here; "
+            "expected a merge that does not need it, such as --set merge=confidence"
         )
     if block != data.get("merge"):
         result.overrides.append(f"merge={one_line(block)}")
@@ -230,12 +230,12 @@ def _restrict_merge(
 
 
 class _Follower:
-    """Renames the streams that a component's block refers to.
+    """Renames the streams in the block of a component.
 
     Attributes:
-        gone: names that became nothing.
-        emptied: those of them without which a field would say nothing, or something else (no names often mean all).
-        met: names in fields of their own that became one.
+        gone: names of removed streams.
+        emptied: those of them without which a field would be empty, which often means all streams.
+        met: names in different fields that became one.
     """
 
     def __init__(self, component: Component, becomes: Mapping[str, str | None]) -> None:
@@ -247,7 +247,7 @@ class _Follower:
         self._single: dict[str, str] = {}
 
     def follow(self, raw: Any) -> Any:
-        """The block with the names that its streams have now."""
+        """The block with the new names of its streams."""
         if isinstance(raw, dict):
             return {key: value if key == "type" else self._value(value) for key, value in raw.items()}
         return raw
@@ -272,7 +272,7 @@ class _Follower:
 
 
 def _streams_used(component: Component) -> Iterator[str]:
-    """Streams that a component, or one inside it, refers to."""
+    """Streams that a component or a nested component refers to."""
     yield from component.streams_used()
     for name in type(component).model_fields:
         value = getattr(component, name)

@@ -1,4 +1,4 @@
-"""From the candidates of a plan's models to rows: every trial's merge, every stream alone, oracles, baselines."""
+"""From the candidates of a plan's models to rows: merges of all trials, single streams, oracles, baselines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from genrec.types import Candidates, Ranking, Split
 
 @dataclass
 class _Gathering:
-    """A row while its seeds come in."""
+    """A row whose seeds are being collected."""
 
     kind: RowKind
     variants: list[Variant] = field(default_factory=list)
@@ -58,14 +58,14 @@ class _Gathering:
 
 
 def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[ComparisonRow]:
-    """Rank every user of a split by every trial that has its candidates.
+    """Rank every user of a split by every trial with finished candidates.
 
-    A merge that has something to fit is fitted on the validation users; where these are the users asked, it is
-    cross-fitted: nobody is ranked by a merge that has seen his target.
+    A merge with parameters is fitted on the validation users. On validation users it is cross-fitted: no user is ranked
+    by a merge that was fitted on their target.
 
     Args:
-        plan: worked off; jobs that failed say why.
-        split: whose users are asked.
+        plan: after its runner has finished; failed jobs have a reason.
+        split: the evaluation users.
         top_n: length of the lists.
 
     Returns:
@@ -77,16 +77,16 @@ def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[ComparisonRow]:
             if not job.failure:
                 ranker.rank(job)
             bar.advance(note=job.name)
-    return [*ranker.rows(), *_baseline_rows(plan, ranker.asked)]
+    return [*ranker.rows(), *_baseline_rows(plan, ranker.users)]
 
 
 class _Ranker:
-    """Fills the rows of variants and of their models' streams, job by job."""
+    """Collects the rows of variants and of their models' streams, job by job."""
 
     def __init__(self, plan: Plan, split: SplitName, top_n: int) -> None:
         self._plan, self._top_n = plan, top_n
         self._split: SplitName = split
-        self.asked: Split = getattr(plan.dataset, split)
+        self.users: Split = getattr(plan.dataset, split)
         self._model_names = _model_names(plan)
         self._variants: dict[str, _Gathering] = {}
         self._models: dict[str, _Gathering] = {}
@@ -95,7 +95,7 @@ class _Ranker:
             self._variants.setdefault(trial.variant.name, row).variants.append(trial.variant)
 
     def rank(self, job: ModelJob) -> None:
-        """Rank by every merge that wants this model, and by each of its streams."""
+        """Rank by every merge of this model and by each of its streams."""
         scores = any(scores for _, scores in job.wanted)
         found: dict[SplitName, Candidates] = {split: self._found(job, split, scores) for split, _ in job.wanted}
         trained = trained_model(job, self._plan, self._split, scores)
@@ -104,9 +104,9 @@ class _Ranker:
                 self._note(self._variants[trial.variant.name], self._merged(trial, found), trained)
             except GenrecError as error:
                 trial.failure = " ".join(str(error).split())
-            except Exception as error:  # a plugin's, perhaps; the other merges are still worth their table
+            except Exception as error:  # for example in a plugin; the other merges still have a result
                 traceback.print_exc()
-                trial.failure = " ".join(f"{type(error).__name__}: {error} (a bug of this merge's)".split())
+                trial.failure = " ".join(f"{type(error).__name__}: {error} (a bug in this merge)".split())
         if len(streams := found[self._split].streams) > 1:
             name = self._model_names[block_without_merge(job.trials[0].variant)]
             for stream in streams:
@@ -139,7 +139,7 @@ class _Ranker:
         return self._models.setdefault(name, _Gathering(kind, setting=setting))
 
     def _note(self, row: _Gathering, ranking: Ranking, trained: Trained) -> None:
-        row.ranks[trained.seed] = target_ranks(ranking, self.asked.targets)
+        row.ranks[trained.seed] = target_ranks(ranking, self.users.targets)
         row.models[trained.seed] = trained
 
     def rows(self) -> Iterator[ComparisonRow]:
@@ -152,7 +152,7 @@ class _Ranker:
 
 
 def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool) -> Trained:
-    """What is known of a job's model."""
+    """The trained model of a job, from the cache."""
     fit, cache = job.fits.of(split_name), plan.cache
     summary: dict[str, Any] = json.loads(cache.path("summary", job.summary_key).read_text(encoding="utf-8"))
     searched = cache.facts("candidates", fit.candidates_key(split_name, scores=scores))
@@ -171,7 +171,7 @@ def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool
 
 
 def _model_names(plan: Plan) -> dict[str, str]:
-    """Of each model, up to its seed: what its trials have in common."""
+    """The names of models, without the seed: the setting that their trials share."""
     groups: dict[str, list[Variant]] = {}
     for trial in plan.trials:
         groups.setdefault(block_without_merge(trial.variant), []).append(trial.variant)
@@ -185,7 +185,7 @@ def _model_names(plan: Plan) -> dict[str, str]:
 
 
 def _baseline_rows(plan: Plan, split: Split) -> Iterator[ComparisonRow]:
-    """Each baseline's, with all of its seeds."""
+    """The row of each baseline, with all its seeds."""
     groups: dict[tuple[str, bool], list[BaselineJob]] = {}
     for job in plan.baselines:
         groups.setdefault((json.dumps(job.baseline.block()), job.is_final), []).append(job)

@@ -29,11 +29,11 @@ from genrec.types import Dataset, Split
 
 _LETTERS = string.ascii_letters + "αβγδεζηθικλμνξοπρστυφχψω"
 _MANY_MORE = 0x4E00
-"""Where some thousand letters stand in a row."""
+"""First of several thousand consecutive letters in Unicode."""
 
 
 class Statistics(TypedDict):
-    """The fields of a :class:`Comparison` that are worked out from its rows."""
+    """The fields of a :class:`Comparison` that are computed from its rows."""
 
     metrics: tuple[str, ...]
     cells: Mapping[str, Mapping[str, Mapping[int, Cell]]]
@@ -47,11 +47,11 @@ class Statistics(TypedDict):
 def statistics_of(
     rows: Sequence[ComparisonRow], split: Split, dataset: Dataset, settings: EvaluationSettings
 ) -> Statistics:
-    """Everything that is said of some rows.
+    """Compute all statistics of the rows.
 
     Args:
-        rows: of one comparison; those without a finished seed are passed over.
-        split: the users asked, in the order of the rows' ranks.
+        rows: of one comparison; those without a finished seed are skipped.
+        split: the evaluation users, in the order of the rows' ranks.
         dataset: whose split it is.
         settings: metrics, cutoffs, resamples and coverage of the intervals.
     """
@@ -80,18 +80,18 @@ def cells(
     """Name of a row -> metric -> cutoff -> its cell.
 
     Args:
-        rows: those without a finished seed are passed over.
+        rows: those without a finished seed are skipped.
         settings: metrics, cutoffs, resamples and coverage of the intervals.
-        cutoffs: instead of those of ``settings``.
-        users: the users who count, rows of the split; by default all.
+        cutoffs: default: those of ``settings``.
+        users: rows of the split to use; default: all.
     """
     finished = [row for row in rows if row.seeds]
     found: dict[str, dict[str, dict[int, Cell]]] = {
         row.name: {metric: {} for metric in settings.metrics} for row in finished
     }
-    asked = slice(None) if users is None else users
+    selected = slice(None) if users is None else users
     for metric, cutoff in product(settings.metrics, sorted(set(cutoffs or settings.cutoffs))) if finished else ():
-        values = [row.values_SU(metric, cutoff)[:, asked] for row in finished]
+        values = [row.values_SU(metric, cutoff)[:, selected] for row in finished]
         values_UV = np.stack([values_SU.mean(axis=0) for values_SU in values], axis=1)
         seed = derive(0, "comparison", "intervals")
         means_NV = bootstrap_means_together(values_UV, settings.bootstrap_samples, seed)
@@ -106,14 +106,14 @@ def cells(
 def pairs(
     rows: Sequence[ComparisonRow], cutoff: int, metrics: Sequence[str], *, confidence: float, samples: int | None = None
 ) -> list[Pair]:
-    """Every variant and baseline against every other, metric by metric, Holm-corrected for all of them together.
+    """Test every variant and baseline against every other in each metric, Holm-corrected together.
 
     Args:
-        rows: in the order of the table; the first of a pair stands above the second.
+        rows: in the order of the table; the first of a pair is above the second.
         cutoff: the K.
-        metrics: names of those to be tested.
+        metrics: names of the tested metrics.
         confidence: coverage of the intervals.
-        samples: resamples of the users; by default :func:`samples_for` the number of tests.
+        samples: resamples of the users; default: :func:`samples_for` the number of tests.
     """
     methods = methods_of(rows)
     return _tested(methods, list(combinations(range(len(methods)), 2)), cutoff, metrics, confidence, samples)
@@ -122,25 +122,25 @@ def pairs(
 def pairs_with(
     row: ComparisonRow, others: Sequence[ComparisonRow], cutoff: int, metrics: Sequence[str], *, confidence: float
 ) -> list[Pair]:
-    """A row against each of some others, of whatever kind, metric by metric; corrected as in :func:`pairs`."""
+    """Test a row against each of several others of any kind in each metric; corrected as in :func:`pairs`."""
     tests = [(0, place) for place in range(1, len(others) + 1)]
     return _tested([row, *others], tests, cutoff, metrics, confidence, None)
 
 
 def _tested(
     rows: Sequence[ComparisonRow],
-    asked: Sequence[tuple[int, int]],
+    places: Sequence[tuple[int, int]],
     cutoff: int,
     metrics: Sequence[str],
     confidence: float,
     samples: int | None,
 ) -> list[Pair]:
-    """The pairs of rows that are asked for, by place."""
-    if not asked:
+    """The tests of pairs of rows, given by position."""
+    if not places:
         return []
     columns = [(row, metric) for metric in metrics for row in rows]
     values_UV = np.stack([row.values_SU(metric, cutoff).mean(axis=0) for row, metric in columns], axis=1)
-    tests = [(start + first, start + second) for start in range(0, len(columns), len(rows)) for first, second in asked]
+    tests = [(start + first, start + second) for start in range(0, len(columns), len(rows)) for first, second in places]
     differences = paired_differences(
         values_UV,
         tests,
@@ -177,9 +177,9 @@ def _tested(
 def _agreement(
     first: ComparisonRow, second: ComparisonRow, metric: str, cutoff: int, difference: float
 ) -> tuple[int | None, int]:
-    """Of how many common seeds the difference has the same sign, and how many there are.
+    """The number of common seeds with the same sign of the difference, and the number of common seeds.
 
-    A baseline without randomness has one seed and would have the same ranks under any other.
+    A deterministic baseline has one seed, which stands for all.
     """
     one, two = _seed_means(first, metric, cutoff), _seed_means(second, metric, cutoff)
     if first.kind == "baseline" and len(one) == 1:
@@ -197,11 +197,11 @@ def _seed_means(row: ComparisonRow, metric: str, cutoff: int) -> dict[int, float
 
 
 def letters(means: Mapping[str, float], tests: Sequence[Pair]) -> dict[str, str]:
-    """Compact letter display: two rows share a letter if and only if they are not different.
+    """Compact letter display: two rows share a letter if and only if they are not significantly different.
 
-    Each letter stands for a group without a difference inside. Groups are grown around pairs that no group has yet,
-    best rows first, so that there are never more of them than pairs, and the best row has the letter ``a``. The display
-    is that of Piepho 2004 (doi:10.1198/1061860043515), whose algorithm splits groups where this one grows them.
+    Each letter is a group without significant differences. Groups grow around pairs that no group covers yet, best rows
+    first, so there are never more groups than pairs, and the best row has the letter ``a``. The display is that of
+    Piepho 2004 (doi:10.1198/1061860043515), whose algorithm splits groups instead of growing them.
 
     Args:
         means: of the rows, by name.
@@ -217,7 +217,7 @@ def letters(means: Mapping[str, float], tests: Sequence[Pair]) -> dict[str, str]
     is_shared_RR = np.zeros_like(alike_RR)
     groups: list[list[int]] = []
     for first, second in zip(*np.nonzero(np.triu(alike_RR)), strict=True):
-        # A row stands beside itself: one that is different from all others has a letter of its own.
+        # The diagonal: a row that is different from all others has its own letter.
         if is_shared_RR[first, second] or (first == second and alike_RR[first].sum() > 1):
             continue
         group = [int(first), int(second)]
@@ -249,11 +249,11 @@ def _of(tests: Sequence[Pair], metric: str) -> list[Pair]:
 def slices(
     rows: Sequence[ComparisonRow], split: Split, dataset: Dataset, cutoff: int, settings: EvaluationSettings
 ) -> list[Slice]:
-    """Every row among users of like history length, and among users whose target was bought about as often.
+    """The metrics of every row on groups of users by history length and by target popularity.
 
     Args:
-        rows: those without a finished seed are passed over.
-        split: the users asked, in the order of the rows' ranks.
+        rows: those without a finished seed are skipped.
+        split: the evaluation users, in the order of the rows' ranks.
         dataset: whose split it is.
         cutoff: the K.
         settings: metrics, resamples and coverage of the intervals.

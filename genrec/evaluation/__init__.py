@@ -1,1 +1,1 @@
-"""How good a ranking is, how sure we are of it, and what is written down."""
+"""Metrics, confidence intervals, significance tests, and the quality of codes."""

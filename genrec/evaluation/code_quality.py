@@ -1,6 +1,6 @@
-"""How good semantic IDs are, stream by stream and between streams: plain numbers for a report.
+"""The quality of semantic IDs, per stream and between streams: plain numbers for a report.
 
-What each measure means, and what it does not, is in ``docs/tokenizers/README.md``.
+``docs/tokenizers/README.md`` explains the measures.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from genrec.tokenizers._present import unit_rows
 from genrec.types import Catalog, ItemVectors, SemanticIds
 
 _COUNTS = 512
-"""Numbers at most in a level's ``counts``."""
+"""Maximum length of a level's ``counts``."""
 _DEPTHS = 2
-"""Prefixes of 1 and 2 codes are held against categories and other streams."""
+"""Prefixes of 1 and 2 codes are compared with attributes and other streams."""
 _AGREEMENT_ITEMS = 20_000
-"""Items at most by which a mutual information is measured: its correction for chance costs their product."""
+"""Maximum number of items for a mutual information: its correction for chance takes quadratic time."""
 _ITEMS_A_LABEL = 2
-"""Items that a prefix has on average, at least, for it to be a grouping of items."""
+"""Minimum average number of items of a prefix to count as a grouping."""
 _ITEMS_A_VALUE = 5
-"""Items that a value of an attribute has on average, at least."""
+"""Minimum average number of items of an attribute value."""
 _ATTRIBUTES = 4
-"""Attributes of an item that are looked at, from the first."""
+"""Number of attributes of an item that are used, from the first."""
 
 
 def measure_codes(
@@ -42,34 +42,33 @@ def measure_codes(
     sample: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The quality of one stream's codes.
+    """Measure the codes of one stream.
 
     Args:
         ids: the codes.
-        vectors: the vectors that the codes were made of.
-        catalog: with it, codes are held against the items' attributes.
-        tokenizer: the one that made the codes; with it, what they say of the vectors is measured.
-        neighbors: items in a neighborhood.
-        sample: items whose neighborhoods are looked at.
+        vectors: the item vectors that were tokenized.
+        catalog: if given, codes are compared with item attributes.
+        tokenizer: that produced the codes; if given, the reconstruction error is measured.
+        neighbors: size of a neighborhood.
+        sample: number of sampled items.
         seed: of the samples.
 
     Returns:
-        Plain data, None where there is nothing to measure:
+        Plain data, None for what cannot be measured:
 
-        - ``items``, ``absent``: how many have codes, how many have none; ``unread``: those with codes but no vector.
-        - ``collisions``, ``collision_ratio``: items whose codes were not their own before repair;
-          ``collisions_after_repair``: now, 0.
+        - ``items``, ``absent``: items with and without codes; ``unread``: items with codes but no vector.
+        - ``collisions``, ``collision_ratio``: items that shared their codes before repair;
+          ``collisions_after_repair``: 0.
         - ``levels``: by level its ``vocabulary``, codes ``used`` and ``dead``, ``entropy`` of their use in bits,
-          ``balance``: its ratio to the most there could be, ``perplexity``: 2 to the entropy, the number of codes that
-          are used in effect, and ``counts``: how often each code is used, from the most used, at evenly spaced places
-          where there are more than 512.
-        - ``prefixes``: by depth how many different prefixes there are (``nodes``), items of the ``largest`` and of the
+          ``balance``: its ratio to the maximum entropy, ``perplexity``: 2 to the entropy, the effective number of
+          codes, and ``counts``: items per code in descending order, at evenly spaced positions if there are more than 512.
+        - ``prefixes``: by depth the number of distinct prefixes (``nodes``), items of the ``largest`` and of the
           ``mean`` one; of the nearest items (cosine), the share that have the item's prefix (``neighbors_sharing``),
           the share of all other items (``expected_sharing``), and their ratio (``lift``); ``reconstruction_error``:
-          mean squared distance of a vector to what its codes so far stand for, as a share of the vectors' variance.
-        - ``reconstruction_error``: of all codes. ``neighbors``, ``neighborhoods``: how many of how many items.
-        - ``categories``: by attribute (1 for the first that an item has) its number of ``values``, the most frequent
-          ones (``examples``), the ``items`` by which it was measured, and ``ami``: adjusted mutual information of the
+          mean squared distance of a vector to its reconstruction, as a share of the variance of the vectors.
+        - ``reconstruction_error``: of all codes. ``neighbors``, ``neighborhoods``: size and number of neighborhoods.
+        - ``categories``: by attribute (1 for the first of an item) its number of ``values``, the most frequent ones
+          (``examples``), the number of ``items`` used, and ``ami``: adjusted mutual information of the
           prefixes of depth 1 and 2 with it.
     """
     rows_N = np.flatnonzero(ids.present_I & vectors.present_I)
@@ -102,20 +101,20 @@ def measure_agreement(
     sample: int = 2000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """How much each two streams say the same of the items that both have read.
+    """Measure the agreement of each two streams on the items that both encode.
 
     Args:
         ids: the codes of each stream.
         vectors: their vectors.
-        neighbors: items in a neighborhood.
-        sample: items whose neighborhoods are compared.
+        neighbors: size of a neighborhood.
+        sample: number of sampled items.
         seed: of the samples.
 
     Returns:
-        For each pair of streams (``first``, ``second``) the ``items`` that both have read; ``ami``: adjusted mutual
+        For each pair of streams (``first``, ``second``) the ``items`` that both encode; ``ami``: adjusted mutual
         information of their prefixes of depth 1 and 2, by ``ami_items`` of them; of an item's nearest items (cosine)
         the share that the two streams have in common (``neighbors_in_common``), by chance (``expected_in_common``),
-        and their ratio (``lift``). None where there is nothing to measure.
+        and their ratio (``lift``). None for what cannot be measured.
     """
     found = []
     for first, second in combinations(ids, 2):
@@ -168,7 +167,7 @@ def _nodes(codes_NL: np.ndarray) -> list[np.ndarray]:
 
 
 def _first_nodes(codes_NL: np.ndarray) -> list[np.ndarray | None]:
-    """The prefixes that are held against other groupings; None at depths that the codes do not have."""
+    """The prefixes that are compared with other groupings; None for depths that the codes lack."""
     nodes = _nodes(codes_NL[:, :_DEPTHS])
     return [*nodes, *[None] * (_DEPTHS - len(nodes))]
 
@@ -211,26 +210,26 @@ def _prefixes(
 def _reconstruction_errors(
     ids: SemanticIds, vectors: ItemVectors, rows_N: np.ndarray, tokenizer: Tokenizer | None
 ) -> list[float | None]:
-    """By depth: squared distance to what the codes so far stand for, as a share of the variance."""
+    """By depth: squared distance to the reconstruction, as a share of the variance."""
     points_NE = vectors.vectors_IE[rows_N]
     if ids.codebook.get("normalized", np.array([False])).any():
         points_NE = unit_rows(points_NE)
     variance = float(((points_NE - points_NE.mean(axis=0)) ** 2).mean(dtype=np.float64)) if len(rows_N) else 0.0
     errors: list[float | None] = []
     for depth in range(1, ids.num_levels + 1):
-        said_IE = tokenizer.reconstruct(ids, levels=depth) if tokenizer is not None else None
+        decoded_IE = tokenizer.reconstruct(ids, levels=depth) if tokenizer is not None else None
         error = None
-        if said_IE is not None:
-            is_known_N = np.isfinite(said_IE[rows_N]).all(axis=1)
+        if decoded_IE is not None:
+            is_known_N = np.isfinite(decoded_IE[rows_N]).all(axis=1)
             if is_known_N.any():
-                square = ((points_NE[is_known_N] - said_IE[rows_N[is_known_N]]) ** 2).mean(dtype=np.float64)
+                square = ((points_NE[is_known_N] - decoded_IE[rows_N[is_known_N]]) ** 2).mean(dtype=np.float64)
                 error = float(square) / variance if variance > 0 else 0.0
         errors.append(error)
     return errors
 
 
 def _categories(ids: SemanticIds, catalog: Catalog, rows_N: np.ndarray, seed: int) -> list[dict[str, Any]] | None:
-    """Agreement with each attribute that says enough; None where no attribute does."""
+    """Agreement with each usable attribute; None if there is none."""
     found = []
     for number, labeled_M, label_M, examples in _labels(catalog, rows_N):
         some = sample_rows(len(labeled_M), _AGREEMENT_ITEMS, seed)
@@ -248,10 +247,9 @@ def _categories(ids: SemanticIds, catalog: Catalog, rows_N: np.ndarray, seed: in
 
 
 def _labels(catalog: Catalog, rows_N: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[str]]]:
-    """The attributes that a quarter of the items have at the least, with two values or more and some items for each.
+    """The attributes that at least a quarter of the items have, with two values or more and some items for each.
 
-    Sources list attributes by what they are (category, brand) or by their weight, so the first ones of all items are
-    one attribute, the second ones another.
+    Sources list attributes by type (category, brand) or by weight, so position identifies the attribute.
 
     Yields:
         Number from 1, the rows that have it (M,), their labels (M,), the most frequent values.
@@ -266,7 +264,7 @@ def _labels(catalog: Catalog, rows_N: np.ndarray) -> Iterator[tuple[int, np.ndar
 
 
 def _agreement(first_N: np.ndarray | None, second_N: np.ndarray | None) -> float | None:
-    """Adjusted mutual information of two groupings; None where one of them has hardly a group of two."""
+    """Adjusted mutual information of two groupings; None if the groups of one are too small."""
     from sklearn.metrics import adjusted_mutual_info_score
 
     if first_N is None or second_N is None or len(first_N) == 0:
@@ -277,7 +275,7 @@ def _agreement(first_N: np.ndarray | None, second_N: np.ndarray | None) -> float
 
 
 def _in_common(points: list[np.ndarray], neighbors: int, sample: int, seed: int) -> float | None:
-    """The share of nearest rows that two spaces have in common; None where there are no other rows."""
+    """The share of nearest rows that two spaces have in common; None with a single row."""
     num_items = len(points[0])
     neighbors = min(neighbors, num_items - 1)
     if neighbors < 1:

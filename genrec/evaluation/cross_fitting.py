@@ -1,4 +1,4 @@
-"""Judging a fitted merge on the very users that it is fitted on, without any of them ranked by his own label."""
+"""Cross-fitting: evaluate a fitted merge on the users it is fitted on, without using a user's own target."""
 
 import numpy as np
 
@@ -11,16 +11,16 @@ def cross_fitted(
 ) -> Ranking:
     """Rank each user by a merge that was fitted on others.
 
-    Users are divided at random into folds; the users of a fold are ranked by the merge fitted on all other folds. A
-    merge that has nothing to fit ranks all users as it is.
+    Users are split at random into folds; the users of a fold are ranked by the merge fitted on all other folds. A merge
+    without parameters ranks all users directly.
 
     Args:
-        merge: to be judged.
+        merge: to be evaluated.
         candidates: of B users.
-        targets: the item to be found for each, (B,).
+        targets: the target item of each user, (B,).
         top_n: length of the lists.
-        folds: at least 2; no more are made than there are users.
-        seed: of the division.
+        folds: at least 2, and at most the number of users.
+        seed: of the split.
     """
     if folds < 2:
         raise ValueError(f"cross-fitting needs two folds or more, got {folds}")

@@ -1,7 +1,6 @@
-"""Where each user's target stands in a ranking, and what that is worth: one registry of metrics for one target a user.
+"""Ranks of targets, and the registry of metrics for one target per user.
 
-To add a metric, write a function here or in a plugin and register it: recipes, reports, comparisons and their tests
-find it by its name.
+To add a metric, register a function here or in a plugin: recipes, reports, comparisons and tests find it by name.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from genrec.registry import Entry, load_entry, plugin_entries
 from genrec.types import ABSENT, Ranking
 
 Measure: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
-"""(ranks_U, cutoff) -> the metric of each user, float64 (U,). Ranks are int32, 0 is the top of the list, ABSENT stands
-for a target that is not in it."""
+"""(ranks_U, cutoff) -> the metric of each user, float64 (U,). Ranks are int32, 0 is the top of the list, ABSENT for
+a target that is not in it."""
 
 DEFAULT_METRICS = ("recall", "ndcg")
-"""Reported where a recipe does not say which."""
+"""Metrics of a recipe without ``evaluation.metrics``."""
 _NOT_IN_FILES = ("name", "kind")
-"""Keys that stand beside the metrics of a method in ``metrics.json``."""
+"""Other keys of a method in ``metrics.json``."""
 
 
 @dataclass(frozen=True)
@@ -44,39 +43,41 @@ class Metric:
         """The metric of each rank, float64 of the shape of ``ranks``.
 
         Args:
-            ranks: int32 of any shape, 0 is the top of a list, ABSENT a target that is not in it.
+            ranks: int32 of any shape, 0 is the top of a list, ABSENT for a target that is not in it.
             cutoff: the K.
 
         Raises:
-            PluginError: the function gave values of another shape, or some that are not finite.
+            PluginError: the function returned values of another shape or not finite values.
         """
         values = np.asarray(self.measure(ranks.reshape(-1), cutoff), dtype=np.float64)
         if values.shape != (ranks.size,):
             raise PluginError(
-                f"metric {self.name!r} gave values of shape {values.shape} for ranks of shape {(ranks.size,)}; "
+                f"metric {self.name!r} returned values of shape {values.shape} for ranks of shape {(ranks.size,)}; "
                 "expected one value for each rank"
             )
         if not np.isfinite(values).all():
-            raise PluginError(f"metric {self.name!r} gave a value that is not finite; expected a number for each rank")
+            raise PluginError(
+                f"metric {self.name!r} returned a value that is not finite; expected a number for each rank"
+            )
         return values.reshape(ranks.shape)
 
     def merit(self, value: float) -> float:
-        """A number that is larger the better the value is: for sorting, and for the sign of a difference."""
+        """A number that is larger for better values: for sorting, and for the sign of a difference."""
         return value if self.higher_is_better else -value
 
     def best(self, means: Iterable[float]) -> float:
-        """The best of some means; NaN if there are none."""
+        """The best of several means; NaN for no means."""
         return max(means, key=self.merit, default=float("nan"))
 
     def is_best(self, mean: float, best: float) -> bool:
-        """Whether a mean is to be marked as the best: a gain of 0 says that nothing was found, and is not marked."""
+        """Whether to mark a mean as the best; a gain of 0 is not marked, as no target was found."""
         return mean == best and (mean > 0 or not self.higher_is_better)
 
     def check(self) -> None:
-        """Try the function on four ranks.
+        """Call the function with four ranks.
 
         Raises:
-            PluginError: it fails, or gives what a metric must not give.
+            PluginError: it fails or returns invalid values.
         """
         try:
             self(np.array([ABSENT, 0, 1, 2], dtype=np.int32), 2)
@@ -96,7 +97,7 @@ class MetricRegistry:
         self._known: dict[str, Metric] = {}
 
     def register(self, name: str, title: str, *, higher_is_better: bool = True) -> Callable[[Measure], Measure]:
-        """Function decorator: make the function known as a metric.
+        """Function decorator: register the function as a metric.
 
         Args:
             name: in recipes and in files: lower-case letters, digits and _.
@@ -104,7 +105,7 @@ class MetricRegistry:
             higher_is_better: whether a method with a higher mean is the better one.
 
         Raises:
-            PluginError: another function has that name, or no metric can have it.
+            PluginError: the name is taken or not allowed.
         """
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _NOT_IN_FILES:
             raise PluginError(
@@ -125,7 +126,7 @@ class MetricRegistry:
         return remember
 
     def entries(self) -> list[Entry]:
-        """Every metric that can be had, core first, then plugins, then packages; broken plugin files included."""
+        """All metrics: core, then plugins, then packages; includes broken plugin files."""
         core = [
             Entry(self.family, name, _summary(metric.measure), "core", _file(metric.measure))
             for name, metric in self._known.items()
@@ -134,33 +135,33 @@ class MetricRegistry:
         return [*core, *plugin_entries(self.family)]
 
     def names(self) -> list[str]:
-        """The names of :meth:`entries`, without those of broken files."""
+        """The names of :meth:`entries` without broken files."""
         return list(dict.fromkeys([*(entry.name for entry in self.entries() if not entry.problem), *self._known]))
 
     def get(self, name: str) -> Metric:
-        """The metric of a name; its plugin is imported now if it was not before.
+        """The metric with a name; imports its plugin if necessary.
 
         Raises:
-            PluginError: no such name, or a plugin that fails to load.
+            PluginError: unknown name, or a plugin that fails to load.
         """
         return self._known[name] if name in self._known else self.find(name)
 
     def find(self, name: str) -> Metric:
-        """As :meth:`get`, for a name that was just read: two metrics of that name are an error, and it is tried out.
+        """As :meth:`get`, for a name from a recipe: also checks that the name is unique and the function works.
 
         Raises:
-            PluginError: no such name, a name taken twice, a plugin that fails to load, or a function that fails.
+            PluginError: unknown or ambiguous name, a plugin that fails to load, or a function that fails.
         """
         entries = [entry for entry in self.entries() if entry.name == name and not entry.problem]
         if len({(entry.file, entry.target) for entry in entries}) > 1:
             places = " and ".join(str(entry.file or entry.origin) for entry in entries)
-            raise PluginError(f"metric {name!r} is there twice: {places}; rename one of them")
+            raise PluginError(f"metric {name!r} exists twice: {places}; rename one of them")
         if name not in self._known:
             if not entries:
-                raise PluginError(f"no metric is called {name!r}; there are {', '.join(self.names())}")
+                raise PluginError(f"unknown metric {name!r}; expected one of {', '.join(self.names())}")
             load_entry(entries[0], lambda _: None)
             if name not in self._known:
-                raise PluginError(f"{entries[0].origin}: loading it registered no metric called {name!r}")
+                raise PluginError(f"{entries[0].origin}: registers no metric named {name!r}")
         self._known[name].check()
         return self._known[name]
 
@@ -182,7 +183,7 @@ METRICS = MetricRegistry()
 
 
 def main_metric(metrics: Sequence[str]) -> str:
-    """The metric of slices, plots and first sentences: NDCG if it is reported, else the first."""
+    """The metric of slices, plots and first sentences: NDCG if reported, else the first."""
     return "ndcg" if "ndcg" in metrics else metrics[0]
 
 
@@ -198,14 +199,14 @@ def column_name(metric: str, cutoff: int) -> str:
 
 
 def target_ranks(ranking: Ranking, targets: np.ndarray) -> np.ndarray:
-    """The place of each user's target in its list.
+    """The rank of the target of each user.
 
     Args:
         ranking: U lists.
-        targets: the item to be found, (U,).
+        targets: the target items, (U,).
 
     Returns:
-        ranks_U int32, 0 is the top of the list, ABSENT where the target is not in it.
+        ranks_U int32, 0 is the top of the list, ABSENT if the target is not in it.
     """
     if targets.shape != (len(ranking.items_BN),):
         raise ValueError(f"{len(ranking.items_BN)} lists for targets of shape {targets.shape}")
@@ -216,7 +217,7 @@ def target_ranks(ranking: Ranking, targets: np.ndarray) -> np.ndarray:
 
 
 def best_ranks(ranks_SU: np.ndarray) -> np.ndarray:
-    """The best place that some list gives each user's target, int32 (U,); ABSENT where none has it."""
+    """The best rank of the target of each user over lists, int32 (U,); ABSENT if no list has it."""
     last = np.iinfo(np.int32).max
     best_U = np.where(ranks_SU == ABSENT, last, ranks_SU).min(axis=0)
     return np.where(best_U == last, ABSENT, best_U).astype(np.int32)
@@ -245,5 +246,5 @@ def mrr(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
 
 
 def mean_ndcg(ranking: Ranking, targets: np.ndarray, cutoff: int = 10) -> float:
-    """NDCG@K averaged over the users; what checkpoints are selected by."""
+    """NDCG@K averaged over users, the criterion of checkpoint selection."""
     return float(ndcg(target_ranks(ranking, targets), cutoff).mean())

@@ -1,4 +1,4 @@
-"""The nearest items of an item by cosine, for some of them."""
+"""The nearest items of sampled items by cosine."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import numpy as np
 from genrec.tokenizers._present import unit_rows
 
 _CELLS = 2**24
-"""Similarities that are held at a time."""
+"""Maximum number of similarities in memory."""
 
 
 def sample_rows(num_items: int, sample: int, seed: int) -> np.ndarray:
-    """A random sample of row numbers in ascending order, all of them where there are no more; int64 (Q,)."""
+    """A random sample of row numbers, ascending; all rows if there are no more than ``sample``; int64 (Q,)."""
     return np.sort(np.random.default_rng(seed).permutation(num_items)[:sample])
 
 
 def nearest_rows(points_NE: np.ndarray, query_Q: np.ndarray, neighbors: int) -> np.ndarray:
-    """The rows nearest to some rows by cosine, themselves left out, in no order.
+    """The rows nearest to the query rows by cosine, excluding themselves, unordered.
 
     Args:
         points_NE: all vectors.
-        query_Q: rows.
+        query_Q: query rows.
         neighbors: K, from 1 to N - 1.
 
     Returns:

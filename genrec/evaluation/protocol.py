@@ -1,4 +1,4 @@
-"""What is measured and under which rules: the recipe's ``evaluation`` block."""
+"""The evaluation protocol: the ``evaluation`` block of a recipe."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
 
 
 def _known(name: str) -> str:
-    """A metric's name, if there is such a metric and it works."""
+    """A metric's name, if the metric exists and works."""
     names = METRICS.names()
     if name not in names:
         broken = sorted({entry.problem for entry in METRICS.entries() if entry.problem})
@@ -37,17 +37,17 @@ MetricName = Annotated[str, AfterValidator(_known), _NamesForEditors()]
 
 
 class EvaluationSettings(BaseModel):
-    """Full-catalog ranking of one target a user."""
+    """Full-catalog ranking of one target per user."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1), AfterValidator(_each_once)] = DEFAULT_METRICS
-    """What is reported of every method, in the order of the columns; the tests are corrected for these alone."""
+    """Reported metrics, in the order of the columns; tests are corrected for these only."""
     cutoffs: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (5, 10, 20)
-    """The K of every metric, as in Recall@K."""
+    """Values of K of each metric, as in Recall@K."""
     seen_items: Literal["keep", "filter"] = "keep"
-    """Whether items of the user's history may be recommended again."""
+    """Whether items of the user's history may be recommended (keep) or not (filter)."""
     bootstrap_samples: PositiveInt = 1000
-    """Resamples of the users for the intervals."""
+    """Number of bootstrap resamples of users for the intervals."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Coverage of the intervals."""

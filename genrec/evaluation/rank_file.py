@@ -1,4 +1,4 @@
-"""``ranks.safetensors`` of a run: where each method placed each user's target, so that runs can be tested in pairs."""
+"""``ranks.safetensors`` of a run: the rank of each user's target by method, for paired tests between runs."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class RankFile:
     """The ranks of all methods of one run."""
 
     users: np.ndarray
-    """Row of each asked user in the dataset, int64 (U,)."""
+    """Row of each evaluation user in the dataset, int64 (U,)."""
     targets: np.ndarray
-    """The item to be found, int64 (U,)."""
+    """The target items, int64 (U,)."""
     ranks: Mapping[str, np.ndarray]
-    """By method: place of the target in the list, int32 (U,), ABSENT where it is not in it."""
+    """By method: rank of the target, int32 (U,), from 0; ABSENT if it is not in the list."""
     list_length: int
-    """Length of the lists; no cutoff beyond it can be judged."""
+    """Length of the lists, the largest possible cutoff."""
 
     def write(self, folder: Path) -> Path:
         """Write the file into a run's folder."""
         tensors: dict[str, np.ndarray] = {"users": self.users, "targets": self.targets}
         tensors |= {_PREFIX + name: ranks_U for name, ranks_U in self.ranks.items()}
-        # safetensors writes the memory as it lies: a view or a transposed array would come back scrambled.
+        # safetensors writes the memory as it is: a view or a transposed array would be read scrambled.
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         save_file(tensors, folder / FILE, metadata={"list_length": str(self.list_length)})
         return folder / FILE
@@ -45,7 +45,7 @@ class RankFile:
         """Read the file of a finished run.
 
         Raises:
-            DataError: the folder holds no finished run, or the file is damaged.
+            DataError: the folder has no finished run, or the file is damaged.
         """
         file = folder / FILE
         if not file.is_file():
@@ -68,7 +68,7 @@ class RankFile:
             DataError: the run has no such method.
         """
         if name not in self.ranks:
-            raise DataError(f"{where / FILE}: no method is called {name!r}; there are {', '.join(sorted(self.ranks))}")
+            raise DataError(f"{where / FILE}: unknown method {name!r}; expected one of {', '.join(sorted(self.ranks))}")
         return self.ranks[name]
 
 
@@ -89,30 +89,30 @@ def paired(
         first: folder of a run.
         second: folder of the other run.
         method: name in the first run.
-        other: name in the second run; the same name if left out.
+        other: name in the second run; default: the same name.
         metric: the name of any metric.
         cutoff: the K.
-        confidence: coverage of the interval of the difference, first less second.
+        confidence: coverage of the interval of the difference, first minus second.
         seed: of the resamples.
 
     Raises:
-        PluginError: there is no such metric.
-        DataError: a run is not finished, lacks the method or has shorter lists than the cutoff, or the two runs did
-            not ask the same users for the same items.
+        PluginError: unknown metric.
+        DataError: a run is not finished, lacks the method or has shorter lists than the cutoff, or the two runs have
+            different users or targets.
     """
     one, two = RankFile.read(first), RankFile.read(second)
     for run, where in ((one, first), (two, second)):
         if run.list_length < cutoff:
-            raise DataError(f"{where / FILE}: lists of {run.list_length} items say nothing at cutoff {cutoff}")
+            raise DataError(f"{where / FILE}: lists of {run.list_length} items are shorter than the cutoff {cutoff}")
     if not np.array_equal(one.users, two.users):
         raise DataError(
-            f"{first} and {second} asked different users ({len(one.users)} and {len(two.users)}): "
+            f"{first} and {second} have different evaluation users ({len(one.users)} and {len(two.users)}): "
             "only runs on the same dataset and split can be compared in pairs"
         )
     if not np.array_equal(one.targets, two.targets):
         count = int(np.count_nonzero(one.targets != two.targets))
         raise DataError(
-            f"{first} and {second} asked {count} of {len(one.users)} users for different items: "
+            f"{first} and {second} have different targets for {count} of {len(one.users)} users: "
             "only runs on the same dataset and split can be compared in pairs"
         )
     measure = METRICS.get(metric)

@@ -1,4 +1,4 @@
-"""The users asked, cut into a few groups: by the length of their history, by how often their target was bought."""
+"""Groups of evaluation users by the length of their history and by the popularity of their target."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from genrec.types import Histories, Split
 
 NUM_BINS = 4
-"""At most, of about equal size; users whose target was never bought come on top."""
+"""Maximum number of groups of similar size, plus one for users whose target was never bought."""
 MIN_USERS = 30
-"""Fewer users say nothing: they are put to their neighbors."""
+"""Smaller groups are merged with a neighboring group."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Some of the users asked."""
+    """A group of evaluation users."""
 
     label: str
     rows: np.ndarray
-    """Of the split, ascending, int64."""
+    """Rows of the split, ascending, int64."""
 
 
 def groups_by_length(split: Split) -> list[Group]:
@@ -30,7 +30,7 @@ def groups_by_length(split: Split) -> list[Group]:
 
 
 def groups_by_popularity(split: Split, train: Histories) -> list[Group]:
-    """Users by how often the item to be found occurs in training, rarest first; each user is in one group."""
+    """Users by how often their target occurs in training, rarest first; each user is in one group."""
     return _groups(target_popularity(split, train), _popularity_label, has_zero_apart=True)
 
 
@@ -56,7 +56,7 @@ def _groups(value_U: np.ndarray, label: Callable[[int, int | None], str], *, has
 
 
 def _tops(value_U: np.ndarray, *, has_zero_apart: bool) -> list[int]:
-    """The largest value of each bin: quantiles of the users, as far as whole numbers allow."""
+    """The largest value of each bin: quantiles of users, rounded to whole numbers."""
     apart = [0] if has_zero_apart and (value_U == 0).any() else []
     rest = value_U[value_U > 0] if apart else value_U
     if len(rest) == 0:
@@ -66,7 +66,7 @@ def _tops(value_U: np.ndarray, *, has_zero_apart: bool) -> list[int]:
 
 
 def _merged(value_U: np.ndarray, tops: list[int]) -> list[int]:
-    """The same without bins of few users: each is put to the next one, the last to the one before."""
+    """The same without small bins: each is merged with the next one, the last with the one before."""
     left: list[int] = []
     below = -1
     for top in tops:

@@ -1,4 +1,4 @@
-"""The quality of codes in tables: the same cells on a terminal and in Markdown."""
+"""Tables of code quality: the same cells on a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def codes_table(variants: Sequence[Mapping[str, Any]]) -> Table:
     """A line for each stream of each variant.
 
     Args:
-        variants: each a ``name``; ``streams``: by stream what :func:`measure_codes` says, the ``tokenizer``'s name and
-            the ``seconds`` that it took; ``pairs``: what :func:`measure_agreement` says.
+        variants: each a ``name``; ``streams``: by stream the result of :func:`measure_codes`, the name of the
+            ``tokenizer`` and its ``seconds``; ``pairs``: the result of :func:`measure_agreement`.
     """
-    named = not _say_tokenizers(variants)
+    named = not _are_named_by_tokenizer(variants)
     head = (
         *(("tokenizer",) if named else ()),
         "items",
@@ -62,36 +62,36 @@ def pairs_table(variants: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def legend(variants: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the columns mean, in sentences."""
+    """The meaning of the columns."""
     streams = [measured for variant in variants for measured in variant["streams"].values()]
     lines = [
-        "Levels: the codes of each, as used/there where some are not used; entropy: of their use. Collisions: items "
-        "that shared their codes with another before repair; after it none do.",
-        "Error: mean squared distance of a vector to what its first codes stand for, as a share of the vectors' "
-        "variance; the last is that of all codes, and codes that only tell items apart are left out.",
+        "Levels: number of codes of each (used/total if some are unused); entropy: of their use. Collisions: items "
+        "that shared their codes before repair; none do after it.",
+        "Error: mean squared distance of a vector to its reconstruction from the first codes, as a share of the "
+        "variance; the last value uses all codes. Codes that only separate colliding items are left out.",
         f"Neighbors: of the {_neighbors(variants)} nearest items by cosine (of "
-        f"{max((measured['neighborhoods'] for measured in streams), default=0):,} random items), the share that have "
-        "the same first code, the same first two; in brackets, how many times the share of any two items.",
-        "Agreement, and attributes: adjusted mutual information, 0 by chance, 1 where one grouping is the other; of "
-        "attributes with the first code, and of two codes only where two items or more share them on average.",
+        f"{max((measured['neighborhoods'] for measured in streams), default=0):,} random items), the share with "
+        "the same first code and the same first two; in brackets, the ratio to the share of any two items.",
+        "Agreement and attributes: adjusted mutual information, 0 by chance, 1 for equal groupings; attributes with "
+        "the first code, and two codes only if two items or more share them on average.",
     ]
-    if told := next((measured["categories"] for measured in streams if measured.get("categories")), None):
-        said = (
+    if categories := next((measured["categories"] for measured in streams if measured.get("categories")), None):
+        attributes = (
             f"{category['attribute']}. {category['values']} values such as {', '.join(category['examples'])} "
             f"({category['items']:,} items)"
-            for category in told
+            for category in categories
         )
-        lines.append(f"Attributes, by the place at which the source lists them: {'; '.join(said)}.")
+        lines.append(f"Attributes, by position in the source: {'; '.join(attributes)}.")
     return lines
 
 
 def sizes_text(levels: Sequence[Mapping[str, Any]]) -> str:
-    """The codes of each level, as used/there where some are not used."""
+    """The number of codes of each level (used/total if some are unused)."""
     return " x ".join(f"{level['used']}/" * (level["dead"] > 0) + str(level["vocabulary"]) for level in levels)
 
 
 def markdown(title: str, variants: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
-    """All of it as one page."""
+    """The whole report."""
     return "\n".join(_lines(title, variants, notes)) + "\n"
 
 
@@ -114,14 +114,14 @@ def _cells(measured: Mapping[str, Any]) -> Iterator[str]:
     yield ", ".join(_errors(prefixes)) or "-"
     for depth in (1, 2):
         prefix = prefixes[depth - 1] if depth <= len(prefixes) else None
-        is_telling = prefix is not None and prefix["largest"] > 1
-        yield _share(prefix["neighbors_sharing"], prefix["lift"]) if prefix and is_telling else "-"
+        is_grouping = prefix is not None and prefix["largest"] > 1
+        yield _share(prefix["neighbors_sharing"], prefix["lift"]) if prefix and is_grouping else "-"
     yield ", ".join(_number(category["ami"][0]) for category in measured["categories"] or ()) or "-"
     yield "-" if measured["seconds"] is None else seconds_text(measured["seconds"])
 
 
 def _errors(prefixes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The error by depth as long as it changes."""
+    """The error by depth, while it changes."""
     before = None
     for prefix in prefixes:
         error = prefix["reconstruction_error"]
@@ -144,8 +144,8 @@ def _neighbors(variants: Sequence[Mapping[str, Any]]) -> int:
     return max((part["neighbors"] for variant in variants for part in variant["streams"].values()), default=0)
 
 
-def _say_tokenizers(variants: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the names of several variants already are those of their tokenizers."""
+def _are_named_by_tokenizer(variants: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the names of several variants already contain their tokenizers."""
     return len(variants) > 1 and all(
         variant["name"].partition("(")[0] == measured["tokenizer"]
         for variant in variants

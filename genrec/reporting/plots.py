@@ -1,7 +1,7 @@
-"""Plots as SVG inside a page: no ids that clash, no colors but the page's, no text but what readers can select.
+"""Plots as SVG inside a page: unique ids, colors of the page, selectable text.
 
 Colors are CSS variables of the page (``--ink``, ``--muted``, ``--line``, ``--c0`` to ``--c6``), so that light and dark
-need one plot. Equal data give equal bytes.
+mode share a plot. Equal data give equal bytes.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUM_COLORS = 7
-"""``--c0`` to ``--c6``: Okabe and Ito's palette, told apart by color-blind readers too."""
+"""``--c0`` to ``--c6``: Okabe and Ito's palette, distinguishable for color-blind readers."""
 DASHES: Sequence[Any] = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-"""Of the baselines, in turn, as matplotlib writes them."""
+"""Line styles of the baselines, as matplotlib writes them."""
 _STAND_INS = {
     "ink": "#010101",
     "muted": "#020202",
     "line": "#030303",
     **{f"c{number}": f"#04040{number}" for number in range(NUM_COLORS)},
 }
-"""What matplotlib draws with; replaced by variables afterwards. None is a color that it would shorten."""
+"""Placeholder colors for matplotlib, later replaced by variables. Matplotlib shortens none of them."""
 _EM = 0.62
-"""Width of a letter as a share of the font size, generously: readers have other fonts than matplotlib measures with."""
+"""Upper bound of the width of a letter as a share of the font size, for fonts that matplotlib cannot measure."""
 _CONTEXT = 12
-"""Letters of what long names share that stay before and behind what tells them apart."""
+"""Number of shared letters of long names that stay before and after the differing part."""
 _FONT, _ROW = 11, 19
 PANEL = (300, 190)
-"""Width and height of a plot among others, in points."""
+"""Width and height of one of several plots, in points."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Span:
     low: float
     high: float
     seeds: Sequence[float]
-    """The mean under each seed; shown where there are two or more."""
+    """The mean of each seed; shown for two seeds or more."""
     note: str
     """Short, at the right."""
     color: str
@@ -88,13 +88,13 @@ def panel(
     """A small plot of lines.
 
     Args:
-        name: of letters and digits, unique on the page.
+        name: letters and digits, unique on the page.
         lines: in the order of drawing.
-        described: what a reader who cannot see it should know.
-        x_label: below.
-        y_label: beside.
-        y_range: of the axis, equal for plots that are to be compared.
-        x_range: of the axis; by default what the lines need.
+        described: text alternative.
+        x_label: of the horizontal axis.
+        y_label: of the vertical axis.
+        y_range: of the vertical axis, equal for plots that are compared.
+        x_range: of the horizontal axis; default: fitted to the lines.
         is_log: whether the vertical axis is logarithmic.
         size: width and height in points.
     """
@@ -138,10 +138,10 @@ def intervals(name: str, groups: Sequence[tuple[str, Sequence[Span]]], *, descri
     """A line for each method: its interval, its mean and the means of its seeds.
 
     Args:
-        name: of letters and digits, unique on the page.
+        name: letters and digits, unique on the page.
         groups: title ("" for none) and members, from top to bottom.
-        described: what a reader who cannot see it should know.
-        x_label: below.
+        described: text alternative.
+        x_label: of the horizontal axis.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -174,12 +174,12 @@ def intervals(name: str, groups: Sequence[tuple[str, Sequence[Span]]], *, descri
 
 
 def text_width(text: str) -> int:
-    """Columns that a text takes; ideographs take two."""
+    """Width of a text in columns; ideographs take two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def shortened(texts: Sequence[str], width: int) -> list[str]:
-    """Texts in about so many columns, each on a line and still told apart: what all long ones share is left out."""
+    """Texts shortened to about this width, one line each and still unique: parts shared by all long ones are cut."""
     texts = [plain(text) for text in texts]
     short = [_shorten(text, width) for text in texts]
     if len(set(short)) == len(set(texts)):
@@ -192,12 +192,12 @@ def shortened(texts: Sequence[str], width: int) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Anybody's text on one line, without what would rule the text around it."""
+    """Text of any origin on one line, without control characters."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _num_shared(texts: Sequence[str]) -> int:
-    """How many letters all begin with."""
+    """Length of the common prefix."""
     return sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False)))
 
 
@@ -244,7 +244,7 @@ def _text(axes: Axes, x: float, row: int, text: str, align: Any, **style: Any) -
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Matplotlib's settings of all plots; no warnings of letters that its own font lacks, as readers have others."""
+    """Matplotlib settings of all plots; warnings about missing glyphs are irrelevant for SVG text."""
     from matplotlib import rc_context
 
     ink, line = _STAND_INS["ink"], _STAND_INS["line"]
@@ -300,9 +300,7 @@ def _svg(figure: Figure, name: str, described: str) -> str:
     svg = file.getvalue()
     svg = svg[svg.index("<g") : svg.rindex("</svg>")]
     linked = set(re.findall(r'<[^>]*?(?:url\(|href=")#([^)"]+)', svg))
-    svg = re.sub(
-        r"<[^>]+>", lambda tag: _tag(tag[0], name, linked), svg
-    )  # texts, which are anybody's, stay as they are
+    svg = re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name, linked), svg)  # texts stay as they are
     svg = re.sub(r"<!--.*?-->|<defs>\s*</defs>|<g/>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\n\s*", "\n", svg)
     width, height = (round(inches * 72) for inches in figure.get_size_inches())
@@ -313,7 +311,7 @@ def _svg(figure: Figure, name: str, described: str) -> str:
 
 
 def _tag(tag: str, name: str, linked: set[str]) -> str:
-    """A tag with the page's colors and fonts, ids of its own and no more digits than a screen shows."""
+    """A tag with the colors and fonts of the page, unique ids and few digits."""
     tag = re.sub(r"""font: ([^;"]*?)([\d.]+)px[^;"]*""", r"font-weight: \1; font-size: \2px", tag)
     tag = re.sub(r"""font-weight: ;\s*|font-family: [^;"]*;?\s*| transform="rotate\(-0 [^"]*\)\"""", "", tag)
     tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in linked else "", tag)

@@ -38,11 +38,11 @@ def test_subsets_leave_out_what_names_a_stream_that_is_gone() -> None:
     assert behavior.recipe.tasks == whole.tasks[:1]
     assert behavior.recipe.history_encoder == whole.history_encoder
     assert behavior.recipe.merge == whole.merge
-    assert behavior.notes == ("semantic_transfer(text -> behavior) left out: there is no stream text",)
+    assert behavior.notes == ("semantic_transfer(text -> behavior) left out: stream text is removed",)
     assert text.recipe.history_encoder.start_from == ()  # type: ignore[attr-defined]
     assert text.notes == (
-        "semantic_transfer(text -> behavior) left out: there is no stream behavior",
-        "history_encoder.start_from: [] instead of [behavior]: there is no stream behavior",
+        "semantic_transfer(text -> behavior) left out: stream behavior is removed",
+        "history_encoder.start_from: [] instead of [behavior]: stream behavior removed",
     )
     assert [override.partition("=")[0] for override in text.overrides] == [
         "streams",
@@ -69,16 +69,16 @@ def test_subsets_of_three() -> None:
     assert pair.recipe.streams["visual"].nearest_in is None
     assert [task.streams_used() for task in pair.recipe.tasks] == [("visual",), ("visual", "behavior")]
     assert pair.notes == (
-        "visual: absent_items own_branch instead of nearest: there is no stream text",
+        "visual: absent_items own_branch instead of nearest: stream text is removed",
         "global_contrastive(text, visual) becomes global_contrastive(visual)",
-        "semantic_transfer(text -> behavior) left out: there is no stream text",
-        "history_encoder.start_from: [behavior] instead of [text, behavior]: there is no stream text",
+        "semantic_transfer(text -> behavior) left out: stream text is removed",
+        "history_encoder.start_from: [behavior] instead of [text, behavior]: stream text removed",
     )
     assert found["text+visual"].recipe.streams["visual"].nearest_in == "text"
     assert [task.type_name for task in found["text+visual"].recipe.tasks] == ["global_contrastive"]
     # global_contrastive without names would mean all streams
     assert found["behavior"].recipe.tasks == ()
-    assert found["behavior"].notes[0] == "global_contrastive(text, visual) left out: there is no stream text"
+    assert found["behavior"].notes[0] == "global_contrastive(text, visual) left out: stream text is removed"
 
 
 def test_a_stream_without_codes_leaves_its_absent_items_out() -> None:
@@ -159,7 +159,7 @@ def test_several_streams_as_one() -> None:
     assert own_guide.recipe.streams["visual_text"].absent_items == "own_branch"
     assert "visual_text: absent_items own_branch instead of nearest: text is part of it" in own_guide.notes
     assert [task.streams_used() for task in own_guide.recipe.tasks] == [("visual_text",), ("visual_text", "behavior")]
-    assert own_guide.notes[-2].endswith("which is there already")
+    assert own_guide.notes[-2].endswith("-> behavior) here")
 
 
 def test_a_merge_follows_a_joined_stream_and_cannot_lose_one() -> None:
@@ -167,7 +167,7 @@ def test_a_merge_follows_a_joined_stream_and_cannot_lose_one() -> None:
     joined = by_name(of("two.yaml", "streams=behavior~text,behavior+text", overrides=single))["behavior~text"]
     assert joined.recipe.merge.streams_used() == ("behavior_text",)
     assert problems(lambda: of("two.yaml", "streams=behavior,behavior+text", overrides=single)) == [
-        "--vary streams=behavior,behavior+text: streams: the merge 'single' names the stream 'text', which is left out here; expected a merge that does without it, such as --set merge=confidence (in: behavior)"
+        "--vary streams=behavior,behavior+text: streams: the merge 'single' needs the stream 'text', which is removed here; expected a merge that does not need it, such as --set merge=confidence (in: behavior)"
     ]
 
 

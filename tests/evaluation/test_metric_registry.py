@@ -112,8 +112,8 @@ def test_what_a_recipe_cannot_report_is_an_error_before_any_work(plugin: Path) -
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("ranks_U[:2].astype(float)", "gave values of shape (2,) for ranks of shape (4,)"),
-        ("np.where(ranks_U < 0, np.nan, 1.0)", "gave a value that is not finite"),
+        ("ranks_U[:2].astype(float)", "returned values of shape (2,) for ranks of shape (4,)"),
+        ("np.where(ranks_U < 0, np.nan, 1.0)", "returned a value that is not finite"),
     ],
 )
 def test_values_that_are_none_are_refused(plugin: Path, body: str, told: str) -> None:
@@ -127,12 +127,12 @@ def test_plugins_that_cannot_be_loaded_are_named(plugin: Path) -> None:
     assert "places.py:1: the plugin 'mean_rank' cannot be loaded" in refusals("evaluation.metrics=[mean_rank]")
     assert "worse.py:1: not valid Python" in refusals("evaluation.metrics=[nothing_like_it]")
     (plugin.parent / "again.py").write_text(PLUGIN, encoding="utf-8")
-    assert "metric 'mean_rank' is there twice: " in refusals("evaluation.metrics=[mean_rank]")
+    assert "metric 'mean_rank' exists twice: " in refusals("evaluation.metrics=[mean_rank]")
 
 
 def test_a_plugin_cannot_take_a_name_of_the_core(plugin: Path) -> None:
     plugin.write_text(PLUGIN.replace('"broken"', '"recall"'), encoding="utf-8")
-    assert "metric 'recall' is there twice: " in refusals("evaluation.metrics=[recall]")
+    assert "metric 'recall' exists twice: " in refusals("evaluation.metrics=[recall]")
     with pytest.raises(PluginError, match="metric 'recall' is registered twice"):
         METRICS.get("mean_rank")
 
@@ -142,7 +142,7 @@ def test_names_that_no_metric_can_have() -> None:
     for name in ("", "MRR", "a@b", "name", "kind"):
         with pytest.raises(PluginError, match="found the metric name"):
             own.register(name, "Title")
-    with pytest.raises(PluginError, match="no metric is called 'mine'; there are"):
+    with pytest.raises(PluginError, match="unknown metric 'mine'; expected one of"):
         own.find("mine")
 
 

@@ -69,10 +69,10 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path):
         return str(error.value)
 
     assert refusal(method="borda") == (
-        f"{first / 'ranks.safetensors'}: no method is called 'borda'; there are a/b stream, confidence"
+        f"{first / 'ranks.safetensors'}: unknown method 'borda'; expected one of a/b stream, confidence"
     )
     assert refusal(other="borda") == (
-        f"{second / 'ranks.safetensors'}: no method is called 'borda'; there are confidence"
+        f"{second / 'ranks.safetensors'}: unknown method 'borda'; expected one of confidence"
     )
     assert "lists of 20 items say nothing at cutoff 50" in refusal(cutoff=50)
 

@@ -67,7 +67,7 @@ def test_the_first_fit_is_the_one_without_and_chooses_the_epochs(done):
 def test_the_report_says_so(done):
     root, before, _, report = done
     epochs = json.loads((root / "train_only" / "training.json").read_text())["best_epoch"]
-    text = f"train + validation, {epochs} epoch{'s' * (epochs != 1)}, chosen on validation by a fit on train only"
+    text = f"train + validation, {epochs} epoch{'s' * (epochs != 1)}, selected on validation by a fit on train only"
     assert report.protocol.final_fit == text
     assert f"Final fit: {text}." in (root / "report.md").read_text()
     assert json.loads((root / "metrics.json").read_text())["protocol"]["final_fit"] == text
