@@ -61,7 +61,7 @@ def measure_codes(
           ``collisions_after_repair``: 0.
         - ``levels``: by level its ``vocabulary``, codes ``used`` and ``dead``, ``entropy`` of their use in bits,
           ``balance``: its ratio to the maximum entropy, ``perplexity``: 2 to the entropy, the effective number of
-          codes, and ``counts``: items per code in descending order, at evenly spaced positions if there are more than 512.
+          codes, and ``counts``: items per code in descending order, evenly sampled if there are more than 512.
         - ``prefixes``: by depth the number of distinct prefixes (``nodes``), items of the ``largest`` and of the
           ``mean`` one; of the nearest items (cosine), the share that have the item's prefix (``neighbors_sharing``),
           the share of all other items (``expected_sharing``), and their ratio (``lift``); ``reconstruction_error``:

@@ -74,13 +74,13 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     assert refusal(other="borda") == (
         f"{second / 'ranks.safetensors'}: unknown method 'borda'; expected one of confidence"
     )
-    assert "lists of 20 items say nothing at cutoff 50" in refusal(cutoff=50)
+    assert "lists of 20 items are shorter than the cutoff 50" in refusal(cutoff=50)
 
     file = files["second"]
     replace(file, targets=file.targets + np.eye(1, 300, 7, dtype=np.int64)[0]).write(second)
-    assert "asked 1 of 300 users for different items" in refusal()
+    assert "have different targets for 1 of 300 users" in refusal()
     replace(file, users=file.users[1:], targets=file.targets[1:]).write(second)
-    assert "asked different users (300 and 299)" in refusal()
+    assert "have different evaluation users (300 and 299)" in refusal()
     (second / "ranks.safetensors").write_bytes(b"nonsense")
     assert "cannot be read" in refusal()
     (second / "ranks.safetensors").unlink()
