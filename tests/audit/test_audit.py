@@ -275,7 +275,7 @@ def test_twins() -> None:
     assert finding(found, "same text").severity == "warning"
 
 
-def test_nobody_to_ask() -> None:
+def test_no_user_can_be_evaluated() -> None:
     found = audit(made([[0, 1], [1]]))
     assert finding(found, "short histories").severity == "error"
     assert found.figures.repeated_test == 0.0
@@ -363,7 +363,7 @@ STATED: dict[str, tuple[Any, tuple[int, int, int], dict[str, Any]]] = {
     "movielens, all": (MovieLens(folder="movielens-posters", core=0), (610, 9_724, 100_836), {"titled": 1.0}),
     "movielens, 5-core": (MovieLens(folder="movielens-posters"), (610, 3_650, 90_274), {"images": 3_159}),
 }
-"""What ../shared/data/README.md says: users, items, interactions, and more."""
+"""Figures of ../shared/data/README.md: users, items, interactions, and more."""
 
 
 @pytest.mark.slow

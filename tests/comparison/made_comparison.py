@@ -1,6 +1,6 @@
 """A comparison as ``genrec compare`` finds them, of drawn ranks: all combinations of some axes, baselines, oracles.
 
-Intervals and p-values are those of a normal approximation, which serves whoever shows them and takes no time.
+Intervals and p-values are normal approximations, which are fast and realistic enough for rendering.
 """
 
 from itertools import combinations, product
@@ -55,9 +55,9 @@ def made_comparison(
         ]
         streams.append(world.oracle(f"{name}: oracle", setting, model))
     rows += streams + [world.baseline(name) for name in baselines]
-    told = [row for row in rows if row.seeds]
-    cells = {row.name: _cells(row, slice(None), metrics) for row in told}
-    methods = [row for row in told if row.kind in ("variant", "baseline")]
+    finished = [row for row in rows if row.seeds]
+    cells = {row.name: _cells(row, slice(None), metrics) for row in finished}
+    methods = [row for row in finished if row.kind in ("variant", "baseline")]
     pairs = _pairs(methods, metrics) if tested else []
     return Comparison(
         title=title,
@@ -82,7 +82,7 @@ def made_comparison(
         cells=cells,
         pairs=pairs,
         letters={metric: _letters(methods, cells, pairs, metric) for metric in metrics} if tested else {},
-        slices=world.slices(told, metrics),
+        slices=world.slices(finished, metrics),
         cutoff=10,
         stages={
             "vectors": {"made": 2, "reused": 0, "missing": 0, "wanted": 150},

@@ -1,4 +1,4 @@
-"""Recipes and ``--vary`` -> variants: names, settings, ``--set``s that say the same, and mistakes told once."""
+"""Recipes and ``--vary`` -> variants: names, settings, equivalent ``--set``s, and mistakes reported once."""
 
 # ruff: noqa: E501 - messages are compared whole, one a line
 
@@ -138,7 +138,7 @@ def test_recipes_stand_side_by_side() -> None:
     assert crossed[0].setting == {"recipe": "two", "merge": "confidence"}
 
 
-def test_recipes_of_one_name_are_told_apart_by_their_folders() -> None:
+def test_recipes_of_one_name_are_distinguished_by_their_folders() -> None:
     Path("other").mkdir()
     Path("other/two.yaml").write_text(THREE, encoding="utf-8")
     assert names(variants([Path("two.yaml"), Path("other/two.yaml")])) == ["two.yaml", "other/two.yaml"]
@@ -182,7 +182,7 @@ def test_recipes_of_other_data_or_rules_are_refused() -> None:
     ]
 
 
-def test_no_recipe_is_told() -> None:
+def test_a_missing_recipe_is_reported() -> None:
     assert problems(lambda: variants([]), RecipeError) == ["expected a recipe, or the folder of a finished run"]
 
 
@@ -214,7 +214,7 @@ def test_a_finished_run_stands_beside_its_recipe(finished_run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vary", "overrides", "told"),
+    ("vary", "overrides", "message"),
     [
         (["training.batch_size=1,2"], [], "--vary training.batch_size=1"),
         (["streams=behavior+text+visual,text"], [], "--vary streams=text"),
@@ -222,14 +222,14 @@ def test_a_finished_run_stands_beside_its_recipe(finished_run: Path) -> None:
     ],
 )
 def test_the_model_of_a_finished_run_stays(
-    finished_run: Path, vary: list[str], overrides: list[str], told: str
+    finished_run: Path, vary: list[str], overrides: list[str], message: str
 ) -> None:
     assert problems(lambda: variants([finished_run], vary, overrides=overrides), RecipeError) == [
-        f"{told}: {finished_run} is a finished run, whose model cannot change; expected an override of its merge or search, or a recipe in place of the run"
+        f"{message}: {finished_run} is a finished run, whose model cannot change; expected an override of its merge or search, or a recipe in place of the run"
     ]
 
 
-def test_a_folder_that_is_no_run_is_told() -> None:
+def test_a_folder_that_is_no_run_is_reported() -> None:
     Path("folder").mkdir()
     assert "not the folder of a run" in problems(lambda: variants([Path("folder")]), DataError)[0]
 
@@ -238,7 +238,7 @@ def test_a_folder_that_is_no_run_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
         ("merge", "expected KEY=V1,V2, such as merge=confidence,log_prob_sum"),
         ("a..b=1,2", "expected KEY=V1,V2, such as merge=confidence,log_prob_sum"),
@@ -265,8 +265,8 @@ def test_a_folder_that_is_no_run_is_told() -> None:
         ("merge=confidence,frist", "merge: unknown merge 'frist', expected a merge that exists (see: genrec list merges) (in: frist)"),
     ],
 )  # fmt: skip
-def test_mistake_names_the_option(option: str, told: str) -> None:
-    assert problems(lambda: of("two.yaml", option)) == [f"--vary {option}: {told}"]
+def test_mistake_names_the_option(option: str, message: str) -> None:
+    assert problems(lambda: of("two.yaml", option)) == [f"--vary {option}: {message}"]
 
 
 def test_a_key_is_given_once() -> None:
@@ -279,7 +279,7 @@ def test_mistakes_of_all_options_come_at_once() -> None:
     assert len(problems(lambda: of("two.yaml", "seed=1,2", "merge=confidence", "x"))) == 3
 
 
-def test_mistakes_of_variants_are_told_once_with_those_they_hit() -> None:
+def test_mistakes_of_variants_are_reported_once_with_the_variants_they_affect() -> None:
     found = problems(lambda: of("two.yaml", "merge=confidence,frist", "training.batch_size=8,-1,16"))
     assert sorted(found) == [
         "--vary merge=confidence,frist: merge: unknown merge 'frist', expected a merge that exists (see: genrec list merges) (in: frist, 8; frist, -1; frist, 16)",

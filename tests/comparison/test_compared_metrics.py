@@ -92,7 +92,7 @@ def test_the_page_begins_with_the_main_metric(comparison):
 
 
 def test_the_best_is_the_lowest_where_lower_is_better(comparison):
-    """Random codes are worst in every metric, and whoever is best has the letter a and the first sentence."""
+    """Random codes are worst in every metric, and the best has the letter a and the first sentence."""
     for metric in comparison.metrics:
         higher = METRICS.get(metric).higher_is_better
         variants = [row.name for row in comparison.rows if row.kind == "variant"]

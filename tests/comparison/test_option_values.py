@@ -87,7 +87,7 @@ def test_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "found '', expected whole numbers such as 1,2,3 or 1-5"),
         ("1,x", "found 'x', expected whole numbers such as 1,2,3 or 1-5"),
@@ -98,8 +98,8 @@ def test_seeds() -> None:
         ("1-9999999", "expected at most 1,000 seeds"),
     ],
 )
-def test_seeds_that_are_none(text: str, told: str) -> None:
-    assert problems(lambda: parse_seeds(text), RecipeError) == [f"--seeds {text}: {told}"]
+def test_seeds_that_are_none(text: str, message: str) -> None:
+    assert problems(lambda: parse_seeds(text), RecipeError) == [f"--seeds {text}: {message}"]
 
 
 @given(st.sets(st.integers(0, 10**6), min_size=1, max_size=20))
@@ -116,7 +116,7 @@ def test_budget(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("30", "expected a time such as 90s, 30m, 2h or 1h30m; did you mean 30m or 30s?"),
         ("", "expected a time such as 90s, 30m, 2h or 1h30m"),
@@ -126,5 +126,5 @@ def test_budget(text: str, seconds: float) -> None:
         ("0m", "expected more than zero"),
     ],
 )
-def test_budget_that_is_none(text: str, told: str) -> None:
-    assert problems(lambda: parse_budget(text), RecipeError) == [f"--budget {text}: {told}"]
+def test_budget_that_is_none(text: str, message: str) -> None:
+    assert problems(lambda: parse_budget(text), RecipeError) == [f"--budget {text}: {message}"]

@@ -1,4 +1,4 @@
-"""The page as text: what stands in it, whatever the comparison is like."""
+"""The page as text, for comparisons of any kind."""
 
 import re
 from collections import Counter
@@ -165,7 +165,7 @@ NAMES = (
 
 
 @pytest.mark.filterwarnings("error")
-def test_names_are_anybodys():
+def test_names_of_any_origin_are_escaped():
     made = made_comparison(
         axes={"tokenizer": NAMES, "merge": ("a", "<b>")}, users=60, codes=False, title="</title><script>x</script>"
     )
@@ -242,7 +242,7 @@ def test_a_diverged_curve_and_a_seed_that_stopped_early_are_drawn():
     assert "nan" not in text.split("</style>")[1].lower()
 
 
-def test_long_names_are_still_told_apart():
+def test_long_names_stay_unique():
     names = [f"tokenizer_with_a_long_name(levels={n}, codes=256, balanced=true, seed=1)" for n in range(12)]
     short = shortened([*names, "popularity"], 30)
     assert len(set(short)) == 13

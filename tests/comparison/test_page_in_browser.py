@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing is asked for, nothing overlaps, light and dark, narrow and wide."""
+"""The page in a real browser: no requests, no overlap, light and dark, narrow and wide."""
 
 import shutil
 
@@ -77,20 +77,20 @@ def file(request, tmp_path_factory):
 
 
 def opened(browser, file, width, scheme="light"):
-    """The page, and the addresses that it asked for."""
-    tab, asked = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), []
-    tab.on("request", lambda request: asked.append(request.url))
+    """The page, and the URLs that it requested."""
+    tab, requested = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), []
+    tab.on("request", lambda request: requested.append(request.url))
     messages = []
     tab.on("console", lambda message: messages.append(message.text))
     tab.goto(file.as_uri())
     assert messages == []
-    return tab, asked
+    return tab, requested
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-def test_nothing_is_asked_for_and_nothing_overlaps(browser, file, width):
-    tab, asked = opened(browser, file, width)
-    assert asked == [file.as_uri()]
+def test_nothing_is_requested_and_nothing_overlaps(browser, file, width):
+    tab, requested = opened(browser, file, width)
+    assert requested == [file.as_uri()]
     assert tab.evaluate("document.querySelectorAll('svg.plot text').length") > 10
     assert tab.evaluate(OVERLAPS) == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width

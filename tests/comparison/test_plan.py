@@ -1,4 +1,4 @@
-"""What variants share: vectors, codes, models and searches, told from keys alone."""
+"""What variants share: vectors, codes, models and searches, from keys only."""
 
 from collections import Counter
 
@@ -32,7 +32,7 @@ def test_one_search_serves_merges_that_need_scores_and_merges_that_do_not(tmp_pa
     assert job.wanted == [("valid", True), ("test", True)], "a learned merge is fitted on validation"
 
 
-def test_finished_stages_are_told_and_give_the_estimate(tmp_path):
+def test_finished_stages_are_reported_and_give_the_estimate(tmp_path):
     first = small_plan(tmp_path, seeds=(1,))
     fit = first.trials[0].fits.valid
     assert len(tokenize_items(fit, encode_items(fit, first.cache), first.cache)) == 2

@@ -1,4 +1,4 @@
-"""What a comparison says of its rows: seeds averaged first, everybody against everybody, letters, slices."""
+"""Statistics of a comparison: seeds averaged first, tests of all pairs, letters, slices."""
 
 import string
 from dataclasses import replace

@@ -251,9 +251,9 @@ def test_streams_without_vectors_are_not_joined() -> None:
 
 def test_one_on_both_vectors_is_what_the_recipe_says() -> None:
     [_, joined] = variants([RECIPES / "eager_beauty_minilm.yaml"], ["streams=behavior+text,behavior~text"])
-    said = load_recipe(RECIPES / "eager_beauty_minilm_concatenated.yaml")
-    [ours], [theirs] = joined.recipe.streams.values(), said.streams.values()
+    written = load_recipe(RECIPES / "eager_beauty_minilm_concatenated.yaml")
+    [ours], [theirs] = joined.recipe.streams.values(), written.streams.values()
     assert ours.item_encoder == theirs.item_encoder
     assert ours.tokenizer == theirs.tokenizer
-    assert joined.recipe.tasks == said.tasks
+    assert joined.recipe.tasks == written.tasks
     assert joined.recipe.history_encoder.start_from == ("behavior_text",)  # type: ignore[attr-defined]

@@ -79,9 +79,9 @@ def test_a_cell_has_mean_deviation_interval_and_letters(comparison):
     name = "rqvae, confidence"
     for column, (metric, cutoff) in {4: ("recall", 10), 7: ("ndcg", 10), 8: ("ndcg", 20)}.items():
         cell = comparison.cells[name][metric][cutoff]
-        told = f"{cell.mean:.4f} ± {cell.std:.4f} [{cell.low:.4f}, {cell.high:.4f}]"
+        shown = f"{cell.mean:.4f} ± {cell.std:.4f} [{cell.low:.4f}, {cell.high:.4f}]"
         letters = f" {comparison.letters[metric][name]}" if cutoff == 10 else ""
-        assert rows[name][column].replace("*", "") == told + letters
+        assert rows[name][column].replace("*", "") == shown + letters
     baseline = comparison.cells["transition"]["ndcg"][20]
     assert rows["transition"][8] == f"{baseline.mean:.4f} [{baseline.low:.4f}, {baseline.high:.4f}]"
     best = max(rows, key=lambda name: comparison.cells[name]["ndcg"][10].mean)
@@ -92,9 +92,9 @@ def test_the_best_is_compared_with_all_others_in_words(comparison):
     text = markdown(comparison, FOLDER)
     means = {name: comparison.cells[name]["ndcg"][10].mean for name in named(comparison, "variant", "baseline")}
     best, *others = sorted(means, key=lambda name: -means[name])
-    said = [line for line in text.splitlines() if line.startswith("- ") and "(NDCG@10 difference" in line]
-    assert len(said) == len(others)
-    for line, other in zip(said, others, strict=True):
+    sentences = [line for line in text.splitlines() if line.startswith("- ") and "(NDCG@10 difference" in line]
+    assert len(sentences) == len(others)
+    for line, other in zip(sentences, others, strict=True):
         [test] = [
             test for test in comparison.pairs if test.metric == "ndcg" and {test.first, test.second} == {best, other}
         ]
@@ -109,8 +109,8 @@ def test_the_best_is_compared_with_all_others_in_words(comparison):
         assert ("3 of 3 seeds agree" in line or "2 of 3 seeds agree" in line) == (
             other not in ("popularity", "transition")
         )
-    assert any("are not significantly different" in line for line in said)
-    assert any("is better than" in line for line in said)
+    assert any("are not significantly different" in line for line in sentences)
+    assert any("is better than" in line for line in sentences)
 
 
 def test_a_baseline_above_all_variants_is_said():

@@ -1,4 +1,4 @@
-"""Working a plan off: models in processes of their own, what fails stops nobody, what is finished is not done again."""
+"""Running a plan: models in separate processes, failures stop no other job, finished stages are reused."""
 
 import json
 import os
@@ -62,11 +62,11 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     assert model.peak_bytes is None or model.peak_bytes > 10_000_000
     assert len(model.curve) == 1
     assert set(model.codes) == {"behavior", "text"}
-    told = notes_of_streams(trial.fits.test, plan.cache)
-    assert {stream: codes["notes"] for stream, codes in model.codes.items()} == told
-    assert any(told.values()), "nothing to see here otherwise"
+    found = notes_of_streams(trial.fits.test, plan.cache)
+    assert {stream: codes["notes"] for stream, codes in model.codes.items()} == found
+    assert any(found.values()), "the test needs notes"
     assert [note for note in code_notes(list(rows.values())) if note.startswith("stream ")] == [
-        f"stream {stream}: {note}" for stream, notes in told.items() for note in notes
+        f"stream {stream}: {note}" for stream, notes in found.items() for note in notes
     ]
 
     again = small_plan(tmp_path, ["merge=confidence,log_prob_sum"], (1, 2), split="test")
@@ -126,7 +126,7 @@ def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
         make_plan(other, (), cache, split="valid", environment=Environment())
 
 
-def test_what_fails_is_said_and_stops_nobody(tmp_path, monkeypatch):
+def test_failures_are_reported_and_stop_no_other_job(tmp_path, monkeypatch):
     plan = small_plan(tmp_path, ["training.learning_rate=3e-3,1e30", "streams=text,behavior"])
     monkeypatch.setattr(Cooccurrence, "encode", _out)
     work(plan, tmp_path)
@@ -169,16 +169,16 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
     while not list(training.glob("training-*/training.json")) and time.monotonic() < until:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert said.rstrip().endswith("interrupted; finished stages are stored, and the same command resumes from them")
-    assert not list(training.glob("model-*")), "interrupted too late for this test to say anything"
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert output.rstrip().endswith("interrupted; finished stages are stored, and the same command resumes from them")
+    assert not list(training.glob("model-*")), "interrupted too late for this test"
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (log,) = (tmp_path / "out" / "logs").glob("*.log")
     assert "resuming after epoch" in log.read_text()
-    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert [row["name"] for row in told["rows"]][:2] == ["confidence", "learned"]
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [row["name"] for row in found["rows"]][:2] == ["confidence", "learned"]
 
 
 def test_a_worker_ends_with_its_comparison_where_interrupts_are_ignored(tmp_path):

@@ -1,4 +1,4 @@
-"""Two recipes, and their variants checked to be what they say."""
+"""Two recipes, and checks of their variants."""
 
 # ruff: noqa: E501 - a stream is a line
 

@@ -92,7 +92,7 @@ def test_by_hand() -> None:
     assert quality["categories"] is None
 
 
-def test_good_codes_are_told_from_random_ones(vectors: ItemVectors, tree: SemanticIds) -> None:
+def test_good_codes_are_better_than_random_ones(vectors: ItemVectors, tree: SemanticIds) -> None:
     cloud = catalog_of([(f"cloud {item % 8}",) for item in range(240)])
     good = measure_codes(tree, vectors, cloud, tokenizer=KMeansTree(branching=8))
     bad = measure_codes(shuffled(tree), vectors, cloud, tokenizer=KMeansTree(branching=8))
@@ -121,7 +121,7 @@ def test_reconstruction_error_by_depth_is_that_of_fewer_levels(vectors: ItemVect
 
     errors = measured(3)
     assert 0.5 > errors[0] > errors[1] > errors[2] > 0
-    assert errors[3:] == errors[2:3] * len(errors[3:]), "a suffix says nothing of the vectors"
+    assert errors[3:] == errors[2:3] * len(errors[3:]), "a suffix does not change the reconstruction"
     assert measured(2)[:2] == errors[:2]
 
 
@@ -151,10 +151,10 @@ def test_a_branch_of_absent_items_is_counted_and_tells_nothing_of_neighbors(
     for one, other in zip(before["prefixes"], after["prefixes"], strict=True):
         for measure in ("neighbors_sharing", "expected_sharing", "lift", "reconstruction_error"):
             assert one[measure] == other[measure]
-    said = tokenizer.reconstruct(with_own_branch(ids))
-    assert said is not None
-    assert np.isnan(said[5]).all()
-    assert np.isfinite(np.delete(said, 5, axis=0)).all()
+    decoded = tokenizer.reconstruct(with_own_branch(ids))
+    assert decoded is not None
+    assert np.isnan(decoded[5]).all()
+    assert np.isfinite(np.delete(decoded, 5, axis=0)).all()
 
 
 def test_a_tree_of_one_level_stands_for_no_vectors() -> None:
@@ -163,7 +163,7 @@ def test_a_tree_of_one_level_stands_for_no_vectors() -> None:
     assert measure_codes(ids, all_present(np.eye(4)), tokenizer=KMeansTree())["reconstruction_error"] is None
 
 
-def test_categories_are_told_by_place_and_measured_as_scikit_learn_does(
+def test_attributes_are_identified_by_position_and_measured_as_scikit_learn_does(
     vectors: ItemVectors, tree: SemanticIds
 ) -> None:
     attributes = [("all", f"cloud {i % 8}", f"own {i}", *[f"half {i % 2}"] * (i < 20)) for i in range(240)]

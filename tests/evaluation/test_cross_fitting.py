@@ -10,7 +10,7 @@ from genrec.types import Candidates, Ranking
 
 
 class Oracle(Merge):
-    """Puts every item first that it was told to be somebody's target: it shows which labels reached a list."""
+    """Puts every item first that was a target in fitting: it shows which targets reached a list."""
 
     known: tuple[int, ...] = ()
 
@@ -37,14 +37,14 @@ def private_items(num_users, width=4):
 @pytest.mark.parametrize(("num_users", "folds"), [(23, 5), (3, 5), (2, 2), (1, 5), (0, 5)])
 def test_no_label_reaches_its_own_users_list(num_users, folds):
     candidates, targets = private_items(num_users)
-    told = Oracle().fit(candidates, targets).merge(candidates, top_n=4)
-    assert (told.items_BN[:, 0] == targets).all()
+    found = Oracle().fit(candidates, targets).merge(candidates, top_n=4)
+    assert (found.items_BN[:, 0] == targets).all()
     ranking = cross_fitted(Oracle(), candidates, targets, top_n=4, folds=folds, seed=0)
     np.testing.assert_array_equal(ranking.items_BN, candidates.items_BC)
     assert (ranking.scores_BN == 0).all()
 
 
-def test_everybody_else_outside_the_fold_is_learned_from():
+def test_all_users_outside_the_fold_are_used_for_fitting():
     """All users share their items, and each wants another: a user's list shows whose labels were known."""
     candidates, _ = private_items(20, width=20)
     shared = Candidates(

@@ -57,7 +57,7 @@ def refusals(*overrides: str) -> str:
 
 @pytest.mark.parametrize("name", METRICS.names())
 def test_every_metric_keeps_the_contract(name: str) -> None:
-    """A target at the top is worth most, one that is not found nothing more than one beyond the cutoff."""
+    """A target at the top has the best value, one that is not found the same as one beyond the cutoff."""
     metric = METRICS.get(name)
     METRICS.find(name)
     assert metric.name == name
@@ -96,12 +96,12 @@ def test_what_a_recipe_cannot_report_is_an_error_before_any_work(plugin: Path) -
     option = "--set evaluation.metrics=[ndgc]"
     known = " or ".join(map(repr, METRICS.names()))
     assert "'mean_rank'" not in known
-    told = refusals("evaluation.metrics=[ndgc]")
+    message = refusals("evaluation.metrics=[ndgc]")
     known = " or ".join(map(repr, METRICS.names()))
     assert "'mean_rank'" in known
-    assert told == f"{option}: evaluation.metrics.0: found 'ndgc', expected {known}; did you mean 'ndcg'?"
-    told = refusals("evaluation.metrics=[broken]")
-    assert told == (
+    assert message == f"{option}: evaluation.metrics.0: found 'ndgc', expected {known}; did you mean 'ndcg'?"
+    message = refusals("evaluation.metrics=[broken]")
+    assert message == (
         "--set evaluation.metrics=[broken]: evaluation.metrics.0: metric 'broken' cannot be computed: "
         "ZeroDivisionError: division by zero"
     )
@@ -110,15 +110,15 @@ def test_what_a_recipe_cannot_report_is_an_error_before_any_work(plugin: Path) -
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ("ranks_U[:2].astype(float)", "returned values of shape (2,) for ranks of shape (4,)"),
         ("np.where(ranks_U < 0, np.nan, 1.0)", "returned a value that is not finite"),
     ],
 )
-def test_values_that_are_none_are_refused(plugin: Path, body: str, told: str) -> None:
+def test_values_that_are_none_are_refused(plugin: Path, body: str, message: str) -> None:
     plugin.write_text(PLUGIN.replace("BODY", body), encoding="utf-8")
-    assert f"evaluation.metrics.0: metric 'broken' {told}" in refusals("evaluation.metrics=[broken]")
+    assert f"evaluation.metrics.0: metric 'broken' {message}" in refusals("evaluation.metrics=[broken]")
 
 
 def test_plugins_that_cannot_be_loaded_are_named(plugin: Path) -> None:

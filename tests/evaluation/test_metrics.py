@@ -18,7 +18,7 @@ NUM_USERS, NUM_ITEMS, LENGTH = 120, 40, 12
 
 
 @pytest.fixture
-def asked():
+def example():
     """Random full score tables, the lists they give, and targets."""
     rng = np.random.default_rng(3)
     scores_UI = rng.permuted(np.tile(np.arange(NUM_ITEMS), (NUM_USERS, 1)), axis=1).astype(np.float32)
@@ -27,8 +27,8 @@ def asked():
 
 
 @pytest.mark.parametrize("cutoff", [1, 5, 10, 12])
-def test_they_agree_with_torchmetrics(asked, cutoff):
-    scores_UI, ranking, targets = asked
+def test_they_agree_with_torchmetrics(example, cutoff):
+    scores_UI, ranking, targets = example
     ranks = target_ranks(ranking, targets)
     for user in range(NUM_USERS):
         relevant = torch.arange(NUM_ITEMS) == targets[user]
@@ -42,8 +42,8 @@ def test_they_agree_with_torchmetrics(asked, cutoff):
 
 
 @pytest.mark.parametrize("cutoff", [1, 5, 12])
-def test_ndcg_agrees_with_sklearn(asked, cutoff):
-    scores_UI, ranking, targets = asked
+def test_ndcg_agrees_with_sklearn(example, cutoff):
+    scores_UI, ranking, targets = example
     relevant_UI = np.arange(NUM_ITEMS)[None, :] == targets[:, None]
     assert mean_ndcg(ranking, targets, cutoff) == pytest.approx(ndcg_score(relevant_UI, scores_UI, k=cutoff))
 

@@ -88,7 +88,7 @@ def test_p_agrees_with_the_t_test_where_that_holds():
     assert paired_difference(first, second, confidence=0.95, seed=0).p == pytest.approx(expected, abs=0.02)
 
 
-def test_methods_that_agree_everywhere_are_not_different():
+def test_methods_that_agree_everywhere_are_not_significantly_different():
     values = ndcg_like(np.random.default_rng(0), 50)
     found = paired_difference(values, values.copy(), confidence=0.95, seed=0, samples=200)
     assert (found.mean, found.low, found.high, found.p, found.wilcoxon_p) == (0.0, 0.0, 0.0, 1.0, 1.0)

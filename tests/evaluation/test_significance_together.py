@@ -51,7 +51,7 @@ def test_methods_share_their_resamples():
     assert np.corrcoef(means_NV.T)[0, 1] == pytest.approx(expected, abs=0.05)
 
 
-def test_users_for_whom_nobody_has_anything_count():
+def test_users_for_whom_no_method_finds_the_target_count():
     """The shortcut that leaves them out has the same distribution as drawing them."""
     values_UV = np.concatenate([np.ones((30, 1)), np.zeros((170, 1))])
     means = bootstrap_means_together(values_UV, 20_000, seed=0)[:, 0]
@@ -119,7 +119,7 @@ def test_wilcoxon_is_scipys_also_of_means_over_seeds():
     assert found.wilcoxon_p == pytest.approx(stats.wilcoxon(exact, zero_method="wilcox").pvalue)
 
 
-def test_methods_that_agree_everywhere_are_not_different():
+def test_methods_that_agree_everywhere_are_not_significantly_different():
     value_U = ndcg_like(np.random.default_rng(0), 50, 1)
     [found] = paired_differences(np.hstack([value_U, value_U]), [(0, 1)], confidence=0.95, seed=0, samples=200)
     assert (found.mean, found.p, found.wilcoxon_p) == (0.0, 1.0, 1.0)
@@ -144,7 +144,7 @@ def test_equal_seeds_give_equal_numbers_and_parts_cover_all_samples(monkeypatch)
     assert bootstrap_means_together(values_UV, 37, seed=1) == pytest.approx(whole, abs=1e-12)
 
 
-def test_nobody_cannot_be_resampled():
+def test_no_users_cannot_be_resampled():
     with pytest.raises(ValueError, match="no user"):
         bootstrap_means_together(np.zeros((0, 2)), 10, seed=0)
 
@@ -213,7 +213,7 @@ def test_holm_keeps_the_chance_of_any_false_alarm_below_one_in_twenty(rates):
 
 
 def test_a_difference_is_found_among_many_tests():
-    """2,000 users, four equal methods, one more that finds 6 % of what it missed: it is nearly always told apart."""
+    """2,000 users, four equal methods, one more that finds 6 % of what it missed: the tests nearly always find it."""
     rng = np.random.default_rng(5)
     found = false_alarms = 0
     for world in range(20):

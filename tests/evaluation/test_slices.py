@@ -1,4 +1,4 @@
-"""Groups of users: everybody in exactly one, edges from the data, labels that say which."""
+"""Groups of users: each user in exactly one, edges from the data, labels with the values."""
 
 import numpy as np
 from hypothesis import given
@@ -10,8 +10,8 @@ from genrec.types import Histories, Split
 
 def split_of(lengths, targets=None):
     histories = Histories.of([[0] * int(length) for length in lengths])
-    asked = np.zeros(len(lengths), np.int64) if targets is None else np.asarray(targets, np.int64)
-    return Split(np.arange(len(lengths)), histories, asked)
+    target_U = np.zeros(len(lengths), np.int64) if targets is None else np.asarray(targets, np.int64)
+    return Split(np.arange(len(lengths)), histories, target_U)
 
 
 def bought(counts):
@@ -66,7 +66,7 @@ def test_too_few_users_for_any_group_are_marked():
     assert group.rows.tolist() == [0, 1, 2]
 
 
-def test_nobody_asked_makes_no_groups():
+def test_no_users_make_no_groups():
     assert groups_by_length(split_of([])) == []
     assert groups_by_popularity(split_of([]), Histories.of([[0]])) == []
 

@@ -35,7 +35,7 @@ def dataset() -> Dataset:
 
 
 def placed(ranks_U: np.ndarray, split) -> Ranking:
-    """Lists of unseen items that hold each user's target at the rank asked for."""
+    """Lists of unseen items that hold each user's target at a given rank."""
     items_UN = np.empty((len(split), LENGTH), dtype=np.int64)
     for user, rank in enumerate(ranks_U):
         banned = {*split.histories[user].tolist(), int(split.targets[user])}
