@@ -79,7 +79,7 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
 
     monkeypatch.setattr(LogProbSum, "merge", lambda self, candidates, top_n: 1 / 0)
     rows = {row.name: row for row in make_rows(again, "test", 10)}
-    why = "ZeroDivisionError: division by zero (a bug of this merge's)"
+    why = "ZeroDivisionError: division by zero (a bug in this merge)"
     assert rows["log_prob_sum"].failures == {1: why, 2: why}
     assert rows["confidence"].seeds == (1, 2)
 
