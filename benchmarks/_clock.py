@@ -1,4 +1,4 @@
-"""CPU-seconds of pieces of work that take turns, each in a process of its own, so that all meet the same machine."""
+"""CPU-seconds of functions that alternate, each in a separate process, so that all run under the same conditions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[
     """Median CPU-seconds of one call of each side, over ``repeats`` rounds of all sides in turn.
 
     Each turn is a fork of this process, in which the side is called once to warm up: what one side sets for its process
-    (how memory is kept, which library multiplies) helps no other, and a side's user has it to himself as well.
+    (allocator, library for products) does not affect the others, as in ordinary use.
     """
     spent: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
@@ -37,7 +37,7 @@ def in_own_process(work: Callable[[], T]) -> T:
     Raises:
         RuntimeError: ``work`` raised, or its process was killed.
     """
-    context = get_context("fork")  # the work is a closure over models: no other way starts without copying it
+    context = get_context("fork")  # the work is a closure over models: other start methods would copy it
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(work, sender))
     process.start()

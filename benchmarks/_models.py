@@ -1,4 +1,4 @@
-"""Retrievers of a given size over random codes, users to ask, and what a decoding costs at least."""
+"""Retrievers of a given size over random codes, evaluation users, and the minimal cost of decoding."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from genrec.types import ABSENT, Candidates, Histories, ItemVectors, SemanticIds
 
 @dataclass(frozen=True)
 class Sizes:
-    """What decides the cost of a model; the defaults are EAGER's (Beauty, k = 256)."""
+    """The sizes that determine the cost of a model; the defaults are EAGER's (Beauty, k = 256)."""
 
     num_items: int = 12_101
     num_levels: int = 2
     branching: int = 256
-    """Codes k of a level; with one level every item is a code of its own."""
+    """Codes k of a level; with one level every item has its own code."""
     num_streams: int = 2
     vocabulary: Literal["level", "path"] = "level"
     dim: int = 128
@@ -45,8 +45,8 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One stream of a model, and users to ask it about."""
+class Subject:
+    """One stream of a model, and evaluation users."""
 
     sizes: Sizes
     retriever: Retriever
@@ -56,7 +56,7 @@ class Asked:
     """Users of a finished run's dataset; None: random histories."""
 
     def histories(self, num_users: int) -> Histories:
-        """So many users with ``sizes.history`` items each, known ones again where they are fewer."""
+        """``num_users`` users with ``sizes.history`` items each; known users repeat where there are fewer."""
         if self.known is None:
             return random_histories(self.sizes, num_users)
         return self.known.take(np.resize(np.arange(len(self.known)), num_users))
@@ -74,7 +74,7 @@ class Widths(TypedDict):
 
 
 def random_ids(sizes: Sizes, seed: int) -> SemanticIds:
-    """Semantic IDs of all items, no two alike.
+    """Distinct semantic IDs of all items.
 
     The first code is balanced, as a tree's is. With two levels so is the second; deeper ones are drawn.
     """
@@ -127,14 +127,14 @@ def build_retriever(sizes: Sizes, seed: int = 0) -> tuple[Retriever, dict[str, T
     return retriever, {name: context.trie for name, context in contexts.items()}
 
 
-def random_model(sizes: Sizes) -> Asked:
+def random_model(sizes: Sizes) -> Subject:
     """The first stream of :func:`build_retriever`."""
     retriever, tries = build_retriever(sizes)
     stream, trie = next(iter(tries.items()))
-    return Asked(sizes, retriever, trie, stream)
+    return Subject(sizes, retriever, trie, stream)
 
 
-def trained_model(run: Path, data: Path | None) -> Asked:
+def trained_model(run: Path, data: Path | None) -> Subject:
     """The first stream of a finished run of EAGER's sizes, and its test users who have as many items as it reads."""
     recommender = Recommender(run)
     stream, trie = next(iter(recommender.tries.items()))
@@ -152,7 +152,7 @@ def trained_model(run: Path, data: Path | None) -> Asked:
         vocabulary=getattr(recipe.streams[stream].decoder, "vocabulary", "level"),
         history=history,
     )
-    return Asked(sizes, recommender.model, trie, stream, long)
+    return Subject(sizes, recommender.model, trie, stream, long)
 
 
 def random_histories(sizes: Sizes, num_users: int, seed: int = 0) -> Histories:
@@ -173,7 +173,7 @@ def search(
     batch_size: int | None = None,
     on_expanded: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Candidates:
-    """Ask the model as its users do; without a ``batch_size``, all histories in one batch."""
+    """Search as in a run; without a ``batch_size``, all histories in one batch."""
     settings = SearchSettings(
         method=method,
         beam_width=beam_width,

@@ -1,4 +1,4 @@
-"""What a benchmark found, with the conditions it found it under: tables that are printed, and kept as JSON."""
+"""Results of a benchmark with their conditions: tables, printed and stored as JSON."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Result:
 def read_conditions(**more: str) -> dict[str, str]:
     """Date, processor, cores, load average of the last minute, versions; ``more`` is added.
 
-    Ask for them before the work: its own load would be in the average.
+    Read them before the work, whose load would be in the average.
     """
     machine = this_machine(torch.device("cpu"))
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
@@ -94,7 +94,7 @@ def say_load() -> None:
 
 
 def give(result: Result, output: Path | None) -> None:
-    """Print a result, and keep it where ``output`` says."""
+    """Print a result, and store it in ``output``."""
     print(result.as_markdown())
     if output is not None:
         result.save(output)

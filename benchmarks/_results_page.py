@@ -1,4 +1,4 @@
-"""``docs/results.md`` and its curves, from the JSON files that ``results.py add`` leaves."""
+"""Writes ``docs/results.md`` and its curves from the JSON files of ``results.py add``."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def write_page(folder: Path) -> Path:
 def _lines(files: Mapping[str, Any], folder: str) -> Iterator[str]:
     yield from ("# Results", "")
     yield (
-        f"Written by `python benchmarks/results.py page` from `{folder}/*.json`, which `results.py add` makes of "
-        "finished runs. Leave-one-out, the whole catalog ranked, no negative sampled. Figures are means over users "
-        "and seeds, ± the standard deviation between seeds. A checkpoint is chosen on validation under the rule about "
-        "seen items that its recipe has; under the other rule the same model is asked again. *train + validation*: "
-        "vectors, codes, model and baselines were fitted again with the validation items, for as many epochs as "
-        "validation had chosen; validation figures are always those of a fit on train."
+        f"Written by `python benchmarks/results.py page` from `{folder}/*.json`, which `results.py add` computes from "
+        "finished runs. Leave-one-out; the whole catalog is ranked, without negative sampling. Figures are means over "
+        "users and seeds, ± the standard deviation between seeds. Checkpoints are selected on validation under the "
+        "recipe's rule about seen items; under the other rule the same model is evaluated. *train + validation*: "
+        "vectors, codes, model and baselines are refitted with the validation items, for the number of epochs that "
+        "validation selected; validation figures are always those of the fit on train."
     )
     yield ""
     for dataset in dict.fromkeys(content["dataset"] for content in files.values()):
@@ -50,7 +50,7 @@ def _lines(files: Mapping[str, Any], folder: str) -> Iterator[str]:
         protocol = next(iter(of_dataset.values()))["entries"][0]["protocol"]
         yield from (f"## {dataset}", "")
         yield (
-            f"{protocol['users']:,} users asked, {protocol['items']:,} items; the target is in the history of "
+            f"{protocol['users']:,} evaluation users, {protocol['items']:,} items; the target is in the history of "
             f"{protocol['seen_targets']:.1%} of the test users. Order of histories: {protocol['order']}."
         )
         yield from ("", *_summary(of_dataset), "")
@@ -59,7 +59,7 @@ def _lines(files: Mapping[str, Any], folder: str) -> Iterator[str]:
 
 
 def _summary(files: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each recipe, fit and rule, and one for the best baseline beside them."""
+    """A row for each recipe, fit and rule, and one for the best baseline."""
     cutoff = next(iter(files.values()))["cutoff"]
     columns = [("validation", "ndcg"), *(("test", metric) for metric in DEFAULT_METRICS)]
     names = (f"{split} {column_name(metric, cutoff)}" for split, metric in columns)
@@ -108,7 +108,7 @@ def _groups(content: Mapping[str, Any]) -> list[list[Entry]]:
 
 
 def _figures(entries: Sequence[Entry], cutoff: int) -> Iterator[str]:
-    """Validation beside test, and the share of the validation figure that is lost."""
+    """Validation and test figures, and the relative loss from validation to test."""
     cutoffs = sorted(map(int, entries[0]["rows"][0]["test"]["ndcg"]))
     columns = [(metric, k) for metric in DEFAULT_METRICS for k in cutoffs]
     head = (
@@ -171,7 +171,7 @@ def _slices(entries: Sequence[Entry], axis: str, metric: str) -> Iterator[str]:
 
 
 def _runs(entries: Sequence[Entry]) -> Iterator[str]:
-    """Each run once, whatever rules it was asked under."""
+    """Each run once, for all rules."""
     runs = {(entry["fit"], entry["seed"]): entry for entry in entries}
     head = ("seed", "fit", "date", "genrec", "best epoch", "parameters", "training", "all", "stages found finished")
     yield from table(

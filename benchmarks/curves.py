@@ -228,14 +228,14 @@ def _draw_panel(axis: Axes, right: Axes, curve: Curve) -> None:
 
 
 def _apart(xs: Sequence[int], is_log: bool) -> list[int]:
-    """Of the measured places those that can be labeled without touching."""
+    """The ticks whose labels do not overlap."""
     scale: Callable[[float], float] = math.log if is_log else float
     width = scale(xs[-1]) - scale(xs[0])
-    kept = [xs[0]]
+    chosen = [xs[0]]
     for x in xs[1:]:
-        if scale(x) - scale(kept[-1]) >= 0.13 * width:
-            kept.append(x)
-    return kept
+        if scale(x) - scale(chosen[-1]) >= 0.13 * width:
+            chosen.append(x)
+    return chosen
 
 
 def _short(x: float) -> str:

@@ -1,7 +1,7 @@
 """What exact lists cost: ``beam``, ``bound`` and ``exact`` on a finished run, and how far their lists agree.
 
 ``python benchmarks/exact_search.py RUN --data DIR [--output FILE]``. The run's weights and some of its test users, one
-stream at a time, in the search's usual batches; one thread, CPU-seconds, the methods take turns.
+stream at a time, in the search's usual batches; one thread, CPU-seconds, the methods alternate.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ COLUMNS = (
 
 def agreement(lists: Sequence[Sequence[int]], exact: Sequence[Sequence[int]]) -> tuple[float, float]:
     """The share of the exact lists' items that the others hold, and that they hold in the same place."""
-    asked = sum(map(len, exact))
+    total = sum(map(len, exact))
     found = sum(len(set(mine) & set(theirs)) for mine, theirs in zip(lists, exact, strict=True))
     pairs = (pair for mine, theirs in zip(lists, exact, strict=True) for pair in zip(mine, theirs, strict=False))
     places = sum(mine == theirs for mine, theirs in pairs)
-    return found / asked, places / asked
+    return found / total, places / total
 
 
 def lists_and_prefixes(search: Callable[..., Candidates]) -> tuple[list[list[list[int]]], float]:
@@ -56,7 +56,7 @@ def compare(
     """A row for each list length and stream (:data:`COLUMNS`)."""
     rows: list[list[Cell]] = []
     for length, (stream, trie) in product(list_lengths, recommender.tries.items()):
-        asked = partial(
+        search_lists = partial(
             search,
             recommender.model,
             {stream: trie},
@@ -65,8 +65,8 @@ def compare(
             list_length=length,
             batch_size=SearchSettings().batch_size,
         )
-        (beam, bound, exact), prefixes = in_own_process(partial(lists_and_prefixes, asked))
-        seconds = take_turns({method: partial(asked, method=method) for method in METHODS}, repeats)
+        (beam, bound, exact), prefixes = in_own_process(partial(lists_and_prefixes, search_lists))
+        seconds = take_turns({method: partial(search_lists, method=method) for method in METHODS}, repeats)
         speeds = [len(histories) / seconds[method] for method in METHODS]
         shares = [f"{share:.4f}" for lists in (beam, bound) for share in agreement(lists, exact)]
         rows.append([length, stream, *speeds, prefixes, *shares])
@@ -77,7 +77,7 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--data", type=Path, help="where its data set lies, as for genrec run")
+    parser.add_argument("--data", type=Path, help="folder of its dataset, as for genrec run")
     parser.add_argument("--users", type=int, default=256, help="random test users")
     parser.add_argument("--list-lengths", nargs="+", type=int, default=[5, 10, 20, 50])
     parser.add_argument("--beam-width", type=int, default=100)

@@ -1,8 +1,8 @@
 """Against Hugging Face: beam search of one stream here, and T5 ``generate`` under the same trie at the same sizes.
 
 ``python benchmarks/hugging_face.py [--output FILE]``. Weights are random, one thread, CPU-seconds; the sides take
-turns, each in a process of its own. T5 reads the same number of items through an item table of its own and has one
-vocabulary for all levels, as ``generate`` wants: k tokens a level (``level``), or one for each node (``path``).
+turns, each in a separate process. T5 reads the same number of items through a separate item table and has one
+vocabulary for all levels, as ``generate`` needs: k tokens a level (``level``), or one for each node (``path``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import transformers
 from _clock import in_own_process, take_turns
-from _models import Asked, Sizes, Widths, count_faults, lists_of, random_model, trained_model
+from _models import Sizes, Subject, Widths, count_faults, lists_of, random_model, trained_model
 from _results import Cell, Result, Table, give, read_conditions, say_load
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, LogitsProcessor, T5Config, T5ForConditionalGeneration
@@ -232,7 +232,7 @@ COLUMNS = (
 
 
 def compare(
-    subject: Asked, batches: Sequence[int], *, beam_width: int, list_length: int, repeats: int, limit_bytes: float
+    subject: Subject, batches: Sequence[int], *, beam_width: int, list_length: int, repeats: int, limit_bytes: float
 ) -> list[list[Cell]]:
     """The rows of one model (:data:`COLUMNS`); batches that do not fit are halved until they do.
 
@@ -257,10 +257,12 @@ def compare(
         sides: dict[str, Callable[[], object]] = {
             "genrec": lambda users=users: subject.search(users, **widths),
             "genrec, bfloat16": lambda users=users: subject.search(users, precision="bfloat16", **widths),
-            "T5": lambda asked=history_BT: model.with_prefixes(tokens, asked, **widths),
-            "T5, our settings": lambda asked=history_BT: in_our_settings(model.with_prefixes, tokens, asked, **widths),
-            "T5, bfloat16": lambda asked=history_BT: lower.with_prefixes(tokens, asked, **widths),
-            "T5, our mask": lambda asked=history_BT: model.with_mask(mask, trie.num_levels, asked, **widths),
+            "T5": lambda history_BT=history_BT: model.with_prefixes(tokens, history_BT, **widths),
+            "T5, our settings": lambda history_BT=history_BT: in_our_settings(
+                model.with_prefixes, tokens, history_BT, **widths
+            ),
+            "T5, bfloat16": lambda history_BT=history_BT: lower.with_prefixes(tokens, history_BT, **widths),
+            "T5, our mask": lambda history_BT=history_BT: model.with_mask(mask, trie.num_levels, history_BT, **widths),
         }
         ours = in_own_process(lambda users=users: lists_of(subject.search(users, **widths), 0))
         in_own_process(lambda ours=ours, users=users: check_lists(tokens, model, mask, ours, users, **widths))
@@ -274,7 +276,7 @@ def compare(
 
 
 def in_our_settings(recommend: Callable[..., Tensor], *arguments: Any, **widths: Unpack[Widths]) -> Tensor:
-    """``generate`` in a process that is set as genrec sets its own: memory that is kept, and oneDNN's products."""
+    """``generate`` in a process with genrec's settings: no trimming of freed memory, and oneDNN's products."""
     disable_malloc_trim()
     with by_onednn():
         return recommend(*arguments, **widths)
@@ -310,7 +312,7 @@ def main() -> None:
     parser.add_argument(
         "--run", type=Path, help="a finished run of EAGER's sizes: rows with its weights and test users"
     )
-    parser.add_argument("--data", type=Path, help="where the run's data set lies, as for genrec run")
+    parser.add_argument("--data", type=Path, help="folder of the run's dataset, as for genrec run")
     parser.add_argument("--output", type=Path, help="JSON file to keep the result in")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

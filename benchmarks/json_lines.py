@@ -1,6 +1,6 @@
 """How fast, and in how much memory, a large review.json is read: ``python benchmarks/json_lines.py [GB] [--gzip]``.
 
-Writes lines such as Yelp's into a temporary folder (``TMPDIR`` says where), reads them as the dataset ``yelp`` does,
+Writes lines such as Yelp's into a temporary folder (in ``TMPDIR``), reads them as the dataset ``yelp`` does,
 with all years and with one, and prints MB/s, peak memory and the share of the speed at which the bare bytes are read.
 """
 
@@ -64,7 +64,7 @@ def _id(number: int) -> str:
 
 
 def read(path: Path, year: int | None) -> dict[str, float]:
-    """Read it in a process of its own: seconds and peak memory of that process, in MB."""
+    """Read it in a separate process: seconds and peak memory of that process, in MB."""
     command = [sys.executable, __file__, "--read", str(path), *(() if year is None else ("--year", str(year)))]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
@@ -123,7 +123,7 @@ def main() -> None:
             bare = bare_seconds(path)
             found = read(path, year)
             print(
-                f"{'all years' if year is None else year}: {found['rows']:,} reviews kept, "
+                f"{'all years' if year is None else year}: {found['rows']:,} reviews read, "
                 f"{size / found['seconds']:.0f} MB/s, peak memory {found['peak']:,.0f} MB, {found['threads']} threads; "
                 f"the bare bytes: {size / bare:,.0f} MB/s, share {bare / found['seconds']:.2f}"
             )

@@ -1,8 +1,8 @@
-"""Against the way in which EAGER's released decoder searches, restated plainly over the same weights, two streams.
+"""Compares with the search of EAGER's released decoder, rewritten over the same weights, two streams.
 
-``python benchmarks/released_eager.py [--output FILE]``. That way: the input is repeated once for each beam, at the
-first step too; every step runs encoder and decoder anew over whole prefixes, nothing is kept; attention is written
-out, and its maps are asked for; a beam's children's vectors are gathered; the streams come one after the other.
+``python benchmarks/released_eager.py [--output FILE]``. There the input is repeated once for each beam, at the
+first step too; every step runs encoder and decoder anew over whole prefixes, without a cache; attention is written
+out, and its maps are returned; a beam's children's vectors are gathered; the streams come one after the other.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Released:
     """
 
     def __init__(self, retriever: Retriever, stream: str, trie: Trie, *, whole: bool = False) -> None:
-        # The modules' own parts are read by name; nn.Module tells a type checker nothing of them.
+        # The modules' parts are read by name, which type checkers cannot see.
         self.encoder: Any = retriever.history_encoder(stream)
         self.decoder: Any = retriever.decoders[stream]
         self.trie, self.tree = trie, trie.on(torch.device("cpu"))
@@ -150,19 +150,19 @@ def compare(
         histories = random_histories(sizes, batch)
         history_BT = _as_tensor(histories, sizes)
 
-        def differences(side: Sequence[Released], asked=histories, history_BT=history_BT) -> int:
-            ours = search(retriever, tries, asked, **widths)
+        def differences(side: Sequence[Released], histories=histories, history_BT=history_BT) -> int:
+            ours = search(retriever, tries, histories, **widths)
             return count_different(ours, [stream.predict(history_BT, **widths) for stream in side])
 
         for side in (plain, whole):
             if different := in_own_process(partial(differences, side)):
                 raise RuntimeError(f"{different} ranks of {batch} users differ between the two ways")
         sides: dict[str, Callable[[], object]] = {
-            "genrec": lambda asked=histories: search(retriever, tries, asked, **widths),
-            "bfloat16": lambda asked=histories: search(retriever, tries, asked, precision="bfloat16", **widths),
-            "plain": lambda asked=history_BT: [stream.predict(asked, **widths) for stream in plain],
-            "whole": lambda asked=history_BT: [stream.predict(asked, **widths) for stream in whole],
-            "settings": lambda asked=history_BT: in_our_settings(whole, asked, **widths),
+            "genrec": lambda histories=histories: search(retriever, tries, histories, **widths),
+            "bfloat16": lambda histories=histories: search(retriever, tries, histories, precision="bfloat16", **widths),
+            "plain": lambda history_BT=history_BT: [stream.predict(history_BT, **widths) for stream in plain],
+            "whole": lambda history_BT=history_BT: [stream.predict(history_BT, **widths) for stream in whole],
+            "settings": lambda history_BT=history_BT: in_our_settings(whole, history_BT, **widths),
         }
         seconds = take_turns(sides, repeats)
         speeds = [batch / seconds[side] for side in ("whole", "settings", "plain", "genrec", "bfloat16")]
@@ -173,7 +173,7 @@ def compare(
 
 
 def in_our_settings(streams: Sequence[Released], history_BT: Tensor, **widths: Unpack[Widths]) -> list[Any]:
-    """The released way in a process that is set as genrec sets its own: memory that is kept, and oneDNN's products."""
+    """The released way in a process with genrec's settings: no trimming of freed memory, and oneDNN's products."""
     disable_malloc_trim()
     with by_onednn():
         return [stream.predict(history_BT, **widths) for stream in streams]

@@ -1,6 +1,6 @@
-"""Accuracy on real data: finished runs leave their lines in ``docs/results/*.json``, and the page is made from them.
+"""Accuracy on real data: stores results of finished runs in ``docs/results/*.json`` and writes the page from them.
 
-``python benchmarks/results.py add RUN... [--against RUN...]`` asks the runs of one recipe, its seeds given together,
+``python benchmarks/results.py add RUN... [--against RUN...]`` evaluates the runs of one recipe, all seeds together,
 under both rules about seen items, on validation and on test, and tests their merge against streams, baselines and other
 runs.
 ``python benchmarks/results.py page`` writes ``docs/results.md`` and the curves.
@@ -46,12 +46,12 @@ FITS: Sequence[str] = ("train only", "train + validation")
 ON_BOTH = " on train + validation"
 """How a comparison calls baselines of a final fit where there are others as well."""
 _FREE = ("title", "seed", "training.final_fit", "evaluation.seen_items", "evaluation.metrics")
-"""What may differ between the entries of one file; of each the default metrics are kept."""
+"""Settings that may differ between the entries of one file; the default metrics of each are stored."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Runs of one recipe, and of its controls, asked under one rule on one split."""
+class Evaluated:
+    """Runs of one recipe and of its controls, evaluated under one rule on one split."""
 
     plan: Plan
     comparison: Comparison
@@ -59,14 +59,14 @@ class Asked:
     """By row: name on the page, kind, and the row; the merge is the first."""
 
 
-def ask(
+def evaluate(
     runs: Sequence[Path], against: Sequence[Path], rule: str, split: SplitName, cache: Cache, environment: Environment
-) -> Asked:
-    """Search what is not searched yet, and rank.
+) -> Evaluated:
+    """Run the missing searches, and rank.
 
     Raises:
         RecipeError: the runs differ in more than their seed.
-        GenrecError: a run is not finished, or cannot be asked.
+        GenrecError: a run is not finished, or cannot be evaluated.
     """
     compared = variants([*runs, *against], overrides=[f"evaluation.seen_items={rule}"])
     plan = make_plan(compared, (), cache, split=split, environment=environment)
@@ -79,7 +79,7 @@ def ask(
     comparison = compare(plan, Runner(cache.root / "logs", at_once=1), title="results", split=split)
     if failed := [trial for trial in plan.trials if trial.failure]:
         raise GenrecError(f"{failed[0].run}: {failed[0].failure}")
-    return Asked(plan, comparison, _methods(comparison, compared))
+    return Evaluated(plan, comparison, _methods(comparison, compared))
 
 
 def _methods(comparison: Comparison, compared: Sequence[Variant]) -> dict[str, tuple[str, str, ComparisonRow]]:
@@ -121,15 +121,15 @@ def _control_names(controls: Sequence[Variant], is_mixed: bool) -> dict[str, str
     return names
 
 
-def entries(runs: Mapping[int, Path], rule: str, asked: Mapping[SplitName, Asked]) -> Iterator[dict[str, Any]]:
+def entries(runs: Mapping[int, Path], rule: str, evaluated: Mapping[SplitName, Evaluated]) -> Iterator[dict[str, Any]]:
     """One for each seed: where its figures come from, and the figures.
 
     Args:
         runs: folder by seed.
         rule: about seen items.
-        asked: both splits.
+        evaluated: both splits.
     """
-    test, own = asked["test"].comparison, next(iter(asked["test"].methods.values()))[2]
+    test, own = evaluated["test"].comparison, next(iter(evaluated["test"].methods.values()))[2]
     for seed, trained in zip(own.seeds, own.models, strict=True):
         mark = RunFolder.open(runs[seed]).read_json("run.json")
         files = [runs[seed] / TRAIN_ONLY / "training.json", runs[seed] / "training.json"]
@@ -160,8 +160,8 @@ def entries(runs: Mapping[int, Path], rule: str, asked: Mapping[SplitName, Asked
                     chosen.epochs, np.cumsum([epoch.seconds / 60 for epoch in chosen.epochs]).tolist(), strict=True
                 )
             ],
-            "rows": _figures(asked, seed),
-            "slices": list(_slices(asked["test"], seed)),
+            "rows": _figures(evaluated, seed),
+            "slices": list(_slices(evaluated["test"], seed)),
         }
 
 
@@ -176,13 +176,13 @@ def _of_seed(row: ComparisonRow, seed: int) -> ComparisonRow | None:
     return ComparisonRow(row.name, row.kind, row.setting, (seed,), row.ranks_SU[place : place + 1])
 
 
-def _figures(asked: Mapping[SplitName, Asked], seed: int) -> list[dict[str, Any]]:
+def _figures(evaluated: Mapping[SplitName, Evaluated], seed: int) -> list[dict[str, Any]]:
     """Every method's metrics on both splits."""
     figures: dict[str, dict[str, Any]] = {}
     words: Mapping[SplitName, str] = {"test": "test", "valid": "validation"}
     for split, word in words.items():
-        comparison = asked[split].comparison
-        for name, kind, whole in asked[split].methods.values():
+        comparison = evaluated[split].comparison
+        for name, kind, whole in evaluated[split].methods.values():
             if row := _of_seed(whole, seed):
                 figures.setdefault(name, {"name": name, "kind": kind})[word] = {
                     metric: {str(k): float(row.values_SU(metric, k).mean()) for k in comparison.protocol.cutoffs}
@@ -191,10 +191,10 @@ def _figures(asked: Mapping[SplitName, Asked], seed: int) -> list[dict[str, Any]
     return list(figures.values())
 
 
-def _slices(asked: Asked, seed: int) -> Iterator[dict[str, Any]]:
+def _slices(evaluated: Evaluated, seed: int) -> Iterator[dict[str, Any]]:
     """NDCG and Recall at the main cutoff among some of the test users; popularity is counted in train alone."""
-    dataset, cutoff = asked.plan.dataset, asked.comparison.cutoff
-    rows = {name: row for name, _, whole in asked.methods.values() if (row := _of_seed(whole, seed))}
+    dataset, cutoff = evaluated.plan.dataset, evaluated.comparison.cutoff
+    rows = {name: row for name, _, whole in evaluated.methods.values() if (row := _of_seed(whole, seed))}
     for axis, groups in (
         ("history length", groups_by_length(dataset.test)),
         ("item popularity", groups_by_popularity(dataset.test, dataset.train)),
@@ -213,17 +213,17 @@ def _slices(asked: Asked, seed: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def tests(asked: Asked, fit: str, rule: str) -> dict[str, Any]:
+def tests(evaluated: Evaluated, fit: str, rule: str) -> dict[str, Any]:
     """The merge against each other method over the test users, each user's seeds averaged first."""
-    (name, _, own), *others = asked.methods.values()
+    (name, _, own), *others = evaluated.methods.values()
     others = [other for other in others if other[1] != "oracle"]
     named = {row.name: (shown, kind) for shown, kind, row in others}
     found = pairs_with(
         own,
         [row for _, _, row in others],
-        asked.comparison.cutoff,
+        evaluated.comparison.cutoff,
         DEFAULT_METRICS,
-        confidence=asked.comparison.protocol.confidence,
+        confidence=evaluated.comparison.protocol.confidence,
     )
     return {
         "fit": fit,
@@ -243,7 +243,7 @@ def tests(asked: Asked, fit: str, rule: str) -> dict[str, Any]:
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What decides a recipe's results beside seed, fit and rule, by dotted key; of files the name alone."""
+    """Settings that determine a recipe's results except seed, fit and rule, by dotted key; of files only the name."""
     return {key: value for key, value in _leaves(recipe.block(), "") if not {key, key.rpartition(".")[0]} & set(_FREE)}
 
 
@@ -267,7 +267,7 @@ def add(
     name: str = "",
     rules: Sequence[str] = RULES,
 ) -> Path:
-    """Ask finished runs of one recipe and keep what they say; entries of the same seed, fit and rule are replaced.
+    """Evaluate finished runs of one recipe and store the results; entries of the same seed, fit and rule are replaced.
 
     Args:
         runs: folders, one for each seed.
@@ -275,12 +275,12 @@ def add(
         folder: of the JSON files.
         cache: finished searches.
         environment: device, threads and the data folder.
-        name: of the file; by default made of the recipe's title.
+        name: of the file; by default from the recipe's title.
         rules: about seen items.
 
     Raises:
         RecipeError: the file holds another recipe under that name.
-        GenrecError: as :func:`ask`.
+        GenrecError: as :func:`evaluate`.
     """
     recipes = {run: variants([run])[0].recipe for run in runs}
     recipe = recipes[runs[0]]
@@ -297,9 +297,11 @@ def add(
         )
     for rule in rules:
         splits: tuple[SplitName, ...] = ("valid", "test")
-        asked: dict[SplitName, Asked] = {split: ask(runs, against, rule, split, cache, environment) for split in splits}
-        new = list(entries(seeds, rule, asked))
-        tested = tests(asked["test"], new[0]["fit"], rule)
+        evaluated: dict[SplitName, Evaluated] = {
+            split: evaluate(runs, against, rule, split, cache, environment) for split in splits
+        }
+        new = list(entries(seeds, rule, evaluated))
+        tested = tests(evaluated["test"], new[0]["fit"], rule)
         _replace(content["entries"], new, ("seed", "fit", "seen_items"))
         _replace(content["tests"], [tested], ("fit", "seen_items"))
     dataset = content["entries"][0]["protocol"]["dataset"]
@@ -311,15 +313,15 @@ def add(
     return file
 
 
-def _replace(kept: list[dict[str, Any]], new: Sequence[dict[str, Any]], keys: Sequence[str]) -> None:
+def _replace(stored: list[dict[str, Any]], new: Sequence[dict[str, Any]], keys: Sequence[str]) -> None:
     """Put what is new in the place of what has the same keys."""
 
     def key(entry: Mapping[str, Any]) -> list[Any]:
         return [entry[name] for name in keys]
 
     taken = [key(entry) for entry in new]
-    left = [entry for entry in kept if key(entry) not in taken]
-    kept[:] = sorted([*left, *new], key=lambda e: (e["fit"], RULES.index(e["seen_items"]), e.get("seed", 0)))
+    left = [entry for entry in stored if key(entry) not in taken]
+    stored[:] = sorted([*left, *new], key=lambda e: (e["fit"], RULES.index(e["seen_items"]), e.get("seed", 0)))
 
 
 def main() -> int:
@@ -328,12 +330,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=docs / "results", help="of the JSON files")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    adding = verbs.add_parser("add", help="ask finished runs of one recipe")
+    adding = verbs.add_parser("add", help="evaluate finished runs of one recipe")
     adding.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders, one for each seed")
     adding.add_argument("--against", type=Path, nargs="+", default=[], metavar="RUN", help="runs of other recipes")
-    adding.add_argument("--name", default="", help="of the file; default: made of the title")
+    adding.add_argument("--name", default="", help="of the file; default: from the title")
     adding.add_argument("--data", type=Path, help="where data sets lie")
-    adding.add_argument("--stages", type=Path, default=RunFolder.cache_of(None), help="where searches are kept")
+    adding.add_argument("--stages", type=Path, default=RunFolder.cache_of(None), help="cache folder of searches")
     adding.add_argument("--rules", nargs="+", choices=RULES, default=RULES, help="about seen items; default: both")
     verbs.add_parser("page", help="write the page")
     arguments = parser.parse_args()

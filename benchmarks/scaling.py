@@ -57,7 +57,7 @@ def search_for(work: Work, retriever: Retriever, tries: dict[str, Trie]) -> floa
 
 
 def search_in_process(work: Work, threads: int, start: Barrier, speeds: Queue[float]) -> None:
-    """Build, warm up, wait for the others, search, and say how fast it was."""
+    """Build, warm up, wait for the others, search, and return the speed."""
     torch.set_num_threads(threads)
     retriever, tries = build_retriever(work.sizes)
     search(retriever, tries, random_histories(work.sizes, work.batch), beam_width=work.beam_width)
@@ -87,12 +87,12 @@ def total_speed(work: Work, crew: Crew) -> float:
             if member.exitcode:
                 start.abort()  # or the others would wait for it
     if any(member.exitcode for member in members):
-        raise RuntimeError(f"{crew}: a process failed; what it says stands above")
+        raise RuntimeError(f"{crew}: a process failed; see its output above")
     return sum(speeds.get() for _ in members)
 
 
 def compare(work: Work, crews: Sequence[Crew], repeats: int) -> list[list[Cell]]:
-    """A row for each crew; crews take turns, and the first is what the others are compared with."""
+    """A row for each crew; crews alternate, and the first is the reference."""
     speeds: dict[Crew, list[float]] = {crew: [] for crew in crews}
     for _ in range(repeats):
         for crew in crews:
@@ -119,7 +119,7 @@ def main() -> None:
     work = Work(Sizes(num_streams=arguments.streams), arguments.batch, arguments.beam_width, arguments.seconds)
     rows = compare(work, CREWS, arguments.repeats)
     title = f"Users a second over wall clock, {arguments.streams} streams, batches of {arguments.batch}"
-    note = "The ratio is to the first row. With two cores, it says something only if the load average was near 0."
+    note = "The ratio is to the first row. With two cores, it is meaningful only if the load average was near 0."
     columns = ["processes", "threads of each", "users/s", "ratio"]
     give(Result("scaling", [Table(title, columns, rows, note)], conditions), arguments.output)
 

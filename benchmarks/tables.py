@@ -41,10 +41,10 @@ def with_results(text: str, results: Sequence[Result]) -> str:
 
 
 def main() -> None:
-    """Print, or write into README.md beside this file."""
+    """Print, or write into README.md in this folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=FOLDER / "results", help="the folder with the JSON files")
-    parser.add_argument("--readme", action="store_true", help="replace the tables in README.md beside this file")
+    parser.add_argument("--readme", action="store_true", help="replace the tables in README.md in this folder")
     arguments = parser.parse_args()
     results = newest(arguments.results)
     if arguments.readme:

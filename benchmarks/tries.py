@@ -113,7 +113,7 @@ def clocked(decoder: DecoderModule) -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def measure_steps(sizes: Sizes, *, batch: int, beam_width: int, list_length: int, repeats: int) -> list[list[Cell]]:
-    """A row for each step of one stream's beam search: CPU-ms beside the decoder for the batch, share of the search."""
+    """A row for each step of one stream's beam search: CPU-ms outside the decoder per batch, share of the search."""
     retriever, tries = build_retriever(sizes)
     [(name, trie)] = tries.items()
     decoder = retriever.decoders[name]
@@ -129,7 +129,7 @@ def measure_steps(sizes: Sizes, *, batch: int, beam_width: int, list_length: int
             rounds.append(close())
     steps = [str(depth) for depth in range(trie.num_levels)]
     if missing := set(steps) - set(rounds[-1]):
-        raise RuntimeError(f"the search did not ask the decoder to expand depth {', '.join(sorted(missing))}")
+        raise RuntimeError(f"the search did not expand depth {', '.join(sorted(missing))}")
     rows: list[list[Cell]] = []
     for step in steps:
         own = median(found[step] for found in rounds[1:])

@@ -121,16 +121,16 @@ def test_agreement_counts_items_and_places():
 def test_bound_has_the_exact_lists_and_a_narrow_beam_has_not(monkeypatch):
     monkeypatch.setattr(_clock, "TURN_SECONDS", 0.001)
     retriever, known = _models.build_retriever(replace(TINY, num_streams=2, vocabulary="path"))
-    asked = SimpleNamespace(model=retriever, tries=known)
+    subject = SimpleNamespace(model=retriever, tries=known)
     histories = _models.random_histories(TINY, 5)
-    rows = exact_search.compare(asked, histories, [3, 8], beam_width=1, repeats=1)
+    rows = exact_search.compare(subject, histories, [3, 8], beam_width=1, repeats=1)
     assert [row[:2] for row in rows] == [[length, name] for length in (3, 8) for name in known]
     for row in rows:
         assert all(speed > 0 for speed in row[2:5])
         assert 0 < row[5] <= 6
         assert float(row[6]) < 1
         assert row[8:] == ["1.0000", "1.0000"]
-    wide = exact_search.compare(asked, histories, [8], beam_width=6, repeats=1)
+    wide = exact_search.compare(subject, histories, [8], beam_width=6, repeats=1)
     assert all(row[6:] == ["1.0000"] * 4 for row in wide)
 
 
@@ -168,26 +168,26 @@ def _teacher_forced(model: hugging_face.T5, tokens: hugging_face.Tokens, history
 def test_batches_that_do_not_fit_are_halved():
     tokens = 1 + 2 * TINY.branching
     limit = 1.5 * hugging_face.needed_bytes(TINY, tokens, batch=2, beam_width=4)
-    asked = _models.random_model(TINY)
-    rows = hugging_face.compare(asked, [1, 8], beam_width=4, list_length=4, repeats=1, limit_bytes=limit)
+    subject = _models.random_model(TINY)
+    rows = hugging_face.compare(subject, [1, 8], beam_width=4, list_length=4, repeats=1, limit_bytes=limit)
     assert [row[:4] for row in rows] == [["random", "level", 2, 1], ["random", "level", 2, 2]]
     assert {len(row) for row in rows} == {len(hugging_face.COLUMNS)}
 
 
-def test_known_users_are_asked_again_until_they_fill_a_batch():
+def test_known_users_repeat_until_they_fill_a_batch():
     known = _models.random_histories(TINY, 2)
-    asked = replace(_models.random_model(TINY), known=known)
-    assert [asked.histories(3)[user].tolist() for user in range(3)] == [known[user].tolist() for user in (0, 1, 0)]
-    [row] = hugging_face.compare(asked, [2], beam_width=4, list_length=4, repeats=1, limit_bytes=1e9)
+    subject = replace(_models.random_model(TINY), known=known)
+    assert [subject.histories(3)[user].tolist() for user in range(3)] == [known[user].tolist() for user in (0, 1, 0)]
+    [row] = hugging_face.compare(subject, [2], beam_width=4, list_length=4, repeats=1, limit_bytes=1e9)
     assert row[0] == "converged"
 
 
-def test_a_finished_run_is_asked_about_its_longest_test_users(small_run: Path):
-    asked = _models.trained_model(small_run, None)
-    assert asked.known is not None
-    assert (asked.known.lengths >= asked.sizes.history).all()
-    found = asked.search(asked.histories(4), beam_width=5, list_length=4)
-    assert _models.count_faults(_models.lists_of(found, 0), asked.sizes.num_items) == 0
+def test_a_finished_run_is_measured_on_its_longest_test_users(small_run: Path):
+    subject = _models.trained_model(small_run, None)
+    assert subject.known is not None
+    assert (subject.known.lengths >= subject.sizes.history).all()
+    found = subject.search(subject.histories(4), beam_width=5, list_length=4)
+    assert _models.count_faults(_models.lists_of(found, 0), subject.sizes.num_items) == 0
 
 
 @pytest.mark.parametrize(("levels", "whole"), [(2, False), (3, True)])

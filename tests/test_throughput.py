@@ -222,7 +222,7 @@ def test_a_measurement_of_fresh_weights_trains_nothing(tmp_path: Path, monkeypat
     assert not list(tmp_path.glob("model*"))
     assert {stage["kind"] for stage in cache.log} == {"vectors", "ids"}
     assert found.notes[0].startswith("weights are random: ")
-    assert "decode: 20 validation users, of each 6.0 items are read in the mean" in found.notes
+    assert "decode: 20 validation users, 6.0 items of each are read on average" in found.notes
     assert "decode: 20 users do not fill the larger batches and are in them more than once" in found.notes
     assert "decode: search beam, beam width 20, lists of 10, seen items: keep" in found.notes
     assert any(note.startswith(f"train: {found.train.count} targets in 2 steps") for note in found.notes)

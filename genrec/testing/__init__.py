@@ -1,4 +1,4 @@
-"""For authors of components: one call that holds a component to its family's contract, and tiny worlds to try it on."""
+"""For authors of components: a check of a component against its family's contract, and tiny worlds for tests."""
 
 from genrec.testing.contracts import check
 from genrec.testing.worlds import (

@@ -1,4 +1,4 @@
-"""How a broken contract is reported, and what every component promises whatever its family."""
+"""Reports broken contracts, and checks the contract that components of all families share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from genrec.families import Component
 from genrec.runtime.environment import Environment
 
 Demand = Callable[[object, str], None]
-"""A condition, and the sentence of the contract that it stands for."""
+"""Checks a condition; the text is the sentence of the contract."""
 
 
 def demands_of(component: Component) -> Demand:
-    """What raises an AssertionError in the name of a component."""
+    """A check that raises an AssertionError with the name of a component."""
     name = component.type_name or type(component).__name__
 
     def demand(condition: object, contract: str) -> None:
@@ -29,7 +29,7 @@ def demands_of(component: Component) -> Demand:
 
 
 def check_component(component: Component, environment: Environment, demand: Demand) -> None:
-    """Registered, frozen, documented, the same after a trip through its recipe block, and its files are there."""
+    """Check that a component is registered, frozen, documented, equal after a round trip, and that its files exist."""
     cls = type(component)
     demand(component.type_name, "a component is registered under a name")
     demand((cls.__doc__ or "").strip(), "the class has a docstring: its first line is what `genrec list` shows")
@@ -49,24 +49,24 @@ def check_component(component: Component, environment: Environment, demand: Dema
     demand(_rebuilt(component, stored) == component, "a component built from its own block is equal to it")
     demand(cls.speed_only <= set(cls.model_fields), "speed_only names fields of the component")
     files = component.input_files(environment)
-    demand(files == component.input_files(environment), "input_files() says the same twice")
-    demand(all(isinstance(file, Path) and file.exists() for file in files), "input_files() names files that are there")
+    demand(files == component.input_files(environment), "input_files() returns the same files every time")
+    demand(all(isinstance(file, Path) and file.exists() for file in files), "input_files() returns existing files")
 
 
 def unchanged(array: np.ndarray, before: np.ndarray) -> bool:
-    """Whether an array holds what it held, NaN in the same places."""
+    """Whether an array is unchanged, NaN in the same places."""
     return array.dtype == before.dtype and np.array_equal(array, before, equal_nan=array.dtype.kind == "f")
 
 
 def _rebuilt(original: Any, stored: Any) -> Any:
-    """A value as it would be read from a recipe."""
+    """A value as read from a recipe."""
     if isinstance(original, Component):
         fields = {name: _rebuilt(getattr(original, name), stored[name]) for name in type(original).model_fields}
         return type(original)(**fields)
     if isinstance(original, BaseModel):
         return type(original).model_validate(stored)
     if isinstance(original, list | tuple):
-        return [_rebuilt(part, kept) for part, kept in zip(original, stored, strict=True)]
+        return [_rebuilt(part, value) for part, value in zip(original, stored, strict=True)]
     if isinstance(original, dict):
         return {key: _rebuilt(part, stored[str(key)]) for key, part in original.items()}
     return stored

@@ -28,7 +28,7 @@ _LONGEST = 6
 
 
 def check_module(component: HistoryEncoder | Decoder | Task, demand: Demand) -> None:
-    """Hold a component that builds a module to the contract of its family.
+    """Check a component that builds a module against the contract of its family.
 
     Raises:
         AssertionError: it breaks the contract.
@@ -44,7 +44,7 @@ def check_module(component: HistoryEncoder | Decoder | Task, demand: Demand) -> 
 
 
 def _context(streams: tuple[str, ...], *, dim: int = _DIM, writes_codes: bool = True) -> BuildContext:
-    """Streams with different trees, each with absent items of its own."""
+    """Streams with different trees and different absent items."""
     contexts = {}
     for number, name in enumerate(streams):
         vectors = tiny_vectors(width=6 + number, absent=(3 + number, NUM_ITEMS - 1), seed=number)
@@ -86,20 +86,20 @@ def _check_history_encoder(component: HistoryEncoder, demand: Demand) -> None:
         demand(isinstance(encoded, Encoded), "forward() gives Encoded")
         demand(states_BTD.shape == (3, width, component.dim), "states have the shape (B, T, dim)")
         demand(torch.isfinite(states_BTD).all(), "states are finite, those of padding too")
-        demand(torch.equal(encoded.mask_BT, history_BT != NUM_ITEMS), "the mask is True where an item stands")
+        demand(torch.equal(encoded.mask_BT, history_BT != NUM_ITEMS), "the mask is True at items")
         if module.item_table is not None:
             weight = module.item_table.weight
-            demand(weight.shape == (NUM_ITEMS + 1, component.dim), "item_table has a row an item and one for padding")
+            demand(weight.shape == (NUM_ITEMS + 1, component.dim), "item_table has a row per item and one for padding")
         length = int(encoded.mask_BT[1].sum())
         shorter = module(history_BT[1:2, :length])
         demand(_close(shorter.states_BTD[0], states_BTD[1, :length]), "padding and other users change no state")
         demand(_close(module(history_BT).states_BTD, states_BTD), "in eval mode the same history gives the same states")
-        demand(_close(built().eval()(history_BT).states_BTD, states_BTD), "fresh weights come from torch's generator")
+        demand(_close(built().eval()(history_BT).states_BTD, states_BTD), "initial weights come from torch's generator")
         if encoded.is_causal and width > 1:
             changed_BT = history_BT.clone()
             changed_BT[0, -1] = 15
             prefix = module(changed_BT).states_BTD[0, :-1]
-            demand(_close(prefix, states_BTD[0, :-1]), "is_causal means that a state has not seen later items")
+            demand(_close(prefix, states_BTD[0, :-1]), "is_causal means that no state depends on later items")
             alone = module(history_BT[:1, :-1]).states_BTD[0]
             demand(_close(alone, states_BTD[0, :-1]), "is_causal means that a prefix alone gives the same states")
         moved_BT = history_BT.clone()
@@ -134,24 +134,24 @@ def _check_decoder(component: Decoder, demand: Demand) -> None:
         outputs = module(encoded, target_BQ)
         present_N = torch.from_numpy(context.own.ids.present_I).repeat(2)
         _check_outputs(outputs, target_BQ.flatten(), present_N, trie.num_levels, demand)
-        demand(outputs.summary_ND is None, "summary_ND is None where nobody asked for it")
+        demand(outputs.summary_ND is None, "summary_ND is None unless requested")
         summed = module(encoded, target_BQ, with_summary=True)
         summary_ND = summed.summary_ND
         demand(
             summary_ND is not None and summary_ND.shape == (2 * NUM_ITEMS, _DIM),
-            "summary_ND has the shape (N, D) where it is asked for",
+            "summary_ND has the shape (N, D) when requested",
         )
-        demand(_close(summed.log_probs_NL, outputs.log_probs_NL), "asking for the summary changes no log-probability")
+        demand(_close(summed.log_probs_NL, outputs.log_probs_NL), "requesting the summary changes no log-probability")
         demand(
             _close(built().eval()(encoded, target_BQ).log_probs_NL, outputs.log_probs_NL),
             "the same seed gives the same module",
         )
         target_BQ[0, ::2] = -100
         some = module(encoded, target_BQ)
-        kept = (target_BQ >= 0).flatten()
+        is_target = (target_BQ >= 0).flatten()
         demand(
-            torch.equal(some.target_N, target_BQ.flatten()[kept])
-            and _close(some.log_probs_NL, outputs.log_probs_NL[kept]),
+            torch.equal(some.target_N, target_BQ.flatten()[is_target])
+            and _close(some.log_probs_NL, outputs.log_probs_NL[is_target]),
             "negative targets are left out, the others stay as they are, in row-major order",
         )
         _check_expansion(module, encoded, trie, outputs, demand)
@@ -166,8 +166,8 @@ def _check_decoder(component: Decoder, demand: Demand) -> None:
 def _check_outputs(outputs: Outputs, target_N: Tensor, present_N: Tensor, num_levels: int, demand: Demand) -> None:
     demand(isinstance(outputs, Outputs), "forward() gives Outputs")
     demand(torch.equal(outputs.target_N, target_N), "target_N holds the targets in row-major order")
-    demand(torch.equal(outputs.present_N, present_N), "present_N says which targets have codes in the stream")
-    demand(outputs.log_probs_NL.shape == (len(target_N), num_levels), "log_probs_NL has an entry a target and level")
+    demand(torch.equal(outputs.present_N, present_N), "present_N is True for targets with codes in the stream")
+    demand(outputs.log_probs_NL.shape == (len(target_N), num_levels), "log_probs_NL has the shape (N, L)")
     demand(outputs.hidden_NLD.shape == (len(target_N), num_levels, _DIM), "hidden_NLD has the shape (N, L, D)")
     demand(torch.isfinite(outputs.log_probs_NL).all(), "log-probabilities of targets are finite")
     demand((outputs.log_probs_NL <= 1e-5).all(), "log-probabilities are not above 0")
@@ -175,7 +175,7 @@ def _check_outputs(outputs: Outputs, target_N: Tensor, present_N: Tensor, num_le
 
 
 def _check_expansion(module: DecoderModule, encoded: Encoded, trie: Trie, outputs: Outputs, demand: Demand) -> None:
-    """Walk the whole tree by ``expand`` and compare with what ``forward`` said of every item."""
+    """Expand the whole tree by ``expand`` and compare with the log-probabilities of ``forward``."""
     state = module.begin(encoded)
     nodes_BK = torch.zeros(2, 1, dtype=torch.int64)
     origin_BK = torch.zeros(2, 1, dtype=torch.int64)
@@ -186,7 +186,7 @@ def _check_expansion(module: DecoderModule, encoded: Encoded, trie: Trie, output
             again_BKC = module.expand(state, depth, nodes_BK, origin_BK)
             demand(_close(again_BKC, log_probs_BKC), "the last depth can be expanded again: expand() leaves the state")
             alone_BKC = module.expand(state.rows(torch.tensor([1])), depth, nodes_BK[1:], origin_BK[1:])
-            demand(_close(alone_BKC, log_probs_BKC[1:]), "rows() of a state gives that of some of the users")
+            demand(_close(alone_BKC, log_probs_BKC[1:]), "rows() of a state selects users")
         starts = torch.from_numpy(trie.child_start[depth])
         counts = starts.diff()
         width = int(counts.max())
@@ -253,13 +253,13 @@ def _check_task(component: Task, demand: Demand) -> None:
     demand(torch.isfinite(loss), "the loss is finite")
     loss.backward()
     own = [parameter.grad for parameter in task.parameters()]
-    learnt = [parameter.grad for module in modules.values() for parameter in module.parameters()]
-    reached = [gradient for gradient in [*own, *learnt] if gradient is not None and bool(gradient.abs().sum() > 0)]
+    of_decoders = [parameter.grad for module in modules.values() for parameter in module.parameters()]
+    reached = [gradient for gradient in [*own, *of_decoders] if gradient is not None and bool(gradient.abs().sum() > 0)]
     demand(reached, "the loss has a gradient for the decoders or for the task's own parameters")
     demand(all(bool(torch.isfinite(gradient).all()) for gradient in reached), "the gradient is finite")
     with torch.no_grad():
         again = loss_of(built().train(task.training), target_BQ)
-        demand(_close(again, loss), "random choices and fresh weights come from torch's generator alone")
+        demand(_close(again, loss), "random choices and initial weights use only torch's generator")
         missing = loss_of(task, torch.full((2, 1), NUM_ITEMS - 1))
         demand(torch.isfinite(missing), "the loss is finite where no target has codes")
 

@@ -1,4 +1,4 @@
-"""The contracts of the families: :func:`check` runs a component on tiny worlds and says what it breaks."""
+"""The contracts of the families: :func:`check` runs a component on tiny worlds and reports violations."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ra
 
 
 def check(component: Component, *, data: Path | None = None) -> None:
-    """Hold a component to the contract of its family, on tiny worlds.
+    """Check a component against the contract of its family, on tiny worlds.
 
     Args:
-        component: an instance, built with the arguments to be tried.
+        component: an instance, built with the arguments to test.
         data: the data folder, where a dataset and other components that name files find them.
 
     Raises:
-        AssertionError: it breaks the contract; the text says which sentence of it.
-        GenrecError: what the component itself says, e.g. that weights are missing.
+        AssertionError: it breaks the contract; the text is the broken sentence.
+        GenrecError: raised by the component, e.g. because weights are missing.
     """
     demand = demands_of(component)
     environment = Environment(data=data)
@@ -69,7 +69,7 @@ def check(component: Component, *, data: Path | None = None) -> None:
 def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> None:
     first, second = source.load(data), source.load(data)
     demand(isinstance(first, Dataset), "load() gives a Dataset")
-    demand(len(first.catalog) > 0 and len(first.histories) > 0, "a data set has items and users")
+    demand(len(first.catalog) > 0 and len(first.histories) > 0, "a dataset has items and users")
     demand(first.histories.lengths.min() > 0, "every user has at least one item")
     demand(len(first.valid) > 0, "some user has the three items that a split needs")
     demand(first.fingerprint and first.fingerprint == second.fingerprint, "loading twice gives one fingerprint")
@@ -112,13 +112,13 @@ def _check_item_encoder(encoder: ItemEncoder, environment: Environment, demand: 
         other = encoder.encode(catalog, train, context=second)
         demand(
             unchanged(other.vectors_IE, vectors.vectors_IE),
-            "another seed gives the same vectors, or the class says is_random",
+            "another seed gives the same vectors, or the class sets is_random",
         )
     if not encoder.reads_histories:
         other = encoder.encode(catalog, train.without_last(1), context=first)
         demand(
             unchanged(other.vectors_IE, vectors.vectors_IE),
-            "other histories give the same vectors, or the class does not say reads_histories = False",
+            "other histories give the same vectors, or the class does not set reads_histories = False",
         )
 
 
@@ -134,7 +134,7 @@ def _check_tokenizer(tokenizer: Tokenizer, environment: Environment, demand: Dem
     if not tokenizer.is_random:
         demand(
             _same_ids(ids, tokenizer.fit(vectors, keys=keys, context=second)),
-            "another seed gives the same codes, or the class says is_random",
+            "another seed gives the same codes, or the class sets is_random",
         )
     shifted = np.where(vectors.present_I[:, None], vectors.vectors_IE, np.float32(1e6))
     other = tokenizer.fit(ItemVectors(shifted, vectors.present_I), keys=keys, context=first)
@@ -166,7 +166,7 @@ def _check_ids(ids: SemanticIds, vectors: ItemVectors, demand: Demand) -> None:
 def _check_assign(
     tokenizer: Tokenizer, ids: SemanticIds, vectors: ItemVectors, shifted: ItemVectors, demand: Demand
 ) -> None:
-    """Six new items beside the known ones; ``shifted`` are the known ones with other rows where items are absent."""
+    """Assign six new items to the known ones; ``shifted`` are the known ones with other rows where items are absent."""
     new = tiny_vectors(6, absent=(2,), seed=9)
     codes, codebook = ids.codes_IL.copy(), {name: part.copy() for name, part in ids.codebook.items()}
     known, came = vectors.vectors_IE.copy(), new.vectors_IE.copy()
@@ -177,23 +177,23 @@ def _check_assign(
         room = len(np.unique(taken_NL[:, :-1], axis=0)) * ids.vocabulary_sizes[-1] - len(taken_NL)
         demand(room < new.present_I.sum(), "assign() finds the codes that are free below the paths of known items")
         return
-    demand(unchanged(ids.codes_IL, codes), "assign() leaves the codes at hand alone")
+    demand(unchanged(ids.codes_IL, codes), "assign() leaves the given codes alone")
     demand(
         unchanged(vectors.vectors_IE, known) and unchanged(new.vectors_IE, came), "assign() leaves the vectors alone"
     )
     demand(len(wider.codes_IL) == NUM_ITEMS + 6, "assign() gives the rows of known items, then those of new ones")
     demand(np.array_equal(wider.codes_IL[:NUM_ITEMS], codes), "known items keep their codes")
-    demand(wider.vocabulary_sizes == ids.vocabulary_sizes, "vocabularies stay as they are: a trained model reads them")
+    demand(wider.vocabulary_sizes == ids.vocabulary_sizes, "vocabularies stay unchanged, as trained models need them")
     demand(
         wider.codebook.keys() == codebook.keys()
         and all(unchanged(wider.codebook[name], part) for name, part in codebook.items()),
-        "the codebook stays as it is",
+        "the codebook stays unchanged",
     )
     demand(np.array_equal(wider.present_I[NUM_ITEMS:], new.present_I), "new items get codes, absent ones get none")
     demand(_same_ids(wider, tokenizer.assign(ids, vectors, new)), "the same items get the same codes every time")
-    demand(_same_ids(wider, tokenizer.assign(ids, shifted, new)), "absent items are nobody's neighbors")
-    nobody = ItemVectors(new.vectors_IE[:0], new.present_I[:0])
-    demand(_same_ids(tokenizer.assign(ids, vectors, nobody), ids), "without new items the codes stay as they are")
+    demand(_same_ids(wider, tokenizer.assign(ids, shifted, new)), "absent items are never neighbors")
+    empty = ItemVectors(new.vectors_IE[:0], new.present_I[:0])
+    demand(_same_ids(tokenizer.assign(ids, vectors, empty), ids), "without new items the codes stay unchanged")
     narrow = ItemVectors(np.ascontiguousarray(new.vectors_IE[:, :3]), new.present_I)
     try:
         tokenizer.assign(ids, vectors, narrow)
@@ -212,7 +212,7 @@ def _check_merge(merge: Merge, demand: Demand) -> None:
     before = merge.block()
     fitted = merge.fit(three, targets)
     demand(isinstance(fitted, Merge), "fit() gives a merge")
-    demand(merge.block() == before, "fit() gives another merge and leaves this one as it is")
+    demand(merge.block() == before, "fit() returns another merge and leaves this one unchanged")
     demand(fitted.fit(three, targets).block() == fitted.block(), "fitting again to the same data changes nothing")
     _check_ranking_of(fitted, three, demand)
     refused = []
@@ -239,7 +239,7 @@ def _check_ranking_of(merge: Merge, candidates: Candidates, demand: Demand) -> N
     for user in range(users):
         known = set(candidates.items_BC[user].tolist()) - {ABSENT}
         found = set(ranking.items_BN[user].tolist()) - {ABSENT}
-        demand(found <= known, "a merge ranks candidates, it adds none")
+        demand(found <= known, "a merge ranks only candidates")
     again = merge.merge(candidates, top_n=longer)
     demand(_same_ranking(ranking, again), "the same candidates give the same ranking")
     top = merge.merge(candidates, top_n=shorter)
@@ -248,7 +248,7 @@ def _check_ranking_of(merge: Merge, candidates: Candidates, demand: Demand) -> N
     demand(_same_ranking(top, start), "a shorter ranking is the start of a longer one")
     rows = np.array([4, 0])
     some = Ranking(ranking.items_BN[rows], ranking.scores_BN[rows])
-    demand(_same_ranking(merge.merge(candidates.take(rows), top_n=longer), some), "users are ranked one by one")
+    demand(_same_ranking(merge.merge(candidates.take(rows), top_n=longer), some), "users are ranked independently")
     order = np.random.default_rng(0).permutation(width)
     shuffled = Candidates(
         candidates.streams,
@@ -292,8 +292,8 @@ def _same_up_to_rounding(first: Ranking, second: Ranking) -> bool:
 
 
 def check_ranking(ranking: Any, users: int, top_n: int, demand: Demand) -> None:
-    """What every ranking promises, a merge's as a baseline's."""
-    demand(isinstance(ranking, Ranking), "the answer is a Ranking")
+    """Check what holds for every ranking, of a merge or a baseline."""
+    demand(isinstance(ranking, Ranking), "the result is a Ranking")
     demand(ranking.items_BN.shape == (users, top_n), "a ranking has a row for each user and top_n columns")
     demand(ranking.items_BN.dtype == np.int64, "a ranking's items are int64")
     demand(ranking.scores_BN.dtype == np.float32, "a ranking's scores are float32")
@@ -305,7 +305,7 @@ def check_ranking(ranking: Any, users: int, top_n: int, demand: Demand) -> None:
     demand((lower <= higher).all(), "scores do not increase along a row")
     for items in ranking.items_BN:
         found = items[items != ABSENT]
-        demand(len(np.unique(found)) == len(found), "no item stands twice in a row")
+        demand(len(np.unique(found)) == len(found), "no item occurs twice in a row")
 
 
 def _check_baseline(baseline: Baseline, environment: Environment, demand: Demand) -> None:
@@ -313,59 +313,59 @@ def _check_baseline(baseline: Baseline, environment: Environment, demand: Demand
     catalog, train = tiny_catalog(), tiny_histories()
     items = train.items.copy()
     fitted = baseline.fit(catalog, train, context=first)
-    asked = tiny_histories(num_users=7, seed=5)
+    histories = tiny_histories(num_users=7, seed=5)
     top_n = NUM_ITEMS + 4
-    ranking = fitted.rank(asked, top_n=top_n, exclude_seen=False)
+    ranking = fitted.rank(histories, top_n=top_n, exclude_seen=False)
     demand(unchanged(train.items, items), "fit() leaves the training histories alone")
-    check_ranking(ranking, len(asked), top_n, demand)
+    check_ranking(ranking, len(histories), top_n, demand)
     demand(ranking.items_BN.max() < NUM_ITEMS, "a baseline ranks items of the catalog")
     demand(
         _same_ranking(
-            baseline.fit(catalog, train, context=first).rank(asked, top_n=top_n, exclude_seen=False), ranking
+            baseline.fit(catalog, train, context=first).rank(histories, top_n=top_n, exclude_seen=False), ranking
         ),
         "the same seed gives the same ranking",
     )
     if not baseline.is_random:
-        other = baseline.fit(catalog, train, context=second).rank(asked, top_n=top_n, exclude_seen=False)
-        demand(_same_ranking(other, ranking), "another seed gives the same ranking, or the class says is_random")
-    short = fitted.rank(asked, top_n=4, exclude_seen=False)
+        other = baseline.fit(catalog, train, context=second).rank(histories, top_n=top_n, exclude_seen=False)
+        demand(_same_ranking(other, ranking), "another seed gives the same ranking, or the class sets is_random")
+    short = fitted.rank(histories, top_n=4, exclude_seen=False)
     start = Ranking(ranking.items_BN[:, :4], ranking.scores_BN[:, :4])
     demand(_same_ranking(short, start), "a shorter ranking is the start of a longer one")
     rows = np.array([5, 2])
     some = Ranking(ranking.items_BN[rows], ranking.scores_BN[rows])
-    alone = fitted.rank(asked.take(rows), top_n=top_n, exclude_seen=False)
+    alone = fitted.rank(histories.take(rows), top_n=top_n, exclude_seen=False)
     if baseline.is_trained:
-        demand(_same_up_to_rounding(alone, some), "users are ranked one by one, up to the rounding of scores")
+        demand(_same_up_to_rounding(alone, some), "users are ranked independently, up to the rounding of scores")
     else:
-        demand(_same_ranking(alone, some), "users are ranked one by one")
-    unseen = fitted.rank(asked, top_n=top_n, exclude_seen=True)
-    check_ranking(unseen, len(asked), top_n, demand)
-    for user in range(len(asked)):
-        left_out = not set(asked[user].tolist()) & set(unseen.items_BN[user].tolist())
+        demand(_same_ranking(alone, some), "users are ranked independently")
+    unseen = fitted.rank(histories, top_n=top_n, exclude_seen=True)
+    check_ranking(unseen, len(histories), top_n, demand)
+    for user in range(len(histories)):
+        left_out = not set(histories[user].tolist()) & set(unseen.items_BN[user].tolist())
         demand(left_out, "exclude_seen leaves the items of the history out")
-    nobody = fitted.rank(Histories.of([]), top_n=3, exclude_seen=True)
-    demand(nobody.items_BN.shape == (0, 3), "no users give an empty ranking")
-    _check_validated(baseline, environment, asked, demand)
+    empty = fitted.rank(Histories.of([]), top_n=3, exclude_seen=True)
+    demand(empty.items_BN.shape == (0, 3), "no users give an empty ranking")
+    _check_validated(baseline, environment, histories, demand)
 
 
-def _check_validated(baseline: Baseline, environment: Environment, asked: Histories, demand: Demand) -> None:
-    """Stopping, choosing, and going on from what is kept."""
-    catalog, train, targets = tiny_catalog(), tiny_histories(), np.arange(len(asked))
+def _check_validated(baseline: Baseline, environment: Environment, histories: Histories, demand: Demand) -> None:
+    """Check early stopping, the choice of settings, and resuming."""
+    catalog, train, targets = tiny_catalog(), tiny_histories(), np.arange(len(histories))
 
     def validate(fitted: FittedBaseline) -> float:
-        ranking = fitted.rank(asked, top_n=10, exclude_seen=False)
+        ranking = fitted.rank(histories, top_n=10, exclude_seen=False)
         return float((ranking.items_BN == targets[:, None]).any(axis=1).mean())
 
     def ranked(fitted: FittedBaseline) -> Ranking:
-        return fitted.rank(asked, top_n=NUM_ITEMS, exclude_seen=False)
+        return fitted.rank(histories, top_n=NUM_ITEMS, exclude_seen=False)
 
     with TemporaryDirectory() as folder:
         context = WorkContext(1, environment, Path(folder) / "fit")
         fitted = baseline.fit_validated(catalog, train, context=context, validate=validate)
         again = baseline.fit_validated(catalog, train, context=context, validate=validate)
-        demand(_same_ranking(ranked(again), ranked(fitted)), "fit_validated() in the same folder gives the same")
+        demand(_same_ranking(ranked(again), ranked(fitted)), "fit_validated() resumes to the same ranking")
     alone = (fitted.chosen or baseline).fit(catalog, train, context=WorkContext(1, environment))
-    demand(_same_ranking(ranked(alone), ranked(fitted)), "fit() of what was chosen gives the same without validation")
+    demand(_same_ranking(ranked(alone), ranked(fitted)), "fit() of ``chosen`` gives the same without validation")
 
 
 def _check_logger(logger: TrainingLogger, demand: Demand) -> None:
@@ -391,7 +391,7 @@ def _check_logger(logger: TrainingLogger, demand: Demand) -> None:
             log.best_epoch, log.stopped_by = last_epoch, "" if last_epoch == 3 else "max_epochs"
             started.finish(log)
         outside = [path for path in Path(root).rglob("*") if folder not in path.parents and path.is_file()]
-        demand(not outside, "a logger writes below its folder alone")
+        demand(not outside, "a logger writes only below its folder")
         again = logger.start(Path(root) / "fails", title="fails", hyperparameters={}, step=0)
         again.finish(TrainingLog())
-    demand(logger.block() == before, "start() leaves the logger as it is: what it opens is in the StartedLogger")
+    demand(logger.block() == before, "start() leaves the logger unchanged: the StartedLogger holds what it opens")

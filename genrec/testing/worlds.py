@@ -23,7 +23,7 @@ _WORDS = ("oak", "steel", "wool", "glass", "round", "tall", "blue", "red")
 
 
 class DrawnImages:
-    """A square on a ground, its color and size telling the item.
+    """A square on a background; its color and size depend on the item.
 
     Item 0 has two images, the last item of the catalog none, every other one.
     """
@@ -109,7 +109,7 @@ def tiny_candidates(
     with_scores: bool = False,
     seed: int = 0,
 ) -> Candidates:
-    """Candidates of six users as a search would give them.
+    """Candidates of six users, as from a search.
 
     For user 1 every list ends early, for user 2 only the last stream found anything, for user 3 no stream did, and
     for user 4 all streams found the same items. In the last of several streams item 3 has no code.
@@ -119,7 +119,7 @@ def tiny_candidates(
         num_items: size of the catalog, at least 2 ``list_length``.
         list_length: of each stream.
         with_scores: exact log-probabilities everywhere, as for a merge that ``needs_scores``.
-        seed: of the numbers.
+        seed: of the log-probabilities.
     """
     generator = np.random.default_rng(seed)
     log_probs_SBI = 2 * generator.normal(size=(len(streams), 6, num_items))
@@ -151,17 +151,17 @@ class Clockwork:
 
     dataset: Dataset
     vectors: Mapping[str, ItemVectors]
-    """Item vectors of two streams: ``behavior``, where an item lies near its successor, and ``text``, which says
-    nothing of the order."""
+    """Item vectors of two streams: ``behavior``, where an item is near its successor, and ``text``, which
+    is independent of the order."""
     successor_I: np.ndarray
     """The item that follows each item, always, int64 (I,)."""
 
 
 def clockwork(num_items: int = 40, history_length: int = 8, *, rounds: int = 1, seed: int = 0) -> Clockwork:
-    """Make a clockwork: the items stand in a secret circle, and every user walks along it.
+    """Create a clockwork: the items form a hidden circle, and every user follows it.
 
-    Users start at every item ``rounds`` times and make equally many steps, so every item occurs equally often in the
-    training histories, in each user's place, and as a target: popularity finds nothing. Nobody meets an item twice.
+    Users start at every item ``rounds`` times and take the same number of steps, so every item occurs equally often in
+    the training histories, at each position, and as a target: popularity is uninformative. No item repeats for a user.
 
     Args:
         num_items: items on the circle.
@@ -170,7 +170,7 @@ def clockwork(num_items: int = 40, history_length: int = 8, *, rounds: int = 1, 
         seed: of the circle and the vectors.
 
     Raises:
-        ValueError: a user would have fewer than four items, or meet one twice.
+        ValueError: a user would have fewer than four items, or one twice.
     """
     if not 4 <= history_length <= num_items:
         raise ValueError(f"history_length is {history_length}, expected 4 to {num_items} (the number of items)")

@@ -51,7 +51,7 @@ def test_without_a_free_code_it_says_how_many_are_left():
         placed(TWO_LEVELS, LINE, vectors_of([[0.0], [0.5], [0.7], [9.0]], absent=(1,)))
     assert str(caught.value) == (
         "test: 1 of 3 new items get no code, the first of them number 3: all 3 last codes are taken below every path "
-        "of the known items; fit the tokenizer anew with the new items, or with more codes or levels"
+        "of the known items; refit the tokenizer with the new items, or with more codes or levels"
     )
 
 
@@ -138,7 +138,7 @@ def test_a_tokenizer_that_widens_vocabularies_is_found_out():
         def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
             return replace(super().assign(ids, vectors, new), vocabulary_sizes=(2, 40))
 
-    with pytest.raises(AssertionError, match="vocabularies stay as they are"):
+    with pytest.raises(AssertionError, match="vocabularies stay unchanged"):
         check(Widens())
 
 

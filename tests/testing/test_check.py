@@ -111,7 +111,7 @@ def test_merge_with_an_item_twice():
             items[:, 1] = np.where(items[:, 1] == ABSENT, ABSENT, items[:, 0])
             return Ranking(items, ranking.scores_BN)
 
-    broken(Twice(), "no item stands twice in a row")
+    broken(Twice(), "no item occurs twice in a row")
 
 
 def test_merge_with_rising_scores():
@@ -170,7 +170,7 @@ def test_merge_that_compares_users():
             ranking = super().merge(candidates, top_n=top_n)
             return Ranking(ranking.items_BN, ranking.scores_BN - ranking.scores_BN.max())
 
-    broken(Relative(), "users are ranked one by one")
+    broken(Relative(), "users are ranked independently")
 
 
 def test_merge_for_three_streams_only():
@@ -211,7 +211,7 @@ def test_item_encoder_that_hides_its_randomness():
                 np.ones(len(catalog), bool),
             )
 
-    broken(Noise(), "another seed gives the same vectors, or the class says is_random")
+    broken(Noise(), "another seed gives the same vectors, or the class sets is_random")
 
 
 def test_item_encoder_with_a_generator_of_its_own():
@@ -360,11 +360,11 @@ def test_scores_of_a_trained_baseline_may_differ_by_rounding(noise, is_sound):
         def fit_validated(self, catalog, train, *, context, validate):
             return self.fit(catalog, train, context=context)
 
-    broken(Untrained(), "users are ranked one by one")
+    broken(Untrained(), "users are ranked independently")
     if is_sound:
         check(Trained())
     else:
-        broken(Trained(), "users are ranked one by one, up to the rounding of scores")
+        broken(Trained(), "users are ranked independently, up to the rounding of scores")
 
 
 def test_decoder_whose_expansion_says_something_else():
@@ -432,7 +432,7 @@ def reading(change) -> HistoryEncoder:
 def test_history_encoder_that_claims_to_be_causal():
     broken(
         reading(lambda encoded: Encoded(encoded.states_BTD, encoded.mask_BT, True)),
-        "is_causal means that a state has not seen later items",
+        "is_causal means that no state depends on later items",
     )
 
 

@@ -53,7 +53,7 @@ def test_logger_that_writes_beside_its_folder():
             (folder.parent / "log.txt").write_text(title)
             return StartedLogger()
 
-    broken(Beside(), "a logger writes below its folder alone")
+    broken(Beside(), "a logger writes only below its folder")
 
 
 def test_logger_that_is_its_own_state():

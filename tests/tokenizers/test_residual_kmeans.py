@@ -71,7 +71,7 @@ def test_nearest_free_without_room():
     with pytest.raises(DataError) as caught:
         fit(ResidualKMeans(levels=2, codes=4, collisions="nearest_free"), np.ones((5, 2)))
     assert str(caught.value) == (
-        "residual_kmeans: 5 items share the codes (0,), but the last level has only 4 codes to tell them apart; "
+        "residual_kmeans: 5 items share the codes (0,), but the last level has only 4 codes; "
         "use collisions: suffix, or more levels or codes"
     )
 

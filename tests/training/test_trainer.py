@@ -174,7 +174,7 @@ def test_each_step_has_its_learning_rate():
 
 
 def test_a_cosine_must_know_its_end():
-    with pytest.raises(ValueError, match="the cosine schedule needs to know how many batches an epoch has"):
+    with pytest.raises(ValueError, match="the cosine schedule needs batches with a length"):
         run(Line(), schedule="cosine", batches=lambda epoch: iter(batches(epoch)))
 
 
