@@ -362,6 +362,11 @@ def _sasrec(**fields: Any) -> Block:
     return {**small, "max_epochs": 2, **fields}
 
 
+def _gru4rec(**fields: Any) -> Block:
+    small: Block = {"type": "gru4rec", "max_history": 10, "warmup_steps": 1, "batch_size": 32}
+    return {**small, "max_epochs": 2, **fields}
+
+
 def _merges() -> dict[str, Golden]:
     few_images: Block = {"type": "showroom", "items": 60, "users": 120, "image_ratio": 0.8}
     streams: Block = {**_TWO, "visual": {**_VISUAL, "absent_items": "leave_out"}}
@@ -392,6 +397,8 @@ def _baselines() -> dict[str, Golden]:
         "transition_short": [{"type": "transition", "next_items": 1, "recent_items": 2}],
         "sasrec": [_sasrec(**lists)],
         "sasrec_epochs": [_sasrec(dim=16, epochs=1)],
+        "gru4rec": [_gru4rec(**lists)],
+        "gru4rec_untied": [_gru4rec(dim=16, epochs=1, tied_output=False)],
     }
     counted: Block = {"counts": {"decoder": "transition"}}
     return {
