@@ -96,11 +96,13 @@ def entries(small_recipe: str, tmp_path_factory: pytest.TempPathFactory) -> list
     return entries_of(["run", str(recipe), "--output", str(folder / "run"), "--device", "cpu"])
 
 
+@pytest.mark.slow
 def test_stages_are_entered_in_the_order_of_the_pipeline(entries: list[Entry]) -> None:
     calls = [entry.above[0] for entry in entries]
     assert [call for call, _ in groupby(calls)] == list(STAGES.values())
 
 
+@pytest.mark.slow
 def test_each_stage_is_entered_below_its_call_in_the_pipeline(entries: list[Entry]) -> None:
     entered = {(entry.work, entry.above[0]) for entry in entries}
     validation = (("search/streams.py", "search_streams"), "train_model")  # checkpoints are selected by a search
@@ -110,6 +112,7 @@ def test_each_stage_is_entered_below_its_call_in_the_pipeline(entries: list[Entr
         assert not others, f"{entry.work[1]} is entered through {others}"
 
 
+@pytest.mark.slow
 def test_no_stage_is_entered_below_a_property(entries: list[Entry]) -> None:
     assert [entry for entry in entries if entry.getters] == []
 
