@@ -24,7 +24,7 @@ def word_tokenizer(words: Sequence[str], max_length: int = 12) -> PreTrainedToke
 
 
 def write_sentence_t5(folder: Path, words: Sequence[str], max_length: int = 12) -> Path:
-    """T5 encoder, mean pooling, projection to 10 without bias, normalisation; its config says: random weights."""
+    """T5 encoder, mean pooling, projection to 10 without bias, normalization; its config says: random weights."""
     torch.manual_seed(0)
     size = len(SPECIAL) + len(words)
     config = T5Config(vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)

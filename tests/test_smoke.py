@@ -180,7 +180,7 @@ def test_it_ends_well_and_leaves_its_files(smoke: Smoke) -> None:
         assert len(codes_IL) == len(json.loads((smoke.folder / "items.json").read_text(encoding="utf-8"))["keys"])
         if stream["tokenizer"] is None:
             assert codes_IL[:, 0].tolist() == list(range(len(codes_IL)))
-        else:  # one more where items without an image have a branch of their own
+        else:  # one more where items without an image are in a separate branch of the tree
             assert codes_IL.max() <= SMALLER["branching"]
 
 

@@ -1,4 +1,4 @@
-"""A catalog of a million items, from vectors over codes and trie to a search that finds what scoring every item finds."""
+"""A catalog of a million items: vectors, codes, trie, and a search that finds what scoring every item finds."""
 
 import numpy as np
 import pytest
