@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.search.beam import BeamSearch
@@ -53,6 +55,13 @@ def _search_chunk(decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: S
         worst_B = known_BN[:, -1] - _ROUNDING
         known = sum(min(block_size, trie.num_nodes(depth)) for depth in range(1, trie.num_levels))
     closed = rules.closed_nodes(trie)
-    prefixes, state, inner_B = best_prefixes(decoder, encoded, trie, closed, worst_B=worst_B)
+    prefixes, state, inner_B = best_prefixes(
+        decoder, encoded, trie, closed, prune=None if worst_B is None else partial(_drop_below, worst_B)
+    )
     found = best_leaves(decoder, state, trie, prefixes, closed, list_length=rules.list_length, block_size=block_size)
     return found._replace(num_expanded_B=known + inner_B + found.num_expanded_B)
+
+
+def _drop_below(worst_B: Tensor, totals_BKC: Tensor) -> Tensor:
+    """No item below a prefix is more probable than the prefix, so none below these enters the list."""
+    return totals_BKC.masked_fill_(totals_BKC < worst_B[:, None, None], float("-inf"))

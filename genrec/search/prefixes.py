@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -54,7 +54,7 @@ def best_prefixes(
     closed: ClosedNodes | None,
     *,
     beam_width: int | None = None,
-    worst_B: Tensor | None = None,
+    prune: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Prefixes, DecodingState, Tensor]:
     """The prefixes of all codes but the last that are kept.
 
@@ -64,7 +64,8 @@ def best_prefixes(
         trie: the stream's trie.
         closed: nodes that must not be entered, if any.
         beam_width: prefixes kept at each level, at most; None: as many as there are.
-        worst_B: if given, less probable ones are dropped.
+        prune: the rule of a search method: log-probabilities ``totals_BKC`` of the C children of K prefixes -> the same
+            with -inf for children that are dropped; it may change its argument.
 
     Returns:
         The prefixes, the decoder's state, and ``expanded_B``, how many were expanded (the root does not count).
@@ -75,8 +76,8 @@ def best_prefixes(
         expanded_B += (prefixes.totals_BK != _DEAD).sum(1) if depth else 0
         steps_BKC = decoder.expand(state, depth, prefixes.nodes_BK, prefixes.origin_BK)
         totals_BM, children_BM = extend(trie, depth, prefixes, steps_BKC, closed)
-        if worst_B is not None:
-            totals_BM.masked_fill_(totals_BM < worst_B[:, None], _DEAD)
+        if prune is not None:
+            totals_BM = prune(totals_BM.view(steps_BKC.shape)).flatten(1)
         alive = max(1, int((totals_BM != _DEAD).sum(1).max()))
         prefixes = Prefixes.best(totals_BM, children_BM, steps_BKC.shape[2], min(alive, beam_width or alive))
     return prefixes, state, expanded_B
