@@ -65,7 +65,9 @@ def test_a_run_writes_into_its_folder_and_nowhere_else(folder: Path, capsys: Cap
     assert {Path(name).parts[0] for name in new} == {"out"}
     assert {"out/report.md", "out/metrics.json", "out/ranks.safetensors", "out/model.safetensors"} <= new
     told = capsys.readouterr()
-    assert told.out.startswith("Three views of a small shop [showroom]"), "titles are no markup"
+    conclusion, title = told.out.split("\n")[:2]
+    assert conclusion.startswith("The merge is ")
+    assert title.startswith("Three views of a small shop [showroom]"), "titles are no markup"
     assert "Three views of a small shop [showroom] -> out\n" in told.err
     assert told.err.endswith(f"report: {Path('out', 'report.md')}\n")
     for name in ("merge: confidence", "stream: behavior", "stream: text", "stream: visual", "oracle", "popularity"):

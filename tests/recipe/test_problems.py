@@ -83,7 +83,7 @@ def problems(text: str) -> list[str]:
         ("decoder: writer}", "decoder: writer, absent_items: drop}", "5: streams.left.absent_items: found 'drop', expected 'own_branch', 'nearest' or 'leave_out'"),
         ("decoder: writer}", "decoder: writer, absent_items: nearest, nearest_in: bare}\n  bare: {decoder: codeless}", "5: streams.left.nearest_in: the stream 'bare' has no vectors, expected one with an item_encoder"),
         ("item_encoder: hashing", "item_encoder: {type: concatenation, encoders: [none]}", "5: streams.left.item_encoder: found none, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)"),
-        ("  right:", "  bare: {decoder: {type: dense, start_from: [left]}}\n  right:", "6: streams.bare.decoder: found start_from, expected none: tied items start where history_encoder.start_from says"),
+        ("  right:", "  bare: {decoder: {type: dense, start_from: [left]}}\n  right:", "6: streams.bare.decoder: found start_from, expected none: history_encoder.start_from initializes tied items"),
         ("decoder: writer}", "history_encoder: {type: bag, dim: 15}, decoder: writer}", "5: streams.left.history_encoder: found dim 15 and num_heads 2, expected dim to be a multiple"),
         ("decoder: writer}", "history_encoder: {type: bag, dim: 32}, decoder: writer}", "11: tasks.0: found states of different widths (streams.left.history_encoder.dim 32, history_encoder.dim 16), expected one width for the streams of a task"),
         ("  right:", "  bare: {history_encoder: bag, decoder: transition}\n  right:", "6: streams.bare.history_encoder: found a history encoder, expected none: the decoder 'transition' reads no states"),
