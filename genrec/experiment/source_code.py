@@ -1,7 +1,8 @@
 """A hash of the source code that determines the content of a stage.
 
-It covers the syntax trees of a file and of all modules of genrec that it imports directly or indirectly. It leaves out
-comments, docstrings, imports for type checkers and the modules in :data:`PLUMBING`.
+It covers the syntax trees of a file and of all modules that it imports directly or indirectly, from genrec and, for a
+plugin in an installed package, from that package. It leaves out comments, docstrings, imports for type checkers and the
+modules in :data:`PLUMBING`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
+_COLLECTION = "genrec.plugin"
+"""The module that collects names of other modules."""
 
 PLUMBING: dict[str, str] = {
     "errors": "texts of errors",
+    "plugin": "collects names for plugins; a key includes the modules that define them",
     "registry": "finds a class by name",
     "families": "declares interfaces; defaults that compute are in other modules",
     "recipe": "checks and holds the blocks; their values are in the keys",
@@ -53,7 +57,10 @@ def source_hash(*files: Path, without: tuple[str, ...] = ()) -> str:
 
 
 def source_files(*files: Path, without: tuple[str, ...] = ()) -> set[Path]:
-    """Files and all modules of genrec that they import, directly or indirectly, inside functions too."""
+    """Files and all modules that they import, directly or indirectly, inside functions too.
+
+    Modules are those of genrec and, for a plugin in a package, those of the package; other libraries do not count.
+    """
     left_out = {_file(module) for module in without}
     found: set[Path] = set()
     waiting = list(files)
@@ -61,7 +68,7 @@ def source_files(*files: Path, without: tuple[str, ...] = ()) -> set[Path]:
         file = waiting.pop()
         if file not in found and file not in left_out:
             found.add(file)
-            waiting += _imports(_read(file))
+            waiting += _imports(_read(file), file.parent)
     return found
 
 
@@ -100,25 +107,80 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 @cache
-def _imports(source: bytes) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(_imported(ast.parse(source))))
+def _imports(source: bytes, folder: Path) -> tuple[Path, ...]:
+    """The modules that a file in a folder imports: those of genrec, and those of its own package."""
+    found = (file for imported in _imported(ast.parse(source)) for file in _modules(*imported, folder))
+    return tuple(dict.fromkeys(found))
 
 
-def _imported(node: ast.AST) -> Iterator[Path]:
+def _imported(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
+    """The names of each import and its number of leading dots, without imports for type checkers."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test).removeprefix("typing.") == "TYPE_CHECKING":
             for other in child.orelse:
                 yield from _imported(other)
-            continue
-        if isinstance(child, ast.Import):
-            names = [alias.name for alias in child.names]
-        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
-            names = [child.module, *(f"{child.module}.{alias.name}" for alias in child.names)]
+        elif isinstance(child, ast.Import):
+            yield 0, [alias.name for alias in child.names]
+        elif isinstance(child, ast.ImportFrom):
+            module = child.module or ""
+            names = [f"{module}.{alias.name}".removeprefix(".") for alias in child.names]
+            yield child.level, names if module == _COLLECTION else [module, *names]
         else:
             yield from _imported(child)
+
+
+def _modules(level: int, names: list[str], folder: Path) -> Iterator[Path]:
+    """The files of imported names.
+
+    Args:
+        level: number of leading dots.
+        names: modules, or names in them.
+        folder: folder of the file that imports them.
+    """
+    package = _package(folder)
+    for name in names if level else _defining(names):
+        first, _, module = name.partition(".")
+        if level:
+            place = (folder, *folder.parents)[level - 1] / name.replace(".", "/")
+        elif first == "genrec" and module and not is_plumbing(module):
+            place = _PACKAGE / module.replace(".", "/")
+        elif package is not None and first == package.name:
+            place = package.parent / name.replace(".", "/")
+        else:
             continue
-        for name in names:
-            package, _, module = name.partition(".")
-            is_own = package == "genrec" and module and not is_plumbing(module)
-            if is_own and (file := _file(module)).is_file():
-                yield file
+        yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+
+
+def _package(folder: Path) -> Path | None:
+    """The outermost package around a folder outside genrec; None if it is not in a package."""
+    found = None
+    while (folder / "__init__.py").is_file() and folder != _PACKAGE:
+        found, folder = folder, folder.parent
+    return found
+
+
+def _defining(names: list[str]) -> Iterator[str]:
+    """Names, where those from ``genrec.plugin`` are replaced by the modules that define them.
+
+    ``genrec.plugin`` loads some of these modules on first use, so that its own imports do not include them.
+    """
+    for name in names:
+        if name in (_COLLECTION, f"{_COLLECTION}.*"):
+            yield from _collected(_read(_file("plugin"))).values()
+        elif name.startswith(f"{_COLLECTION}."):
+            yield _collected(_read(_file("plugin"))).get(name.removeprefix(f"{_COLLECTION}."), "")
+        else:
+            yield name
+
+
+@cache
+def _collected(source: bytes) -> dict[str, str]:
+    """Each name that ``genrec.plugin`` collects and the module that defines it."""
+    defined: dict[str, str] = {}
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ImportFrom(module=str(module)):
+                defined |= {alias.name: module for alias in node.names}
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=known)):
+                defined[name] = defined.get(known, "")
+    return defined

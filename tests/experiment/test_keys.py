@@ -30,6 +30,7 @@ from genrec.merges.learned import Learned
 from genrec.pipeline import run
 from genrec.recipe import parse_recipe
 from genrec.runtime.environment import Environment, InputFile
+from genrec.training.settings import OptimizationSettings
 
 PACKAGE = Path(genrec.__file__).parent
 HERE = Environment()
@@ -233,6 +234,20 @@ def test_whatever_computes_a_stage_is_in_its_key(tmp_path, monkeypatch):
         assert missing == set(), f"{stage}: executed, but not in the key"
 
 
+def test_settings_made_in_code_leave_no_weight_to_a_default():
+    """Settings classes are in no key: values are, those of recipes in blocks and those of code in the syntax tree."""
+    of_stopping = {"max_minutes", "patience", "validation_users"}
+    deciding = OptimizationSettings.model_fields.keys() - of_stopping
+    made = 0
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id="OptimizationSettings")):
+                    made += 1
+                    assert deciding <= {keyword.arg for keyword in node.keywords}, file
+    assert made >= 2
+
+
 def test_plumbing_is_there_and_has_reasons():
     for name, reason in PLUMBING.items():
         path = PACKAGE.joinpath(*name.split("."))
@@ -258,6 +273,41 @@ def test_a_hash_ignores_comments_docstrings_and_imports_for_type_checkers(tmp_pa
     lazy2 = tmp_path / "lazy2.py"
     lazy2.write_text("def work():\n    from genrec.types import Catalog\n")
     assert source_files(lazy2) == {lazy2, PACKAGE / "types.py"}
+
+
+def test_a_plugin_rests_on_the_modules_that_define_the_names_it_imports(tmp_path):
+    def imported(text):
+        plugin = tmp_path / f"{len(text)}.py"
+        plugin.write_text(text)
+        return {module(file) for file in source_files(plugin) if file != plugin}
+
+    module_of_torch = imported("from genrec.plugin import EmbeddingHistoryEncoderModule, history_encoders\n")
+    assert {"model.item_embeddings", "model.contracts", "types"} <= module_of_torch, "loaded on first use"
+    assert not {"evaluation.metrics", "plugin"} & module_of_torch, "another metric or name does not change its key"
+    assert imported("from genrec.plugin import ItemEncoder, item_encoders, InputFile\n") == set()
+    assert imported("from genrec.plugin import metrics\n") == {"evaluation.metrics", "types"}
+    everything = module_of_torch | {"evaluation.metrics", "training.log", "runtime.seeds"}
+    for text in ("from genrec.plugin import *\n", "import genrec.plugin as g\n", "from genrec import plugin\n"):
+        assert imported(text) >= everything, text
+
+
+def test_a_plugin_in_a_package_rests_on_the_modules_of_the_package(tmp_path):
+    package = tmp_path / "site" / "shop"
+    (package / "parts").mkdir(parents=True)
+    (tmp_path / "site" / "numpy.py").write_text("")
+    for name, text in {
+        "__init__.py": "",
+        "encoder.py": "import numpy\nfrom .parts import scale\nfrom shop.tables import TABLE\n",
+        "tables.py": "TABLE = 1\n",
+        "unused.py": "",
+        "parts/__init__.py": "",
+        "parts/scale.py": "from ..base import BASE\n",
+        "base.py": "from genrec.types import Catalog\nBASE = 1\n",
+    }.items():
+        (package / name).write_text(text)
+    found = source_files(package / "encoder.py")
+    used = {"encoder.py", "tables.py", "parts/__init__.py", "parts/scale.py", "base.py"}
+    assert found == {*(package / name for name in used), PACKAGE / "types.py"}
 
 
 class Reading(ItemEncoder):
