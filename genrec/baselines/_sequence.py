@@ -22,7 +22,7 @@ from genrec.runtime.seeds import derive
 from genrec.search.top import top
 from genrec.training import trainer
 from genrec.training.batches import HistoryBatch, HistoryBatches
-from genrec.training.settings import TrainingSettings
+from genrec.training.settings import OptimizationSettings
 from genrec.types import ABSENT, Catalog, Histories, Ranking
 
 T = TypeVar("T")
@@ -125,7 +125,8 @@ class SequenceBaseline(Baseline):
             seed=context.seed,
             device=network.item_table.weight.device,
         )
-        settings = TrainingSettings(
+        settings = OptimizationSettings(
+            optimizer="adamw",
             learning_rate=learning_rate,
             weight_decay=self.weight_decay,
             warmup_steps=self.warmup_steps,
@@ -133,6 +134,7 @@ class SequenceBaseline(Baseline):
             max_epochs=self.max_epochs,
             patience=self.max_epochs,
             schedule="cosine",
+            gradient_clip=1.0,
         )
         return trainer.train(
             network,

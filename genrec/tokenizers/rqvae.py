@@ -18,7 +18,7 @@ from genrec.runtime.threads import one_thread
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centers
 from genrec.tokenizers._residual import assign, quantize, resolve_collisions
-from genrec.training.settings import TrainingSettings
+from genrec.training.settings import OptimizationSettings
 from genrec.training.trainer import train
 from genrec.types import ItemVectors, SemanticIds
 
@@ -167,13 +167,15 @@ def trained(settings: RqVae, points_NE: np.ndarray, context: WorkContext) -> dic
         return [points[rows] for rows in order.split(batch_size)]
 
     steps = settings.epochs * -(-len(points) // batch_size)
-    optimization = TrainingSettings(
+    optimization = OptimizationSettings(
+        optimizer="adamw",
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup_steps=int(_WARMUP * steps),
         schedule="cosine",
         batch_size=batch_size,
         max_epochs=settings.epochs,
+        gradient_clip=1.0,
     )
     train(network, batches, network.losses, optimization, validate=None, seed=seed, title="rqvae")
     return network.tensors()
