@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from genrec.experiment.cache import Cache
@@ -36,27 +36,6 @@ def search_users(
     """
     if (found := find_candidates(fit, split, cache, scores=scores)) is not None:
         return found
-    return _search(fit, model, streams, split, cache, scores)
-
-
-def find_candidates(fit: Fit, split: SplitName, cache: Cache, *, scores: bool) -> Candidates | None:
-    """The cached candidates of a split, or None; candidates with all scores serve both cases."""
-    for with_scores in dict.fromkeys([True, scores]):
-        stage = Stage("candidates", split, fit.candidates_key(split, scores=with_scores))
-        if cache.has(stage):
-            found = _get(fit, split, cache, stage, work=_never)
-            return found if scores or not with_scores else found.without_scores()
-    return None
-
-
-def _search(
-    fit: Fit,
-    model: Retriever,
-    streams: Mapping[str, StreamContext],
-    split: SplitName,
-    cache: Cache,
-    scores: bool,
-) -> Candidates:
     work = partial(
         search_streams,
         model,
@@ -73,7 +52,17 @@ def _search(
     return _get(fit, split, cache, Stage("candidates", split, fit.candidates_key(split, scores=scores)), work)
 
 
-def _get(fit: Fit, split: SplitName, cache: Cache, stage: Stage, work) -> Candidates:
+def find_candidates(fit: Fit, split: SplitName, cache: Cache, *, scores: bool) -> Candidates | None:
+    """The cached candidates of a split, or None; candidates with all scores serve both cases."""
+    for with_scores in dict.fromkeys([True, scores]):
+        stage = Stage("candidates", split, fit.candidates_key(split, scores=with_scores))
+        if cache.has(stage):
+            found = _get(fit, split, cache, stage, work=_never)
+            return found if scores or not with_scores else found.without_scores()
+    return None
+
+
+def _get(fit: Fit, split: SplitName, cache: Cache, stage: Stage, work: Callable[[], Candidates]) -> Candidates:
     with cache.timer.measure(fit.part(f"search {split}")):
         return cache.get(
             stage,

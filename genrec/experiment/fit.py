@@ -48,7 +48,7 @@ class Fit:
 
     def candidates_key(self, split: SplitName, *, scores: bool) -> str:
         """The cache key of the candidates of a split."""
-        return candidates_key(self.keys.model, self.recipe, split, scores=scores)
+        return candidates_key(self.keys.model, self.recipe, self.dataset, split, scores=scores)
 
     def stages(self) -> list[Stage]:
         """The stages up to the model, in the order of execution."""

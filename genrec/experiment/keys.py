@@ -155,10 +155,11 @@ def fit_keys(
     return Keys(vectors, ids, model)
 
 
-def candidates_key(model: str, recipe: Recipe, split: SplitName, *, scores: bool) -> str:
-    """The key of the candidates for the users of a split."""
+def candidates_key(model: str, recipe: Recipe, dataset: Dataset, split: SplitName, *, scores: bool) -> str:
+    """The key of the candidates for the users of a split; the model of a finished run may read other histories."""
     return make_key(
         model=model,
+        data=dataset.fingerprint,
         stage=_stage_source("candidates"),
         search=recipe.search.model_dump(),
         seen_items=recipe.evaluation.seen_items,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -349,6 +350,15 @@ def test_a_component_is_known_by_what_decides_its_work_and_so_are_those_inside_i
     assert key(wrapped=True)["files"] != before[1]["files"]
     with pytest.raises(DataError, match=f"^gone: no such file or folder, looked in .*{tmp_path}$"):
         key("gone", wrapped=True)
+
+
+def test_candidates_are_those_of_the_histories_that_are_searched():
+    """A finished run keeps the key of its model, whatever becomes of the data."""
+    asked = recipe(training=longer(1))
+    fit = plan_fits(asked, load_dataset(asked, HERE), HERE).test
+    other = replace(fit, dataset=replace(fit.dataset, fingerprint="of other histories"))
+    assert other.keys == fit.keys
+    assert other.candidates_key("test", scores=False) != fit.candidates_key("test", scores=False)
 
 
 def test_a_final_fit_shares_what_reads_no_histories():
