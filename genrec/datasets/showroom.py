@@ -9,7 +9,6 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.fingerprint import Fingerprint
-from genrec.datasets.synthetic import images as _drawings
 from genrec.datasets.synthetic.histories import draw_histories, draw_latents
 from genrec.datasets.synthetic.images import NUM_LOOKS, Drawings
 from genrec.datasets.synthetic.items import NUM_STYLES, write_metadata
@@ -18,6 +17,7 @@ from genrec.runtime.seeds import derive
 from genrec.types import Catalog, Dataset
 
 _ITEMS_PER_GROUP = 20
+_HASHED_IMAGES = 16
 
 
 @datasets.register("showroom")
@@ -70,7 +70,9 @@ class Showroom(DatasetSource):
         for array in (histories.items, histories.offsets, images.look_I, images.present_I):
             fingerprint.add(str(array.dtype), array.tobytes())
         fingerprint.add("texts", "\0".join(catalog.texts).encode())
-        fingerprint.read(Path(_drawings.__file__))  # images are drawn on demand: hash the code that draws them
+        present = np.flatnonzero(images.present_I)
+        for item in present[:: max(1, len(present) // _HASHED_IMAGES)]:  # images are drawn on demand: hash some of them
+            fingerprint.add(f"image {item}", images.open(int(item)).tobytes())
         cold = int((np.bincount(histories.items, minlength=self.items) < 5).sum())
         return Dataset(
             name="showroom",

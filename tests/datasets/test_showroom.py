@@ -4,11 +4,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from genrec.datasets.showroom import Showroom
+from genrec.datasets.synthetic import images as drawings
 from genrec.datasets.synthetic.histories import draw_histories, draw_latents
 from genrec.errors import DataError
 
@@ -174,6 +176,16 @@ def test_another_seed_or_knob_makes_another_shop():
     assert len({shop.fingerprint for shop in shops}) == 3
     assert shops[0].catalog.titles != shops[1].catalog.titles
     assert shops[0].catalog.titles == shops[2].catalog.titles
+
+
+def test_a_shop_is_known_by_its_images_and_not_by_comments_in_the_code_that_draws_them(tmp_path, monkeypatch):
+    small = Showroom(items=60, users=50)
+    before = small.load().fingerprint
+    (tmp_path / "images.py").write_text(Path(drawings.__file__).read_text(encoding="utf-8") + "# a comment\n")
+    monkeypatch.setattr(drawings, "__file__", str(tmp_path / "images.py"))
+    assert small.load().fingerprint == before
+    monkeypatch.setattr(drawings, "_GRAIN", 11.0)
+    assert small.load().fingerprint != before
 
 
 @pytest.mark.parametrize("weights", [{}, {"text": 0, "visual": 0}, {"behavior": 0, "text": 0, "visual": 0}])
