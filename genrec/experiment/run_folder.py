@@ -56,8 +56,12 @@ class RunFolder:
         if (path / _MARK).is_file() and (made_by := cls(path, path).read_json(_MARK).get("verb", "run")) != verb:
             raise DataError(f"{path}: the folder of a `genrec {made_by}`; pass another folder to --output")
         path.mkdir(parents=True, exist_ok=True)
-        for part in ("streams", "candidates", "train_only"):  # files of an earlier run in this folder; the cache stays
+        # Files of an earlier run in this folder. Training logs stay: a resumed training continues them, and a cached
+        # model writes none.
+        for part in ("streams", "candidates", "train_only/streams", "train_only/candidates"):
             shutil.rmtree(path / part, ignore_errors=True)
+        for part in ("model.safetensors", "training.json"):
+            (path / "train_only" / part).unlink(missing_ok=True)
         folder = cls(path, cls.cache_of(output))
         folder.write_json(_MARK, {"verb": verb, "finished": False})
         return folder

@@ -51,6 +51,19 @@ def test_an_empty_folder_is_taken(tmp_path):
     assert RunFolder.create(tmp_path, RECIPE).path == tmp_path
 
 
+def test_a_new_run_in_a_folder_removes_the_files_of_the_last_but_its_training_logs(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", RECIPE)
+    logs = {"logs/json_lines/training.jsonl", "train_only/logs/json_lines/training.jsonl"}
+    old = {"streams/logs/ids.safetensors", "candidates/test.safetensors", "train_only/streams/text/ids.safetensors"}
+    old |= {"train_only/candidates/valid.safetensors", "train_only/model.safetensors", "train_only/training.json"}
+    for name in logs | old:
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder.path / name).write_text("of the last run")
+    RunFolder.create(folder.path, RECIPE)
+    left = {file.relative_to(folder.path).as_posix() for file in folder.path.rglob("*") if file.is_file()}
+    assert left == logs | {"run.json"}
+
+
 def test_runs_of_one_second_do_not_share_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [RunFolder.create(None, RECIPE) for _ in range(3)]
