@@ -79,7 +79,7 @@ def final_fit(fit: Fit, selected: TrainingLog) -> str:
 
 
 def machine_of(model: Retriever) -> dict[str, Any]:
-    """Device and number of threads, on which the last digits of results depend."""
+    """Device and number of threads of a run; a model from the cache may have been trained with others."""
     return {"device": str(next(model.parameters()).device), "threads": torch.get_num_threads()}
 
 
@@ -116,11 +116,9 @@ def _notes(
         if context.ids.collisions:
             yield f"stream {name}: {context.ids.collisions:,} items shared a code before repair"
     log = selected.log
-    machine = machine_of(trained.model)
     yield (
         f"training: best of {len(log.epochs)} epochs was {log.best_epoch}, stopped by {log.stopped_by}, "
-        f"{log.seconds / 60:.1f} minutes on {machine['device']} "
-        f"with {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+        f"{log.seconds / 60:.1f} minutes" + (f" on {log.machine}" if log.machine else "")
     )
     if fits.test is not fits.valid:
         yield (

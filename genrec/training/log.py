@@ -35,6 +35,8 @@ class TrainingLog:
     best_epoch: int = 0
     stopped_by: str = ""
     """``patience``, ``max_epochs``, ``max_minutes`` or ``epochs`` (the requested number); empty while it runs."""
+    machine: str = ""
+    """Device and number of threads, e.g. "cpu with 1 thread"; empty in the logs of version 0.1.0."""
 
     @property
     def seconds(self) -> float:
@@ -48,7 +50,7 @@ class TrainingLog:
     def from_json(cls, content: Mapping[str, Any]) -> TrainingLog:
         """The inverse of :meth:`as_json`."""
         epochs = [EpochRecord(**record) for record in content["epochs"]]
-        return cls(epochs, content["best_epoch"], content["stopped_by"])
+        return cls(epochs, content["best_epoch"], content["stopped_by"], content.get("machine", ""))
 
     @classmethod
     def from_file(cls, path: Path) -> TrainingLog:

@@ -11,6 +11,7 @@ from torch import nn
 from genrec.errors import TrainingError
 from genrec.model.layers import Dropout
 from genrec.runtime.seeds import derive
+from genrec.runtime.threads import threads
 from genrec.training.checkpoint import weights_of
 from genrec.training.log import TrainingLog
 from genrec.training.optimizer import build_optimizer
@@ -305,9 +306,19 @@ def test_a_log_survives_its_file(tmp_path):
     assert log.seconds == pytest.approx(sum(record.seconds for record in log.epochs))
 
 
+def test_a_log_names_the_machine_that_trained(tmp_path):
+    with threads(1):
+        log = run(Line(), max_epochs=1)
+    assert log.machine == "cpu with 1 thread"
+    with threads(2):
+        assert TrainingLog.from_json(log.as_json()).machine == "cpu with 1 thread", "not that of the process that reads"
+        assert run(Line(), max_epochs=1).machine == "cpu with 2 threads"
+
+
 def test_a_log_without_throughput_is_read():
     """As version 0.1.0 wrote it."""
     record = {"epoch": 1, "losses": {"square": 2.0}, "validation": 0.5, "seconds": 3.0, "learning_rate": 0.1}
     log = TrainingLog.from_json({"epochs": [record], "best_epoch": 1, "stopped_by": "max_epochs"})
     assert log.epochs[0].samples_per_second is None
+    assert log.machine == ""
     assert TrainingLog.from_json(log.as_json()) == log
