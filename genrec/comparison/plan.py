@@ -99,7 +99,9 @@ class ModelJob:
     def summary_key(self) -> str:
         """The cache key of the summary of the model."""
         keys = [fit.keys.model for fit in self.needed]
-        return make_key(models=keys, source=source_hash(Path(code_quality.__file__)))
+        return make_key(
+            models=keys, source=source_hash(Path(code_quality.__file__), Path(__file__).with_name("worker.py"))
+        )
 
     def stages(self) -> list[Stage]:
         """Its stages, in the order of execution."""

@@ -12,28 +12,31 @@ class Step(NamedTuple):
     """A command and what it is for."""
 
     purpose: str
-    command: str
+    command: str = ""
+    """Empty where the purpose says it all."""
 
 
-def run_steps(folder: Path, *, history: Sequence[str], has_merge: bool) -> list[Step]:
+def run_steps(folder: Path, *, history: Sequence[str], has_merge: bool, data: Path | None = None) -> list[Step]:
     """What to do after a run.
 
     Args:
         folder: of the run.
         history: keys of some items, oldest first, for an example of ``recommend``.
         has_merge: whether the run merges two streams or more.
+        data: the data folder of the run, for the commands that read the dataset.
     """
+    option = "" if data is None else f" --data {shlex.quote(str(data))}"
     run = shlex.quote(str(folder))
     items = " ".join(f"--history {shlex.quote(key)}" for key in history) or "--history KEY_OR_TITLE"
     steps = [Step("Recommend items after a history", f"genrec recommend {run} {items}")]
     if has_merge:
         merges = "confidence,log_prob_sum,reciprocal_rank"
-        steps.append(Step("Compare merges without training", f"genrec compare {run} --vary merge={merges}"))
+        steps.append(Step("Compare merges without training", f"genrec compare {run} --vary merge={merges}{option}"))
     recipe = shlex.quote(str(folder / "recipe.yaml"))
     return [
         *steps,
-        Step("Train with three seeds", f"genrec compare {recipe} --seeds 1,2,3"),
-        Step("Measure latency and throughput", f"genrec bench {run}"),
+        Step("Train with three seeds", f"genrec compare {recipe} --seeds 1,2,3{option}"),
+        Step("Measure latency and throughput", f"genrec bench {run}{option}"),
     ]
 
 
@@ -49,11 +52,13 @@ def comparison_steps(folder: Path, *, command: str, is_validation: bool) -> list
     if command:
         steps.append(Step("Run the best variant alone", command))
     if is_validation:
-        steps.append(Step("Evaluate on the test split (once, at the end)", "genrec compare ... --test"))
+        steps.append(Step("Evaluate on the test split (once, at the end): repeat this comparison with --test"))
     return steps
 
 
 def step_lines(steps: Iterable[Step]) -> Iterator[str]:
     """Each command below a comment with its purpose."""
     for purpose, command in steps:
-        yield from (f"# {purpose}", command)
+        yield f"# {purpose}"
+        if command:
+            yield command

@@ -134,6 +134,8 @@ class Report:
     """Remarks on data, streams and training, such as random weights or items without an image."""
     example_history: Sequence[str] = ()
     """Keys of a few items of one user, oldest first, for the example of ``genrec recommend``."""
+    data_folder: Path | None = None
+    """``--data`` of the run, for the commands of the next steps."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def _lines(report: Report, folder: Path) -> Iterator[str]:
 def steps_of(report: Report, folder: Path) -> list[Step]:
     """The commands for the next steps after a run in a folder."""
     has_merge = any(row.kind == "merge" for row in report.rows)
-    return run_steps(folder, history=report.example_history, has_merge=has_merge)
+    return run_steps(folder, history=report.example_history, has_merge=has_merge, data=report.data_folder)
 
 
 def columns(report: Report) -> list[tuple[str, int]]:

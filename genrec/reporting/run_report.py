@@ -59,6 +59,7 @@ def make_report(
         parameters=_parameters(trained.model),
         notes=tuple(_notes(fits, selected, trained, vectors, streams, audited, cache)),
         example_history=_example_history(dataset),
+        data_folder=fit.environment.data,
     )
 
 

@@ -262,6 +262,8 @@ def test_steps_have_the_folder_in_quotes_where_needed():
     assert lines[5] == "genrec compare 'runs/my run/recipe.yaml' --seeds 1,2,3"
     assert lines[7] == "genrec bench 'runs/my run'"
     assert all(line.startswith("# ") for line in lines[::2])
+    with_data = run_steps(folder, history=(), has_merge=True, data=Path("my data"))
+    assert [step.command.endswith(" --data 'my data'") for step in with_data] == [False, True, True, True]
     alone = list(step_lines(run_steps(folder, history=(), has_merge=False)))
     assert alone[1].endswith("--history KEY_OR_TITLE")
     assert not any("--vary" in line for line in alone)
@@ -269,6 +271,6 @@ def test_steps_have_the_folder_in_quotes_where_needed():
     assert [step.command for step in steps] == [
         "python -m webbrowser -t 'runs/my run/comparison.html'",
         "genrec run a.yaml --seed 1",
-        "genrec compare ... --test",
+        "",
     ]
     assert len(comparison_steps(folder, command="", is_validation=False)) == 1
