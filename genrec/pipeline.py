@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 
 from genrec import __version__
-from genrec.audit.audit import audit
+from genrec.dataset_audit.audit import audit
 from genrec.experiment.baselines import rank_baselines
 from genrec.experiment.cache import Cache
 from genrec.experiment.candidates import search_users

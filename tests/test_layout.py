@@ -79,8 +79,8 @@ from genrec import types
 if TYPE_CHECKING:
     from genrec.model import layers
 def work():
-    import genrec.audit
+    import genrec.dataset_audit
     from genrec.errors import DataError
 """
-    known = dict.fromkeys(["genrec", "genrec.types", "genrec.model.layers", "genrec.audit", "genrec.errors"])
-    assert {*imported(code, known)} == {"genrec.types", "genrec.model.layers", "genrec.audit", "genrec.errors"}
+    known = dict.fromkeys(["genrec", "genrec.types", "genrec.model.layers", "genrec.dataset_audit", "genrec.errors"])
+    assert {*imported(code, known)} == {"genrec.types", "genrec.model.layers", "genrec.dataset_audit", "genrec.errors"}

@@ -10,7 +10,7 @@ import typer
 from genrec.cli._options import AsJson, Data, Overrides
 
 if TYPE_CHECKING:
-    from genrec.audit.audit import Audit
+    from genrec.dataset_audit.audit import Audit
     from genrec.datasets.download.sources import Source
     from genrec.families import DatasetSource
 
@@ -103,8 +103,8 @@ def fetch_source(
 @app.command("audit")
 def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Summarize a dataset and check it for problems that invalidate results."""
-    from genrec.audit.audit import audit
     from genrec.cli._output import print_json
+    from genrec.dataset_audit.audit import audit
 
     dataset, data = _resolved(name, data, overrides)
     found = audit(dataset.load(data))

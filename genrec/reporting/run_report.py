@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from genrec.audit.audit import Audit
+from genrec.dataset_audit.audit import Audit
 from genrec.experiment.baselines import chosen_settings
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit, Fits

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from genrec.audit.catalog_texts import leak_findings, twin_findings
-from genrec.audit.finding import Finding, Severity, percent, share
-from genrec.audit.history_order import future_finding, order_finding, tie_finding
+from genrec.dataset_audit.catalog_texts import leak_findings, twin_findings
+from genrec.dataset_audit.finding import Finding, Severity, percent, share
+from genrec.dataset_audit.history_order import future_finding, order_finding, tie_finding
 from genrec.types import Dataset
 
 __all__ = ["Audit", "Figures", "Finding", "Severity", "audit"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genrec.audit.finding import Finding, percent, share
+from genrec.dataset_audit.finding import Finding, percent, share
 from genrec.types import Catalog, Split
 
 LEAKING = 0.01

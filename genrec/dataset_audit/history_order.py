@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genrec.audit.finding import Finding, percent, share
+from genrec.dataset_audit.finding import Finding, percent, share
 from genrec.types import Dataset, Histories
 
 RISING = 0.9

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.audit.audit import Audit, Finding, audit
-from genrec.audit.finding import percent
-from genrec.audit.history_order import order_agreement, order_finding, rising_steps
+from genrec.dataset_audit.audit import Audit, Finding, audit
+from genrec.dataset_audit.finding import percent
+from genrec.dataset_audit.history_order import order_agreement, order_finding, rising_steps
 from genrec.datasets.amazon_reviews import AmazonReviews
 from genrec.datasets.movielens import MovieLens
 from genrec.datasets.sequences import Sequences
