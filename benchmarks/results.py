@@ -139,7 +139,7 @@ def entries(runs: Mapping[int, Path], rule: str, evaluated: Mapping[SplitName, E
             "seed": seed,
             "fit": FITS[len(logs) > 1],
             "seen_items": rule,
-            "date": mark.get("date"),
+            "date": (mark.get("date") or "")[:10] or None,
             "genrec": mark.get("genrec"),
             "epochs": chosen.best_epoch,
             "parameters": trained.parameters,

@@ -5,9 +5,8 @@ Each call returns the input of the next one; finished stages are loaded from the
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import datetime
 
-from genrec import __version__
 from genrec.dataset_audit.audit import audit
 from genrec.experiment.baselines import rank_baselines
 from genrec.experiment.cache import Cache
@@ -25,6 +24,7 @@ from genrec.reporting.report_files import write_report
 from genrec.reporting.run_report import machine_of, make_report
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.runtime.threads import threads
+from genrec.version import __version__
 
 
 def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MACHINE) -> Report:
@@ -45,6 +45,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
         with cache.timer.measure("dataset"):
             dataset = load_dataset(recipe, environment)
         folder.write_catalog(dataset.catalog)
+        folder.write_users(dataset)
         audited = audit(dataset)
         folder.write_json("audit.json", audited.to_dict())
 
@@ -84,7 +85,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
             {
                 **{split_fit.artifact("model"): split_fit.keys.model for split_fit in (fits.test, fits.valid)},
                 "genrec": __version__,
-                "date": date.today().isoformat(),
+                "date": datetime.now().isoformat(timespec="seconds"),
                 **machine_of(trained.model),
                 "stages": cache.log,
                 "seconds": round(sum(cache.timer.seconds.values()), 1),

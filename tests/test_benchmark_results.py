@@ -20,7 +20,7 @@ from genrec.evaluation.rank_file import RankFile
 from genrec.experiment.cache import Cache
 from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
-from genrec.recipe import dump_recipe, load_recipe
+from genrec.recipe import load_recipe
 from genrec.reporting.report import read_metrics
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def finished(folder, *overrides):
     file.write_text(RECIPE, encoding="utf-8")
     recipe = load_recipe(file, overrides)
     made = RunFolder(RunFolder.create(folder, file).path, folder.parent / "stages")
-    made.write_recipe(dump_recipe(recipe), ())
+    made.write_recipe(recipe.to_yaml(), ())
     run(recipe, made)
     return folder
 

@@ -50,7 +50,7 @@ def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 def test_few_import_cycles() -> None:
     known = modules()
     graph = {name: {*imported(file.read_text(encoding="utf-8"), known)} - {name} for name, file in known.items()}
-    assert graph["genrec.pipeline"] >= {"genrec", "genrec.experiment.vectors"}
+    assert graph["genrec.pipeline"] >= {"genrec.version", "genrec.experiment.vectors"}
     found = cycles(graph)
     assert len(found) <= MAX_CYCLES, found
 

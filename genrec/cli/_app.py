@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from genrec import __version__
 from genrec.cli._output import printable
 from genrec.errors import GenrecError
+from genrec.version import __version__
 
 _FIRST = ("run", "compare", "tokenize", "bench", "validate", "show", "list", "schema", "doctor")
 """Commands that the help lists first, in this order; the others follow alphabetically."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, Seed, ThreadCount, changes_of, environment_of
+from genrec.cli._options import AsJson, Data, Device, Overrides, Seed, ThreadCount
 
 if TYPE_CHECKING:
     from genrec.throughput.measurement import Throughput
@@ -45,11 +45,12 @@ def command(
     """Measure the throughput of decoding and training, and its share of this machine's peak."""
     import json
 
+    from genrec.api.inputs import environment_of, override_texts
     from genrec.comparison.axes import variants
 
     measures, sizes = _parse_what(what), _parse_batch_sizes(batch_sizes)
     _check_file(output)
-    changes = changes_of(overrides, seed)
+    changes = override_texts(overrides, seed)
     [variant] = variants([source], overrides=changes)
 
     from genrec.cli._output import print_json
@@ -65,7 +66,7 @@ def command(
     from genrec.throughput.measurement import measure
 
     chosen = variant.recipe
-    environment = environment_of(variant.source, chosen.block(), data=data, device=device, threads=threads)
+    environment = environment_of(variant.source, chosen, data=data, device=device, threads=threads)
     with computing_on(environment.threads):
         dataset = load_dataset(chosen, environment)
         if variant.run is None:

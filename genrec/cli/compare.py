@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, ThreadCount, changes_of, environment_of, parse_threads
+from genrec.cli._options import AsJson, Data, Device, Overrides, ThreadCount
 
 if TYPE_CHECKING:
     from genrec.comparison.plan import Plan, PlannedStage
@@ -84,50 +84,53 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Compare recipes, tokenizers, merges, streams and seeds in one table; shared stages run once."""
-    import time
+    import genrec
+    from genrec.api.comparisons import plan_comparison
+    from genrec.comparison.axes import parse_seeds
+    from genrec.comparison.runner import default_jobs
+    from genrec.runtime.environment import Environment
 
-    from genrec.comparison.axes import parse_budget, parse_seeds, variants
-
-    seconds = None if budget is None else parse_budget(budget)
-    thread_count = parse_threads(threads)
+    split: Literal["validation", "test"] = "test" if test else "validation"
     seed_list = () if seeds is None else parse_seeds(seeds)
-    compared = variants(recipes, vary or (), overrides=changes_of(overrides), controls=controls)
+    if dry_run:
+        plan = plan_comparison(
+            recipes,
+            vary or (),
+            seeds=seed_list,
+            controls=controls,
+            split=split,
+            output=output,
+            overrides=overrides,
+            data=data,
+            device=device,
+        )
+        _print_plan(plan, jobs or default_jobs(Environment(device)))
+        return
+    result = genrec.compare(
+        recipes,
+        vary or (),
+        seeds=seed_list,
+        controls=controls,
+        split=split,
+        output=output,
+        overrides=overrides,
+        data=data,
+        budget=budget,
+        jobs=jobs,
+        device=device,
+        threads=threads,
+    )
+    if as_json:
+        typer.echo((result.path / "comparison.json").read_text(encoding="utf-8"), nl=False)
+        return
 
     from genrec.cli._output import results
-    from genrec.comparison.comparing import compare
-    from genrec.comparison.plan import make_plan
-    from genrec.comparison.runner import Runner, default_jobs
-    from genrec.experiment.cache import Cache
-    from genrec.experiment.run_folder import RunFolder
-    from genrec.reporting.comparison_files import print_comparison, write
+    from genrec.reporting.comparison_files import print_comparison
     from genrec.runtime.progress import console
 
-    environment = environment_of(data=data, device=device)
-    begun = time.monotonic()
-    split = "test" if test else "valid"
-    cache = Cache(RunFolder.cache_of(output), quiet=True)
-    plan = make_plan(compared, seed_list, cache, split=split, environment=environment)
-    if dry_run:
-        _print_plan(plan, jobs or default_jobs(environment))
-        return
-    folder = RunFolder.create(output, Path(f"compare-{recipes[0].resolve().stem}"), verb="compare")
-    console.print(f"{len(plan.trials)} trials of {len(compared)} variants -> {folder.path}", markup=False)
-    runner = Runner(
-        logs=folder.path / "logs",
-        at_once=jobs or default_jobs(environment),
-        threads=thread_count,
-        deadline=None if seconds is None else begun + seconds,
-    )
-    title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
-    comparison = compare(plan, runner, title=title, split=split)
-    write(comparison, plan.dataset.valid if split == "valid" else plan.dataset.test, folder.path)
-    folder.finish({"split": comparison.split, "stages": comparison.stages, "seconds": round(comparison.seconds, 1)})
-    if as_json:
-        typer.echo((folder.path / "comparison.json").read_text(encoding="utf-8"), nl=False)
-    else:
-        print_comparison(comparison, results(), folder.path)
-        for kind in ("md", "csv", "html"):
-            console.print(f"{folder.path / f'comparison.{kind}'}", markup=False)
+    print_comparison(result.comparison, results(), result.path)
+    for kind in ("md", "csv", "html"):
+        console.print(f"{result.path / f'comparison.{kind}'}", markup=False)
 
 
 def _print_plan(plan: Plan, jobs: int) -> None:

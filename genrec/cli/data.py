@@ -12,7 +12,6 @@ from genrec.cli._options import AsJson, Data, Overrides
 if TYPE_CHECKING:
     from genrec.dataset_audit.audit import Audit
     from genrec.datasets.download.sources import Source
-    from genrec.families import DatasetSource
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and audit datasets.")
 
@@ -67,6 +66,7 @@ def fetch_source(
     is_agreed: Annotated[bool, typer.Option("--yes", help="Download without confirmation.")] = False,
 ) -> None:
     """Download, verify and unpack a dataset; an interrupted download resumes."""
+    from genrec.api.auditing import needed
     from genrec.datasets.download.fetch import fetch, remote_size
     from genrec.datasets.download.sources import sources
     from genrec.errors import DataError
@@ -77,7 +77,7 @@ def fetch_source(
         raise DataError(
             f"unknown published dataset {name!r}{did_you_mean(name, list(sources()))}; 'genrec data list' lists them"
         )
-    data = _required(data)
+    data = needed(data)
     folder = data / source.folder
     if source.is_found(data) and not any((folder / file.name).is_file() for file in source.missing(data)):
         print(f"{folder}: already there; to fetch it again, move it away")
@@ -103,11 +103,12 @@ def fetch_source(
 @app.command("audit")
 def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Summarize a dataset and check it for problems that invalidate results."""
+    import genrec
+    from genrec.api.auditing import find_dataset
     from genrec.cli._output import print_json
-    from genrec.dataset_audit.audit import audit
 
-    dataset, data = _resolved(name, data, overrides)
-    found = audit(dataset.load(data))
+    dataset, data = find_dataset(name, data=data, overrides=overrides)
+    found = genrec.audit(dataset, data=data)
     if as_json:
         print_json({"block": dataset.block(), **found.to_dict()})
     else:
@@ -117,10 +118,11 @@ def audit_dataset(name: _Named, data: Data = None, overrides: Overrides = None, 
 @app.command("images")
 def list_images(name: _Named, data: Data = None, overrides: Overrides = None) -> None:
     """Print the URLs of the items' images, one line 'key<TAB>url' each, for any downloader."""
+    from genrec.api.auditing import find_dataset
     from genrec.cli._output import printable
     from genrec.errors import DataError
 
-    dataset, data = _resolved(name, data, overrides)
+    dataset, data = find_dataset(name, data=data, overrides=overrides)
     urls = getattr(dataset, "image_urls", None)
     if urls is None:
         raise DataError(
@@ -129,68 +131,6 @@ def list_images(name: _Named, data: Data = None, overrides: Overrides = None) ->
         )
     for key, url in urls(data):
         print(printable(f"{key}\t{url}"))
-
-
-def _resolved(name: str, data: Path | None, overrides: list[str] | None) -> tuple[DatasetSource, Path | None]:
-    """The dataset of a name, a recipe or a folder, and the data folder."""
-    from genrec.cli._plugins import find_plugins
-    from genrec.datasets.download.sources import recognize, sources
-    from genrec.errors import DataError
-    from genrec.recipe import load_recipe
-    from genrec.recipe.problems import did_you_mean
-
-    path = Path(name)
-    if path.is_file() or path.suffix in (".yaml", ".yml"):
-        return load_recipe(path, overrides or ()).dataset, data
-    find_plugins()
-    source = sources().get(name)
-    if source is not None and data is not None and not source.is_found(data):
-        raise DataError(
-            f"{data / source.folder}: {name} is not there; get it with 'genrec data fetch {name} --data {data}'"
-        )
-    inside = path if path.is_dir() and (data is None or not (data / name).is_dir()) else _required(data) / name
-    found = recognize(inside)
-    if source is not None:
-        without_items = {"items_file": None} if found and "items_file" in found else {}
-        return _built(name, {**source.block, **without_items}, overrides), data
-    if found is not None:
-        return _built(name, {**found, "folder": inside.name}, overrides), inside.parent
-    known = [*sources(), *(place.name for place in inside.parent.glob("*") if place.is_dir())]
-    if not inside.is_dir():
-        raise DataError(
-            f"{name!r} is neither a name in 'genrec data list', a recipe nor a folder under {inside.parent}"
-            f"{did_you_mean(name, known)}"
-        )
-    raise DataError(
-        f"{inside}: no known format; expected sequences.txt, ratings.csv with movies.csv (or "
-        "ratings.dat, u.data), yelp_academic_dataset_review.json, <name>.inter or meta_<category>.json.gz; for a table "
-        "write a recipe and audit that"
-    )
-
-
-def _built(name: str, block: dict[str, Any], overrides: list[str] | None) -> DatasetSource:
-    """Build a dataset from a block that is not in a recipe, with ``--set dataset.key=value`` applied."""
-    from genrec.families import DatasetSource
-    from genrec.recipe import InvalidRecipeError
-    from genrec.recipe.blocks import Assembly
-    from genrec.recipe.overrides import apply
-    from genrec.recipe.source import Source
-
-    source = Source(name, {"dataset": block})
-    apply(source, overrides or ())
-    assembly = Assembly(source)
-    dataset = assembly.build(DatasetSource, source.data["dataset"], ("dataset",))
-    if problems := [*source.problems, *assembly.problems]:
-        raise InvalidRecipeError(problems)
-    return dataset
-
-
-def _required(data: Path | None) -> Path:
-    from genrec.errors import DataError
-
-    if data is None:
-        raise DataError("no data folder: pass --data DIR or set GENREC_DATA")
-    return data
 
 
 def _as_dict(source: Source, data: Path | None) -> dict[str, Any]:

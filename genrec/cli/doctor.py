@@ -45,7 +45,7 @@ def command(data: Data = None, as_json: AsJson = False) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from genrec import __version__
+    from genrec.version import __version__
 
     versions = {"genrec": __version__, "python": platform.python_version()}
     extras = _extras()

@@ -1,11 +1,11 @@
 """``genrec recommend``: recommendations of a finished run for a history."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from genrec.cli._options import AsJson, Device, ThreadCount, environment_of, parse_threads
+from genrec.cli._options import AsJson, Device, ThreadCount
 
 
 def command(
@@ -19,6 +19,10 @@ def command(
         ),
     ],
     top: Annotated[int, typer.Option("--top", min=1, help="Number of items to recommend.")] = 10,
+    seen: Annotated[
+        Literal["filter", "keep", "recipe"],
+        typer.Option("--seen", help="Items of the history: filter leaves them out; recipe: as in the run."),
+    ] = "filter",
     device: Device = "auto",
     threads: ThreadCount = None,
     as_json: AsJson = False,
@@ -26,17 +30,18 @@ def command(
     """Recommend the next items for a history, with each stream's share of the score."""
     from dataclasses import asdict
 
+    from genrec.api.inputs import parse_threads
     from genrec.cli._output import print_json, print_table
     from genrec.cli._plugins import find_plugins
     from genrec.runtime.threads import threads as computing_on
     from genrec.runtime.threads import threads_for
     from genrec.serving.recommender import Recommender
 
-    requested, environment = parse_threads(threads), environment_of(device=device)
+    requested = parse_threads(threads)
     find_plugins()
-    recommender = Recommender(run, environment=environment)
+    recommender = Recommender.load(run, device=device)
     with computing_on(threads_for(requested, recommender.recipe.block())):
-        found = recommender.recommend([history], top_n=top)[0]
+        found = recommender.recommend(history, top, seen=None if seen == "recipe" else seen)[0]
     if as_json:
         print_json([asdict(item) for item in found])
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from genrec.dataset_audit.catalog_texts import leak_findings, twin_findings
 from genrec.dataset_audit.finding import Finding, Severity, percent, share
 from genrec.dataset_audit.history_order import future_finding, order_finding, tie_finding
+from genrec.reporting.tables import Table
 from genrec.types import Dataset
 
 __all__ = ["Audit", "Figures", "Finding", "Severity", "audit"]
@@ -61,7 +63,7 @@ class Figures:
     """Share of interactions with the most popular 1 % of items."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """Result of an audit; errors first."""
 
@@ -100,6 +102,24 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return asdict(self)
+
+    def table(self) -> Table:
+        """A row for each finding: severity, check, what was found and what to do."""
+        return Table(
+            {
+                "severity": [finding.severity for finding in self.findings],
+                "check": [finding.check for finding in self.findings],
+                "found": [finding.text for finding in self.findings],
+                "what to do": [finding.advice for finding in self.findings],
+            }
+        )
+
+    def __repr__(self) -> str:
+        return f"Audit({self.dataset}: {'; '.join(self.lines())})"
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(escape(line) for line in (self.dataset, *self.lines()))
+        return f"<p>{lines}</p>{self.table()._repr_html_()}"
 
 
 def audit(dataset: Dataset) -> Audit:

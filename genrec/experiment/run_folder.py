@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.errors import DataError
-from genrec.types import Catalog
+from genrec.types import Catalog, Dataset
 
 _MARK = "run.json"
 
@@ -51,7 +51,7 @@ class RunFolder:
             path = output
         if path.exists() and not path.is_dir():
             raise DataError(f"{path}: is a file, expected a folder for the run")
-        if path.is_dir() and any(path.iterdir()) and not (path / _MARK).is_file():
+        if path.is_dir() and any(file.name != ".stages" for file in path.iterdir()) and not (path / _MARK).is_file():
             raise DataError(f"{path}: is not empty and not the folder of a run; pass another folder to --output")
         if (path / _MARK).is_file() and (made_by := cls(path, path).read_json(_MARK).get("verb", "run")) != verb:
             raise DataError(f"{path}: the folder of a `genrec {made_by}`; pass another folder to --output")
@@ -118,6 +118,10 @@ class RunFolder:
     def write_catalog(self, catalog: Catalog) -> None:
         """Write the key and title of every item, in the row order of all matrices."""
         self.write_json("items.json", {"keys": catalog.keys, "titles": catalog.titles})
+
+    def write_users(self, dataset: Dataset) -> None:
+        """Write the keys of the test users, in the row order of ``ranks.safetensors``."""
+        self.write_json("users.json", {"keys": [dataset.user_keys[user] for user in dataset.test.users]})
 
     def place(self, stage: Path, name: str) -> None:
         """Put the file of a stage into the folder of the run, as a hard link if possible."""

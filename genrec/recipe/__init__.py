@@ -1,6 +1,6 @@
 """Recipes: YAML -> checked objects, or all errors at once. Imports no torch."""
 
-from genrec.recipe.loading import dump_recipe, load_recipe, parse_recipe, recipe_of
+from genrec.recipe.loading import load_recipe, parse_recipe, recipe_of
 from genrec.recipe.problems import InvalidRecipeError, Problem
 from genrec.recipe.schema import Recipe, Stream
 
@@ -9,7 +9,6 @@ __all__ = [
     "Problem",
     "Recipe",
     "Stream",
-    "dump_recipe",
     "load_recipe",
     "parse_recipe",
     "recipe_of",

@@ -13,7 +13,7 @@ from genrec.recipe.consistency import disagreements
 from genrec.recipe.overrides import apply
 from genrec.recipe.problems import InvalidRecipeError, did_you_mean
 from genrec.recipe.schema import Recipe
-from genrec.recipe.source import Source, read, write
+from genrec.recipe.source import Source, read
 from genrec.registry import add_plugin_folder
 
 
@@ -51,11 +51,6 @@ def recipe_of(block: Mapping[str, Any], *, name: str = "recipe", overrides: Sequ
         InvalidRecipeError: the recipe is not valid; the error lists all problems.
     """
     return _checked(Source(name, plain(dict(block))), overrides)
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """The recipe with all defaults, as YAML that loads as an equal recipe."""
-    return write(recipe.block())
 
 
 def _checked(source: Source, overrides: Sequence[str]) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt
@@ -22,6 +23,7 @@ from genrec.families import (
     merges,
     plain,
 )
+from genrec.recipe.source import write
 from genrec.search.settings import SearchSettings
 from genrec.semantic_ids.absent_items import AbsentItems
 from genrec.training.settings import TrainingSettings
@@ -100,3 +102,11 @@ class Recipe(BaseModel):
     def block(self) -> dict[str, Any]:
         """The recipe with all defaults as plain data, for YAML and JSON."""
         return plain(self)
+
+    def to_yaml(self) -> str:
+        """The recipe with all defaults, as YAML that loads as an equal recipe."""
+        return write(self.block())
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe with all defaults to a YAML file."""
+        Path(path).write_text(self.to_yaml(), encoding="utf-8")

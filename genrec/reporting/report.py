@@ -121,8 +121,10 @@ class Report:
 
     title: str
     protocol: Protocol
-    split: Split
-    """The evaluation users and their targets."""
+    users_U: np.ndarray
+    """Row of each evaluation user in the dataset, int64 (U,)."""
+    targets_U: np.ndarray
+    """The target of each evaluation user, int64 (U,)."""
     rows: Sequence[MethodResult]
     tests: Sequence[PairedTest] = ()
     curve: Sequence[EpochRecord] = ()

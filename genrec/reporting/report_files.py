@@ -1,16 +1,31 @@
-"""A run's report as files: ``report.md``, ``metrics.json``, ``ranks.safetensors`` and ``curves.svg``."""
+"""A run's report as files, written and read: ``report.md``, ``metrics.json``, ``ranks.safetensors``, ``curves.svg``."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from genrec.errors import DataError
 from genrec.evaluation.rank_file import RankFile
+from genrec.evaluation.significance import Difference
 from genrec.reporting.curves import curves_svg
-from genrec.reporting.report import Report, epoch_dict, finite
+from genrec.reporting.report import (
+    Estimate,
+    MethodResult,
+    PairedTest,
+    Protocol,
+    Report,
+    epoch_dict,
+    finite,
+    read_metrics,
+)
 from genrec.reporting.report_markdown import markdown
+from genrec.training.log import EpochRecord
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -26,7 +41,7 @@ def write_report(report: Report, folder: Path) -> None:
         json.dumps(finite(to_dict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
     )
     ranks = {row.name: row.ranks_U for row in report.rows}
-    RankFile(report.split.users, report.split.targets, ranks, max(report.protocol.cutoffs)).write(folder)
+    RankFile(report.users_U, report.targets_U, ranks, max(report.protocol.cutoffs)).write(folder)
     if report.curve:
         (folder / "curves.svg").write_text(curves_svg(report.curve), encoding="utf-8")
 
@@ -63,4 +78,52 @@ def to_dict(report: Report) -> dict[str, Any]:
         "stage_seconds": dict(report.stage_seconds),
         "parameters": dict(report.parameters),
         "notes": list(report.notes),
+        "example_history": list(report.example_history),
     }
+
+
+def read_report(folder: Path) -> Report:
+    """Read the report of a finished run; equal to the one that was written, without the data folder.
+
+    Raises:
+        DataError: the folder has no finished run, or a file is damaged.
+    """
+    data, ranks = read_metrics(folder), RankFile.read(folder)
+    try:
+        protocol = Protocol(**{**data["protocol"], "cutoffs": tuple(data["protocol"]["cutoffs"])})
+        rows = [_method(method, ranks.of_method(method["name"], folder)) for method in data["methods"]]
+        return Report(
+            data["title"],
+            protocol,
+            ranks.users,
+            ranks.targets,
+            rows,
+            tests=[_test(test) for test in data["tests"]],
+            curve=[EpochRecord(**{**epoch, "losses": _numbers(epoch["losses"])}) for epoch in data["curve"]],
+            stage_seconds=data["stage_seconds"],
+            parameters=data["parameters"],
+            notes=tuple(data["notes"]),
+            example_history=tuple(data.get("example_history", ())),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        file, reason = folder / "metrics.json", f"{type(error).__name__}: {error}"
+        raise DataError(f"{file}: not the results of a run ({reason}); run the recipe again") from error
+
+
+def _method(method: dict[str, Any], ranks_U: np.ndarray) -> MethodResult:
+    metrics = {
+        metric: {int(cutoff): Estimate(**_numbers(estimate)) for cutoff, estimate in by_cutoff.items()}
+        for metric, by_cutoff in method.items()
+        if metric not in ("name", "kind")
+    }
+    return MethodResult(method["name"], method["kind"], metrics, ranks_U)
+
+
+def _test(test: dict[str, Any]) -> PairedTest:
+    difference = Difference(**_numbers({field.name: test[field.name] for field in fields(Difference)}))
+    return PairedTest(test["method"], test["other"], test["metric"], test["cutoff"], difference, test["p_holm"])
+
+
+def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Values with NaN for those that JSON lacks."""
+    return {name: float("nan") if value is None else value for name, value in values.items()}

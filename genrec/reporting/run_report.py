@@ -51,7 +51,8 @@ def make_report(
         protocol=Protocol.of(
             dataset, recipe.evaluation, recipe.seed, selection=selection(fit), final_fit=final_fit(fit, selected.log)
         ),
-        split=dataset.test,
+        users_U=dataset.test.users,
+        targets_U=dataset.test.targets,
         rows=rows,
         tests=tests,
         curve=selected.log.epochs,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -15,9 +16,14 @@ from genrec.experiment.run_folder import RunFolder
 from genrec.families import merges
 from genrec.recipe import Recipe, parse_recipe
 from genrec.registry import add_plugin_folder
+from genrec.reporting.tables import Table
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.search.streams import search_streams
 from genrec.types import ABSENT, Candidates, Histories
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,66 @@ class Recommendation:
     streams: dict[str, StreamVote]
 
 
+class Recommendations(Sequence[list[Recommendation]]):
+    """The recommended items of each history, best first: a sequence of lists, and a table."""
+
+    def __init__(self, lists: Sequence[list[Recommendation]]) -> None:
+        self._lists = list(lists)
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    @overload
+    def __getitem__(self, place: int) -> list[Recommendation]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Recommendations: ...
+    def __getitem__(self, place: int | slice) -> list[Recommendation] | Recommendations:
+        return Recommendations(self._lists[place]) if isinstance(place, slice) else self._lists[place]
+
+    def table(self) -> Table:
+        """A row for each recommended item: place of its history, rank from 1, key, title, score, and by stream its
+        rank (``<stream> rank``, null where the stream did not propose the item), log-probability and share.
+        """
+        rows = [
+            (place, rank, item) for place, items in enumerate(self._lists) for rank, item in enumerate(items, start=1)
+        ]
+        columns: dict[str, list[Any]] = {
+            "history": [place for place, _, _ in rows],
+            "rank": [rank for _, rank, _ in rows],
+            "item": [item.key for _, _, item in rows],
+            "title": [item.title for _, _, item in rows],
+            "score": [item.score for _, _, item in rows],
+        }
+        for name in rows[0][2].streams if rows else ():
+            votes = [item.streams[name] for _, _, item in rows]
+            columns[f"{name} rank"] = [vote.rank for vote in votes]
+            columns[f"{name} log_prob"] = [vote.log_prob for vote in votes]
+            columns[f"{name} share"] = [vote.share for vote in votes]
+        return Table(columns)
+
+    def to_polars(self) -> pl.DataFrame:
+        """:meth:`table` as a polars DataFrame."""
+        return self.table().to_polars()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """:meth:`table` as a pandas DataFrame.
+
+        Raises:
+            GenrecError: pandas is not installed.
+        """
+        return self.table().to_pandas()
+
+    def __repr__(self) -> str:
+        shown = "; ".join(", ".join(item.title or item.key for item in items[:3]) for items in self._lists[:3])
+        count = "1 history" if len(self) == 1 else f"{len(self):,} histories"
+        return f"Recommendations({count}: {shown}{', ...' if shown else ''})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
 class Recommender:
-    """The model of a finished run.
+    """The model of a finished run, ready to recommend.
 
     Plugins come from ``plugins/`` of the working folder; nothing in the run's folder is ever imported.
 
@@ -59,7 +123,7 @@ class Recommender:
 
     def __init__(self, run: Path, *, environment: Environment = THIS_MACHINE) -> None:
         folder = RunFolder.open(run)
-        self.recipe = _recipe_of(folder)
+        self.recipe = recipe_of_run(folder)
         items = folder.read_json("items.json")
         self.keys: list[str] = items["keys"]
         self.titles: list[str] = items["titles"]
@@ -73,6 +137,22 @@ class Recommender:
             (environment or Environment()).torch_device
         )
         self.tries = {name: context.trie for name, context in streams.items()}
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> Recommender:
+        """Load the model of a finished run.
+
+        Args:
+            path: folder of the run.
+            device: auto, cpu, cuda, cuda:1 or mps.
+
+        Raises:
+            DataError: the folder is not that of a finished run, or a file is missing or damaged.
+            PluginError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
+        """
+        environment = Environment(device)
+        environment.check_device()
+        return cls(Path(path), environment=environment)
 
     def row(self, name: str) -> int:
         """The item that a key or a title (upper or lower case) names.
@@ -97,40 +177,56 @@ class Recommender:
         hint = f"; did you mean {' or '.join(map(repr, shown))}?" if shown else ""
         raise DataError(f"{name!r}: no item has this key or title, expected one of {len(self.keys):,} items{hint}")
 
-    def recommend(self, histories: Sequence[Sequence[str]], *, top_n: int = 10) -> list[list[Recommendation]]:
-        """Recommend for each history, under the run's own search, merge and rule about seen items.
+    def recommend(
+        self,
+        histories: Sequence[str] | Sequence[Sequence[str]],
+        k: int = 10,
+        *,
+        seen: Literal["keep", "filter"] | None = "filter",
+    ) -> Recommendations:
+        """Recommend the next items, with the search and merge of the run.
 
         Args:
-            histories: keys or titles, oldest first, at least one each.
-            top_n: items for each history, at most the recipe's ``search.list_length`` from each stream.
+            histories: keys or titles of items, oldest first: one history, or a sequence of them.
+            k: number of items for each history.
+            seen: ``filter`` leaves out the items of the history, ``keep`` does not; None follows the recipe.
+
+        Returns:
+            A list of at most ``k`` items for each history.
 
         Raises:
-            DataError: an empty history, or an item that is not in the catalog.
+            DataError: a history is empty, or an item is not in the catalog.
         """
-        for number, history in enumerate(histories):
-            if not history:
-                raise DataError(f"history {number + 1}: found no item, expected at least one key or title")
-        rows = [[self.row(name) for name in history] for history in histories]
+        rows = [self._rows(history, number) for number, history in enumerate(_several(histories), start=1)]
         settings = self.recipe.search
         found = search_streams(
             self.model,
             self.tries,
             Histories.of(rows),
-            settings.model_copy(update={"list_length": max(settings.list_length, top_n)}),
+            settings.model_copy(update={"list_length": max(settings.list_length, k)}),
             num_items=len(self.keys),
             max_history=self.recipe.max_history,
             with_scores=self.recipe.merge.needs_scores,
-            seen=self.recipe.evaluation.seen_items,
+            seen=self.recipe.evaluation.seen_items if seen is None else seen,
         )
-        ranking = self.recipe.merge.merge(found, top_n=top_n)
-        return [
+        ranking = self.recipe.merge.merge(found, top_n=k)
+        return Recommendations(
             [
-                Recommendation(self.keys[item], self.titles[item], float(score), self._votes(found, user, int(item)))
-                for item, score in zip(ranking.items_BN[user], ranking.scores_BN[user], strict=True)
-                if item != ABSENT
+                [
+                    Recommendation(
+                        self.keys[item], self.titles[item], float(score), self._votes(found, user, int(item))
+                    )
+                    for item, score in zip(ranking.items_BN[user], ranking.scores_BN[user], strict=True)
+                    if item != ABSENT
+                ]
+                for user in range(len(rows))
             ]
-            for user in range(len(rows))
-        ]
+        )
+
+    def _rows(self, history: Sequence[str], number: int) -> list[int]:
+        if not history:
+            raise DataError(f"history {number}: found no item, expected at least one key or title")
+        return [self.row(name) for name in history]
 
     def _votes(self, found: Candidates, user: int, item: int) -> dict[str, StreamVote]:
         column = int(np.flatnonzero(found.items_BC[user] == item)[0])
@@ -147,8 +243,20 @@ class Recommender:
         }
 
 
-def _recipe_of(folder: RunFolder) -> Recipe:
-    """The recipe as it was run, with its merge as it was fitted."""
+def _several(histories: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+    """Histories as a list; a flat list of names is one history."""
+    if all(isinstance(entry, str) for entry in histories):
+        return [[str(entry) for entry in histories]] if histories else []
+    return [[entry] if isinstance(entry, str) else list(entry) for entry in histories]
+
+
+def recipe_of_run(folder: RunFolder) -> Recipe:
+    """The recipe of a finished run as it was run, with its merge as it was fitted.
+
+    Raises:
+        DataError: a file of the run is missing or damaged.
+        PluginError: the recipe names a plugin that is not in ``plugins/`` of the working folder.
+    """
     file = folder.path / "recipe.yaml"
     if not file.is_file():
         raise DataError(f"{file}: missing; the run is not complete")

@@ -15,7 +15,7 @@ from varied_recipes import THREE, TWO, by_name, names, of, problems, write_recip
 from genrec.comparison.axes import variants
 from genrec.errors import DataError, RecipeError
 from genrec.experiment.run_folder import RunFolder
-from genrec.recipe import dump_recipe, load_recipe
+from genrec.recipe import load_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +194,7 @@ def finished_run() -> Path:
     """A run as far as variants look at it."""
     folder = RunFolder.create(Path("run"), Path("small.yaml"))
     Path("three.yaml").replace("small.yaml")
-    folder.write_recipe(dump_recipe(load_recipe("small.yaml")), [])
+    folder.write_recipe(load_recipe("small.yaml").to_yaml(), [])
     folder.finish({})
     return folder.path
 

@@ -46,7 +46,7 @@ def report(settings):
     rankings = {"top": ("merge", placed(0)), "middle": ("stream", placed(4, 0.8)), "half": ("baseline", placed(7, 0.5))}
     rows = evaluate(rankings, shop.test, settings, seed=1)
     protocol = Protocol.of(shop, settings, 1, selection="NDCG@10")
-    return Report("A shop", protocol, shop.test, rows, paired_tests(rows, settings, seed=1))
+    return Report("A shop", protocol, shop.test.users, shop.test.targets, rows, paired_tests(rows, settings, seed=1))
 
 
 def test_rows_and_files_have_the_metrics_of_the_recipe(report, settings, tmp_path):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from genrec.errors import RecipeError
 from genrec.families import item_encoders, merges, tokenizers
-from genrec.recipe import InvalidRecipeError, Recipe, Stream, dump_recipe, load_recipe, parse_recipe, recipe_of
+from genrec.recipe import InvalidRecipeError, Recipe, Stream, load_recipe, parse_recipe, recipe_of
 
 
 def test_every_block_becomes_its_component() -> None:
@@ -69,8 +69,8 @@ def test_block_is_complete_plain_and_reads_back_equal() -> None:
 
     assert {type(leaf) for leaf in leaves(block)} <= {str, int, float, bool, type(None)}
     assert recipe_of(block) == recipe
-    assert parse_recipe(dump_recipe(recipe)) == recipe
-    assert parse_recipe(dump_recipe(recipe)).block() == block
+    assert parse_recipe(recipe.to_yaml()) == recipe
+    assert parse_recipe(recipe.to_yaml()).block() == block
 
 
 def test_components_nest_in_lists_mappings_and_options(recipe_text: str) -> None:
@@ -81,7 +81,7 @@ def test_components_nest_in_lists_mappings_and_options(recipe_text: str) -> None
     assert encoder.encoders[1].encoders[0].dim == 2
     assert encoder.by_name["a"].type_name == "hashing"
     assert encoder.reducer.branching == 4
-    assert parse_recipe(dump_recipe(recipe)) == recipe
+    assert parse_recipe(recipe.to_yaml()) == recipe
 
 
 def test_settings_inside_a_component_keep_the_components_own_defaults(recipe_text: str) -> None:
@@ -126,9 +126,9 @@ def test_a_stream_may_have_a_history_encoder_of_its_own(recipe_text: str) -> Non
     assert (recipe.own_history_encoders["left"].dim, recipe.history_encoder.dim) == (8, 16)
     assert recipe.max_history == 50
     assert parse_recipe(recipe_text).max_history == 20
-    assert parse_recipe(dump_recipe(recipe)) == recipe
+    assert parse_recipe(recipe.to_yaml()) == recipe
     change = "streams.left.history_encoder.max_history=10"
-    assert parse_recipe(dump_recipe(recipe), overrides=[change]).max_history == 20
+    assert parse_recipe(recipe.to_yaml(), overrides=[change]).max_history == 20
 
 
 def test_stream_whose_decoder_writes_no_codes_has_no_tokenizer(recipe_text: str) -> None:

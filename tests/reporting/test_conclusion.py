@@ -30,7 +30,7 @@ def run_report(results, kinds, *, users=500, metrics=("recall", "ndcg"), found=T
         for metric, others in results.items()
         for other, (mean, p) in others.items()
     ]
-    return Report("Shop", replace(PROTOCOL, users=users), SPLIT, rows, tests)
+    return Report("Shop", replace(PROTOCOL, users=users), SPLIT.users, SPLIT.targets, rows, tests)
 
 
 KINDS = {"merge: confidence": "merge", "stream: text": "stream", "stream: behavior": "stream", "transition": "baseline"}

@@ -75,7 +75,8 @@ def report(ranks) -> Report:
     return Report(
         title="Two streams",
         protocol=Protocol.of(data, SETTINGS, 3, selection="mean NDCG@10 of the streams on validation"),
-        split=data.test,
+        users_U=data.test.users,
+        targets_U=data.test.targets,
         rows=rows,
         tests=paired_tests(rows, SETTINGS, seed=3),
         curve=curve,
@@ -251,7 +252,7 @@ def test_the_curves_are_well_formed(report, tmp_path):
 
 
 def test_a_report_without_training_has_no_curves(report, tmp_path):
-    write_report(Report(report.title, report.protocol, report.split, report.rows), tmp_path)
+    write_report(Report(report.title, report.protocol, report.users_U, report.targets_U, report.rows), tmp_path)
     assert not (tmp_path / "curves.svg").exists()
     assert "## Training" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 

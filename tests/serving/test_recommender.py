@@ -14,7 +14,7 @@ from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
 from genrec.evaluation.rank_file import RankFile
 from genrec.merges.confidence import Confidence
-from genrec.recipe import dump_recipe, load_recipe
+from genrec.recipe import load_recipe
 from genrec.search.candidates import load_candidates
 from genrec.serving.recommender import Recommender
 from genrec.types import ABSENT, Dataset, Histories
@@ -39,7 +39,7 @@ def copied(run: Path, folder: Path, *overrides: str, titles: list[str] | None = 
     """A copy of a run, with changes of its recipe or other titles."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".stages"))
     recipe = load_recipe(folder / "recipe.yaml", overrides)
-    (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     (folder / "merge.json").write_text(json.dumps(recipe.merge.block()), encoding="utf-8")
     if titles is not None:
         items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def message(recommender: Recommender, name: str) -> str:
 
 
 def test_what_is_recommended_is_what_was_measured(recommender: Recommender, shop: Dataset, small_run: Path) -> None:
-    found = recommender.recommend(keys_of(shop, shop.test.histories), top_n=10)
+    found = recommender.recommend(keys_of(shop, shop.test.histories), k=10, seen=None)
     ranking = Confidence().merge(load_candidates(small_run / "candidates" / "test.safetensors"), top_n=10)
     rows = np.array([[recommender.row(item.key) for item in items] for items in found])
     np.testing.assert_array_equal(rows, ranking.items_BN)
@@ -65,7 +65,7 @@ def test_what_is_recommended_is_what_was_measured(recommender: Recommender, shop
 
 def test_votes_are_the_streams_own_words(recommender: Recommender, shop: Dataset, small_run: Path) -> None:
     stored = load_candidates(small_run / "candidates" / "test.safetensors")
-    found = recommender.recommend(keys_of(shop, shop.test.histories), top_n=10)
+    found = recommender.recommend(keys_of(shop, shop.test.histories), k=10, seen=None)
     for user, items in enumerate(found):
         for item in items:
             column = stored.items_BC[user].tolist().index(recommender.row(item.key))
@@ -88,15 +88,15 @@ def test_a_merge_with_scores_hears_every_stream(small_run: Path, tmp_path: Path)
 
 def test_histories_are_answered_one_by_one_and_in_order(recommender: Recommender) -> None:
     first, second = ["item-3", "item-9"], ["item-20"]
-    together = recommender.recommend([first, second, first], top_n=5)
-    alone = [recommender.recommend([history], top_n=5)[0] for history in (first, second)]
+    together = recommender.recommend([first, second, first], k=5, seen=None)
+    alone = [recommender.recommend([history], k=5, seen=None)[0] for history in (first, second)]
     keys = [[item.key for item in items] for items in together]
     assert keys == [[item.key for item in alone[place]] for place in (0, 1, 0)]
     assert keys[0] != keys[1]
 
 
 def test_no_history_no_answer(recommender: Recommender) -> None:
-    assert recommender.recommend([]) == []
+    assert len(recommender.recommend([])) == 0
     with pytest.raises(DataError) as caught:
         recommender.recommend([["item-1"], []])
     assert str(caught.value) == "history 2: found no item, expected at least one key or title"
@@ -104,7 +104,7 @@ def test_no_history_no_answer(recommender: Recommender) -> None:
 
 def test_lists_may_be_longer_than_the_recipes(recommender: Recommender) -> None:
     assert recommender.recipe.search.list_length == 20
-    [items] = recommender.recommend([["item-3"]], top_n=30)
+    [items] = recommender.recommend([["item-3"]], k=30, seen=None)
     assert len({item.key for item in items}) == len(items)
     assert 20 < len(items) <= 30
 
@@ -113,9 +113,38 @@ def test_lists_may_be_longer_than_the_recipes(recommender: Recommender) -> None:
 def test_the_runs_rule_about_seen_items_holds(rule: str, small_run: Path, shop: Dataset, tmp_path: Path) -> None:
     folder = copied(small_run, tmp_path / "run", f"evaluation.seen_items={rule}")
     histories = keys_of(shop, shop.test.histories)
-    found = Recommender(folder).recommend(histories)
+    found = Recommender(folder).recommend(histories, seen=None)
     again = [{item.key for item in items} & set(history) for items, history in zip(found, histories, strict=True)]
     assert any(again) == (rule == "keep")
+
+
+def test_seen_items_are_filtered_unless_requested(recommender: Recommender, shop: Dataset) -> None:
+    assert recommender.recipe.evaluation.seen_items == "keep"
+    histories = keys_of(shop, shop.test.histories)
+    for seen, repeats in (({}, False), ({"seen": "filter"}, False), ({"seen": "keep"}, True)):
+        found = recommender.recommend(histories, **seen)
+        assert repeats == any(
+            {item.key for item in items} & set(history) for items, history in zip(found, histories, strict=True)
+        )
+
+
+def test_a_flat_list_of_names_is_one_history(recommender: Recommender) -> None:
+    [flat], [nested] = recommender.recommend(["item-3", "item-9"]), recommender.recommend([["item-3", "item-9"]])
+    assert flat == nested
+
+
+def test_recommendations_are_a_table(recommender: Recommender) -> None:
+    found = recommender.recommend([["item-3"], ["item-9"]], k=4)
+    frame = found.to_pandas()
+    assert frame["history"].tolist() == [0] * 4 + [1] * 4
+    assert frame["rank"].tolist() == [1, 2, 3, 4] * 2
+    assert frame["item"].tolist() == [item.key for items in found for item in items]
+    assert list(frame.columns[5:8]) == ["behavior rank", "behavior log_prob", "behavior share"]
+    shares = frame[[name for name in frame.columns if name.endswith(" share")]].sum(axis=1)
+    np.testing.assert_allclose(shares, 1.0)
+    assert found.to_polars()["item"].to_list() == frame["item"].tolist()
+    assert frame["item"].iloc[0] in found._repr_html_()
+    assert repr(found[1:]).startswith("Recommendations(1 history: ")
 
 
 def test_a_title_of_several_items_asks_for_a_key(small_run: Path, tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from genrec import __version__
 from genrec.datasets.download.sources import RemoteFile, Source
 from genrec.datasets.readers.archives import unpack_archive, unpack_gzip
 from genrec.errors import DataError
 from genrec.runtime.progress import Bar
+from genrec.version import __version__
 
 SECONDS = 30.0
 """Timeout of a request in seconds."""

@@ -1,0 +1,228 @@
+"""Run a recipe, load a finished run, list runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genrec.api.inputs import Overrides, RecipeLike, environment_of, load_recipe, name_of, override_texts
+from genrec.errors import DataError, GenrecError
+from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
+from genrec.experiment.run_folder import RunFolder
+from genrec.recipe.schema import Recipe
+from genrec.reporting.conclusion import run_conclusion
+from genrec.reporting.report import Report
+from genrec.reporting.report_files import read_report
+from genrec.reporting.tables import Table
+from genrec.runtime.progress import console
+
+if TYPE_CHECKING:
+    from genrec.serving.recommender import Recommender
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A finished run: its results, and its model to recommend with. Returned by :func:`run` and :func:`load_run`."""
+
+    path: Path
+    """The folder of the run."""
+    recipe: Recipe
+    """The recipe as it was run, with all overrides."""
+    report: Report
+    """Results, tests, protocol and notes; ``report.md`` in the folder is its text."""
+    metrics: Table
+    """A row for each method, metric and cutoff: the mean over users and its bootstrap interval."""
+    ranks: Table
+    """A row for each test user: user and target by key, and the rank of the target by method, from 1; null stands for a
+    target that is not in the list, which has ``max(cutoffs)`` items."""
+
+    @property
+    def title(self) -> str:
+        """The title of the recipe."""
+        return self.report.title
+
+    @property
+    def conclusion(self) -> str:
+        """The first sentence of the report: what the merge beats, by paired tests."""
+        return run_conclusion(self.report)
+
+    def recommender(self, *, device: str = "auto") -> Recommender:
+        """The model of this run, ready to recommend.
+
+        Args:
+            device: auto, cpu, cuda, cuda:1 or mps.
+
+        Raises:
+            DataError: a file of the run is missing or damaged.
+            PluginError: a plugin of its recipe is missing.
+        """
+        from genrec.serving.recommender import Recommender
+
+        return Recommender.load(self.path, device=device)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.title}; {_main_result(self.report)})"
+
+    def _repr_html_(self) -> str:
+        from genrec.api.notebook import report_html
+
+        return report_html(self.report, self.conclusion)
+
+
+def run(
+    recipe: RecipeLike,
+    output: str | Path | None = None,
+    overrides: Overrides = None,
+    *,
+    data: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    threads: int | str | None = None,
+) -> Run:
+    """Run a recipe: encode, tokenize, train, search, merge, evaluate and report.
+
+    Finished stages are cached: an interrupted run resumes with the same call, and a change of the merge retrains
+    nothing.
+
+    Args:
+        recipe: a YAML file, a mapping with the keys of a recipe, or a recipe (see :func:`load_recipe`).
+        output: folder of the run; default ``runs/<recipe>-<time>``. A run writes to it and its cache only.
+        overrides: values by dotted key, such as ``{"training.max_epochs": 3}``.
+        data: data folder: ``<data>/<folder of the dataset>`` if it exists, else ``data`` itself.
+        seed: random seed; default: the recipe's.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        threads: number of threads of the model; default ``auto`` unless OMP_NUM_THREADS is set.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        RecipeError: the recipe is not valid.
+        DataError: files or weights are missing or malformed.
+        PluginError: a plugin is missing, fails or breaks its contract.
+        TrainingError: the training diverged.
+    """
+    changes = override_texts(overrides, seed)
+    checked = load_recipe(recipe, changes)
+    environment = environment_of(recipe, checked, data=data, device=device, threads=threads)
+    folder = RunFolder.create(None if output is None else Path(output), name_of(recipe, checked))
+    folder.write_recipe(checked.to_yaml(), changes)
+    console.print(f"{checked.title} -> {folder.path}", markup=False)
+
+    from genrec.pipeline import run as run_pipeline  # imports torch, which takes seconds
+
+    try:
+        report = run_pipeline(checked, folder, environment=environment)
+    except GenrecError:
+        _discard_if_empty(folder.path)
+        raise
+    return _run(folder, checked, report)
+
+
+def load_run(path: str | Path) -> Run:
+    """Load a finished run: its recipe and results. Nothing in its folder is executed.
+
+    Args:
+        path: folder of the run.
+
+    Raises:
+        DataError: the folder is not that of a finished run, or a file is missing or damaged.
+        PluginError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
+    """
+    from genrec.serving.recommender import recipe_of_run
+
+    folder = RunFolder.open(Path(path))
+    return _run(folder, recipe_of_run(folder), read_report(folder.path))
+
+
+def list_runs(folder: str | Path = "runs") -> Table:
+    """The runs and comparisons of a folder, newest first.
+
+    Args:
+        folder: the folder that contains them.
+
+    Returns:
+        By run: path, command, title, dataset, date, whether it is finished, and the merge's (or the only stream's) main
+        metric with its value; null where a run has none.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; expected the folder of runs, by default runs/ of the working folder")
+    runs = [path, *path.iterdir()] if (path / "run.json").is_file() else path.iterdir()
+    rows = [row for place in sorted(runs) if (row := _listed(place)) is not None]
+    rows.sort(key=lambda row: (row["date"] or "", row["path"]), reverse=True)
+    names = ("path", "command", "title", "dataset", "date", "finished", "metric", "value")
+    return Table({name: [row[name] for row in rows] for name in names})
+
+
+def _run(folder: RunFolder, recipe: Recipe, report: Report) -> Run:
+    names = ("method", "kind", "metric", "cutoff", "mean", "low", "high")
+    metrics: dict[str, Any] = dict(zip(names, zip(*_metric_rows(report), strict=True), strict=True))
+    keys = folder.read_json("items.json")["keys"]
+    ranks = {
+        "user": folder.read_json("users.json")["keys"],
+        "target": [keys[item] for item in report.targets_U],
+        **{row.name: np.ma.masked_less(row.ranks_U.astype(np.int64) + 1, 1) for row in report.rows},
+    }
+    return Run(folder.path, recipe, report, Table(metrics), Table(ranks))
+
+
+def _metric_rows(report: Report) -> Iterator[tuple[Any, ...]]:
+    for row in report.rows:
+        for metric, by_cutoff in row.metrics.items():
+            for cutoff, estimate in by_cutoff.items():
+                yield row.name, row.kind, metric, cutoff, estimate.mean, estimate.low, estimate.high
+
+
+def _main_result(report: Report) -> str:
+    """The main metric of the merge, or of the only stream: ``confidence NDCG@10 0.1234``."""
+    metric, cutoff = main_metric(report.metrics), main_cutoff(report.protocol.cutoffs)
+    first = report.rows[0]
+    return f"{first.name} {column_name(metric, cutoff)} {first.metrics[metric][cutoff].mean:.4f}"
+
+
+def _listed(place: Path) -> dict[str, Any] | None:
+    """The line of a run in the list; None for folders that are no runs."""
+    mark = _json_or_none(place / "run.json")
+    if mark is None:
+        return None
+    row = dict.fromkeys(("title", "dataset", "metric", "value"))
+    with suppress(KeyError, IndexError, TypeError, ValueError):  # files of other versions
+        results = _json_or_none(place / "metrics.json") or _json_or_none(place / "comparison.json") or {}
+        row |= {"title": results["title"], "dataset": results["protocol"]["dataset"]}
+        first, cutoff = results["methods"][0], main_cutoff(results["protocol"]["cutoffs"])
+        metric = main_metric([key for key in first if key in METRICS.names()])
+        row |= {"metric": column_name(metric, cutoff), "value": float(first[metric][str(cutoff)]["mean"])}
+    return {
+        "path": str(place),
+        "command": mark.get("verb", "run"),
+        "date": mark.get("date"),
+        "finished": bool(mark.get("finished")),
+        **row,
+    }
+
+
+def _json_or_none(file: Path) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _discard_if_empty(run: Path) -> None:
+    """Remove the folder of a run that failed before its first stage, e.g. because data is missing."""
+    initial = {"run.json", "recipe.yaml"}
+    if {file.name for file in run.iterdir()} == initial:
+        for name in initial:
+            (run / name).unlink()
+        with suppress(OSError):  # it is the working folder
+            run.rmdir()

@@ -1,0 +1,79 @@
+"""Recipes from files, mappings and objects; overrides as mappings and as texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import genrec
+from genrec.api.inputs import override_texts
+from genrec.recipe import InvalidRecipeError
+from genrec.tokenizers.kmeans_tree import KMeansTree
+
+
+@pytest.fixture(name="block")
+def _block(small_recipe: str) -> dict[str, Any]:
+    return yaml.safe_load(small_recipe)
+
+
+def test_files_mappings_and_recipes_are_equal(block: dict[str, Any]) -> None:
+    loaded = genrec.load_recipe("small.yaml")
+    assert loaded == genrec.load_recipe(Path("small.yaml")) == genrec.load_recipe(block) == genrec.load_recipe(loaded)
+
+
+def test_overrides_are_a_mapping_or_texts() -> None:
+    mapping = {
+        "training.max_epochs": 3,
+        "merge": "learned",
+        "evaluation.cutoffs": [5, 10],
+        "training.max_minutes": None,
+    }
+    texts = ["training.max_epochs=3", "merge=learned", "evaluation.cutoffs=[5, 10]", "training.max_minutes=null"]
+    assert override_texts(mapping) == texts
+    by_mapping, by_text = genrec.load_recipe("small.yaml", mapping), genrec.load_recipe("small.yaml", texts)
+    assert by_mapping == by_text
+    assert by_mapping.merge.type_name == "learned"
+    assert by_mapping.evaluation.cutoffs == (5, 10)
+
+
+@pytest.mark.parametrize("title", ["yes: no", "1e3", "#5", "a 'b' \"c\"", "on", "Zürich\nline", "null"])
+def test_texts_of_overrides_are_quoted(title: str) -> None:
+    assert genrec.load_recipe("small.yaml", {"title": title}).title == title
+
+
+def test_components_may_be_objects(block: dict[str, Any]) -> None:
+    block["streams"]["text"]["tokenizer"] = KMeansTree(branching=4)
+    assert genrec.load_recipe(block).streams["text"].tokenizer == KMeansTree(branching=4)
+    changed = genrec.load_recipe("small.yaml", {"streams.text.tokenizer": KMeansTree(branching=4)})
+    assert changed.streams["text"].tokenizer == KMeansTree(branching=4)
+
+
+def test_a_saved_recipe_loads_as_an_equal_recipe(block: dict[str, Any]) -> None:
+    recipe = genrec.load_recipe(block, {"seed": 7})
+    recipe.save("saved.yaml")
+    assert genrec.load_recipe("saved.yaml") == recipe
+    assert Path("saved.yaml").read_text(encoding="utf-8") == recipe.to_yaml()
+
+
+def test_all_mistakes_of_a_mapping_are_reported(block: dict[str, Any]) -> None:
+    block["traning"] = {}
+    block["merge"] = "confidense"
+    with pytest.raises(InvalidRecipeError) as caught:
+        genrec.load_recipe(block)
+    assert "traning" in str(caught.value)
+    assert "did you mean 'confidence'" in str(caught.value).replace('"', "'")
+
+
+def test_other_objects_are_refused() -> None:
+    with pytest.raises(genrec.RecipeError, match="found a int, expected a recipe: a YAML file, a mapping or a Recipe"):
+        genrec.load_recipe(3)  # type: ignore[arg-type]
+
+
+def test_public_names_are_complete() -> None:
+    assert sorted(genrec._MODULES) == sorted(set(genrec.__all__) - {"__version__"})
+    for name in genrec.__all__:
+        assert getattr(genrec, name) is not None
+    assert dir(genrec) == genrec.__all__
