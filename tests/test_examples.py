@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'genrec[dev]'")
 pytest.importorskip("ipykernel", reason="ipykernel is not installed: pip install 'genrec[dev]'")
+
+
+def text_of(output: Mapping[str, Any]) -> str:
+    """The text of a stream or of what is displayed."""
+    return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
 
 
 def test_there_are_notebooks() -> None:
@@ -36,6 +42,40 @@ def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert recommended.count("<tr") == 11
     assert any("image/png" in output.get("data", {}) for output in outputs[6])
     assert "reciprocal" in comparison
-    stream = "".join(output.text for found in outputs for output in found if output.output_type == "stream")
-    assert re.search(r"epoch \d+: ", stream), "progress is shown"
+    assert "epoch 8: " in "".join(map(text_of, outputs[2])), "progress is shown"
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
+@pytest.mark.slow
+def test_an_interrupted_cell_resumes_when_it_is_run_again(tmp_path: Path, small_recipe: str) -> None:
+    from jupyter_client.manager import start_new_kernel
+
+    (tmp_path / "small.yaml").write_text(small_recipe, encoding="utf-8")
+    run = "run = genrec.run('small.yaml', 'out', {'training.max_epochs': 30, 'training.patience': 30}, device='cpu')"
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    output: list[str] = []
+
+    def interrupt_in_training(message: dict[str, Any]) -> None:
+        collect(message)
+        if "epoch 3: " in output[-1]:
+            manager.interrupt_kernel()
+
+    def collect(message: dict[str, Any]) -> None:
+        output.append(text_of(message["content"]))
+
+    try:
+        client.execute_interactive("import genrec", timeout=120)
+        reply = client.execute_interactive(run, timeout=120, output_hook=interrupt_in_training)
+        assert reply["content"]["ename"] == "KeyboardInterrupt"
+        output.clear()
+        reply = client.execute_interactive(
+            f"{run}; print(len(run.report.curve), 'epochs')", timeout=120, output_hook=collect
+        )
+        assert reply["content"]["status"] == "ok", reply["content"]
+        text = "".join(output)
+        assert "resuming after epoch" in text
+        assert "epoch 1: " not in text, "finished epochs are not trained again"
+        assert "30 epochs" in text
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
