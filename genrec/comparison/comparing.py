@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from genrec.comparison._controls import find_controls
 from genrec.comparison.plan import Plan, PlannedStage, Trial
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.results import Comparison, ComparisonRow
@@ -57,6 +58,7 @@ def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comp
         stages=_stages(plan, planned),
         seconds=time.monotonic() - began,
         notes=(*notes_of(plan, split), *code_notes(rows)),
+        controls=find_controls(list({trial.variant.name: trial.variant for trial in plan.trials}.values())),
     )
 
 

@@ -123,6 +123,22 @@ class Slice:
     """Name of a row -> metric -> its cell at the main cutoff."""
 
 
+ControlKind = Literal["random codes", "repeated stream", "concatenated vectors"]
+"""``random codes``: semantic IDs that do not depend on the item vectors. ``repeated stream``: the same stream several
+times. ``concatenated vectors``: one stream on the vectors of several."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """Variants that show what a property of others contributes: they lack it and are otherwise alike."""
+
+    kind: ControlKind
+    variants: tuple[str, ...]
+    """Names of the controls."""
+    counterparts: tuple[str, ...]
+    """Names of the variants that have the property."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The result of ``genrec compare``."""
@@ -149,6 +165,8 @@ class Comparison:
     """RowKind of stage -> ``made``, ``reused``: how often it was worked out and found finished."""
     seconds: float
     notes: Sequence[str] = ()
+    controls: Sequence[Control] = ()
+    """By kind, the controls among the variants."""
     target_popularity_U: np.ndarray | None = None
     """How often each user's target occurs in training, int64 (U,); None if unknown."""
 

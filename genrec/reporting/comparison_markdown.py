@@ -16,20 +16,19 @@ from genrec.reporting.comparison_texts import (
     cells_text,
     comparison_protocol_text,
     cost_cells,
+    costs_text,
     failure_texts,
-    models_of,
-    models_text,
+    model_groups,
     pair_text,
     scope_text,
     steps_of,
     streams_text,
     summary_text,
     tests_text,
-    trained_once,
 )
-from genrec.reporting.conclusion import comparison_conclusion
+from genrec.reporting.conclusion import comparison_sentences
 from genrec.reporting.next_steps import step_lines
-from genrec.reporting.texts import interval_text, named, seconds_text, table
+from genrec.reporting.texts import interval_text, named, table
 
 _MARKS = re.compile(r"([\\`*~]|<(?=[A-Za-z/!?])|\](?=[(\[:]))")
 
@@ -42,7 +41,9 @@ def markdown(comparison: Comparison, folder: Path) -> str:
         folder: of the comparison, for the commands at the end.
     """
     parts = (_results, _tests, _streams, _slices, _codes, _costs, _failures, _changes, _stages, _notes, _commands)
-    lines = [f"# {escaped(comparison.title)}", "", f"**{escaped(comparison_conclusion(comparison))}**", ""]
+    first, *others = map(escaped, comparison_sentences(comparison))
+    lines = [f"# {escaped(comparison.title)}", "", f"**{first}**", ""]
+    lines += [*(f"- {sentence}" for sentence in others), ""] if others else []
     lines += [escaped(scope_text(comparison)), ""]
     for part in parts:
         lines += part(comparison)
@@ -150,26 +151,13 @@ def _codes(comparison: Comparison) -> Iterator[str]:
 
 
 def _costs(comparison: Comparison) -> Iterator[str]:
-    groups: dict[tuple[str, ...], list[ComparisonRow]] = {}
-    for row in comparison.table_rows:
-        if row.kind == "variant" and row.models:
-            groups.setdefault(models_of(row), []).append(row)
+    groups = model_groups(comparison)
     if not groups:
         return
-    rows = [row for group in groups.values() for row in group]
-    models = trained_once(rows)
-    yield from ("## Time, parameters, memory", "")
-    training = seconds_text(sum(model.training_seconds for model in models))
-    yield (
-        f"One model, averaged over its seeds; variants on one line share a model. Memory is the peak of the process. "
-        f"Training took {training} for {models_text(len(models))}; this comparison took "
-        f"{seconds_text(comparison.seconds)} without stages from the cache."
-    )
-    yield ""
+    yield from ("## Time, parameters, memory", "", costs_text(comparison), "")
     head = ("variants", "parameters", "training", "search", "memory")
     yield from table(
-        head,
-        (("<br>".join(escaped(row.name) for row in group), *cost_cells(group[0])) for group in groups.values()),
+        head, (("<br>".join(escaped(row.name) for row in group), *cost_cells(group[0])) for group in groups)
     )
     yield ""
 

@@ -23,7 +23,7 @@ from genrec.reporting.comparison_texts import (
     streams_text,
     summary_text,
 )
-from genrec.reporting.conclusion import comparison_conclusion
+from genrec.reporting.conclusion import comparison_sentences
 from genrec.reporting.next_steps import step_lines
 from genrec.reporting.texts import interval_text, named
 
@@ -36,9 +36,12 @@ def print_comparison(comparison: Comparison, console: Console, folder: Path) -> 
         console: to print to.
         folder: of the comparison, for the commands at the end.
     """
-    console.print(escape(comparison_conclusion(comparison)), style="bold")
-    others = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
-    console.print(_table(comparison, comparison.methods, others))
+    first, *others = comparison_sentences(comparison)
+    console.print(escape(first), style="bold")
+    for sentence in others:
+        console.print(escape(f"- {sentence}"))
+    streams = [row for row in comparison.table_rows if row.kind in ("stream", "oracle")]
+    console.print(_table(comparison, comparison.methods, streams))
     console.print(escape(scope_text(comparison)))
     for metric in comparison.main_metric_first:
         if summary := summary_text(comparison, metric):
@@ -52,8 +55,8 @@ def print_comparison(comparison: Comparison, console: Console, folder: Path) -> 
     if comparison.pairs:
         count = f"Holm-corrected for {len(comparison.pairs):,} tests"
         console.print(f"Rows that share a letter are {NOT_SIGNIFICANT} (paired bootstrap over users, {count}).")
-    if others:
-        console.print(escape(streams_text(others)))
+    if streams:
+        console.print(escape(streams_text(streams)))
     for note in comparison.notes:
         console.print(escape(f"Note: {note}"))
     console.print("Next steps:")

@@ -170,6 +170,26 @@ def trained_once(rows: Sequence[ComparisonRow]) -> list[Trained]:
     return list({model.model_key: model for row in rows for model in row.models}.values())
 
 
+def model_groups(comparison: Comparison) -> list[list[ComparisonRow]]:
+    """The variants with a result, those with the same models together."""
+    groups: dict[tuple[str, ...], list[ComparisonRow]] = {}
+    for row in comparison.table_rows:
+        if row.kind == "variant" and row.models:
+            groups.setdefault(models_of(row), []).append(row)
+    return list(groups.values())
+
+
+def costs_text(comparison: Comparison) -> str:
+    """What the costs of the variants are, and what the comparison took."""
+    models = trained_once([row for group in model_groups(comparison) for row in group])
+    return (
+        "One model, averaged over its seeds; variants on one line share a model. Memory is the peak of the process. "
+        f"Training took {seconds_text(sum(model.training_seconds for model in models))} for "
+        f"{models_text(len(models))}; this comparison took {seconds_text(comparison.seconds)} without stages from the "
+        "cache."
+    )
+
+
 def models_text(count: int) -> str:
     """A number of models in words."""
     return "one model" if count == 1 else f"all {count:,} models"

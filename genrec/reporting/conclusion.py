@@ -1,4 +1,4 @@
-"""The first sentence of a report: which method is better, as far as the Holm-corrected tests support it."""
+"""The first sentences of a report: which method is better, as far as the Holm-corrected tests support it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
 from genrec.evaluation.significance import NOT_SIGNIFICANT, Verdict
 from genrec.reporting.report import PairedTest, Report
-from genrec.reporting.texts import count_text, interval_text, listed, named
+from genrec.reporting.texts import count_text, interval_text, listed, named, named_p_text
 
 if TYPE_CHECKING:
-    from genrec.comparison.results import Comparison, Pair
+    from genrec.comparison.results import Comparison, Control, Pair
 
 _MERGE, _NO_VARIANT = "the merge", "no variant"
-_MOST_NAMED = 6
+_MOST_NAMED = 3
 """Methods that one sentence names; more are counted."""
 
 
@@ -115,6 +115,82 @@ def comparison_conclusion(comparison: Comparison) -> str:
     clauses = [_comparison_clause(comparison, metric) for metric in comparison.main_metric_first]
     seed = " (one seed)" if len(comparison.seeds) == 1 else ""
     return f"{_sentence(clauses).removesuffix('.')}{seed}."
+
+
+def comparison_sentences(comparison: Comparison) -> list[str]:
+    """The conclusion of a comparison, one sentence each: the result, the best baseline and each kind of control."""
+    sentences = [comparison_conclusion(comparison)]
+    if (
+        comparison.protocol.users > 1
+        and comparison.pairs
+        and comparison.best_rows(comparison.metric, comparison.cutoff)
+    ):
+        sentences += _baseline_sentences(comparison)
+        sentences += [
+            sentence for control in comparison.controls if (sentence := _control_sentence(comparison, control))
+        ]
+    return sentences
+
+
+def _baseline_sentences(comparison: Comparison) -> Iterator[str]:
+    """The best variant and the best baseline in the main metric, with their means."""
+    baselines = [row.name for row in comparison.methods if row.kind == "baseline"]
+    tests = [test for test in comparison.against_best(comparison.metric) if test.second in baselines]
+    if tests and any(row.kind == "variant" for row in comparison.methods):
+        test = tests[0]
+        best, other = (
+            f"{comparison.cells[name][comparison.metric][comparison.cutoff].mean:.4f}"
+            for name in (test.first, test.second)
+        )
+        first, second = named(test.first), named(test.second)
+        verdict = f"{test.verdict} {'from' if test.verdict == NOT_SIGNIFICANT else 'than'}"
+        which = "the baseline" if len(baselines) == 1 else "the best baseline,"
+        yield (
+            f"With {_column(comparison)} {best}, {first} is {verdict} {which} {second} ({other}, "
+            f"{named_p_text('p', test.p_holm)})."
+        )
+
+
+_CONTROLS = {
+    "random codes": ("random codes", "perform", "are"),
+    "repeated stream": ("the same stream repeated", "performs", "is"),
+    "concatenated vectors": ("one stream on concatenated vectors", "performs", "is"),
+}
+"""Kind of control -> what it is in words, and its verbs."""
+
+
+def _control_sentence(comparison: Comparison, control: Control) -> str:
+    """The best control of a kind against the best of its counterparts in the main metric; empty without a test."""
+    best, other = (_best_of(comparison, names) for names in (control.variants, control.counterparts))
+    tests = [
+        test
+        for pair in comparison.pairs
+        for test in (pair, pair.reversed())
+        if (test.metric, test.first, test.second) == (comparison.metric, best, other)
+    ]
+    if not tests:
+        return ""
+    what, performs, is_ = _CONTROLS[control.kind]
+    described, real, column = f"{what} ({named(best)})", named(other), _column(comparison)
+    if tests[0].verdict == "worse":
+        return f"{real} is better than {described} in {column}."
+    described = f"{described[0].upper()}{described[1:]}"
+    if tests[0].verdict == "better":
+        return f"{described} {is_} better than {real} in {column}."
+    return f"{described} {performs} as well as {real} here: {NOT_SIGNIFICANT} in {column}."
+
+
+def _best_of(comparison: Comparison, names: Sequence[str]) -> str:
+    """The method with the best mean in the main metric; empty if none has a result."""
+    merit = METRICS.get(comparison.metric).merit
+    means = {
+        row.name: comparison.cells[row.name][comparison.metric][comparison.cutoff].mean for row in comparison.methods
+    }
+    return max((name for name in names if name in means), key=lambda name: merit(means[name]), default="")
+
+
+def _column(comparison: Comparison) -> str:
+    return column_name(comparison.metric, comparison.cutoff)
 
 
 def _comparison_clause(comparison: Comparison, metric: str) -> _Clause:

@@ -13,7 +13,8 @@ from genrec.comparison._values import in_a_name
 from genrec.comparison.results import Comparison, ComparisonRow, Trained
 from genrec.evaluation.metrics import METRICS, column_name
 from genrec.evaluation.significance import NOT_SIGNIFICANT
-from genrec.reporting.plots import DASHES, NUM_COLORS, PANEL, Line, Span, intervals, panel, plain, shortened
+from genrec.reporting.html_tables import breakable
+from genrec.reporting.plots import DASHES, NUM_COLORS, PANEL, Line, Span, intervals, panel, shortened
 
 _LABEL = 46
 """Maximum width of a name in the plot of intervals, in columns."""
@@ -309,7 +310,7 @@ def _color(number: int) -> str:
 
 
 def _titled(title: str) -> str:
-    return f"<h3><bdi>{escape(plain(title))}</bdi></h3>" if title else ""
+    return f"<h3><bdi>{breakable(title)}</bdi></h3>" if title else ""
 
 
 def _html(caption: str, legend: Sequence[tuple[str, str, str]], panels: Sequence[str]) -> str:
@@ -336,7 +337,7 @@ def _legend(entries: Sequence[tuple[str, str, str]]) -> str:
     """Color, mark and name of each entry."""
     items = "".join(
         f'<li><svg viewBox="0 0 26 10" aria-hidden="true">{_SWATCHES[mark].format(f"var(--{color})")}</svg>'
-        f"<bdi>{escape(plain(name))}</bdi></li>"
+        f"<bdi>{breakable(name)}</bdi></li>"
         for color, mark, name in entries
     )
     return f'<ul class="legend">{items}</ul>'

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genrec.reporting.texts import plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -189,11 +191,6 @@ def shortened(texts: Sequence[str], width: int) -> list[str]:
     head, tail = max(head - _CONTEXT, 0), max(tail - _CONTEXT, 0)
     short = [f"…{text[head : len(text) - tail]}…" if text in long else text for text in texts]
     return short if len(set(short)) == len(set(texts)) else texts
-
-
-def plain(text: str) -> str:
-    """Text of any origin on one line, without control characters."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _num_shared(texts: Sequence[str]) -> int:

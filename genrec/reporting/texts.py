@@ -97,6 +97,11 @@ def oracle_text() -> str:
     )
 
 
+def plain(text: str) -> str:
+    """Text of any origin on one line, without control characters."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """The lines of a Markdown table; a bar in a cell is escaped."""
     yield _line(head)
