@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from genrec.comparison.axes import Variant
 from genrec.comparison.results import Control, ControlKind
@@ -16,9 +16,18 @@ def find_controls(variants: Sequence[Variant]) -> list[Control]:
     A control of several streams is compared with variants of two streams or more. Kinds without such a counterpart are
     left out.
     """
-    kinds = {variant.name: control_kind(variant.recipe) for variant in variants}
-    real = [variant for variant in variants if kinds[variant.name] is None]
-    return list(_controls(kinds, real))
+    kinds: dict[str, ControlKind | None] = {variant.name: control_kind(variant.recipe) for variant in variants}
+    found = []
+    for kind in dict.fromkeys(kinds.values()):
+        if kind is None:
+            continue
+        least = 1 if kind == "random codes" else 2
+        counterparts = tuple(
+            variant.name for variant in variants if kinds[variant.name] is None and len(variant.recipe.streams) >= least
+        )
+        if counterparts:
+            found.append(Control(kind, tuple(name for name, own in kinds.items() if own == kind), counterparts))
+    return found
 
 
 def control_kind(recipe: Recipe) -> ControlKind | None:
@@ -32,13 +41,3 @@ def control_kind(recipe: Recipe) -> ControlKind | None:
         parts = [(part.decoder, part.tokenizer, part.tokenizer and part.item_encoder) for part in streams]
         return "repeated stream" if all(part == parts[0] for part in parts) else None
     return "concatenated vectors" if isinstance(streams[0].item_encoder, Concatenation) else None
-
-
-def _controls(kinds: dict[str, ControlKind | None], real: Sequence[Variant]) -> Iterator[Control]:
-    for kind in dict.fromkeys(kinds.values()):
-        if kind is not None:
-            names = tuple(name for name, own in kinds.items() if own == kind)
-            least = 1 if kind == "random codes" else 2
-            counterparts = tuple(variant.name for variant in real if len(variant.recipe.streams) >= least)
-            if counterparts:
-                yield Control(kind, names, counterparts)

@@ -128,7 +128,9 @@ def _results(comparison: Comparison) -> str:
     rows = [row for row in comparison.rows if row.kind in ("variant", "baseline")]
     texts = [cells_text(comparison), *([tests_text(comparison)] if comparison.pairs else [])]
     texts.append(comparison_protocol_text(comparison))
-    return _metrics_table(comparison, rows, "Results") + "".join(f'<p class="small">{breakable(text)}</p>' for text in texts)
+    return _metrics_table(comparison, rows, "Results") + "".join(
+        f'<p class="small">{breakable(text)}</p>' for text in texts
+    )
 
 
 def _streams(comparison: Comparison) -> str:

@@ -34,6 +34,22 @@ OVERLAPS = """() => {
   return found;
 }"""
 """2.5 of the 14 units of a line's box are its leading: letters do not reach there."""
+BROKEN_WORDS = """() => {
+  const found = [], texts = document.createTreeWalker(document.querySelector("body"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode;
+    if (node.parentElement.closest("svg, pre, caption")) continue;
+    for (const word of node.data.matchAll(/[^\\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+      if (lines.size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+}"""
+"""Words on more than one line. Names are several texts: those between the places where they may be wrapped."""
 CONTRASTS = """() => {
   const luminance = color => {
     const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
@@ -97,6 +113,42 @@ def test_nothing_is_requested_and_nothing_overlaps(browser, file, width):
     tab.close()
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_no_word_is_broken(browser, file, width):
+    tab, _ = opened(browser, file, width)
+    words = tab.evaluate(BROKEN_WORDS)
+    assert [word for word in words if word.isascii()] == []  # ideographs have no words
+    tab.close()
+
+
+def test_no_column_is_cut_off_on_a_laptop(browser, file):
+    tab, _ = opened(browser, file, 1280)
+    sizes = tab.evaluate(
+        "[...document.querySelectorAll('.genrec-table')].map("
+        "box => [box.getAttribute('aria-label'), box.scrollWidth - box.clientWidth])"
+    )
+    assert len(sizes) >= 5
+    assert [label for label, hidden in sizes if hidden > 0] == []
+    tab.close()
+
+
+def test_names_stay_in_sight_on_a_phone(browser, file):
+    tab, _ = opened(browser, file, 400)
+    place = """() => {
+      const box = document.querySelector(".genrec-table");
+      box.scrollLeft = 10000;
+      const name = box.querySelector("tbody tr:not(.group) th").getBoundingClientRect();
+      const hidden = [...box.querySelectorAll("bdi")].filter(name => name.scrollWidth > name.clientWidth);
+      return [box.scrollLeft, name.left - box.getBoundingClientRect().left, name.width, hidden.length];
+    }"""
+    scrolled, left, width, hidden = tab.evaluate(place)
+    assert scrolled > 100
+    assert 0 <= left < 3
+    assert width < 200
+    assert hidden == 0
+    tab.close()
+
+
 def test_light_and_dark_can_be_read(browser, file):
     papers = {}
     for scheme in ("light", "dark"):
@@ -117,7 +169,9 @@ def test_the_keyboard_reaches_what_scrolls(browser, file):
     for _ in range(12):
         tab.keyboard.press("Tab")
         reached.add(tab.evaluate("document.activeElement.getAttribute('aria-label')"))
-    boxes = set(tab.evaluate("[...document.querySelectorAll('.scroll')].map(box => box.getAttribute('aria-label'))"))
+    boxes = set(
+        tab.evaluate("[...document.querySelectorAll('[role=region]')].map(box => box.getAttribute('aria-label'))")
+    )
     assert len(boxes) >= 5
     assert boxes <= reached
     tab.close()

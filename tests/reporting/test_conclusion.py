@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec.comparison.results import Cell, Comparison, ComparisonRow, Pair
+from genrec.comparison.results import Cell, Comparison, ComparisonRow, Control, Pair
 from genrec.evaluation.metrics import METRICS, Metric
 from genrec.evaluation.significance import Difference
-from genrec.reporting.conclusion import comparison_conclusion, run_conclusion
+from genrec.reporting.conclusion import comparison_conclusion, comparison_sentences, run_conclusion
 from genrec.reporting.next_steps import comparison_steps, run_steps, step_lines
 from genrec.reporting.report import Estimate, MethodResult, PairedTest, Protocol, Report
 from genrec.types import Histories, Split
@@ -118,6 +118,7 @@ class Situation:
     others: dict[str, "Situation"] = field(default_factory=dict)
     """The same for further metrics; NDCG is the first."""
     users: int = 500
+    controls: tuple[Control, ...] = ()
 
     def comparison(self) -> Comparison:
         by_metric = {"ndcg": self, **self.others}
@@ -155,6 +156,7 @@ class Situation:
             cutoff=10,
             stages={},
             seconds=1.0,
+            controls=self.controls,
         )
 
 
@@ -242,6 +244,89 @@ SOME = {("a", "b, c"): BETTER, ("a", "transition"): BETTER, ("b, c", "transition
 )
 def test_comparisons(situation, sentence):
     assert comparison_conclusion(situation.comparison()) == sentence
+
+
+@pytest.mark.parametrize(
+    ("situation", "sentence"),
+    [
+        (Situation(TWO, SOME), "With NDCG@10 0.3000, a is better than the baseline transition (0.1000, p = 0.001)."),
+        (
+            Situation(
+                {"b, c": 0.2, "transition": 0.3, "popularity": 0.1},
+                {("b, c", "transition"): (-0.1, 0.0001), ("b, c", "popularity"): BETTER},
+            ),
+            "With NDCG@10 0.2000, 'b, c' is worse than the best baseline, transition (0.3000, p < 0.001).",
+        ),
+        (
+            Situation({"a": 0.3, "transition": 0.3}, {("transition", "a"): SAME}),
+            "With NDCG@10 0.3000, a is not significantly different from the baseline transition (0.3000, p = 0.600).",
+        ),
+    ],
+)
+def test_the_best_variant_and_the_best_baseline(situation, sentence):
+    comparison = situation.comparison()
+    assert comparison_sentences(comparison) == [comparison_conclusion(comparison), sentence]
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [
+        Situation(TWO, {}),
+        Situation(TWO, SOME, users=1),
+        Situation(dict.fromkeys(TWO, 0.0), dict.fromkeys(SOME, (0.0, 1.0))),
+        Situation({"a": 0.3, "b": 0.2}, {("a", "b"): BETTER}),
+        Situation({"transition": 0.3}, {}),
+    ],
+)
+def test_without_a_tested_baseline_there_is_one_sentence(situation):
+    comparison = replace(situation.comparison(), controls=(Control("random codes", ("a",), ("left out",)),))
+    assert comparison_sentences(comparison) == [comparison_conclusion(comparison)]
+
+
+RANDOM, REPEATED, JOINED = "random codes", "repeated stream", "concatenated vectors"
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "sentence"),
+    [
+        (RANDOM, SAME, "Random codes (control) perform as well as real here: not significantly different in NDCG@10."),
+        (RANDOM, BETTER, "Random codes (control) are better than real in NDCG@10."),
+        (RANDOM, WORSE, "real is better than random codes (control) in NDCG@10."),
+        (
+            REPEATED,
+            SAME,
+            "The same stream repeated (control) performs as well as real here: not significantly different in NDCG@10.",
+        ),
+        (REPEATED, BETTER, "The same stream repeated (control) is better than real in NDCG@10."),
+        (
+            JOINED,
+            SAME,
+            "One stream on concatenated vectors (control) performs as well as real here: not significantly different "
+            "in NDCG@10.",
+        ),
+        (JOINED, WORSE, "real is better than one stream on concatenated vectors (control) in NDCG@10."),
+    ],
+)
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_controls(kind, result, sentence, is_reversed):
+    mean, p = result
+    pair = {("real", "control"): (-mean, p)} if is_reversed else {("control", "real"): result}
+    # The other control and the other counterpart are not the best of their kind.
+    others = {("other control", "real"): WORSE, ("control", "other real"): BETTER}
+    situation = Situation(
+        {"real": 0.3, "control": 0.3, "other control": 0.1, "other real": 0.1},
+        pair | others,
+        controls=(Control(kind, ("other control", "control"), ("other real", "real")),),
+    )
+    assert comparison_sentences(situation.comparison())[1:] == [sentence]
+
+
+def test_a_control_without_a_result_is_left_out():
+    controls = (Control(RANDOM, ("failed",), ("a",)), Control(JOINED, ("a",), ("b, c",)))
+    situation = Situation(TWO, SOME, controls=controls)
+    assert comparison_sentences(situation.comparison())[2:] == [
+        "One stream on concatenated vectors (a) is better than 'b, c' in NDCG@10."
+    ]
 
 
 def test_many_methods_are_counted():
