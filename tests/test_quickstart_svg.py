@@ -50,7 +50,8 @@ def lines_of(svg: str) -> list[str]:
 def test_the_figure_has_the_format_of_the_present_version() -> None:
     report = quickstart_report()
     committed, drawn = lines_of(FIGURE.read_text(encoding="utf-8")), lines_of(picture(report))
-    assert committed[committed.index(report.title) :] == drawn[drawn.index(report.title) :]
+    shown = committed[committed.index(report.title) :]
+    assert shown == drawn[drawn.index(report.title) :], "draw it again: python docs/quickstart_svg.py"
     assert committed[0].startswith("The merge "), "the conclusion comes first"
     assert any("upper bound" in line for line in drawn)
     assert drawn[-1] == "genrec bench runs/quickstart"

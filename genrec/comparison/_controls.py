@@ -11,33 +11,44 @@ from genrec.recipe.schema import Recipe
 
 
 def find_controls(variants: Sequence[Variant]) -> list[Control]:
-    """The kinds of controls that a comparison has variants of, each with the variants that it is a control for.
+    """The controls among some variants, each with the variants that it is a control for.
 
-    A control of several streams is compared with variants of two streams or more. Kinds without such a counterpart are
-    left out.
+    Its counterparts have what it lacks and are otherwise as like it as any: they differ from it in the fewest axes.
+    Those of a control of several streams have two streams or more. Without counterparts, a variant is no control.
     """
-    kinds: dict[str, ControlKind | None] = {variant.name: control_kind(variant.recipe) for variant in variants}
+    kinds = {variant.name: control_kinds(variant.recipe) for variant in variants}
     found = []
-    for kind in dict.fromkeys(kinds.values()):
-        if kind is None:
-            continue
-        least = 1 if kind == "random codes" else 2
-        counterparts = tuple(
-            variant.name for variant in variants if kinds[variant.name] is None and len(variant.recipe.streams) >= least
-        )
-        if counterparts:
-            found.append(Control(kind, tuple(name for name, own in kinds.items() if own == kind), counterparts))
+    for control in variants:
+        for kind in sorted(kinds[control.name]):
+            least = 1 if kind == "random codes" else 2
+            others = [
+                variant
+                for variant in variants
+                if kinds[variant.name] == kinds[control.name] - {kind} and len(variant.recipe.streams) >= least
+            ]
+            if others:
+                fewest = min(_num_changes(control, other) for other in others)
+                counterparts = tuple(other.name for other in others if _num_changes(control, other) == fewest)
+                found.append(Control(kind, control.name, counterparts))
     return found
 
 
-def control_kind(recipe: Recipe) -> ControlKind | None:
-    """What a recipe is a control of, if it is one."""
+def control_kinds(recipe: Recipe) -> set[ControlKind]:
+    """What a recipe is a control of."""
+    kinds: set[ControlKind] = set()
     streams = list(recipe.streams.values())
     tokenizers = [stream.tokenizer for stream in streams if stream.tokenizer is not None]
     if any(tokenizer.is_random and not tokenizer.reads_vectors for tokenizer in tokenizers):
-        return "random codes"
-    if len(streams) > 1:
-        # Without a tokenizer, the vectors of a stream are not part of it.
-        parts = [(part.decoder, part.tokenizer, part.tokenizer and part.item_encoder) for part in streams]
-        return "repeated stream" if all(part == parts[0] for part in parts) else None
-    return "concatenated vectors" if isinstance(streams[0].item_encoder, Concatenation) else None
+        kinds.add("random codes")
+    # Without a tokenizer, the vectors of a stream are not part of it.
+    parts = [(stream.decoder, stream.tokenizer, stream.tokenizer and stream.item_encoder) for stream in streams]
+    if len(parts) > 1 and all(part == parts[0] for part in parts):
+        kinds.add("repeated stream")
+    if len(streams) == 1 and isinstance(streams[0].item_encoder, Concatenation):
+        kinds.add("concatenated vectors")
+    return kinds
+
+
+def _num_changes(one: Variant, other: Variant) -> int:
+    """Number of axes with another value."""
+    return sum(one.setting.get(axis) != other.setting.get(axis) for axis in {*one.setting, *other.setting})

@@ -130,11 +130,11 @@ times. ``concatenated vectors``: one stream on the vectors of several."""
 
 @dataclass(frozen=True)
 class Control:
-    """Variants that show what a property of others contributes: they lack it and are otherwise alike."""
+    """A variant that shows what a property of others contributes: it lacks the property and is otherwise like them."""
 
     kind: ControlKind
-    variants: tuple[str, ...]
-    """Names of the controls."""
+    variant: str
+    """Name of the control."""
     counterparts: tuple[str, ...]
     """Names of the variants that have the property."""
 
@@ -166,7 +166,7 @@ class Comparison:
     seconds: float
     notes: Sequence[str] = ()
     controls: Sequence[Control] = ()
-    """By kind, the controls among the variants."""
+    """The controls among the variants."""
     target_popularity_U: np.ndarray | None = None
     """How often each user's target occurs in training, int64 (U,); None if unknown."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from genrec.reporting.report import PairedTest, Report
 from genrec.reporting.texts import count_text, interval_text, listed, named, named_p_text
 
 if TYPE_CHECKING:
-    from genrec.comparison.results import Comparison, Control, Pair
+    from genrec.comparison.results import Comparison, ControlKind, Pair
 
 _MERGE, _NO_VARIANT = "the merge", "no variant"
 _MOST_NAMED = 3
@@ -126,9 +126,7 @@ def comparison_sentences(comparison: Comparison) -> list[str]:
         and comparison.best_rows(comparison.metric, comparison.cutoff)
     ):
         sentences += _baseline_sentences(comparison)
-        sentences += [
-            sentence for control in comparison.controls if (sentence := _control_sentence(comparison, control))
-        ]
+        sentences += filter(None, (_control_sentence(comparison, kind) for kind in _CONTROLS))
     return sentences
 
 
@@ -151,7 +149,7 @@ def _baseline_sentences(comparison: Comparison) -> Iterator[str]:
         )
 
 
-_CONTROLS = {
+_CONTROLS: Mapping[ControlKind, tuple[str, str, str]] = {
     "random codes": ("random codes", "perform", "are"),
     "repeated stream": ("the same stream repeated", "performs", "is"),
     "concatenated vectors": ("one stream on concatenated vectors", "performs", "is"),
@@ -159,19 +157,21 @@ _CONTROLS = {
 """Kind of control -> what it is in words, and its verbs."""
 
 
-def _control_sentence(comparison: Comparison, control: Control) -> str:
-    """The best control of a kind against the best of its counterparts in the main metric; empty without a test."""
-    best, other = (_best_of(comparison, names) for names in (control.variants, control.counterparts))
+def _control_sentence(comparison: Comparison, kind: ControlKind) -> str:
+    """The best counterpart of the controls of a kind against its control in the main metric; empty without a test."""
+    controls = [control for control in comparison.controls if control.kind == kind]
+    best = _best_of(comparison, [name for control in controls for name in control.counterparts])
+    other = _best_of(comparison, [control.variant for control in controls if best in control.counterparts])
     tests = [
         test
         for pair in comparison.pairs
         for test in (pair, pair.reversed())
-        if (test.metric, test.first, test.second) == (comparison.metric, best, other)
+        if (test.metric, test.first, test.second) == (comparison.metric, other, best)
     ]
     if not tests:
         return ""
-    what, performs, is_ = _CONTROLS[control.kind]
-    described, real, column = f"{what} ({named(best)})", named(other), _column(comparison)
+    what, performs, is_ = _CONTROLS[kind]
+    described, real, column = f"{what} ({named(other)})", named(best), _column(comparison)
     if tests[0].verdict == "worse":
         return f"{real} is better than {described} in {column}."
     described = f"{described[0].upper()}{described[1:]}"

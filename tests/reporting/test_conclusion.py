@@ -279,7 +279,7 @@ def test_the_best_variant_and_the_best_baseline(situation, sentence):
     ],
 )
 def test_without_a_tested_baseline_there_is_one_sentence(situation):
-    comparison = replace(situation.comparison(), controls=(Control("random codes", ("a",), ("left out",)),))
+    comparison = replace(situation.comparison(), controls=(Control("random codes", "a", ("left out",)),))
     assert comparison_sentences(comparison) == [comparison_conclusion(comparison)]
 
 
@@ -311,18 +311,22 @@ RANDOM, REPEATED, JOINED = "random codes", "repeated stream", "concatenated vect
 def test_controls(kind, result, sentence, is_reversed):
     mean, p = result
     pair = {("real", "control"): (-mean, p)} if is_reversed else {("control", "real"): result}
-    # The other control and the other counterpart are not the best of their kind.
-    others = {("other control", "real"): WORSE, ("control", "other real"): BETTER}
+    # The best counterpart is compared with its own control, the best one.
+    others = {("other control", "real"): WORSE, ("third control", "real"): BETTER}
     situation = Situation(
-        {"real": 0.3, "control": 0.3, "other control": 0.1, "other real": 0.1},
+        {"real": 0.3, "control": 0.3, "third control": 0.4, "other control": 0.1, "other real": 0.1},
         pair | others,
-        controls=(Control(kind, ("other control", "control"), ("other real", "real")),),
+        controls=(
+            Control(kind, "other control", ("other real", "real")),
+            Control(kind, "third control", ("other real",)),
+            Control(kind, "control", ("real",)),
+        ),
     )
     assert comparison_sentences(situation.comparison())[1:] == [sentence]
 
 
 def test_a_control_without_a_result_is_left_out():
-    controls = (Control(RANDOM, ("failed",), ("a",)), Control(JOINED, ("a",), ("b, c",)))
+    controls = (Control(RANDOM, "failed", ("a",)), Control(JOINED, "a", ("b, c",)))
     situation = Situation(TWO, SOME, controls=controls)
     assert comparison_sentences(situation.comparison())[2:] == [
         "One stream on concatenated vectors (a) is better than 'b, c' in NDCG@10."
