@@ -31,7 +31,7 @@ THEME = TerminalTheme(_PAPER, _INK, [_PAPER, *[_INK] * 7])
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
-def picture(report: Report) -> str:
+def drawing(report: Report) -> str:
     """The report on a terminal as SVG."""
     printed = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True, highlight=False)
     print_report(report, printed, RUN)
@@ -58,7 +58,7 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         folder = RunFolder.create(Path(sys.argv[1] if sys.argv[1:] else temporary) / "quickstart", RECIPE)
         folder.write_recipe(dump_recipe(recipe), [])
-        FIGURE.write_text(picture(run(recipe, folder)), encoding="utf-8")
+        FIGURE.write_text(drawing(run(recipe, folder)), encoding="utf-8")
 
 
 if __name__ == "__main__":

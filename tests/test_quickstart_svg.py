@@ -16,7 +16,7 @@ from genrec.types import Histories, Split
 
 sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
-from quickstart_svg import FIGURE, RECIPE, ROOT, picture
+from quickstart_svg import FIGURE, RECIPE, ROOT, drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
 SPLIT = Split(np.arange(4000), Histories.of([[0, 1]] * 4000), np.zeros(4000, dtype=np.int64))
@@ -49,7 +49,7 @@ def lines_of(svg: str) -> list[str]:
 
 def test_the_figure_has_the_format_of_the_present_version() -> None:
     report = quickstart_report()
-    committed, drawn = lines_of(FIGURE.read_text(encoding="utf-8")), lines_of(picture(report))
+    committed, drawn = lines_of(FIGURE.read_text(encoding="utf-8")), lines_of(drawing(report))
     shown = committed[committed.index(report.title) :]
     assert shown == drawn[drawn.index(report.title) :], "draw it again: python docs/quickstart_svg.py"
     assert committed[0].startswith("The merge "), "the conclusion comes first"

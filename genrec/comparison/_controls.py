@@ -40,8 +40,11 @@ def control_kinds(recipe: Recipe) -> set[ControlKind]:
     tokenizers = [stream.tokenizer for stream in streams if stream.tokenizer is not None]
     if any(tokenizer.is_random and not tokenizer.reads_vectors for tokenizer in tokenizers):
         kinds.add("random codes")
-    # Without a tokenizer, the vectors of a stream are not part of it.
-    parts = [(stream.decoder, stream.tokenizer, stream.tokenizer and stream.item_encoder) for stream in streams]
+    parts = [
+        # Without a tokenizer, the vectors of a stream are not part of it.
+        (stream.history_encoder, stream.decoder, stream.tokenizer, stream.tokenizer and stream.item_encoder)
+        for stream in streams
+    ]
     if len(parts) > 1 and all(part == parts[0] for part in parts):
         kinds.add("repeated stream")
     if len(streams) == 1 and isinstance(streams[0].item_encoder, Concatenation):

@@ -145,7 +145,7 @@ def _baseline_sentences(comparison: Comparison) -> Iterator[str]:
         which = "the baseline" if len(baselines) == 1 else "the best baseline,"
         yield (
             f"With {_column(comparison)} {best}, {first} is {verdict} {which} {second} ({other}, "
-            f"{named_p_text('p', test.p_holm)})."
+            f"{named_p_text('Holm p', test.p_holm)})."
         )
 
 

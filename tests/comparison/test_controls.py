@@ -35,6 +35,14 @@ def test_one_stream_is_no_counterpart_of_a_control_of_several() -> None:
     assert find_controls(of("two.yaml", "streams=behavior,text+text,behavior~text")) == []
 
 
+def test_streams_with_history_encoders_of_their_kind_are_not_repeated() -> None:
+    dense = "streams={one: {decoder: {type: dense, items: own}}, two: {decoder: {type: dense, items: own}%s}}"
+    base = ("tasks=[]", "history_encoder.start_from=[]")
+    other = ", history_encoder: {type: gru, dim: 16}"
+    assert control_kinds(load_recipe(Path("two.yaml"), (*base, dense % ""))) == {"repeated stream"}
+    assert control_kinds(load_recipe(Path("two.yaml"), (*base, dense % other))) == set()
+
+
 def test_counterparts_differ_in_the_fewest_axes() -> None:
     found = of("two.yaml", "streams.*.tokenizer=kmeans_tree,rqvae,random_codes", "merge=confidence,log_prob_sum")
     assert find_controls(found) == [

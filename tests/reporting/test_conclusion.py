@@ -249,17 +249,20 @@ def test_comparisons(situation, sentence):
 @pytest.mark.parametrize(
     ("situation", "sentence"),
     [
-        (Situation(TWO, SOME), "With NDCG@10 0.3000, a is better than the baseline transition (0.1000, p = 0.001)."),
+        (
+            Situation(TWO, SOME),
+            "With NDCG@10 0.3000, a is better than the baseline transition (0.1000, Holm p = 0.001).",
+        ),
         (
             Situation(
                 {"b, c": 0.2, "transition": 0.3, "popularity": 0.1},
                 {("b, c", "transition"): (-0.1, 0.0001), ("b, c", "popularity"): BETTER},
             ),
-            "With NDCG@10 0.2000, 'b, c' is worse than the best baseline, transition (0.3000, p < 0.001).",
+            "With NDCG@10 0.2000, 'b, c' is worse than the best baseline, transition (0.3000, Holm p < 0.001).",
         ),
         (
             Situation({"a": 0.3, "transition": 0.3}, {("transition", "a"): SAME}),
-            "With NDCG@10 0.3000, a is not significantly different from the baseline transition (0.3000, p = 0.600).",
+            "With NDCG@10 0.3000, a is not significantly different from the baseline transition (0.3000, Holm p = 0.600).",
         ),
     ],
 )
