@@ -149,6 +149,19 @@ def test_names_stay_in_sight_on_a_phone(browser, file):
     tab.close()
 
 
+def test_a_name_that_cannot_be_wrapped_is_shortened_and_widens_no_page(browser, tmp_path):
+    name = "anamewithoutanyplacewhereitmaybewrappedoverthewholelengthofit"
+    file = tmp_path / "comparison.html"
+    made = made_comparison({"recipe": (name, "best")}, users=100, codes=False, title="A" * 120)
+    file.write_text(page(made, tmp_path), encoding="utf-8")
+    for width in (400, 1280):
+        tab, _ = opened(browser, file, width)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        shortened = "bdi => [bdi.title, bdi.scrollWidth > bdi.clientWidth, getComputedStyle(bdi).textOverflow]"
+        assert tab.eval_on_selector(".genrec-table tbody bdi", shortened) == [name, True, "ellipsis"]
+        tab.close()
+
+
 def test_light_and_dark_can_be_read(browser, file):
     papers = {}
     for scheme in ("light", "dark"):

@@ -262,7 +262,8 @@ def test_comparisons(situation, sentence):
         ),
         (
             Situation({"a": 0.3, "transition": 0.3}, {("transition", "a"): SAME}),
-            "With NDCG@10 0.3000, a is not significantly different from the baseline transition (0.3000, Holm p = 0.600).",
+            "With NDCG@10 0.3000, a is not significantly different from the baseline transition (0.3000, Holm p = "
+            "0.600).",
         ),
     ],
 )
