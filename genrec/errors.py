@@ -15,7 +15,11 @@ class RecipeError(GenrecError):
 
 
 class PluginError(GenrecError):
-    """A plugin that cannot be found, cannot be loaded, or breaks its family's contract."""
+    """A plugin that cannot be found, cannot be loaded, raises an exception, or breaks its family's contract."""
+
+
+class ContractError(PluginError):
+    """A component that breaks the contract of its family; the text names its file and the broken sentence."""
 
 
 class TrainingError(GenrecError):

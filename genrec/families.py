@@ -379,14 +379,22 @@ merges: Registry[Merge] = Registry("merges", "merge")
 baselines: Registry[Baseline] = Registry("baselines", "baseline")
 loggers: Registry[TrainingLogger] = Registry("loggers", "logger", folder="training/loggers")
 
-FAMILIES: tuple[Registry[Any], ...] = (
-    datasets,
-    item_encoders,
-    tokenizers,
-    history_encoders,
-    decoders,
-    tasks,
-    merges,
-    baselines,
-    loggers,
-)
+REGISTRIES: dict[type[Component], Registry[Any]] = {
+    DatasetSource: datasets,
+    ItemEncoder: item_encoders,
+    Tokenizer: tokenizers,
+    HistoryEncoder: history_encoders,
+    Decoder: decoders,
+    Task: tasks,
+    Merge: merges,
+    Baseline: baselines,
+    TrainingLogger: loggers,
+}
+"""Base class of a family -> registry of its components."""
+
+FAMILIES: tuple[Registry[Any], ...] = tuple(REGISTRIES.values())
+
+
+def registry_of(cls: type[Component]) -> Registry[Any]:
+    """The registry of a component's family, found through its base classes."""
+    return next(REGISTRIES[ancestor] for ancestor in cls.__mro__ if ancestor in REGISTRIES)

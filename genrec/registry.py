@@ -15,19 +15,26 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from genrec.errors import PluginError
+from genrec.errors import GenrecError, PluginError
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 _CORE = Path(__file__).parent
+_FILE_PREFIX = "genrec_plugin_"
+"""Start of the module names of plugin files."""
+_MAX_IMPORTS = 5
+"""Modules that are read to find the docstring of an entry point's class, from one import to the next."""
 _plugin_folders: list[Path] = []
+_plugin_packages: set[str] = set()
+"""Top-level names of installed packages from which a plugin was loaded."""
 
 
 def add_plugin_folder(folder: Path) -> None:
@@ -143,7 +150,8 @@ def plugin_entries(family: str) -> list[Entry]:
         found += [_entry(family, file, _shown(file), *hit) for hit in registrations.get(family, ())]
     for point in _entry_points(f"genrec.{family}", tuple(sys.path)):
         package = f"{point.dist.name} {point.dist.version}" if point.dist else "package"
-        found.append(Entry(family, point.name, f"entry point {point.value}", package, None, point.value))
+        summary = _summary_of(point.value, tuple(sys.path)) or f"entry point {point.value}"
+        found.append(Entry(family, point.name, summary, package, None, point.value))
     return found
 
 
@@ -160,6 +168,7 @@ def load_entry(entry: Entry, register: Callable[[Any], object]) -> None:
     try:
         if entry.target is not None:
             module, _, attribute = entry.target.partition(":")
+            _plugin_packages.update({module.partition(".")[0]} - {"genrec"})
             register(getattr(importlib.import_module(module), attribute))
         else:
             load_plugin(_path(entry))
@@ -172,7 +181,7 @@ def load_entry(entry: Entry, register: Callable[[Any], object]) -> None:
 def load_plugin(file: Path) -> None:
     """Import a plugin file, once."""
     digest = hashlib.blake2b(str(file.resolve()).encode(), digest_size=4).hexdigest()
-    name = f"genrec_plugin_{file.stem}_{digest}"
+    name = f"{_FILE_PREFIX}{file.stem}_{digest}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, file)
@@ -185,6 +194,61 @@ def load_plugin(file: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+
+
+@contextmanager
+def plugin_errors() -> Iterator[None]:
+    """Report what goes wrong in a plugin as an error of the plugin; wrap it around work that calls components.
+
+    An exception that passed through the code of a plugin, also one that genrec or a library raised when the plugin
+    called it, becomes a :class:`PluginError` with the plugin's file and line. Errors that the user can fix
+    (:class:`GenrecError`), interruptions, and exceptions of genrec itself pass unchanged.
+
+    Raises:
+        PluginError: a plugin raised an exception, or ended the process (SystemExit).
+    """
+    try:
+        yield
+    except GenrecError:
+        raise
+    except (Exception, SystemExit) as error:
+        place = plugin_line(error)
+        if place is None:
+            raise
+        raise PluginError(f"{place}: the plugin raised {error_text(error)}") from error
+
+
+def plugin_line(error: BaseException) -> str | None:
+    """``file:line`` of the innermost line of a plugin that an exception passed through; None if there is none."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
+        if _is_plugin(module) and not file.startswith("<"):
+            found = f"{_shown(Path(file))}:{line}"
+    return plugin_line(error.__cause__) if found is None and error.__cause__ is not None else found
+
+
+def loaded_plugins() -> list[str]:
+    """The plugin files and packages that were imported, for messages."""
+    files = [module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_FILE_PREFIX)]
+    return [*(_shown(Path(file)) for file in files if file), *sorted(_plugin_packages)]
+
+
+def place_of(part: Any) -> str:
+    """``file:line`` where a class or function is defined; the name of its module if that has no file."""
+    try:
+        return f"{_shown(Path(inspect.getfile(part)))}:{inspect.getsourcelines(part)[1]}"
+    except (OSError, TypeError):  # for example in a notebook
+        return str(part.__module__)
+
+
+def error_text(error: BaseException) -> str:
+    """The type and the text of an exception, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def _is_plugin(module: str) -> bool:
+    return module.startswith(_FILE_PREFIX) or module.partition(".")[0] in _plugin_packages
 
 
 def _registrations(file: Path) -> dict[str, list[tuple[str, str]]]:
@@ -228,6 +292,53 @@ def _entry_points(group: str, search_path: tuple[str, ...]) -> tuple[importlib.m
     return tuple(sorted(points, key=lambda point: (point.name, point.value)))
 
 
+@cache
+def _summary_of(target: str, search_path: tuple[str, ...]) -> str:
+    """First line of the docstring of what an entry point names, read without an import; "" if it is not found."""
+    module, _, name = target.partition(":")
+    for _ in range(_MAX_IMPORTS):
+        file = _module_file(module)
+        try:
+            tree = ast.parse(file.read_bytes()) if file else ast.Module([], [])
+        except (OSError, SyntaxError, ValueError):
+            return ""
+        found = next((node for node in tree.body if name in _defined_names(node)), None)
+        if not isinstance(found, ast.ImportFrom):
+            is_documented = isinstance(found, ast.ClassDef | ast.FunctionDef)
+            return (ast.get_docstring(found) or "").partition("\n")[0] if is_documented else ""
+        package = module.split(".") if file and file.stem == "__init__" else module.split(".")[:-1]
+        above = package[: len(package) - found.level + 1] if found.level else []
+        name = next(alias.name for alias in found.names if name == (alias.asname or alias.name))
+        module = ".".join([*above, *filter(None, [found.module])])
+    return ""
+
+
+def _defined_names(node: ast.stmt) -> list[str]:
+    """The names that a class, a function or an import of names defines."""
+    match node:
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+            return [name]
+        case ast.ImportFrom(names=aliases):
+            return [alias.asname or alias.name for alias in aliases]
+    return []
+
+
+def _module_file(module: str) -> Path | None:
+    """The file of a module, found without importing it or its package."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not below:
+        return Path(spec.origin) if spec.origin else None
+    bases = [Path(folder).joinpath(*below) for folder in spec.submodule_search_locations or ()]
+    files = [file for base in bases for file in (base.with_name(f"{base.name}.py"), base / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
+
+
 def _path(entry: Entry) -> Path:
     assert entry.file is not None
     return entry.file
@@ -248,4 +359,4 @@ def _blame(entry: Entry, error: BaseException) -> str:
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if str(entry.file) == frame.filename]
     line = lines[-1].lineno if lines else getattr(error, "lineno", None)
     where = f"{entry.file}:{line}" if entry.file and line else str(entry.file or entry.origin)
-    return f"{where}: the plugin {entry.name!r} cannot be loaded: {type(error).__name__}: {error}"
+    return f"{where}: the plugin {entry.name!r} cannot be loaded: {error_text(error)}"

@@ -12,8 +12,7 @@ import pytest
 from genrec import registry
 from genrec.errors import PluginError
 from genrec.experiment.keys import component_key
-from genrec.families import FAMILIES, Component, Merge, merges, tokenizers
-from genrec.recipe.blocks import REGISTRIES
+from genrec.families import FAMILIES, REGISTRIES, Component, Merge, merges, tokenizers
 from genrec.registry import Registry, add_plugin_folder, load_plugin, plugin_files
 from genrec.runtime.environment import Environment
 

@@ -15,6 +15,7 @@ import typer
 
 from genrec.cli._output import printable
 from genrec.errors import GenrecError
+from genrec.registry import loaded_plugins, plugin_errors
 from genrec.version import __version__
 
 _FIRST = ("run", "compare", "tokenize", "bench", "validate", "show", "list", "schema", "doctor")
@@ -77,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.filterwarnings("ignore", message="Number of distinct clusters")  # duplicate points are valid input
     try:
-        status = build_app()(words, prog_name="genrec", standalone_mode=False)
+        with plugin_errors():
+            status = build_app()(words, prog_name="genrec", standalone_mode=False)
         sys.stdout.flush()
         if status == _INTERRUPTED:  # typer returns this for Ctrl-C and prints nothing
             raise KeyboardInterrupt
@@ -99,5 +101,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception:
         traceback.print_exc()
-        print(f"\nThis is a bug in genrec {__version__}, not in your input; please report it.", file=sys.stderr)
+        used = f" (plugins that were used: {', '.join(loaded_plugins())})" if loaded_plugins() else ""
+        print(f"\nThis is a bug in genrec {__version__}, not in your input; please report it{used}.", file=sys.stderr)
         return 1

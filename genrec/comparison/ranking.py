@@ -15,6 +15,7 @@ from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
 from genrec.comparison.plan import BaselineJob, ModelJob, Plan, Trial, block_without_merge, shared_setting
 from genrec.comparison.results import ComparisonRow, RowKind, Trained
+from genrec.contracts.results import checked_fit, checked_merge
 from genrec.errors import GenrecError
 from genrec.evaluation.cross_fitting import cross_fitted
 from genrec.evaluation.metrics import best_ranks, target_ranks
@@ -23,6 +24,7 @@ from genrec.experiment.candidates import find_candidates
 from genrec.experiment.keys import SplitName
 from genrec.experiment.rankings import needs_fitting
 from genrec.merges.single import Single
+from genrec.registry import plugin_errors
 from genrec.runtime.progress import Bar
 from genrec.runtime.seeds import derive
 from genrec.training.log import TrainingLog
@@ -101,10 +103,11 @@ class _Ranker:
         trained = trained_model(job, self._plan, self._split, scores)
         for trial in job.trials:
             try:
-                self._note(self._variants[trial.variant.name], self._merged(trial, found), trained)
+                with plugin_errors():
+                    self._note(self._variants[trial.variant.name], self._merged(trial, found), trained)
             except GenrecError as error:
                 trial.failure = " ".join(str(error).split())
-            except Exception as error:  # for example in a plugin; the other merges still have a result
+            except Exception as error:  # the other merges still have a result
                 traceback.print_exc()
                 trial.failure = " ".join(f"{type(error).__name__}: {error} (a bug in this merge)".split())
         if len(streams := found[self._split].streams) > 1:
@@ -128,11 +131,12 @@ class _Ranker:
             return found[split] if merge.needs_scores else found[split].without_scores()
 
         if not needs_fitting(merge):
-            return merge.merge(seen(self._split), top_n=self._top_n)
+            return checked_merge(merge, seen(self._split), top_n=self._top_n)
         if self._split == "valid":
             seed = derive(trial.seed, "cross-fitting")
             return cross_fitted(merge, seen("valid"), targets, top_n=self._top_n, seed=seed)
-        return merge.fit(seen("valid"), targets).merge(seen("test"), top_n=self._top_n)
+        fitted = checked_fit(merge, seen("valid"), targets)
+        return checked_merge(fitted, seen("test"), top_n=self._top_n)
 
     def _row_of_model(self, job: ModelJob, name: str, kind: RowKind) -> _Gathering:
         setting = shared_setting([trial.variant for trial in job.trials])
@@ -196,8 +200,9 @@ def _baseline_rows(plan: Plan, split: Split) -> Iterator[ComparisonRow]:
         for job in jobs:
             try:
                 if not job.failure:
-                    ranking = rank_baseline(job.baseline, job.fit, job.split, plan.cache, top_n=job.top_n)
-                    row.ranks[job.seed] = target_ranks(ranking, split.targets)
+                    with plugin_errors():
+                        ranking = rank_baseline(job.baseline, job.fit, job.split, plan.cache, top_n=job.top_n)
+                        row.ranks[job.seed] = target_ranks(ranking, split.targets)
             except GenrecError as error:
                 job.fail(" ".join(str(error).split()))
             if job.failure:

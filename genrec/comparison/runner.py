@@ -23,7 +23,7 @@ from genrec.comparison.worker import Request
 from genrec.errors import GenrecError
 from genrec.experiment.ids import tokenize_items
 from genrec.experiment.vectors import encode_items
-from genrec.registry import plugin_folders
+from genrec.registry import plugin_errors, plugin_folders
 from genrec.runtime.environment import Environment
 from genrec.runtime.progress import Bar, console
 from genrec.runtime.threads import Threads, cores, threads, threads_for
@@ -84,7 +84,7 @@ class Runner:
                 job.fail(failed[missing])
                 continue
             try:
-                with threads(threads_for(self.threads, job.recipe.block())):
+                with plugin_errors(), threads(threads_for(self.threads, job.recipe.block())):
                     for fit in job.needed:
                         vectors = encode_items(fit, plan.cache)
                         tokenize_items(fit, vectors, plan.cache)

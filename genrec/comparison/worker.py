@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from genrec.errors import GenrecError
 from genrec.experiment.keys import SplitName
+from genrec.registry import plugin_errors
 from genrec.runtime.environment import Environment
 from genrec.runtime.threads import threads
 
@@ -151,7 +152,7 @@ def main() -> int:
     threading.Thread(target=stop_when_closed, daemon=True).start()
     try:
         request = Request.model_validate_json(line)
-        with threads(request.environment.threads):
+        with plugin_errors(), threads(request.environment.threads):
             work(request)
     except GenrecError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # in one line: the comparison reads the last line

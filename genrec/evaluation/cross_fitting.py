@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from genrec.contracts.results import checked_fit, checked_merge
 from genrec.families import Merge
 from genrec.types import ABSENT, Candidates, Ranking
 
@@ -27,13 +28,13 @@ def cross_fitted(
     if targets.shape != (len(candidates),):
         raise ValueError(f"{len(candidates)} users for targets of shape {targets.shape}")
     if type(merge).fit is Merge.fit:
-        return merge.merge(candidates, top_n=top_n)
+        return checked_merge(merge, candidates, top_n=top_n)
     items_BN = np.full((len(candidates), top_n), ABSENT, dtype=np.int64)
     scores_BN = np.full((len(candidates), top_n), -np.inf, dtype=np.float32)
     users = np.random.default_rng(seed).permutation(len(candidates))
     for fold in np.array_split(users, min(folds, max(len(users), 1))):
         others = np.setdiff1d(users, fold)
-        fitted = merge.fit(candidates.take(others), targets[others])
-        ranking = fitted.merge(candidates.take(fold), top_n=top_n)
+        fitted = checked_fit(merge, candidates.take(others), targets[others])
+        ranking = checked_merge(fitted, candidates.take(fold), top_n=top_n)
         items_BN[fold], scores_BN[fold] = ranking.items_BN, ranking.scores_BN
     return Ranking(items_BN, scores_BN)

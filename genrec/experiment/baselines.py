@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genrec.contracts.demands import Demands
+from genrec.contracts.results import checked_ranking
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit, Fits
 from genrec.experiment.keys import SplitName, Stage, baseline_key, ranking_key
@@ -14,7 +16,7 @@ from genrec.experiment.selection import ranking_ndcg
 from genrec.experiment.storage import load_ranking, save_ranking
 from genrec.families import Baseline, FittedBaseline
 from genrec.training.checkpoint import save_json
-from genrec.types import Ranking
+from genrec.types import Ranking, Split
 
 if TYPE_CHECKING:
     from genrec.reporting.report import MethodKind
@@ -43,7 +45,7 @@ def rank_baseline(baseline: Baseline, fit: Fit, split: SplitName, cache: Cache, 
     def work() -> Ranking:
         fitted = fit_baseline(baseline, fit, cache)
         exclude_seen = fit.recipe.evaluation.seen_items == "filter"
-        return fitted.rank(fit.users(split).histories, top_n=top_n, exclude_seen=exclude_seen)
+        return _rank(baseline, fitted, fit, fit.users(split), top_n=top_n, exclude_seen=exclude_seen)
 
     return cache.get(stage, work=work, save=save_ranking, load=load_ranking, like=fit.like(stage))
 
@@ -63,8 +65,9 @@ def fit_baseline(baseline: Baseline, fit: Fit, cache: Cache) -> FittedBaseline:
             fit.dataset.catalog,
             fit.dataset.train,
             context=fit.context("baseline", baseline.type_name, folder=folder),
-            validate=None if fit.selection else partial(_validate, fit),
+            validate=None if fit.selection else partial(_validate, settings, fit),
         )
+        Demands(baseline)(isinstance(fitted, FittedBaseline), "fit() gives a FittedBaseline")
         if fitted.chosen is not None and folder.is_dir():
             save_json(fitted.chosen.block(), _chosen_file(folder))
     return fitted
@@ -91,11 +94,19 @@ def ranking_stage(baseline: Baseline, fit: Fit, split: SplitName, *, top_n: int)
     return Stage("baseline", baseline.type_name, key)
 
 
-def _validate(fit: Fit, fitted: FittedBaseline) -> float:
+def _validate(baseline: Baseline, fit: Fit, fitted: FittedBaseline) -> float:
     """NDCG@10 on all validation users; ranking with a baseline is fast enough to need no sample."""
     users = fit.dataset.valid
-    ranking = fitted.rank(users.histories, top_n=10, exclude_seen=fit.selected_under == "filter")
+    ranking = _rank(baseline, fitted, fit, users, top_n=10, exclude_seen=fit.selected_under == "filter")
     return ranking_ndcg(ranking, users.targets)
+
+
+def _rank(
+    baseline: Baseline, fitted: FittedBaseline, fit: Fit, users: Split, *, top_n: int, exclude_seen: bool
+) -> Ranking:
+    histories, num_items = users.histories, fit.dataset.num_items
+    demand = Demands(baseline)
+    return checked_ranking(fitted, histories, num_items, demand, top_n=top_n, exclude_seen=exclude_seen)
 
 
 def _chosen_file(folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from genrec.contracts.demands import Demands
+from genrec.contracts.results import check_dataset
 from genrec.errors import DataError
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment
@@ -13,8 +15,10 @@ def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
 
     Raises:
         DataError: files are missing or malformed, or no user can be evaluated.
+        ContractError: the source breaks its contract.
     """
     dataset = recipe.dataset.load(environment.data)
+    check_dataset(dataset, Demands(recipe.dataset))
     if not len(dataset.valid):
         raise DataError(f"{dataset.name}: no user has three items or more, so no user can be evaluated")
     return dataset

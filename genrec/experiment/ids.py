@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from genrec.contracts.demands import Demands
+from genrec.contracts.results import check_ids
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit
 from genrec.experiment.keys import Stage
@@ -25,6 +27,9 @@ def tokenize_items(fit: Fit, vectors: Mapping[str, ItemVectors], cache: Cache) -
         fit: recipe, data and keys.
         vectors: from :func:`~genrec.experiment.vectors.encode_items`.
         cache: finished stages.
+
+    Raises:
+        ContractError: a tokenizer breaks its contract.
     """
     contexts = {}
     for name, stream in fit.recipe.streams.items():
@@ -58,5 +63,7 @@ def known_vectors(stream: Stream, name: str, vectors: Mapping[str, ItemVectors])
 def _tokenize(stream: Stream, vectors: ItemVectors, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
     if stream.tokenizer is None:
         return item_numbers(vectors)
-    ids = stream.tokenizer.fit(vectors, keys=keys, context=context)
+    tokenizer = stream.tokenizer
+    ids = tokenizer.fit(vectors, keys=keys, context=context)
+    check_ids(ids, vectors, Demands(tokenizer), reads_vectors=tokenizer.reads_vectors)
     return ids if stream.absent_items == "leave_out" else with_own_branch(ids)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from genrec.contracts.modules import check_model
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit
 from genrec.experiment.keys import Stage
@@ -48,6 +50,7 @@ def train_model(
 
     Raises:
         TrainingError: the loss or the validation score is not finite.
+        ContractError: a module breaks its contract.
     """
     recipe, dataset = fit.recipe, fit.dataset
     for logger in recipe.training.loggers:
@@ -66,6 +69,16 @@ def train_model(
             seen_items=fit.selected_under,
         )
 
+    check = partial(
+        check_model,
+        model,
+        {name: recipe.own_history_encoders.get(name, recipe.history_encoder) for name in streams},
+        {name: stream.decoder for name, stream in recipe.streams.items()},
+        recipe.tasks,
+        streams,
+        dataset.train,
+    )
+
     def work() -> TrainingLog:
         batches = HistoryBatches(
             dataset.train,
@@ -76,7 +89,8 @@ def train_model(
             seed=fit.seed("batches"),
             device=next(model.parameters()).device,
         )
-        return train(
+        check(tolerance=1e-4)
+        log = train(
             model,
             batches.epoch,
             model,
@@ -89,6 +103,8 @@ def train_model(
             loggers=recipe.training.loggers,
             log_folder=log_folder or cache.path("logs", stage.key),
         )
+        check(tolerance=1e-2)  # trained log-probabilities are large, and rounded accordingly
+        return log
 
     def save(log: TrainingLog, path: Path) -> None:
         save_json(log.as_json(), path.with_name(f"log-{stage.key}.json"))

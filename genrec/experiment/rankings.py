@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from genrec.contracts.results import checked_fit, checked_merge
 from genrec.families import Merge
 from genrec.merges.single import Single
 from genrec.reporting.report import MethodKind
@@ -39,7 +40,7 @@ def fit_merges(
         subsets += [pair for pair in combinations(streams, 2) if set(merge.streams_used()) <= set(pair)]
     if found is None:
         return dict.fromkeys(subsets, merge)
-    return {names: merge.fit(found.of_streams(names), targets) for names in subsets}
+    return {names: checked_fit(merge, found.of_streams(names), targets) for names in subsets}
 
 
 def merge_streams(
@@ -51,14 +52,17 @@ def merge_streams(
         merges: from :func:`fit_merges`.
         found: candidates of the users.
         top_n: length of the rankings.
+
+    Raises:
+        ContractError: the ranking of a merge is not valid.
     """
     rankings: dict[str, tuple[MethodKind, Ranking]] = {}
     for names, merge in merges.items():
         if names == found.streams:
             if len(names) > 1:
-                rankings[f"merge: {merge.type_name}"] = "merge", merge.merge(found, top_n=top_n)
+                rankings[f"merge: {merge.type_name}"] = "merge", checked_merge(merge, found, top_n=top_n)
         else:
-            ranking = merge.merge(found.of_streams(names), top_n=top_n)
+            ranking = checked_merge(merge, found.of_streams(names), top_n=top_n)
             rankings[f"pair: {' + '.join(names)}"] = "pair", ranking
     for name in found.streams:
         rankings[f"stream: {name}"] = "stream", Single(stream=name).merge(found, top_n=top_n)

@@ -20,6 +20,7 @@ _COLLECTION = "genrec.plugin"
 PLUMBING: dict[str, str] = {
     "errors": "texts of errors",
     "plugin": "collects names for plugins; a key includes the modules that define them",
+    "contracts": "checks results and changes none",
     "registry": "finds a class by name",
     "families": "declares interfaces; defaults that compute are in other modules",
     "recipe": "checks and holds the blocks; their values are in the keys",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+from genrec.contracts.demands import Demands
+from genrec.contracts.results import check_vectors
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit
 from genrec.experiment.keys import Stage
 from genrec.experiment.storage import load_vectors, save_vectors
-from genrec.types import ItemVectors
+from genrec.families import ItemEncoder
+from genrec.runtime.environment import WorkContext
+from genrec.types import Catalog, Histories, ItemVectors
 
 
 def encode_items(fit: Fit, cache: Cache) -> dict[str, ItemVectors]:
@@ -16,6 +20,7 @@ def encode_items(fit: Fit, cache: Cache) -> dict[str, ItemVectors]:
 
     Raises:
         DataError: weights or files are missing; checked for all streams before any work.
+        ContractError: an encoder breaks its contract.
     """
     catalog, train, streams = fit.dataset.catalog, fit.dataset.train, fit.recipe.streams
     stages = {name: Stage("vectors", name, key) for name, key in fit.keys.vectors.items()}
@@ -29,11 +34,17 @@ def encode_items(fit: Fit, cache: Cache) -> dict[str, ItemVectors]:
         with cache.timer.measure(fit.part(f"vectors of {name}")):
             vectors[name] = cache.get(
                 stages[name],
-                work=partial(stream.item_encoder.encode, catalog, train, context=context),
+                work=partial(_encode, stream.item_encoder, catalog, train, context),
                 save=save_vectors,
                 load=load_vectors,
                 artifact=fit.artifact(f"streams/{name}/vectors.safetensors"),
                 like=fit.like(stages[name]),
                 scratch=unfinished,
             )
+    return vectors
+
+
+def _encode(encoder: ItemEncoder, catalog: Catalog, train: Histories, context: WorkContext) -> ItemVectors:
+    vectors = encoder.encode(catalog, train, context=context)
+    check_vectors(vectors, len(catalog), Demands(encoder))
     return vectors

@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from genrec.contracts.demands import Demands
 from genrec.families import Decoder, HistoryEncoder, Task
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, HistoryEncoderModule, StreamContext, TaskModule
 from genrec.model.windows import most_recent, windows
 from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatch
 from genrec.types import Histories
+
+M = TypeVar("M", bound=nn.Module)
 
 _ALL = "all"
 
@@ -77,7 +81,7 @@ class Retriever(nn.Module):
                 continue
             table = tables.get(encoder.dim) if encoder.share != "none" else None
             with _seeded(seed, "history encoder", "" if is_common else name):
-                built = encoder.build(context_of(name, table))
+                built = _built(encoder, HistoryEncoderModule, context_of(name, table))
             if built.item_table is not None and encoder.share != "none":
                 tables.setdefault(encoder.dim, built.item_table)
             self._history_encoders[key], self._longest[key] = built, encoder.max_history
@@ -85,7 +89,7 @@ class Retriever(nn.Module):
         for name, decoder in decoders.items():
             with _seeded(seed, "decoder", name):
                 table = self.history_encoder(name).item_table if decoder.reads_states else None
-                self._decoders[_key(name)] = decoder.build(context_of(name, table))
+                self._decoders[_key(name)] = _built(decoder, DecoderModule, context_of(name, table))
         self._names = tuple(decoders)
         self.tasks = nn.ModuleList()
         dims = {name: encoder.dim for name, encoder in read_with.items()}
@@ -93,7 +97,8 @@ class Retriever(nn.Module):
         for number, task in enumerate(tasks):
             widths = {dims[name] for name in task.streams_used() or reading}
             with _seeded(seed, "task", number, task.type_name):
-                self.tasks.append(task.build(replace(general, dim=widths.pop() if len(widths) == 1 else general.dim)))
+                context = replace(general, dim=widths.pop() if len(widths) == 1 else general.dim)
+                self.tasks.append(_built(task, TaskModule, context))
         # Eq. 6: the weight of a kind of task is shared by the tasks of that kind.
         kinds = Counter(task.type_name for task in tasks)
         self._task_weights = [(task.type_name, task.weight / kinds[task.type_name]) for task in tasks]
@@ -169,6 +174,12 @@ class Retriever(nn.Module):
             assert isinstance(task, TaskModule)
             parts[kind] = parts.get(kind, torch.zeros((), device=batch.history_BT.device)) + weight * task(outputs)
         return parts
+
+
+def _built(component: HistoryEncoder | Decoder | Task, kind: type[M], context: BuildContext) -> M:
+    module = component.build(context)
+    Demands(component)(isinstance(module, kind), f"build() gives a {kind.__name__}", type(module).__name__)
+    return module  # type: ignore[return-value]
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from genrec import families
 from genrec.errors import GenrecError, PluginError
-from genrec.families import Component
+from genrec.families import Component, registry_of
 from genrec.recipe.former_keys import former_key
 from genrec.recipe.problems import Path, Problem, closest, did_you_mean, dotted, one_of, shown, wording
 from genrec.recipe.source import UNREADABLE, Source, holds
@@ -20,25 +19,7 @@ from genrec.registry import Registry
 
 M = TypeVar("M", bound=BaseModel)
 
-REGISTRIES: dict[type[Component], Registry[Any]] = {
-    families.DatasetSource: families.datasets,
-    families.ItemEncoder: families.item_encoders,
-    families.Tokenizer: families.tokenizers,
-    families.HistoryEncoder: families.history_encoders,
-    families.Decoder: families.decoders,
-    families.Task: families.tasks,
-    families.Merge: families.merges,
-    families.Baseline: families.baselines,
-    families.TrainingLogger: families.loggers,
-}
-"""Annotation of a field -> registry of its component names."""
-
 _NUMBERS = {int, float, type(None)}
-
-
-def registry_of(cls: type[Component]) -> Registry[Any]:
-    """The registry of a component's family, found through its base classes."""
-    return next(REGISTRIES[ancestor] for ancestor in cls.__mro__ if ancestor in REGISTRIES)
 
 
 class Assembly:

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from genrec.errors import PluginError
-from genrec.families import Component
-from genrec.recipe.blocks import REGISTRIES
+from genrec.families import REGISTRIES, Component
 from genrec.recipe.schema import Recipe, plain
 
 _TEMPLATE = "#/$defs/{model}"

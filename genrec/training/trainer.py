@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from genrec.contracts.demands import Demands
 from genrec.errors import TrainingError
 from genrec.families import StartedLogger, TrainingLogger
 from genrec.runtime.float32_products import by_onednn
@@ -223,6 +224,7 @@ def _started(
                 raise ValueError("loggers need a log_folder")
             place = folder / logger.type_name
             one = logger.start(place, title=title, hyperparameters=hyperparameters, step=step)
+            Demands(logger)(isinstance(one, StartedLogger), "start() gives a StartedLogger", type(one).__name__)
             stack.callback(one.finish, log)
             started.append((logger.log_every, one))
         yield _Loggers(tuple(started))
