@@ -146,8 +146,8 @@ def plugin_entries(family: str) -> list[Entry]:
     for file in plugin_files():
         registrations = _registrations(file)
         if problem := registrations.get("", ()):
-            found.append(Entry(family, file.stem, "", _shown(file), file, problem=problem[0][0]))
-        found += [_entry(family, file, _shown(file), *hit) for hit in registrations.get(family, ())]
+            found.append(Entry(family, file.stem, "", shown_path(file), file, problem=problem[0][0]))
+        found += [_entry(family, file, shown_path(file), *hit) for hit in registrations.get(family, ())]
     for point in _entry_points(f"genrec.{family}", tuple(sys.path)):
         package = f"{point.dist.name} {point.dist.version}" if point.dist else "package"
         summary = _summary_of(point.value, tuple(sys.path)) or f"entry point {point.value}"
@@ -224,22 +224,30 @@ def plugin_line(error: BaseException) -> str | None:
     for frame, line in traceback.walk_tb(error.__traceback__):
         module, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
         if _is_plugin(module) and not file.startswith("<"):
-            found = f"{_shown(Path(file))}:{line}"
+            found = f"{shown_path(Path(file))}:{line}"
     return plugin_line(error.__cause__) if found is None and error.__cause__ is not None else found
 
 
 def loaded_plugins() -> list[str]:
     """The plugin files and packages that were imported, for messages."""
     files = [module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_FILE_PREFIX)]
-    return [*(_shown(Path(file)) for file in files if file), *sorted(_plugin_packages)]
+    return [*(shown_path(Path(file)) for file in files if file), *sorted(_plugin_packages)]
 
 
 def place_of(part: Any) -> str:
     """``file:line`` where a class or function is defined; the name of its module if that has no file."""
     try:
-        return f"{_shown(Path(inspect.getfile(part)))}:{inspect.getsourcelines(part)[1]}"
+        return f"{shown_path(Path(inspect.getfile(part)))}:{inspect.getsourcelines(part)[1]}"
     except (OSError, TypeError):  # for example in a notebook
         return str(part.__module__)
+
+
+def shown_path(file: Path) -> str:
+    """A path for messages: relative to the working folder if it is inside."""
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
 
 
 def error_text(error: BaseException) -> str:
@@ -346,13 +354,6 @@ def _path(entry: Entry) -> Path:
 
 def _entry(family: str, file: Path, origin: str, name: str, summary: str) -> Entry:
     return Entry(family, name, summary, origin, file)
-
-
-def _shown(file: Path) -> str:
-    try:
-        return str(file.relative_to(Path.cwd()))
-    except ValueError:
-        return str(file)
 
 
 def _blame(entry: Entry, error: BaseException) -> str:

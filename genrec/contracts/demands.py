@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from genrec.errors import ContractError
+import traceback
+from pathlib import Path
+
+from genrec.errors import ContractError, PluginError
 from genrec.families import REGISTRIES, Component
-from genrec.registry import place_of
+from genrec.registry import error_text, place_of, shown_path
 
 
 class Demands:
@@ -32,6 +35,16 @@ class Demands:
         if not condition:
             raise self.violation(sentence + (f"; found {found}" if found else ""))
         self.kept[sentence] = None
+
+    def failed(self, error: Exception) -> PluginError:
+        """The error for an exception that came out of the component, or of what it gave."""
+        module, place = type(self._component).__module__, None
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if frame.f_globals.get("__name__") == module:
+                place = f"{shown_path(Path(frame.f_code.co_filename))}:{line}"
+        if place is not None:
+            return PluginError(f"{place}: {name_of(self._component)} raised {error_text(error)}")
+        return self.violation(f"what it gave cannot be used, because of {error_text(error)}")
 
     def violation(self, text: str) -> ContractError:
         """The error for a broken contract."""

@@ -7,31 +7,31 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from genrec.contracts.demands import Demands
+from genrec.contracts.modules import check_expansion, check_loss, check_outputs, check_states
 from genrec.families import Decoder, HistoryEncoder, Task, decoders, tokenizers
 from genrec.model.contracts import (
     BuildContext,
     DecoderModule,
     Encoded,
     HistoryEncoderModule,
-    Outputs,
     StreamContext,
     TaskModule,
 )
 from genrec.runtime.environment import WorkContext
 from genrec.semantic_ids.item_numbers import item_numbers
 from genrec.semantic_ids.trie import Trie
-from genrec.testing._demands import Demand
 from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_catalog, tiny_histories, tiny_vectors
 
 _DIM = 16
 _LONGEST = 6
 
 
-def check_module(component: HistoryEncoder | Decoder | Task, demand: Demand) -> None:
+def check_module(component: HistoryEncoder | Decoder | Task, demand: Demands) -> None:
     """Check a component that builds a module against the contract of its family.
 
     Raises:
-        AssertionError: it breaks the contract.
+        ContractError: it breaks the contract.
     """
     with torch.random.fork_rng(devices=[]):
         match component:
@@ -67,7 +67,7 @@ def _item_table(seed: int = 3) -> nn.Embedding:
     return nn.Embedding(NUM_ITEMS + 1, _DIM, padding_idx=NUM_ITEMS)
 
 
-def _check_history_encoder(component: HistoryEncoder, demand: Demand) -> None:
+def _check_history_encoder(component: HistoryEncoder, demand: Demands) -> None:
     context = replace(_context(_streams(component), dim=component.dim), max_history=component.max_history)
 
     def built() -> HistoryEncoderModule:
@@ -82,11 +82,8 @@ def _check_history_encoder(component: HistoryEncoder, demand: Demand) -> None:
     history_BT[1, max(width - 2, 1) :] = NUM_ITEMS
     with torch.no_grad():
         encoded = module(history_BT)
+        check_states(encoded, history_BT, component.dim, NUM_ITEMS, demand)
         states_BTD = encoded.states_BTD
-        demand(isinstance(encoded, Encoded), "forward() gives Encoded")
-        demand(states_BTD.shape == (3, width, component.dim), "states have the shape (B, T, dim)")
-        demand(torch.isfinite(states_BTD).all(), "states are finite, those of padding too")
-        demand(torch.equal(encoded.mask_BT, history_BT != NUM_ITEMS), "the mask is True at items")
         if module.item_table is not None:
             weight = module.item_table.weight
             demand(weight.shape == (NUM_ITEMS + 1, component.dim), "item_table has a row per item and one for padding")
@@ -115,7 +112,7 @@ def _encoded(is_causal: bool = False) -> Encoded:
     return Encoded(torch.randn(2, 5, _DIM), mask_BT, is_causal, history_BT)
 
 
-def _check_decoder(component: Decoder, demand: Demand) -> None:
+def _check_decoder(component: Decoder, demand: Demands) -> None:
     context = replace(
         _context(STREAMS[:1], writes_codes=getattr(component, "writes_codes", True)), item_table=_item_table()
     )
@@ -132,8 +129,7 @@ def _check_decoder(component: Decoder, demand: Demand) -> None:
     target_BQ = torch.arange(NUM_ITEMS).expand(2, -1).clone()
     with torch.no_grad():
         outputs = module(encoded, target_BQ)
-        present_N = torch.from_numpy(context.own.ids.present_I).repeat(2)
-        _check_outputs(outputs, target_BQ.flatten(), present_N, trie.num_levels, demand)
+        check_outputs(outputs, target_BQ, trie, _DIM, demand)
         demand(outputs.summary_ND is None, "summary_ND is None unless requested")
         summed = module(encoded, target_BQ, with_summary=True)
         summary_ND = summed.summary_ND
@@ -146,15 +142,16 @@ def _check_decoder(component: Decoder, demand: Demand) -> None:
             _close(built().eval()(encoded, target_BQ).log_probs_NL, outputs.log_probs_NL),
             "the same seed gives the same module",
         )
-        target_BQ[0, ::2] = -100
-        some = module(encoded, target_BQ)
-        is_target = (target_BQ >= 0).flatten()
+        fewer_BQ = target_BQ.clone()
+        fewer_BQ[0, ::2] = -100
+        some = module(encoded, fewer_BQ)
+        is_target = (fewer_BQ >= 0).flatten()
         demand(
-            torch.equal(some.target_N, target_BQ.flatten()[is_target])
+            torch.equal(some.target_N, fewer_BQ.flatten()[is_target])
             and _close(some.log_probs_NL, outputs.log_probs_NL[is_target]),
             "negative targets are left out, the others stay as they are, in row-major order",
         )
-        _check_expansion(module, encoded, trie, outputs, demand)
+        check_expansion(module, encoded, trie, target_BQ, outputs, demand, tolerance=1e-4)
         _check_positions(module, demand)
     log_probs_NL = module(encoded, torch.tensor([[1, 2], [5, 0]])).log_probs_NL
     log_probs_NL.sum().backward()
@@ -163,49 +160,7 @@ def _check_decoder(component: Decoder, demand: Demand) -> None:
     demand(learns, "the log-probabilities have a finite gradient")
 
 
-def _check_outputs(outputs: Outputs, target_N: Tensor, present_N: Tensor, num_levels: int, demand: Demand) -> None:
-    demand(isinstance(outputs, Outputs), "forward() gives Outputs")
-    demand(torch.equal(outputs.target_N, target_N), "target_N holds the targets in row-major order")
-    demand(torch.equal(outputs.present_N, present_N), "present_N is True for targets with codes in the stream")
-    demand(outputs.log_probs_NL.shape == (len(target_N), num_levels), "log_probs_NL has the shape (N, L)")
-    demand(outputs.hidden_NLD.shape == (len(target_N), num_levels, _DIM), "hidden_NLD has the shape (N, L, D)")
-    demand(torch.isfinite(outputs.log_probs_NL).all(), "log-probabilities of targets are finite")
-    demand((outputs.log_probs_NL <= 1e-5).all(), "log-probabilities are not above 0")
-    demand((outputs.log_probs_NL[~present_N] == 0).all(), "log_probs_NL is 0 where the target has no codes")
-
-
-def _check_expansion(module: DecoderModule, encoded: Encoded, trie: Trie, outputs: Outputs, demand: Demand) -> None:
-    """Expand the whole tree by ``expand`` and compare with the log-probabilities of ``forward``."""
-    state = module.begin(encoded)
-    nodes_BK = torch.zeros(2, 1, dtype=torch.int64)
-    origin_BK = torch.zeros(2, 1, dtype=torch.int64)
-    total_BK = torch.zeros(2, 1)
-    for depth in range(trie.num_levels):
-        log_probs_BKC = module.expand(state, depth, nodes_BK, origin_BK)
-        if depth + 1 == trie.num_levels:
-            again_BKC = module.expand(state, depth, nodes_BK, origin_BK)
-            demand(_close(again_BKC, log_probs_BKC), "the last depth can be expanded again: expand() leaves the state")
-            alone_BKC = module.expand(state.rows(torch.tensor([1])), depth, nodes_BK[1:], origin_BK[1:])
-            demand(_close(alone_BKC, log_probs_BKC[1:]), "rows() of a state selects users")
-        starts = torch.from_numpy(trie.child_start[depth])
-        counts = starts.diff()
-        width = int(counts.max())
-        demand(
-            log_probs_BKC.shape == (2, len(counts), width),
-            "expand() gives a column for each child of the node with the most children",
-        )
-        exists_KC = torch.arange(width) < counts[:, None]
-        demand((log_probs_BKC[:, ~exists_KC] == -torch.inf).all(), "expand() gives -inf beyond a node's last child")
-        mass_BK = log_probs_BKC.exp().sum(-1)
-        demand((mass_BK <= 1 + 1e-4).all(), "the probabilities of a node's children sum to 1 at most")
-        origin_BK = torch.repeat_interleave(torch.arange(len(counts)), counts).expand(2, -1)
-        total_BK = total_BK.gather(1, origin_BK) + log_probs_BKC[:, exists_KC]
-        nodes_BK = torch.arange(int(starts[-1])).expand(2, -1)
-    scored_BI = outputs.log_probs_NL.sum(1).view(2, NUM_ITEMS)[:, torch.from_numpy(trie.item_of_leaf)]
-    demand(_close(total_BK, scored_BI), "expand() and forward() give every item the same log-probability")
-
-
-def _check_positions(module: DecoderModule, demand: Demand) -> None:
+def _check_positions(module: DecoderModule, demand: Demands) -> None:
     """``all_positions`` against one call for each prefix."""
     encoded = _encoded(is_causal=True)
     target_BQ = torch.tensor([[1, 4, 0, 9, 7], [2, 5, 6, -1, -1]])
@@ -227,7 +182,7 @@ def _check_positions(module: DecoderModule, demand: Demand) -> None:
     )
 
 
-def _check_task(component: Task, demand: Demand) -> None:
+def _check_task(component: Task, demand: Demands) -> None:
     streams = _streams(component)
     context = _context(streams)
     torch.manual_seed(4)
@@ -249,8 +204,8 @@ def _check_task(component: Task, demand: Demand) -> None:
 
     target_BQ = torch.tensor([[1, 6, 7], [9, 0, 11]])
     loss = loss_of(task, target_BQ)
-    demand(loss.shape == (), "the loss is a scalar")
-    demand(torch.isfinite(loss), "the loss is finite")
+    check_loss(loss, demand)
+    demand(loss.requires_grad, "the loss has a gradient for the decoders or for the task's own parameters")
     loss.backward()
     own = [parameter.grad for parameter in task.parameters()]
     of_decoders = [parameter.grad for module in modules.values() for parameter in module.parameters()]

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
-from genrec.errors import DataError, GenrecError
+from genrec.contracts.demands import Demands, name_of
+from genrec.contracts.results import (
+    check_candidates,
+    check_dataset,
+    check_ids,
+    check_ranking,
+    check_vectors,
+    checked_fit,
+    checked_ranking,
+)
+from genrec.errors import ContractError, DataError, GenrecError
 from genrec.families import (
     Baseline,
     Component,
@@ -24,34 +33,58 @@ from genrec.families import (
     TrainingLogger,
 )
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.semantic_ids.trie import Trie
-from genrec.testing._demands import Demand, check_component, demands_of, unchanged
+from genrec.testing._component import check_component, unchanged
 from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_candidates, tiny_catalog, tiny_histories, tiny_vectors
 from genrec.training.log import EpochRecord, TrainingLog
 from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 
-def check(component: Component, *, data: Path | None = None) -> None:
-    """Check a component against the contract of its family, on tiny worlds.
+def check(
+    component: Component,
+    *,
+    data: Path | None = None,
+    recipe: Path | None = None,
+    dataset: Dataset | None = None,
+    quiet: bool = False,
+) -> None:
+    """Check a component against the contract of its family, on tiny worlds, and print the sentences that hold.
 
     Args:
         component: an instance, built with the arguments to test.
         data: the data folder, where a dataset and other components that name files find them.
+        recipe: the folder of the recipe, where components that name files find them too.
+        dataset: for item encoders and tokenizers whose files describe certain items: the dataset of these items, used
+            instead of a tiny world.
+        quiet: print nothing.
 
     Raises:
-        AssertionError: it breaks the contract; the text is the broken sentence.
-        GenrecError: raised by the component, e.g. because weights are missing.
+        ContractError: it breaks the contract; the text has its file and the broken sentence.
+        PluginError: its code raised an exception; the text has file and line.
+        GenrecError: raised by the component on purpose, e.g. because weights are missing.
     """
-    demand = demands_of(component)
-    environment = Environment(data=data)
+    demand = Demands(component)
+    try:
+        _check(component, Environment(data=data, recipe=recipe), dataset, demand)
+    except GenrecError:
+        raise
+    except Exception as error:
+        raise demand.failed(error) from error
+    finally:
+        if not quiet:
+            print(f"{name_of(component)} keeps {len(demand.kept)} sentences of its contract:")
+            for sentence in demand.kept:
+                print(f"  ok: {sentence}")
+
+
+def _check(component: Component, environment: Environment, dataset: Dataset | None, demand: Demands) -> None:
     check_component(component, environment, demand)
     match component:
         case DatasetSource():
-            _check_dataset(component, demand, data)
+            _check_dataset(component, demand, environment.data)
         case ItemEncoder():
-            _check_item_encoder(component, environment, demand)
+            _check_item_encoder(component, environment, dataset, demand)
         case Tokenizer():
-            _check_tokenizer(component, environment, demand)
+            _check_tokenizer(component, environment, dataset, demand)
         case Merge():
             _check_merge(component, demand)
         case Baseline():
@@ -66,9 +99,9 @@ def check(component: Component, *, data: Path | None = None) -> None:
             demand(False, "a component belongs to one of the nine families")
 
 
-def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> None:
+def _check_dataset(source: DatasetSource, demand: Demands, data: Path | None) -> None:
     first, second = source.load(data), source.load(data)
-    demand(isinstance(first, Dataset), "load() gives a Dataset")
+    check_dataset(first, demand)
     demand(len(first.catalog) > 0 and len(first.histories) > 0, "a dataset has items and users")
     demand(first.histories.lengths.min() > 0, "every user has at least one item")
     demand(len(first.valid) > 0, "some user has the three items that a split needs")
@@ -95,17 +128,18 @@ def _check_dataset(source: DatasetSource, demand: Demand, data: Path | None) -> 
                 demand(images.open(item, number).mode == "RGB", "an image is opened as RGB")
 
 
-def _check_item_encoder(encoder: ItemEncoder, environment: Environment, demand: Demand) -> None:
+def _check_item_encoder(
+    encoder: ItemEncoder, environment: Environment, dataset: Dataset | None, demand: Demands
+) -> None:
     first, second = WorkContext(1, environment), WorkContext(2, environment)
-    catalog, train = tiny_catalog(), tiny_histories()
+    catalog, train = (tiny_catalog(), tiny_histories()) if dataset is None else (dataset.catalog, dataset.train)
     items, offsets = train.items.copy(), train.offsets.copy()
+    encoder.prepare(catalog, context=first)
     vectors = encoder.encode(catalog, train, context=first)
-    demand(isinstance(vectors, ItemVectors), "encode() gives ItemVectors")
-    demand(len(vectors.vectors_IE) == NUM_ITEMS, "encode() gives one row for every item of the catalog")
+    check_vectors(vectors, len(catalog), demand)
     demand(vectors.present_I.any(), "an item that has a title, a text, an image and a history has a vector")
-    demand((vectors.vectors_IE[~vectors.present_I] == 0).all(), "the rows of absent items are zero")
     demand(unchanged(train.items, items) and unchanged(train.offsets, offsets), "encode() leaves its inputs alone")
-    again = encoder.encode(tiny_catalog(), tiny_histories(), context=first)
+    again = encoder.encode(catalog, train, context=first)
     demand(unchanged(again.vectors_IE, vectors.vectors_IE), "the same seed gives the same vectors")
     demand(unchanged(again.present_I, vectors.present_I), "the same items are present every time")
     if not encoder.is_random:
@@ -122,14 +156,16 @@ def _check_item_encoder(encoder: ItemEncoder, environment: Environment, demand: 
         )
 
 
-def _check_tokenizer(tokenizer: Tokenizer, environment: Environment, demand: Demand) -> None:
+def _check_tokenizer(tokenizer: Tokenizer, environment: Environment, dataset: Dataset | None, demand: Demands) -> None:
     first, second = WorkContext(1, environment), WorkContext(2, environment)
-    keys, vectors = tiny_catalog().keys, tiny_vectors()
+    keys = (tiny_catalog() if dataset is None else dataset.catalog).keys
+    num_items, reads_vectors = len(keys), dataset is None or tokenizer.reads_vectors
+    vectors = tiny_vectors(num_items)
     before = vectors.vectors_IE.copy()
     ids = tokenizer.fit(vectors, keys=keys, context=first)
     demand(unchanged(vectors.vectors_IE, before), "fit() leaves the vectors alone")
-    _check_ids(ids, vectors, demand)
-    again = tokenizer.fit(tiny_vectors(), keys=keys, context=first)
+    check_ids(ids, vectors, demand, reads_vectors=reads_vectors)
+    again = tokenizer.fit(tiny_vectors(num_items), keys=keys, context=first)
     demand(_same_ids(ids, again), "the same seed gives the same codes")
     if not tokenizer.is_random:
         demand(
@@ -141,35 +177,20 @@ def _check_tokenizer(tokenizer: Tokenizer, environment: Environment, demand: Dem
     demand(_same_ids(ids, other), "the rows of absent items are never used")
     _check_assign(tokenizer, ids, vectors, ItemVectors(shifted, vectors.present_I), demand)
     alike = ItemVectors(np.where(vectors.present_I[:, None], np.float32(1), np.float32(0)), vectors.present_I)
-    alike = ItemVectors(np.ascontiguousarray(np.broadcast_to(alike.vectors_IE, (NUM_ITEMS, 8))), vectors.present_I)
-    _check_ids(tokenizer.fit(alike, keys=keys, context=first), alike, demand)
-    single = ItemVectors(vectors.vectors_IE[:1], vectors.present_I[:1])
-    _check_ids(tokenizer.fit(single, keys=keys[:1], context=first), single, demand)
-
-
-def _check_ids(ids: SemanticIds, vectors: ItemVectors, demand: Demand) -> None:
-    demand(isinstance(ids, SemanticIds), "fit() gives SemanticIds")
-    demand(len(ids.codes_IL) == len(vectors.vectors_IE), "fit() gives one row of codes for every item")
-    demand(np.array_equal(ids.present_I, vectors.present_I), "items that are present get codes, absent ones get none")
-    demand((ids.codes_IL[~ids.present_I] == ABSENT).all(), "the codes of absent items are ABSENT at every level")
-    demand(all(isinstance(part, np.ndarray) for part in ids.codebook.values()), "a codebook holds plain arrays")
-    demand(0 <= ids.collisions <= ids.present_I.sum(), "collisions counts items")
-    trie = Trie.of(ids)
-    for item in np.flatnonzero(ids.present_I):
-        node = 0
-        for depth, code in enumerate(ids.codes_IL[item]):
-            children = np.arange(trie.child_start[depth][node], trie.child_start[depth][node + 1])
-            node = int(children[trie.codes[depth][children] == code][0])
-        demand(trie.item_of_leaf[node] == item, "every item is found at the end of its own codes")
+    alike = ItemVectors(np.ascontiguousarray(np.broadcast_to(alike.vectors_IE, (num_items, 8))), vectors.present_I)
+    check_ids(tokenizer.fit(alike, keys=keys, context=first), alike, demand, reads_vectors=reads_vectors)
+    one = slice(row := int(ids.present_I.argmax()), row + 1)
+    single = ItemVectors(vectors.vectors_IE[one], vectors.present_I[one])
+    check_ids(tokenizer.fit(single, keys=keys[one], context=first), single, demand, reads_vectors=reads_vectors)
 
 
 def _check_assign(
-    tokenizer: Tokenizer, ids: SemanticIds, vectors: ItemVectors, shifted: ItemVectors, demand: Demand
+    tokenizer: Tokenizer, ids: SemanticIds, vectors: ItemVectors, shifted: ItemVectors, demand: Demands
 ) -> None:
     """Assign six new items to the known ones; ``shifted`` are the known ones with other rows where items are absent."""
     new = tiny_vectors(6, absent=(2,), seed=9)
     codes, codebook = ids.codes_IL.copy(), {name: part.copy() for name, part in ids.codebook.items()}
-    known, came = vectors.vectors_IE.copy(), new.vectors_IE.copy()
+    known, came, num_known = vectors.vectors_IE.copy(), new.vectors_IE.copy(), len(codes)
     try:
         wider = tokenizer.assign(ids, vectors, new)
     except DataError:
@@ -181,15 +202,15 @@ def _check_assign(
     demand(
         unchanged(vectors.vectors_IE, known) and unchanged(new.vectors_IE, came), "assign() leaves the vectors alone"
     )
-    demand(len(wider.codes_IL) == NUM_ITEMS + 6, "assign() gives the rows of known items, then those of new ones")
-    demand(np.array_equal(wider.codes_IL[:NUM_ITEMS], codes), "known items keep their codes")
+    demand(len(wider.codes_IL) == num_known + 6, "assign() gives the rows of known items, then those of new ones")
+    demand(np.array_equal(wider.codes_IL[:num_known], codes), "known items keep their codes")
     demand(wider.vocabulary_sizes == ids.vocabulary_sizes, "vocabularies stay unchanged, as trained models need them")
     demand(
         wider.codebook.keys() == codebook.keys()
         and all(unchanged(wider.codebook[name], part) for name, part in codebook.items()),
         "the codebook stays unchanged",
     )
-    demand(np.array_equal(wider.present_I[NUM_ITEMS:], new.present_I), "new items get codes, absent ones get none")
+    demand(np.array_equal(wider.present_I[num_known:], new.present_I), "new items get codes, absent ones get none")
     demand(_same_ids(wider, tokenizer.assign(ids, vectors, new)), "the same items get the same codes every time")
     demand(_same_ids(wider, tokenizer.assign(ids, shifted, new)), "absent items are never neighbors")
     empty = ItemVectors(new.vectors_IE[:0], new.present_I[:0])
@@ -206,12 +227,11 @@ def _same_ids(first: SemanticIds, second: SemanticIds) -> bool:
     return np.array_equal(first.codes_IL, second.codes_IL) and first.vocabulary_sizes == second.vocabulary_sizes
 
 
-def _check_merge(merge: Merge, demand: Demand) -> None:
+def _check_merge(merge: Merge, demand: Demands) -> None:
     three = tiny_candidates(with_scores=merge.needs_scores)
     targets = np.maximum(three.items_BC[:, 0], 0)
     before = merge.block()
-    fitted = merge.fit(three, targets)
-    demand(isinstance(fitted, Merge), "fit() gives a merge")
+    fitted = checked_fit(merge, three, targets)
     demand(merge.block() == before, "fit() returns another merge and leaves this one unchanged")
     demand(fitted.fit(three, targets).block() == fitted.block(), "fitting again to the same data changes nothing")
     _check_ranking_of(fitted, three, demand)
@@ -220,12 +240,14 @@ def _check_merge(merge: Merge, demand: Demand) -> None:
         alone = tiny_candidates((name,), with_scores=merge.needs_scores)
         try:
             _check_ranking_of(merge.fit(alone, targets), alone, demand)
+        except ContractError:
+            raise
         except GenrecError as error:
             refused.append(error)
     demand(len(refused) < len(STREAMS), f"a merge works with one stream as well, but: {refused[:1]}")
 
 
-def _check_ranking_of(merge: Merge, candidates: Candidates, demand: Demand) -> None:
+def _check_ranking_of(merge: Merge, candidates: Candidates, demand: Demands) -> None:
     arrays = ("items_BC", "log_probs_BCS", "ranks_BCS", "entropy_BS", "code_lengths_S")
     before = {name: getattr(candidates, name).copy() for name in arrays}
     users, width = candidates.items_BC.shape
@@ -236,10 +258,7 @@ def _check_ranking_of(merge: Merge, candidates: Candidates, demand: Demand) -> N
         "merge() leaves the candidates alone",
     )
     check_ranking(ranking, users, longer, demand)
-    for user in range(users):
-        known = set(candidates.items_BC[user].tolist()) - {ABSENT}
-        found = set(ranking.items_BN[user].tolist()) - {ABSENT}
-        demand(found <= known, "a merge ranks only candidates")
+    check_candidates(ranking, candidates, demand)
     again = merge.merge(candidates, top_n=longer)
     demand(_same_ranking(ranking, again), "the same candidates give the same ranking")
     top = merge.merge(candidates, top_n=shorter)
@@ -291,34 +310,15 @@ def _same_up_to_rounding(first: Ranking, second: Ranking) -> bool:
     return True
 
 
-def check_ranking(ranking: Any, users: int, top_n: int, demand: Demand) -> None:
-    """Check what holds for every ranking, of a merge or a baseline."""
-    demand(isinstance(ranking, Ranking), "the result is a Ranking")
-    demand(ranking.items_BN.shape == (users, top_n), "a ranking has a row for each user and top_n columns")
-    demand(ranking.items_BN.dtype == np.int64, "a ranking's items are int64")
-    demand(ranking.scores_BN.dtype == np.float32, "a ranking's scores are float32")
-    is_empty = ranking.items_BN == ABSENT
-    demand((ranking.scores_BN[is_empty] == -np.inf).all(), "the score is -inf where a ranking is ABSENT")
-    demand(np.isfinite(ranking.scores_BN[~is_empty]).all(), "the score of an item is a finite number")
-    demand((~is_empty[:, 1:] <= ~is_empty[:, :-1]).all(), "items come first, ABSENT fills the end of a row")
-    lower, higher = ranking.scores_BN[:, 1:], ranking.scores_BN[:, :-1]
-    demand((lower <= higher).all(), "scores do not increase along a row")
-    for items in ranking.items_BN:
-        found = items[items != ABSENT]
-        demand(len(np.unique(found)) == len(found), "no item occurs twice in a row")
-
-
-def _check_baseline(baseline: Baseline, environment: Environment, demand: Demand) -> None:
+def _check_baseline(baseline: Baseline, environment: Environment, demand: Demands) -> None:
     first, second = WorkContext(1, environment), WorkContext(2, environment)
     catalog, train = tiny_catalog(), tiny_histories()
     items = train.items.copy()
     fitted = baseline.fit(catalog, train, context=first)
     histories = tiny_histories(num_users=7, seed=5)
     top_n = NUM_ITEMS + 4
-    ranking = fitted.rank(histories, top_n=top_n, exclude_seen=False)
+    ranking = checked_ranking(fitted, histories, NUM_ITEMS, demand, top_n=top_n, exclude_seen=False)
     demand(unchanged(train.items, items), "fit() leaves the training histories alone")
-    check_ranking(ranking, len(histories), top_n, demand)
-    demand(ranking.items_BN.max() < NUM_ITEMS, "a baseline ranks items of the catalog")
     demand(
         _same_ranking(
             baseline.fit(catalog, train, context=first).rank(histories, top_n=top_n, exclude_seen=False), ranking
@@ -338,17 +338,13 @@ def _check_baseline(baseline: Baseline, environment: Environment, demand: Demand
         demand(_same_up_to_rounding(alone, some), "users are ranked independently, up to the rounding of scores")
     else:
         demand(_same_ranking(alone, some), "users are ranked independently")
-    unseen = fitted.rank(histories, top_n=top_n, exclude_seen=True)
-    check_ranking(unseen, len(histories), top_n, demand)
-    for user in range(len(histories)):
-        left_out = not set(histories[user].tolist()) & set(unseen.items_BN[user].tolist())
-        demand(left_out, "exclude_seen leaves the items of the history out")
+    checked_ranking(fitted, histories, NUM_ITEMS, demand, top_n=top_n, exclude_seen=True)
     empty = fitted.rank(Histories.of([]), top_n=3, exclude_seen=True)
     demand(empty.items_BN.shape == (0, 3), "no users give an empty ranking")
     _check_validated(baseline, environment, histories, demand)
 
 
-def _check_validated(baseline: Baseline, environment: Environment, histories: Histories, demand: Demand) -> None:
+def _check_validated(baseline: Baseline, environment: Environment, histories: Histories, demand: Demands) -> None:
     """Check early stopping, the choice of settings, and resuming."""
     catalog, train, targets = tiny_catalog(), tiny_histories(), np.arange(len(histories))
 
@@ -368,7 +364,7 @@ def _check_validated(baseline: Baseline, environment: Environment, histories: Hi
     demand(_same_ranking(ranked(alone), ranked(fitted)), "fit() of ``chosen`` gives the same without validation")
 
 
-def _check_logger(logger: TrainingLogger, demand: Demand) -> None:
+def _check_logger(logger: TrainingLogger, demand: Demands) -> None:
     """Two epochs, an interruption in the third, and a second attempt at it that has no validation."""
     import torch
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.errors import DataError
+from genrec.errors import ContractError, DataError
 from genrec.families import Tokenizer
 from genrec.runtime.environment import WorkContext
 from genrec.semantic_ids.absent_items import with_own_branch
@@ -127,7 +127,7 @@ def test_a_tokenizer_that_moves_known_items_is_found_out():
             codes_IL[[0, 1]] = codes_IL[[1, 0]]
             return replace(wider, codes_IL=codes_IL)
 
-    with pytest.raises(AssertionError, match="known items keep their codes"):
+    with pytest.raises(ContractError, match="known items keep their codes"):
         check(Refits())
 
 
@@ -138,7 +138,7 @@ def test_a_tokenizer_that_widens_vocabularies_is_found_out():
         def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
             return replace(super().assign(ids, vectors, new), vocabulary_sizes=(2, 40))
 
-    with pytest.raises(AssertionError, match="vocabularies stay unchanged"):
+    with pytest.raises(ContractError, match="vocabularies stay unchanged"):
         check(Widens())
 
 
@@ -149,7 +149,7 @@ def test_a_tokenizer_that_gives_up_too_early_is_found_out():
         def assign(self, ids: SemanticIds, vectors: ItemVectors, new: ItemVectors) -> SemanticIds:
             raise DataError("no code is free")
 
-    with pytest.raises(AssertionError, match="finds the codes that are free"):
+    with pytest.raises(ContractError, match="finds the codes that are free"):
         check(GivesUp())
 
 

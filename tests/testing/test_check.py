@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from torch import nn
 
 from genrec.decoders.mlp import Mlp
+from genrec.errors import ContractError
 from genrec.families import Decoder, HistoryEncoder, ItemEncoder, Merge, Task, Tokenizer
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.confidence import Confidence
@@ -21,7 +22,7 @@ from genrec.types import ABSENT, Candidates, Catalog, Histories, ItemVectors, Ra
 
 
 def broken(component: Any, sentence: str) -> None:
-    with pytest.raises(AssertionError) as caught:
+    with pytest.raises(ContractError) as caught:
         check(component)
     assert sentence in str(caught.value)
 
@@ -45,7 +46,7 @@ def test_component_without_a_name():
 
         type_name: ClassVar[str] = ""
 
-    broken(Nameless(), "Nameless: a component is registered under a name")
+    broken(Nameless(), "the merge 'Nameless' breaks its contract: a component is registered under a name")
 
 
 def test_component_that_can_be_changed():
@@ -56,7 +57,7 @@ def test_component_that_can_be_changed():
         depth: int = 3
         """Some number."""
 
-    broken(Loose(), "sound: a component is frozen, but its field 'depth' can be set")
+    broken(Loose(), "the merge 'sound' breaks its contract: a component is frozen, but its field 'depth' can be set")
 
 
 def test_field_without_help():

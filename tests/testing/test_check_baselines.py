@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from genrec.errors import ContractError
 from genrec.families import Baseline, FittedBaseline
 from genrec.runtime.environment import WorkContext
 from genrec.testing import check
@@ -14,7 +15,7 @@ from genrec.types import Catalog, Histories, Ranking
 
 
 def broken(component: Any, sentence: str) -> None:
-    with pytest.raises(AssertionError) as caught:
+    with pytest.raises(ContractError) as caught:
         check(component)
     assert sentence in str(caught.value)
 

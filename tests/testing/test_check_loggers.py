@@ -7,7 +7,9 @@ from typing import ClassVar
 import pytest
 import torch
 
+from genrec.errors import ContractError
 from genrec.families import StartedLogger, TrainingLogger
+from genrec.registry import place_of
 from genrec.testing import check
 
 
@@ -21,9 +23,9 @@ class Quiet(TrainingLogger):
 
 
 def broken(logger: TrainingLogger, sentence: str) -> None:
-    with pytest.raises(AssertionError) as caught:
+    with pytest.raises(ContractError) as caught:
         check(logger)
-    assert str(caught.value) == f"quiet: {sentence}"
+    assert str(caught.value) == f"{place_of(type(logger))}: the logger 'quiet' breaks its contract: {sentence}"
 
 
 def test_a_sound_logger_passes():

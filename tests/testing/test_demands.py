@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from genrec.errors import DataError
+from genrec.errors import ContractError, DataError
 from genrec.item_encoders.tfidf import Tfidf
 from genrec.runtime.environment import InputFile
 from genrec.testing import check
@@ -16,7 +16,7 @@ def test_speed_only_names_fields():
 
         speed_only: ClassVar[frozenset[str]] = frozenset({"batch_size"})
 
-    with pytest.raises(AssertionError, match="tfidf: speed_only names fields of the component"):
+    with pytest.raises(ContractError, match="the item encoder 'tfidf' breaks its contract: speed_only names fields of the component"):
         check(Hasty())
 
 

@@ -1,34 +1,20 @@
-"""Reports broken contracts, and checks the contract that components of all families share."""
+"""Checks the contract that components of all families share."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from genrec.contracts.demands import Demands
 from genrec.families import Component
 from genrec.runtime.environment import Environment
 
-Demand = Callable[[object, str], None]
-"""Checks a condition; the text is the sentence of the contract."""
 
-
-def demands_of(component: Component) -> Demand:
-    """A check that raises an AssertionError with the name of a component."""
-    name = component.type_name or type(component).__name__
-
-    def demand(condition: object, contract: str) -> None:
-        if not condition:
-            raise AssertionError(f"{name}: {contract}")
-
-    return demand
-
-
-def check_component(component: Component, environment: Environment, demand: Demand) -> None:
+def check_component(component: Component, environment: Environment, demand: Demands) -> None:
     """Check that a component is registered, frozen, documented, equal after a round trip, and that its files exist."""
     cls = type(component)
     demand(component.type_name, "a component is registered under a name")
@@ -45,7 +31,7 @@ def check_component(component: Component, environment: Environment, demand: Dema
     try:
         stored = json.loads(json.dumps(block))
     except TypeError as error:
-        raise AssertionError(f"{component.type_name}: block() is plain data, but {error}") from error
+        raise demand.violation(f"block() is plain data, but {error}") from error
     demand(_rebuilt(component, stored) == component, "a component built from its own block is equal to it")
     demand(cls.speed_only <= set(cls.model_fields), "speed_only names fields of the component")
     files = component.input_files(environment)
