@@ -22,8 +22,12 @@ class ContractError(PluginError):
     """A component that breaks the contract of its family; the text names its file and the broken sentence."""
 
 
+REMEDY = "try a lower learning rate, more warm-up steps or a smaller gradient_clip"
+"""What to do about a training that diverged."""
+
+
 class TrainingError(GenrecError):
-    """A training that diverged: its loss or validation score is not finite."""
+    """A training that diverged: its loss, its validation score or a log-probability is not finite."""
 
 
 class DataError(GenrecError):

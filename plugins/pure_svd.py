@@ -26,6 +26,7 @@ class PureSvd(ItemEncoder):
         dim = min(self.dim, *bought_UI.shape)
         _, values_E, factors_EI = randomized_svd(bought_UI, dim, random_state=context.seed % 2**32)
         vectors_IE = (factors_EI * values_E[:, None]).T.astype(np.float32)
-        lengths_I1 = np.linalg.norm(vectors_IE, axis=1, keepdims=True)
         present_I = np.bincount(train.items, minlength=len(catalog)) > 0
+        vectors_IE[~present_I] = 0  # rounding leaves more than nothing
+        lengths_I1 = np.linalg.norm(vectors_IE, axis=1, keepdims=True)
         return ItemVectors(vectors_IE / np.maximum(lengths_I1, 1e-12), present_I)

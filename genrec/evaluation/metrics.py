@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from genrec.errors import PluginError
-from genrec.registry import Entry, load_entry, plugin_entries
+from genrec.registry import Entry, error_text, load_entry, place_of, plugin_entries, plugin_line
 from genrec.types import ABSENT, Ranking
 
 Measure: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
@@ -52,12 +52,13 @@ class Metric:
         values = np.asarray(self.measure(ranks.reshape(-1), cutoff), dtype=np.float64)
         if values.shape != (ranks.size,):
             raise PluginError(
-                f"metric {self.name!r} returned values of shape {values.shape} for ranks of shape {(ranks.size,)}; "
-                "expected one value for each rank"
+                f"{place_of(self.measure)}: metric {self.name!r} returned values of shape {values.shape} "
+                f"for ranks of shape {(ranks.size,)}; expected one value for each rank"
             )
         if not np.isfinite(values).all():
             raise PluginError(
-                f"metric {self.name!r} returned a value that is not finite; expected a number for each rank"
+                f"{place_of(self.measure)}: metric {self.name!r} returned a value that is not finite; "
+                "expected a number for each rank"
             )
         return values.reshape(ranks.shape)
 
@@ -84,7 +85,8 @@ class Metric:
         except PluginError:
             raise
         except Exception as error:
-            raise PluginError(f"metric {self.name!r} cannot be computed: {type(error).__name__}: {error}") from error
+            place = plugin_line(error) or place_of(self.measure)
+            raise PluginError(f"{place}: metric {self.name!r} cannot be computed: {error_text(error)}") from error
 
 
 class MetricRegistry:

@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from genrec.contracts.demands import Demands
-from genrec.contracts.results import checked_ranking
+from genrec.contracts.results import check_independent, checked_ranking
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit, Fits
 from genrec.experiment.keys import SplitName, Stage, baseline_key, ranking_key
@@ -16,7 +18,7 @@ from genrec.experiment.selection import ranking_ndcg
 from genrec.experiment.storage import load_ranking, save_ranking
 from genrec.families import Baseline, FittedBaseline
 from genrec.training.checkpoint import save_json
-from genrec.types import Ranking, Split
+from genrec.types import Ranking
 
 if TYPE_CHECKING:
     from genrec.reporting.report import MethodKind
@@ -44,8 +46,15 @@ def rank_baseline(baseline: Baseline, fit: Fit, split: SplitName, cache: Cache, 
 
     def work() -> Ranking:
         fitted = fit_baseline(baseline, fit, cache)
-        exclude_seen = fit.recipe.evaluation.seen_items == "filter"
-        return _rank(baseline, fitted, fit, fit.users(split), top_n=top_n, exclude_seen=exclude_seen)
+        histories, exclude_seen = fit.users(split).histories, fit.recipe.evaluation.seen_items == "filter"
+
+        def rank(rows: np.ndarray) -> Ranking:
+            return fitted.rank(histories.take(rows), top_n=top_n, exclude_seen=exclude_seen)
+
+        demand, num_items = Demands(baseline), fit.dataset.num_items
+        ranking = checked_ranking(fitted, histories, num_items, demand, top_n=top_n, exclude_seen=exclude_seen)
+        check_independent(ranking, rank, demand)
+        return ranking
 
     return cache.get(stage, work=work, save=save_ranking, load=load_ranking, like=fit.like(stage))
 
@@ -67,7 +76,7 @@ def fit_baseline(baseline: Baseline, fit: Fit, cache: Cache) -> FittedBaseline:
             context=fit.context("baseline", baseline.type_name, folder=folder),
             validate=None if fit.selection else partial(_validate, settings, fit),
         )
-        Demands(baseline)(isinstance(fitted, FittedBaseline), "fit() gives a FittedBaseline")
+        Demands(baseline)(isinstance(fitted, FittedBaseline), "fit() gives a FittedBaseline", type(fitted).__name__)
         if fitted.chosen is not None and folder.is_dir():
             save_json(fitted.chosen.block(), _chosen_file(folder))
     return fitted
@@ -96,17 +105,10 @@ def ranking_stage(baseline: Baseline, fit: Fit, split: SplitName, *, top_n: int)
 
 def _validate(baseline: Baseline, fit: Fit, fitted: FittedBaseline) -> float:
     """NDCG@10 on all validation users; ranking with a baseline is fast enough to need no sample."""
-    users = fit.dataset.valid
-    ranking = _rank(baseline, fitted, fit, users, top_n=10, exclude_seen=fit.selected_under == "filter")
+    users, demand, exclude_seen = fit.dataset.valid, Demands(baseline), fit.selected_under == "filter"
+    num_items = fit.dataset.num_items
+    ranking = checked_ranking(fitted, users.histories, num_items, demand, top_n=10, exclude_seen=exclude_seen)
     return ranking_ndcg(ranking, users.targets)
-
-
-def _rank(
-    baseline: Baseline, fitted: FittedBaseline, fit: Fit, users: Split, *, top_n: int, exclude_seen: bool
-) -> Ranking:
-    histories, num_items = users.histories, fit.dataset.num_items
-    demand = Demands(baseline)
-    return checked_ranking(fitted, histories, num_items, demand, top_n=top_n, exclude_seen=exclude_seen)
 
 
 def _chosen_file(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec.errors import DataError
+from genrec.errors import REMEDY, DataError, TrainingError
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.runtime.float32_products import by_onednn
 from genrec.runtime.malloc import disable_malloc_trim
@@ -78,6 +78,7 @@ def search_streams(
 
     Raises:
         DataError: a user without history.
+        TrainingError: a decoder gave NaN.
     """
     disable_malloc_trim()
     lengths = histories.lengths
@@ -101,7 +102,7 @@ def search_streams(
                 excluded_BH = batch.last(longest, padding=ABSENT)[0] if seen == "filter" else None
                 rules = SearchRules(settings.list_length, excluded_BH, allowed_I)
                 found = {
-                    name: method.search(retriever.decoders[name], encoded[name], trie, rules)
+                    name: _search(method, retriever.decoders[name], encoded[name], trie, rules, name)
                     for name, trie in tries.items()
                 }
                 for name in tries:
@@ -113,6 +114,15 @@ def search_streams(
     if on_expanded is not None and len(order):
         on_expanded({name: count / len(order) for name, count in num_expanded.items()})
     return stack(parts).take(np.argsort(order))
+
+
+def _search(
+    method: SearchMethod, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules, stream: str
+) -> Found:
+    try:
+        return method.search(decoder, encoded, trie, rules)
+    except FloatingPointError as error:
+        raise TrainingError(f"stream {stream!r}: {error}; {REMEDY}") from error
 
 
 def log_expanded(means: Mapping[str, float]) -> None:

@@ -138,6 +138,7 @@ def _check_item_encoder(
     vectors = encoder.encode(catalog, train, context=first)
     check_vectors(vectors, len(catalog), demand)
     demand(vectors.present_I.any(), "an item that has a title, a text, an image and a history has a vector")
+    demand(not vectors.vectors_IE[~vectors.present_I].any(), "the rows of absent items are zero")
     demand(unchanged(train.items, items) and unchanged(train.offsets, offsets), "encode() leaves its inputs alone")
     again = encoder.encode(catalog, train, context=first)
     demand(unchanged(again.vectors_IE, vectors.vectors_IE), "the same seed gives the same vectors")

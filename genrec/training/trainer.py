@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec.contracts.demands import Demands
-from genrec.errors import TrainingError
+from genrec.errors import REMEDY, TrainingError
 from genrec.families import StartedLogger, TrainingLogger
 from genrec.runtime.float32_products import by_onednn
 from genrec.runtime.malloc import disable_malloc_trim
@@ -38,8 +38,6 @@ from genrec.training.optimizer import build_optimizer, learning_rate
 from genrec.training.settings import OptimizationSettings
 
 Batch = TypeVar("Batch")
-
-_REMEDY = "try a lower learning rate, more warm-up steps or a smaller gradient_clip"
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,7 @@ def train_epoch(
             bar.advance(note=_note(sums, count, samples / (time.monotonic() - began)) if count % 10 == 0 else "")
     losses = {name: float(value) / max(count, 1) for name, value in sums.items()}
     if not all(math.isfinite(value) for value in losses.values()):
-        raise TrainingError(f"{title}: the loss is not finite: {losses}; {_REMEDY}")
+        raise TrainingError(f"{title}: the loss is not finite: {losses}; {REMEDY}")
     return TrainedEpoch(losses, count, samples / (time.monotonic() - began), optimizer.param_groups[0]["lr"])
 
 
@@ -253,7 +251,7 @@ def _validate(module: nn.Module, validate: Callable[[], float] | None, title: st
     module.eval()
     score = validate() if validate is not None else None
     if score is not None and not math.isfinite(score):
-        raise TrainingError(f"{title}: the validation score is not finite: {score}; {_REMEDY}")
+        raise TrainingError(f"{title}: the validation score is not finite: {score}; {REMEDY}")
     return score
 
 

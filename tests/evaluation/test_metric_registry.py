@@ -102,8 +102,8 @@ def test_what_a_recipe_cannot_report_is_an_error_before_any_work(plugin: Path) -
     assert message == f"{option}: evaluation.metrics.0: found 'ndgc', expected {known}; did you mean 'ndcg'?"
     message = refusals("evaluation.metrics=[broken]")
     assert message == (
-        "--set evaluation.metrics=[broken]: evaluation.metrics.0: metric 'broken' cannot be computed: "
-        "ZeroDivisionError: division by zero"
+        "--set evaluation.metrics=[broken]: evaluation.metrics.0: plugins/places.py:17: metric 'broken' "
+        "cannot be computed: ZeroDivisionError: division by zero"
     )
     with pytest.raises(ValidationError, match="Input should be 'recall' or 'ndcg'"):
         EvaluationSettings.model_validate({"metrics": ["ndgc"]})
@@ -118,7 +118,8 @@ def test_what_a_recipe_cannot_report_is_an_error_before_any_work(plugin: Path) -
 )
 def test_values_that_are_none_are_refused(plugin: Path, body: str, message: str) -> None:
     plugin.write_text(PLUGIN.replace("BODY", body), encoding="utf-8")
-    assert f"evaluation.metrics.0: metric 'broken' {message}" in refusals("evaluation.metrics=[broken]")
+    found = refusals("evaluation.metrics=[broken]")
+    assert f"evaluation.metrics.0: plugins/places.py:15: metric 'broken' {message}" in found
 
 
 def test_plugins_that_cannot_be_loaded_are_named(plugin: Path) -> None:

@@ -16,7 +16,9 @@ def test_speed_only_names_fields():
 
         speed_only: ClassVar[frozenset[str]] = frozenset({"batch_size"})
 
-    with pytest.raises(ContractError, match="the item encoder 'tfidf' breaks its contract: speed_only names fields of the component"):
+    with pytest.raises(
+        ContractError, match="the item encoder 'tfidf' breaks its contract: speed_only names fields of the component"
+    ):
         check(Hasty())
 
 

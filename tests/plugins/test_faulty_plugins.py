@@ -1,0 +1,472 @@
+"""A faulty plugin ends a command in one line with file and line; it is never reported as a bug of genrec."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from genrec.cli import main
+
+pytestmark = pytest.mark.slow
+
+RECIPE = """\
+title: A shop with a faulty plugin
+dataset: {type: showroom, items: 60, users: 120}
+history_encoder: {type: item_ids, dim: 16, num_heads: 2, feedforward_dim: 32, max_history: 10, attention: causal}
+streams:
+  behavior: {item_encoder: cooccurrence, tokenizer: {type: kmeans_tree, branching: 8}, decoder: mlp}
+  text: {item_encoder: tfidf, tokenizer: {type: kmeans_tree, branching: 8}, decoder: mlp}
+training: {learning_rate: 1e-2, warmup_steps: 1, batch_size: 32, max_epochs: 1, validation_users: 50}
+search: {beam_width: 20, list_length: 20}
+merge: confidence
+evaluation: {cutoffs: [5, 10], bootstrap_samples: 20}
+baselines: [popularity]
+"""
+
+HEAD = """\
+import numpy as np
+from genrec.plugin import *
+"""
+
+CONTRACT = "breaks its contract:"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None) -> Path:
+    """The working folder: a recipe and an empty folder of plugins."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    return tmp_path
+
+
+def write(folder: Path, code: str) -> dict[str, int]:
+    """Write ``plugins/faulty.py``; returns the number of each line that ends in a comment ``# <name>``, by name."""
+    text = HEAD + textwrap.dedent(code)
+    (folder / "plugins" / "faulty.py").write_text(text, encoding="utf-8")
+    lines = [(line.rpartition("# ")[2], number) for number, line in enumerate(text.splitlines(), 1) if "  # " in line]
+    return dict(lines)
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The last line on stderr of a command that fails with exit status 2, and no traceback above it."""
+    assert main([*words]) == 2
+    captured = capsys.readouterr().err
+    assert "Traceback" not in captured
+    assert "bug" not in captured
+    return captured.strip().splitlines()[-1]
+
+
+def run(capsys: pytest.CaptureFixture[str], *changes: str) -> str:
+    options = [word for change in changes for word in ("--set", change)]
+    return error_of(capsys, "run", "recipe.yaml", "--output", "run", "--device", "cpu", *options)
+
+
+MERGE = """
+@merges.register("faulty")  # class
+class Faulty(Merge):
+    "A merge."
+
+    def merge(self, candidates, *, top_n):
+        ranking = Ranking.top(candidates.items_BC, np.fmax.reduce(candidates.log_probs_BCS, axis=2), top_n)
+        {body}  # body
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "text"),
+    [
+        ("return rankin", "body", "the plugin raised NameError: name 'rankin' is not defined"),
+        ("import sys; sys.exit(3)", "body", "the plugin raised SystemExit: 3"),
+        ("raise KeyError", "body", "the plugin raised KeyError"),
+        (
+            "return Ranking(ranking.items_BN, ranking.scores_BN[:, 1:])",
+            "body",
+            "the plugin raised ValueError: ranking: items (120, 10) and scores (120, 9) must agree",
+        ),
+        ("return None", "class", f"the merge 'faulty' {CONTRACT} the result is a Ranking; found NoneType"),
+        (
+            "return Ranking(ranking.items_BN[::-1].copy(), ranking.scores_BN[::-1].copy())",
+            "class",
+            f"the merge 'faulty' {CONTRACT} users are ranked independently",
+        ),
+        (
+            "return Ranking(np.where(ranking.items_BN < 0, -1, ranking.items_BN + 60), ranking.scores_BN)",
+            "class",
+            f"the merge 'faulty' {CONTRACT} a merge ranks only candidates; found item ",
+        ),
+        (
+            "return Ranking(ranking.items_BN[:50], ranking.scores_BN[:50])",
+            "class",
+            f"the merge 'faulty' {CONTRACT} a ranking has a row for each user and top_n columns; "
+            "found (50, 10) for 120 users and top_n 10",
+        ),
+        (
+            "return Ranking(ranking.items_BN, -ranking.scores_BN)",
+            "class",
+            f"the merge 'faulty' {CONTRACT} scores do not increase along a row",
+        ),
+        (
+            "return Ranking(np.repeat(ranking.items_BN[:, :1], top_n, axis=1), ranking.scores_BN)",
+            "class",
+            f"the merge 'faulty' {CONTRACT} no item occurs twice in a row; found item ",
+        ),
+    ],
+)
+def test_merge(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
+    lines = write(folder, MERGE.format(body=body))
+    assert run(capsys, "merge=faulty").startswith(f"plugins/faulty.py:{lines[place]}: {text}")
+
+
+def test_error_of_the_user_passes_unchanged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, MERGE.format(body="raise DataError('the file of weights is empty')"))
+    assert run(capsys, "merge=faulty") == "the file of weights is empty"
+
+
+def test_interruption_in_a_plugin_is_an_interruption(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, MERGE.format(body="raise KeyboardInterrupt"))
+    assert main(["run", "recipe.yaml", "--output", "run", "--device", "cpu", "--set", "merge=faulty"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("interrupted; ")
+
+
+ENCODER = """
+@item_encoders.register("faulty")  # class
+class Faulty(ItemEncoder):
+    "An item encoder."
+
+    def encode(self, catalog, train, *, context):
+        vectors_IE = np.ones((len(catalog), 4), dtype=np.float32)
+        present_I = np.ones(len(catalog), dtype=bool)
+        {body}
+        return ItemVectors(vectors_IE, present_I)  # return
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "text"),
+    [
+        (
+            "vectors_IE = vectors_IE.astype(float)",
+            "return",
+            "the plugin raised ValueError: item vectors must be float32 (I, E), got float64 (60, 4)",
+        ),
+        ("vectors_IE[7, 2] = np.nan", "return", "the plugin raised ValueError: the vector of item 7 is not finite"),
+        (
+            "vectors_IE, present_I = vectors_IE[1:], present_I[1:]",
+            "class",
+            f"the item encoder 'faulty' {CONTRACT} encode() gives one row for every item of the catalog; "
+            "found 59 rows for 60 items",
+        ),
+        (
+            "return vectors_IE",
+            "class",
+            f"the item encoder 'faulty' {CONTRACT} encode() gives ItemVectors; found ndarray",
+        ),
+    ],
+)
+def test_item_encoder(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
+    lines = write(folder, ENCODER.format(body=body))
+    assert run(capsys, "streams.text.item_encoder=faulty") == f"plugins/faulty.py:{lines[place]}: {text}"
+
+
+TOKENIZER = """
+@tokenizers.register("faulty")  # class
+class Faulty(Tokenizer):
+    "A tokenizer."
+
+    def fit(self, vectors, *, keys, context):
+        codes_IL = np.arange(len(keys), dtype=np.int32)[:, None]
+        {body}  # body
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "text"),
+    [
+        (
+            "return SemanticIds(codes_IL[:, 0], (len(keys),))",
+            "body",
+            "the plugin raised ValueError: codes must be int32 (I, L), got int32 (60,)",
+        ),
+        (
+            "return SemanticIds(codes_IL // 2, (len(keys),))",
+            "body",
+            "the plugin raised ValueError: two items share one semantic ID",
+        ),
+        (
+            "return SemanticIds(codes_IL, (59,))",
+            "body",
+            "the plugin raised ValueError: a code is outside its level's vocabulary",
+        ),
+        (
+            "return SemanticIds(codes_IL[1:], (len(keys),))",
+            "class",
+            f"the tokenizer 'faulty' {CONTRACT} fit() gives one row of codes for every item; "
+            "found 59 rows for 60 items",
+        ),
+        ("return codes_IL", "class", f"the tokenizer 'faulty' {CONTRACT} fit() gives SemanticIds; found ndarray"),
+    ],
+)
+def test_tokenizer(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
+    lines = write(folder, TOKENIZER.format(body=body))
+    assert run(capsys, "streams.text.tokenizer=faulty") == f"plugins/faulty.py:{lines[place]}: {text}"
+
+
+DECODER = """
+from genrec.decoders.mlp import Mlp
+
+@decoders.register("faulty")  # class
+class Faulty(Mlp):
+    "A decoder."
+
+    def build(self, context):
+        module = Mlp().build(context)
+        forward, expand = module.forward, module.expand
+        {body}  # body
+        return module
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "text"),
+    [
+        (
+            "module.expand = lambda *a: (expand(*a) * 0.5).log_softmax(-1)",
+            "class",
+            f"the decoder 'faulty' {CONTRACT} expand() and forward() give every item the same log-probability; found -",
+        ),
+        (
+            "module.expand = lambda *a: expand(*a)[..., :-1]",
+            "class",
+            f"the decoder 'faulty' {CONTRACT} expand() gives a column for each child of the node with the most "
+            "children; found the shape (4, 1, ",
+        ),
+        (
+            "module.forward = lambda *a, **k: None",
+            "class",
+            f"the decoder 'faulty' {CONTRACT} forward() gives Outputs; found NoneType",
+        ),
+        ("module.forward = lambda *a, **k: 1 / 0", "body", "the plugin raised ZeroDivisionError: division by zero"),
+        ("return 3", "class", f"the decoder 'faulty' {CONTRACT} build() gives a DecoderModule; found int"),
+    ],
+)
+def test_decoder(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
+    lines = write(folder, DECODER.format(body=body))
+    assert run(capsys, "streams.text.decoder=faulty").startswith(f"plugins/faulty.py:{lines[place]}: {text}")
+
+
+def test_history_encoder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = write(
+        folder,
+        """
+        from genrec.history_encoders.item_ids import ItemIds
+
+        @history_encoders.register("faulty")  # class
+        class Faulty(ItemIds):
+            "A history encoder."
+
+            def build(self, context):
+                module = super().build(context)
+                forward = module.forward
+                def wrong(history_BT):
+                    encoded = forward(history_BT)
+                    return Encoded(encoded.states_BTD[:, :, 1:], encoded.mask_BT, encoded.is_causal)
+                module.forward = wrong
+                return module
+        """,
+    )
+    error = run(capsys, "history_encoder={type: faulty, dim: 16, num_heads: 2}")
+    assert error == (
+        f"plugins/faulty.py:{lines['class']}: the history encoder 'faulty' {CONTRACT} states have the shape "
+        "(B, T, dim); found (4, 4, 15), expected (4, 4, 16)"
+    )
+
+
+TASK = """
+import torch
+
+@tasks.register("faulty")  # class
+class Faulty(Task):
+    "A task."
+
+    def build(self, context):
+        return Module()
+
+class Module(TaskModule):
+    def forward(self, outputs):
+        {body}  # body
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "text"),
+    [
+        ("return outputs['txt']", "body", "the plugin raised KeyError: 'txt'"),
+        (
+            "return outputs['text'].hidden_NLD.mean(0)",
+            "class",
+            f"the task 'faulty' {CONTRACT} the loss is a scalar; found the shape (2, 16)",
+        ),
+        ("return torch.tensor(torch.nan)", "class", f"the task 'faulty' {CONTRACT} the loss is finite; found nan"),
+        ("return 0.0", "class", f"the task 'faulty' {CONTRACT} forward() gives a tensor; found float"),
+    ],
+)
+def test_task(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
+    lines = write(folder, TASK.format(body=body))
+    assert run(capsys, "tasks=[faulty]") == f"plugins/faulty.py:{lines[place]}: {text}"
+
+
+BASELINE = """
+class Fitted(FittedBaseline):
+    def rank(self, histories, *, top_n, exclude_seen):
+        items_BN = np.tile(np.arange(top_n), (len(histories), 1))
+        {body}  # rank
+
+@baselines.register("faulty")  # class
+class Faulty(Baseline):
+    "A baseline."
+
+    def fit(self, catalog, train, *, context):
+        {fit}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fit", "body", "place", "text"),
+    [
+        ("return Fitted()", "return 1 / 0", "rank", "the plugin raised ZeroDivisionError: division by zero"),
+        ("return None", "", "class", f"the baseline 'faulty' {CONTRACT} fit() gives a FittedBaseline; found NoneType"),
+        (
+            "return Fitted()",
+            "return Ranking(items_BN + 55, -items_BN.astype(np.float32))",
+            "class",
+            f"the baseline 'faulty' {CONTRACT} a baseline ranks items of the catalog; found item 60 of 60",
+        ),
+        (
+            "return Fitted()",
+            "return Ranking(items_BN, -items_BN.astype(np.float32))",
+            "class",
+            f"the baseline 'faulty' {CONTRACT} exclude_seen leaves the items of the history out; found ",
+        ),
+    ],
+)
+def test_baseline(folder: Path, capsys: pytest.CaptureFixture[str], fit: str, body: str, place: str, text: str) -> None:
+    lines = write(folder, BASELINE.format(fit=fit, body=body))
+    error = run(capsys, "baselines=[faulty]", "evaluation.seen_items=filter")
+    assert error.startswith(f"plugins/faulty.py:{lines[place]}: {text}")
+
+
+DATASET = """
+@datasets.register("faulty")  # class
+class Faulty(DatasetSource):
+    "A dataset."
+
+    def load(self, data):
+        {body}  # body
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "text"),
+    [
+        ("return 1 / 0", "body", "the plugin raised ZeroDivisionError: division by zero"),
+        ("return {}", "class", f"the dataset 'faulty' {CONTRACT} load() gives a Dataset; found dict"),
+    ],
+)
+def test_dataset(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
+    lines = write(folder, DATASET.format(body=body))
+    assert run(capsys, "dataset=faulty") == f"plugins/faulty.py:{lines[place]}: {text}"
+
+
+LOGGER = """
+class Started(StartedLogger):
+    def {hook}(self, *arguments):
+        raise RuntimeError("no connection")  # hook
+
+@loggers.register("faulty")  # class
+class Faulty(TrainingLogger):
+    "A logger."
+
+    def start(self, folder, *, title, hyperparameters, step):
+        return {started}
+"""
+
+
+@pytest.mark.parametrize("hook", ["log_step", "log_epoch", "finish"])
+def test_logger(folder: Path, capsys: pytest.CaptureFixture[str], hook: str) -> None:
+    lines = write(folder, LOGGER.format(hook=hook, started="Started()"))
+    error = run(capsys, "training.loggers=[{type: faulty, log_every: 1}]")
+    assert error == f"plugins/faulty.py:{lines['hook']}: the plugin raised RuntimeError: no connection"
+
+
+def test_logger_that_starts_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = write(folder, LOGGER.format(hook="finish", started="None"))
+    assert run(capsys, "training.loggers=[faulty]") == (
+        f"plugins/faulty.py:{lines['class']}: the logger 'faulty' {CONTRACT} start() gives a StartedLogger; "
+        "found NoneType"
+    )
+
+
+def test_metric(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = write(
+        folder,
+        """
+        @metrics.register("faulty", "Faulty")
+        def faulty(ranks_U, cutoff):
+            "Fails where it has many users."
+            return np.ones(len(ranks_U)) / (len(ranks_U) < 100 or undefined)  # line
+        """,
+    )
+    error = run(capsys, "evaluation.metrics=[recall, faulty]")
+    assert error == f"plugins/faulty.py:{lines['line']}: the plugin raised NameError: name 'undefined' is not defined"
+
+
+def test_call_of_genrec_with_bad_arguments_is_the_plugins_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = write(folder, MERGE.format(body="return Ranking.top(candidates.items_BC, None, top_n)"))
+    error = run(capsys, "merge=faulty")
+    assert error.startswith(f"plugins/faulty.py:{lines['body']}: the plugin raised TypeError: ")
+
+
+def test_package(folder: Path) -> None:
+    """A plugin of an installed package, in a new process."""
+    site = folder / "site"
+    (site / "shop_merges" / "merging").mkdir(parents=True)
+    (site / "shop_merges" / "__init__.py").write_text("", encoding="utf-8")
+    (site / "shop_merges" / "merging" / "__init__.py").write_text("from .faulty import Faulty\n", encoding="utf-8")
+    code = HEAD + MERGE.format(body="return undefined").replace('@merges.register("faulty")  # class', "")
+    (site / "shop_merges" / "merging" / "faulty.py").write_text(code, encoding="utf-8")
+    info = site / "shop_merges-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shop-merges\nVersion: 2.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(
+        "[genrec.merges]\nfaulty = shop_merges.merging:Faulty\ngone = shop_merges.gone:Gone\n", encoding="utf-8"
+    )
+    python = f"import sys; sys.path.insert(0, {str(site)!r}); from genrec.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", python]
+    listed = subprocess.run([*command, "list", "merges", "--json"], capture_output=True, text=True, timeout=120)
+    assert listed.returncode == 0, listed.stderr
+    found = {row["name"]: row["summary"] for row in json.loads(listed.stdout)["families"]["merges"]}
+    assert (found["faulty"], found["gone"]) == ("A merge.", "entry point shop_merges.gone:Gone")
+    options = ["--output", "run", "--device", "cpu", "--set", "merge=faulty"]
+    failed = subprocess.run([*command, "run", "recipe.yaml", *options], capture_output=True, text=True, timeout=120)
+    line = next(number for number, text in enumerate(code.splitlines(), 1) if text.endswith("# body"))
+    place = f"{Path('site/shop_merges/merging/faulty.py')}:{line}"
+    expected = f"{place}: the plugin raised NameError: name 'undefined' is not defined"
+    assert (failed.returncode, failed.stderr.strip().splitlines()[-1]) == (2, expected)
+
+
+def test_comparison_goes_on_without_the_faulty_trial(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A merge fails in the main process, a decoder in a worker; other trials have results."""
+    lines = write(folder, MERGE.format(body="return undefined"))
+    words = ["compare", "recipe.yaml", "--device", "cpu", "--output", "comparison", "--jobs", "1"]
+    assert main([*words, "--vary", "merge=confidence,faulty"]) in (0, 1, 2)
+    stored = (folder / "comparison" / "comparison.json").read_text(encoding="utf-8")
+    assert f"plugins/faulty.py:{lines['body']}: the plugin raised NameError" in stored
+    assert "bug" not in stored
