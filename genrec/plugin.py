@@ -3,6 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from genrec.datasets.readers.fingerprint import Fingerprint
+from genrec.datasets.readers.folder import find as find_folder
+from genrec.datasets.readers.folder import require as require_file
 from genrec.errors import DataError
 from genrec.evaluation.metrics import METRICS
 from genrec.families import (
@@ -31,7 +34,9 @@ from genrec.families import (
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.progress import track
 from genrec.runtime.seeds import derive
+from genrec.semantic_ids.trie import Trie
 from genrec.training.log import EpochRecord, TrainingLog
+from genrec.training.settings import OptimizationSettings
 from genrec.types import (
     ABSENT,
     Candidates,
@@ -49,27 +54,61 @@ if TYPE_CHECKING:
     from genrec.model.contracts import (
         BuildContext,
         DecoderModule,
+        DecodingState,
         Encoded,
         HistoryEncoderModule,
         Outputs,
+        StreamContext,
         TaskModule,
+        TensorState,
     )
     from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
+    from genrec.model.layers import Attention, DecoderLayer, Dropout, EncoderLayer, FeedForward, init_weights
+    from genrec.model.vocabularies import Vocabulary, build_vocabulary
+    from genrec.training.batches import HistoryBatch, HistoryBatches
+    from genrec.training.trainer import train
 
 metrics = METRICS
 """The registry of metrics; metrics are functions."""
 
-_MODULES = {
-    **dict.fromkeys(
-        ("BuildContext", "DecoderModule", "Encoded", "HistoryEncoderModule", "Outputs", "TaskModule"),
-        "genrec.model.contracts",
+_NEEDS_TORCH = {
+    "genrec.model.contracts": (
+        "BuildContext",
+        "DecoderModule",
+        "DecodingState",
+        "Encoded",
+        "HistoryEncoderModule",
+        "Outputs",
+        "StreamContext",
+        "TaskModule",
+        "TensorState",
     ),
-    "EmbeddingHistoryEncoderModule": "genrec.model.item_embeddings",
+    "genrec.model.item_embeddings": ("EmbeddingHistoryEncoderModule",),
+    "genrec.model.layers": (
+        "Attention",
+        "DecoderLayer",
+        "Dropout",
+        "EncoderLayer",
+        "FeedForward",
+        "init_weights",
+    ),
+    "genrec.model.vocabularies": (
+        "Vocabulary",
+        "build_vocabulary",
+    ),
+    "genrec.training.batches": (
+        "HistoryBatch",
+        "HistoryBatches",
+    ),
+    "genrec.training.trainer": ("train",),
 }
-"""Names that need torch -> module."""
+"""Modules that import torch -> the names that are loaded from them on first use."""
+
+_MODULES = {name: module for module, names in _NEEDS_TORCH.items() for name in names}
 
 __all__ = [
     "ABSENT",
+    "Attention",
     "Baseline",
     "BuildContext",
     "Candidates",
@@ -79,14 +118,22 @@ __all__ = [
     "Dataset",
     "DatasetSource",
     "Decoder",
+    "DecoderLayer",
     "DecoderModule",
+    "DecodingState",
+    "Dropout",
     "EmbeddingHistoryEncoder",
     "EmbeddingHistoryEncoderModule",
     "Encoded",
+    "EncoderLayer",
     "Environment",
     "EpochRecord",
+    "FeedForward",
+    "Fingerprint",
     "FittedBaseline",
     "Histories",
+    "HistoryBatch",
+    "HistoryBatches",
     "HistoryEncoder",
     "HistoryEncoderModule",
     "Images",
@@ -94,28 +141,38 @@ __all__ = [
     "ItemEncoder",
     "ItemVectors",
     "Merge",
+    "OptimizationSettings",
     "Outputs",
     "Ranking",
     "SemanticIds",
     "StartedLogger",
+    "StreamContext",
     "Task",
     "TaskModule",
+    "TensorState",
     "Tokenizer",
     "TrainingLog",
     "TrainingLogger",
+    "Trie",
+    "Vocabulary",
     "WorkContext",
     "baselines",
+    "build_vocabulary",
     "datasets",
     "decoders",
     "derive",
+    "find_folder",
     "history_encoders",
+    "init_weights",
     "item_encoders",
     "loggers",
     "merges",
     "metrics",
+    "require_file",
     "tasks",
     "tokenizers",
     "track",
+    "train",
 ]
 
 

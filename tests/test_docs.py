@@ -50,16 +50,29 @@ def test_metric_in_the_docs_works(tmp_path: Path, clean_registry: None) -> None:
     assert METRICS.get(settings.metrics[1])(np.array([0, 1, ABSENT]), 10).tolist() == [1, 0, 0]
 
 
-@pytest.mark.parametrize("code", components(), ids=lambda code: code[3:30])
+def registered(code: str) -> tuple[str, str]:
+    """Family and name of the component in a block."""
+    [found] = re.findall(r'^@(\w+)\.register\("(\w+)"', code, re.MULTILINE)
+    return found
+
+
+def test_docs_have_an_example_of_every_family() -> None:
+    families = {registered(code)[0] for code in blocks("docs/plugins.md", "python")}
+    assert families == {*(family.family for family in FAMILIES), "metrics"}
+
+
+@pytest.mark.parametrize("code", components(), ids=lambda code: registered(code)[1])
 def test_plugin_in_the_docs_keeps_its_contract(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [(family_name, name)] = re.findall(r'^@(\w+)\.register\("(\w+)"\)', code, re.MULTILINE)
+    family_name, name = registered(code)
     [family] = [family for family in FAMILIES if family.family == family_name]
     monkeypatch.setattr(family, "_classes", dict(family._classes))
     (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
     load_plugin(tmp_path / f"{name}.py")
     component = family._classes[name]
     streams = {"first": "behavior", "second": "text"}
-    check(component(**{field: stream for field, stream in streams.items() if field in component.model_fields}))
+    (tmp_path / "baskets.txt").write_text("ann: pen ink pad\nbob: ink pen\n", encoding="utf-8")
+    arguments = {field: stream for field, stream in streams.items() if field in component.model_fields}
+    check(component(**arguments), data=tmp_path)
 
 
 def test_recipe_in_the_readme_is_valid(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def _collected(source: bytes) -> dict[str, str]:
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.ImportFrom(module=str(module)):
-                defined |= {alias.name: module for alias in node.names}
+                defined |= {alias.asname or alias.name: module for alias in node.names}
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=known)):
                 defined[name] = defined.get(known, "")
     return defined
