@@ -135,14 +135,15 @@ def checked_merge(merge: Merge, candidates: Candidates, *, top_n: int) -> Rankin
     return ranking
 
 
-def checked_fit(merge: Merge, candidates: Candidates, targets: np.ndarray) -> Merge:
+def checked_fit(merge: Merge, candidates: Candidates, targets: np.ndarray, demand: Demands | None = None) -> Merge:
     """A merge fitted on validation candidates, checked.
 
     Raises:
         ContractError: ``fit`` gave something else.
     """
     fitted = merge.fit(candidates, targets)
-    Demands(merge)(isinstance(fitted, Merge), "fit() gives a merge", _type(fitted))
+    demand = demand or Demands(merge)
+    demand(isinstance(fitted, Merge), "fit() gives a merge", _type(fitted))
     return fitted
 
 

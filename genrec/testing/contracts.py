@@ -232,7 +232,7 @@ def _check_merge(merge: Merge, demand: Demands) -> None:
     three = tiny_candidates(with_scores=merge.needs_scores)
     targets = np.maximum(three.items_BC[:, 0], 0)
     before = merge.block()
-    fitted = checked_fit(merge, three, targets)
+    fitted = checked_fit(merge, three, targets, demand)
     demand(merge.block() == before, "fit() returns another merge and leaves this one unchanged")
     demand(fitted.fit(three, targets).block() == fitted.block(), "fitting again to the same data changes nothing")
     _check_ranking_of(fitted, three, demand)

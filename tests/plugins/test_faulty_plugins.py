@@ -462,11 +462,22 @@ def test_package(folder: Path) -> None:
     assert (failed.returncode, failed.stderr.strip().splitlines()[-1]) == (2, expected)
 
 
-def test_comparison_goes_on_without_the_faulty_trial(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A merge fails in the main process, a decoder in a worker; other trials have results."""
-    lines = write(folder, MERGE.format(body="return undefined"))
-    words = ["compare", "recipe.yaml", "--device", "cpu", "--output", "comparison", "--jobs", "1"]
-    assert main([*words, "--vary", "merge=confidence,faulty"]) in (0, 1, 2)
-    stored = (folder / "comparison" / "comparison.json").read_text(encoding="utf-8")
-    assert f"plugins/faulty.py:{lines['body']}: the plugin raised NameError" in stored
-    assert "bug" not in stored
+@pytest.mark.parametrize(
+    ("code", "body", "options"),
+    [
+        (MERGE, "return undefined", ["--vary", "merge=confidence,faulty"]),
+        (DECODER, "module.forward = lambda *a, **k: undefined", ["--vary", "streams.text.decoder=mlp,faulty"]),
+        (BASELINE, "return undefined", ["--vary", "merge=confidence,round_robin", "--set", "baselines=[faulty]"]),
+    ],
+    ids=["merge", "decoder", "baseline"],
+)
+def test_comparison_goes_on_without_the_faulty_trial(folder: Path, code: str, body: str, options: list[str]) -> None:
+    """A merge and a baseline fail in the main process, a decoder in a worker; other trials have results."""
+    lines = write(folder, code.format(body=body, fit="return Fitted()"))
+    words = ["compare", "recipe.yaml", "--device", "cpu", "--output", "comparison", "--jobs", "1", *options]
+    main(words)
+    content = json.loads((folder / "comparison" / "comparison.json").read_text(encoding="utf-8"))
+    failures = [failure for row in content["rows"] for failure in row["failures"].values()]
+    place = lines["rank" if code is BASELINE else "body"]
+    expected = f"plugins/faulty.py:{place}: the plugin raised NameError: name 'undefined' is not defined"
+    assert failures == [expected]
