@@ -18,10 +18,11 @@ from genrec.recipe.overrides import apply
 from genrec.recipe.problems import did_you_mean
 from genrec.recipe.schema import Recipe
 from genrec.recipe.source import Source
-from genrec.registry import add_plugin_folder
+from genrec.registry import add_plugin_folder, plugin_errors
 from genrec.types import Dataset
 
 
+@plugin_errors()
 def audit(
     dataset: RecipeLike | DatasetSource | Dataset,
     *,

@@ -28,6 +28,7 @@ from genrec.experiment.cache import Cache
 from genrec.experiment.keys import SplitName
 from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
+from genrec.registry import plugin_errors
 from genrec.reporting.comparison_files import write
 from genrec.reporting.conclusion import comparison_conclusion
 from genrec.reporting.tables import Table
@@ -69,6 +70,7 @@ class ComparisonResult:
         return comparison_html(self.comparison, self.conclusion)
 
 
+@plugin_errors()
 def compare(
     recipes: Recipes,
     vary: Vary = (),
@@ -128,6 +130,7 @@ def compare(
     return ComparisonResult(folder.path, comparison, _metrics(comparison), _tests(comparison))
 
 
+@plugin_errors()
 def plan_comparison(
     recipes: Recipes,
     vary: Vary = (),

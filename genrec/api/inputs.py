@@ -13,7 +13,7 @@ from genrec.families import plain
 from genrec.recipe import loading
 from genrec.recipe.schema import Recipe
 from genrec.recipe.source import scalar
-from genrec.registry import add_plugin_folder
+from genrec.registry import add_plugin_folder, plugin_errors
 from genrec.runtime.environment import Environment
 from genrec.runtime.threads import Threads, threads_for
 
@@ -23,6 +23,7 @@ Overrides = Sequence[str] | Mapping[str, Any] | None
 """Changes of a recipe: ``{"training.max_epochs": 3}``, or texts ``training.max_epochs=3`` as for ``--set``."""
 
 
+@plugin_errors()
 def load_recipe(recipe: RecipeLike, overrides: Overrides = None) -> Recipe:
     """Load and check a recipe, from a file or built in Python.
 

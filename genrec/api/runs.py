@@ -16,6 +16,7 @@ from genrec.errors import DataError, GenrecError
 from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
 from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
+from genrec.registry import plugin_errors
 from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.report import Report
 from genrec.reporting.report_files import read_report
@@ -75,6 +76,7 @@ class Run:
         return report_html(self.report, self.conclusion)
 
 
+@plugin_errors()
 def run(
     recipe: RecipeLike,
     output: str | Path | None = None,
@@ -125,6 +127,7 @@ def run(
     return _run(folder, checked, report)
 
 
+@plugin_errors()
 def load_run(path: str | Path) -> Run:
     """Load a finished run: its recipe and results. Nothing in its folder is executed.
 

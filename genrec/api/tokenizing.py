@@ -21,6 +21,7 @@ from genrec.experiment.ids import tokenize_items
 from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.vectors import encode_items
 from genrec.recipe.schema import Recipe
+from genrec.registry import plugin_errors
 from genrec.reporting.code_tables import markdown
 from genrec.reporting.tables import Table
 from genrec.runtime.progress import console
@@ -52,6 +53,7 @@ class Tokenized:
         return self.metrics._repr_html_()
 
 
+@plugin_errors()
 def tokenize(
     recipe: RecipeLike,
     vary: Vary = (),

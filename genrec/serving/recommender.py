@@ -15,7 +15,7 @@ from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.run_folder import RunFolder
 from genrec.families import merges
 from genrec.recipe import Recipe, parse_recipe
-from genrec.registry import add_plugin_folder
+from genrec.registry import add_plugin_folder, plugin_errors
 from genrec.reporting.tables import Table
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.search.streams import search_streams
@@ -139,6 +139,7 @@ class Recommender:
         self.tries = {name: context.trie for name, context in streams.items()}
 
     @classmethod
+    @plugin_errors()
     def load(cls, path: str | Path, *, device: str = "auto") -> Recommender:
         """Load the model of a finished run.
 
@@ -177,6 +178,7 @@ class Recommender:
         hint = f"; did you mean {' or '.join(map(repr, shown))}?" if shown else ""
         raise DataError(f"{name!r}: no item has this key or title, expected one of {len(self.keys):,} items{hint}")
 
+    @plugin_errors()
     def recommend(
         self,
         histories: Sequence[str] | Sequence[Sequence[str]],

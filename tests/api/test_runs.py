@@ -147,3 +147,21 @@ def test_damaged_results_are_one_error(content: str, small_run: Path) -> None:
 def test_import_is_light() -> None:
     code = "import genrec, sys; genrec.load_recipe; print(sorted({'torch', 'pandas', 'matplotlib'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_an_exception_in_a_plugin_names_its_line(folder: Path) -> None:
+    (folder / "plugins").mkdir()
+    code = """from genrec.plugin import Merge, merges
+
+
+@merges.register("faulty")
+class Faulty(Merge):
+    "A merge with a typing mistake."
+
+    def merge(self, candidates, *, top_n):
+        return rankin
+"""
+    (folder / "plugins" / "faulty.py").write_text(code, encoding="utf-8")
+    with pytest.raises(genrec.PluginError) as caught:
+        genrec.run("small.yaml", "out", {"merge": "faulty"}, device="cpu")
+    assert str(caught.value) == "plugins/faulty.py:9: the plugin raised NameError: name 'rankin' is not defined"
