@@ -1,7 +1,8 @@
 """Draw ``docs/quickstart.svg``: what ``genrec run recipes/quickstart.yaml`` prints, for the README.
 
-``python docs/quickstart_svg.py [RUNS]`` runs the recipe (about a minute, in RUNS/quickstart) and writes the figure: the
-conclusion, the table and the next steps. The lines between them, on protocol, tests and notes, are left out.
+``python docs/quickstart_svg.py [RUN]`` runs the recipe, which takes about a minute, or loads a finished run of it, and
+writes the figure: the conclusion, the table and the next steps. The lines between them, on protocol, tests and notes,
+are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+import genrec
 from genrec.reporting.report import Report
 from genrec.reporting.report_terminal import print_report
 
@@ -49,16 +51,13 @@ def drawing(report: Report) -> str:
 
 
 def main() -> None:
-    """Run the recipe and write the figure."""
-    from genrec.experiment.run_folder import RunFolder
-    from genrec.pipeline import run
-    from genrec.recipe import dump_recipe, load_recipe
-
-    recipe = load_recipe(ROOT / RECIPE)
-    with TemporaryDirectory() as temporary:
-        folder = RunFolder.create(Path(sys.argv[1] if sys.argv[1:] else temporary) / "quickstart", RECIPE)
-        folder.write_recipe(dump_recipe(recipe), [])
-        FIGURE.write_text(drawing(run(recipe, folder)), encoding="utf-8")
+    """Run the recipe, or load the run, and write the figure."""
+    if sys.argv[1:]:
+        report = genrec.load_run(sys.argv[1]).report
+    else:
+        with TemporaryDirectory() as folder:
+            report = genrec.run(ROOT / RECIPE, folder).report
+    FIGURE.write_text(drawing(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

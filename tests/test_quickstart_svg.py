@@ -12,14 +12,12 @@ import numpy as np
 
 from genrec.recipe import load_recipe
 from genrec.reporting.report import Estimate, MethodKind, MethodResult, Protocol, Report
-from genrec.types import Histories, Split
 
 sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
 from quickstart_svg import FIGURE, RECIPE, ROOT, drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
-SPLIT = Split(np.arange(4000), Histories.of([[0, 1]] * 4000), np.zeros(4000, dtype=np.int64))
 
 
 def quickstart_report() -> Report:
@@ -33,7 +31,9 @@ def quickstart_report() -> Report:
     metrics = {metric: {cutoff: Estimate(0.2, 0.1, 0.3) for cutoff in settings.cutoffs} for metric in settings.metrics}
     protocol = Protocol("showroom", 4000, 600, 0.0, "keep", "", "", 1, settings.cutoffs, 0.95, 1000)
     rows = [MethodResult(name, kind, metrics, ranks_U) for name, kind in methods.items()]
-    return Report(recipe.title, protocol, SPLIT, rows, notes=("left out",), example_history=("item-1", "item-2"))
+    users_U, targets_U = np.arange(4000), np.zeros(4000, dtype=np.int64)
+    history = ("item-1", "item-2")
+    return Report(recipe.title, protocol, users_U, targets_U, rows, notes=("left out",), example_history=history)
 
 
 def lines_of(svg: str) -> list[str]:
