@@ -67,7 +67,7 @@ class ComparisonResult:
     def _repr_html_(self) -> str:
         from genrec.api.notebook import comparison_html
 
-        return comparison_html(self.comparison, self.conclusion)
+        return comparison_html(self.comparison)
 
 
 @plugin_errors()

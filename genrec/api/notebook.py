@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from genrec.comparison.results import Comparison
 from genrec.evaluation.metrics import METRICS, column_name
+from genrec.reporting.conclusion import comparison_sentences, run_conclusion
 from genrec.reporting.html_tables import TableCell, TableRow, html_table
 from genrec.reporting.report import Report
 from genrec.reporting.report_markdown import best_means, columns
 from genrec.reporting.texts import interval_text
 
 
-def report_html(report: Report, conclusion: str) -> str:
-    """The table of a run: methods by metrics, the best method in bold, intervals below."""
+def report_html(report: Report) -> str:
+    """The conclusion and the table of a run: methods by metrics, the best method in bold, intervals below."""
     best = best_means(report)
     rows = []
     for row in report.rows:
@@ -24,11 +26,11 @@ def report_html(report: Report, conclusion: str) -> str:
             cells.append(TableCell(f"{estimate.mean:.4f}", is_bold=is_best, note=interval_text(estimate)))
         rows.append(TableRow(row.name, cells))
     heads = ["method", *(column_name(metric, cutoff) for metric, cutoff in columns(report))]
-    return _with(conclusion, html_table(report.title, heads, rows))
+    return _with([run_conclusion(report)], html_table(report.title, heads, rows))
 
 
-def comparison_html(comparison: Comparison, conclusion: str) -> str:
-    """The table of a comparison at its main cutoff, the best method in bold, intervals below."""
+def comparison_html(comparison: Comparison) -> str:
+    """The conclusion and the table of a comparison at its main cutoff, the best method in bold, intervals below."""
     cutoff = comparison.cutoff
     best = {metric: comparison.best_rows(metric, cutoff) for metric in comparison.metrics}
     rows = []
@@ -39,8 +41,9 @@ def comparison_html(comparison: Comparison, conclusion: str) -> str:
             cells.append(TableCell(f"{cell.mean:.4f}", is_bold=row.name in best[metric], note=interval_text(cell)))
         rows.append(TableRow(row.name, [row.kind, *cells]))
     heads = ["name", "kind", *(column_name(metric, cutoff) for metric in comparison.metrics)]
-    return _with(conclusion, html_table(comparison.title, heads, rows, left=["kind"]))
+    return _with(comparison_sentences(comparison), html_table(comparison.title, heads, rows, left=["kind"]))
 
 
-def _with(conclusion: str, table: str) -> str:
-    return f"<p><b>{escape(conclusion)}</b></p>{table}"
+def _with(sentences: Sequence[str], table: str) -> str:
+    first, *others = map(escape, sentences)
+    return f"<p><b>{first}</b></p>{''.join(f'<p>{sentence}</p>' for sentence in others)}{table}"

@@ -73,7 +73,7 @@ class Run:
     def _repr_html_(self) -> str:
         from genrec.api.notebook import report_html
 
-        return report_html(self.report, self.conclusion)
+        return report_html(self.report)
 
 
 @plugin_errors()

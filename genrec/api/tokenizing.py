@@ -128,7 +128,8 @@ def _folder(output: Path | None, recipe: Path) -> tuple[RunFolder, bool]:
 
 def _measured(variant: Variant, fit: Fit, cache: Cache) -> tuple[dict[str, Any], dict[str, SemanticIds]]:
     """The quality of one variant's codes as plain data, and the codes by stream."""
-    contexts = tokenize_items(fit, encode_items(fit, cache), cache)
+    encoded = encode_items(fit, cache)
+    contexts = tokenize_items(fit, encoded, cache)
     streams, notes = {}, list(variant.notes)
     for name, stream in fit.recipe.streams.items():
         context, tokenizer, key = contexts[name], stream.tokenizer, fit.keys.ids[name]
