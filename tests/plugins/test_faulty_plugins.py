@@ -5,67 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+from faulty_plugins import CONTRACT, DECODER, HEAD, run, write
 
 from genrec.cli import main
 
 pytestmark = pytest.mark.slow
-
-RECIPE = """\
-title: A shop with a faulty plugin
-dataset: {type: showroom, items: 60, users: 120}
-history_encoder: {type: item_ids, dim: 16, num_heads: 2, feedforward_dim: 32, max_history: 10, attention: causal}
-streams:
-  behavior: {item_encoder: cooccurrence, tokenizer: {type: kmeans_tree, branching: 8}, decoder: mlp}
-  text: {item_encoder: tfidf, tokenizer: {type: kmeans_tree, branching: 8}, decoder: mlp}
-training: {learning_rate: 1e-2, warmup_steps: 1, batch_size: 32, max_epochs: 1, validation_users: 50}
-search: {beam_width: 20, list_length: 20}
-merge: confidence
-evaluation: {cutoffs: [5, 10], bootstrap_samples: 20}
-baselines: [popularity]
-"""
-
-HEAD = """\
-import numpy as np
-from genrec.plugin import *
-"""
-
-CONTRACT = "breaks its contract:"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None) -> Path:
-    """The working folder: a recipe and an empty folder of plugins."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    return tmp_path
-
-
-def write(folder: Path, code: str) -> dict[str, int]:
-    """Write ``plugins/faulty.py``; returns the number of each line that ends in a comment ``# <name>``, by name."""
-    text = HEAD + textwrap.dedent(code)
-    (folder / "plugins" / "faulty.py").write_text(text, encoding="utf-8")
-    lines = [(line.rpartition("# ")[2], number) for number, line in enumerate(text.splitlines(), 1) if "  # " in line]
-    return dict(lines)
-
-
-def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The last line on stderr of a command that fails with exit status 2, and no traceback above it."""
-    assert main([*words]) == 2
-    captured = capsys.readouterr().err
-    assert "Traceback" not in captured
-    assert "bug" not in captured
-    return captured.strip().splitlines()[-1]
-
-
-def run(capsys: pytest.CaptureFixture[str], *changes: str) -> str:
-    options = [word for change in changes for word in ("--set", change)]
-    return error_of(capsys, "run", "recipe.yaml", "--output", "run", "--device", "cpu", *options)
-
 
 MERGE = """
 @merges.register("faulty")  # class
@@ -215,110 +162,6 @@ class Faulty(Tokenizer):
 def test_tokenizer(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
     lines = write(folder, TOKENIZER.format(body=body))
     assert run(capsys, "streams.text.tokenizer=faulty") == f"plugins/faulty.py:{lines[place]}: {text}"
-
-
-DECODER = """
-from genrec.decoders.mlp import Mlp
-
-@decoders.register("faulty")  # class
-class Faulty(Mlp):
-    "A decoder."
-
-    def build(self, context):
-        module = Mlp().build(context)
-        forward, expand = module.forward, module.expand
-        {body}  # body
-        return module
-"""
-
-
-@pytest.mark.parametrize(
-    ("body", "place", "text"),
-    [
-        (
-            "module.expand = lambda *a: (expand(*a) * 0.5).log_softmax(-1)",
-            "class",
-            f"the decoder 'faulty' {CONTRACT} expand() and forward() give every item the same log-probability; found -",
-        ),
-        (
-            "module.expand = lambda *a: expand(*a)[..., :-1]",
-            "class",
-            f"the decoder 'faulty' {CONTRACT} expand() gives a column for each child of the node with the most "
-            "children; found the shape (4, 1, ",
-        ),
-        (
-            "module.forward = lambda *a, **k: None",
-            "class",
-            f"the decoder 'faulty' {CONTRACT} forward() gives Outputs; found NoneType",
-        ),
-        ("module.forward = lambda *a, **k: 1 / 0", "body", "the plugin raised ZeroDivisionError: division by zero"),
-        ("return 3", "class", f"the decoder 'faulty' {CONTRACT} build() gives a DecoderModule; found int"),
-    ],
-)
-def test_decoder(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
-    lines = write(folder, DECODER.format(body=body))
-    assert run(capsys, "streams.text.decoder=faulty").startswith(f"plugins/faulty.py:{lines[place]}: {text}")
-
-
-def test_history_encoder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = write(
-        folder,
-        """
-        from genrec.history_encoders.item_ids import ItemIds
-
-        @history_encoders.register("faulty")  # class
-        class Faulty(ItemIds):
-            "A history encoder."
-
-            def build(self, context):
-                module = super().build(context)
-                forward = module.forward
-                def wrong(history_BT):
-                    encoded = forward(history_BT)
-                    return Encoded(encoded.states_BTD[:, :, 1:], encoded.mask_BT, encoded.is_causal)
-                module.forward = wrong
-                return module
-        """,
-    )
-    error = run(capsys, "history_encoder={type: faulty, dim: 16, num_heads: 2}")
-    assert error == (
-        f"plugins/faulty.py:{lines['class']}: the history encoder 'faulty' {CONTRACT} states have the shape "
-        "(B, T, dim); found (4, 4, 15), expected (4, 4, 16)"
-    )
-
-
-TASK = """
-import torch
-
-@tasks.register("faulty")  # class
-class Faulty(Task):
-    "A task."
-
-    def build(self, context):
-        return Module()
-
-class Module(TaskModule):
-    def forward(self, outputs):
-        {body}  # body
-"""
-
-
-@pytest.mark.parametrize(
-    ("body", "place", "text"),
-    [
-        ("return outputs['txt']", "body", "the plugin raised KeyError: 'txt'"),
-        (
-            "return outputs['text'].hidden_NLD.mean(0)",
-            "class",
-            f"the task 'faulty' {CONTRACT} the loss is a scalar; found the shape (2, 16)",
-        ),
-        ("return torch.tensor(torch.nan)", "class", f"the task 'faulty' {CONTRACT} the loss is finite; found nan"),
-        ("return 0.0", "class", f"the task 'faulty' {CONTRACT} forward() gives a tensor; found float"),
-    ],
-)
-def test_task(folder: Path, capsys: pytest.CaptureFixture[str], body: str, place: str, text: str) -> None:
-    lines = write(folder, TASK.format(body=body))
-    assert run(capsys, "tasks=[faulty]") == f"plugins/faulty.py:{lines[place]}: {text}"
 
 
 BASELINE = """
