@@ -220,12 +220,13 @@ def plugin_errors() -> Iterator[None]:
 
 def plugin_line(error: BaseException) -> str | None:
     """``file:line`` of the innermost line of a plugin that an exception passed through; None if there is none."""
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
-        if _is_plugin(module) and not file.startswith("<"):
-            found = f"{shown_path(Path(file))}:{line}"
+    found = _innermost(error, _is_plugin)
     return plugin_line(error.__cause__) if found is None and error.__cause__ is not None else found
+
+
+def line_in(module: str, error: BaseException) -> str | None:
+    """``file:line`` of the innermost line of a module that an exception passed through; None if there is none."""
+    return _innermost(error, lambda name: name == module)
 
 
 def loaded_plugins() -> list[str]:
@@ -253,6 +254,15 @@ def shown_path(file: Path) -> str:
 def error_text(error: BaseException) -> str:
     """The type and the text of an exception, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def _innermost(error: BaseException, is_wanted: Callable[[str], bool]) -> str | None:
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
+        if is_wanted(module) and not file.startswith("<"):
+            found = f"{shown_path(Path(file))}:{line}"
+    return found
 
 
 def _is_plugin(module: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from genrec.errors import ContractError, PluginError
+from genrec.errors import ContractError, GenrecError, PluginError
 from genrec.families import REGISTRIES, Component
-from genrec.registry import error_text, place_of, shown_path
+from genrec.registry import error_text, line_in, place_of, plugin_line
 
 
 class Demands:
@@ -36,21 +36,40 @@ class Demands:
             raise self.violation(sentence + (f"; found {found}" if found else ""))
         self.kept[sentence] = None
 
+    @contextmanager
+    def blaming(self) -> Iterator[None]:
+        """Report an exception in the block as one of the component: the block calls it, or reads what it gave.
+
+        Exceptions of components of genrec and errors that the user can fix pass unchanged.
+
+        Raises:
+            PluginError: the component raised an exception; the text has file and line.
+            ContractError: what it gave cannot be used.
+        """
+        try:
+            yield
+        except GenrecError:
+            raise
+        except Exception as error:
+            if self._is_core:
+                raise
+            raise self.failed(error) from error
+
     def failed(self, error: Exception) -> PluginError:
         """The error for an exception that came out of the component, or of what it gave."""
-        module, place = type(self._component).__module__, None
-        for frame, line in traceback.walk_tb(error.__traceback__):
-            if frame.f_globals.get("__name__") == module:
-                place = f"{shown_path(Path(frame.f_code.co_filename))}:{line}"
+        place = plugin_line(error) or line_in(type(self._component).__module__, error)
         if place is not None:
             return PluginError(f"{place}: {name_of(self._component)} raised {error_text(error)}")
         return self.violation(f"what it gave cannot be used, because of {error_text(error)}")
 
     def violation(self, text: str) -> ContractError:
         """The error for a broken contract."""
-        cls = type(self._component)
-        whose = "; this component is part of genrec, please report it" if cls.__module__.startswith("genrec.") else ""
-        return ContractError(f"{place_of(cls)}: {name_of(self._component)} breaks its contract: {text}{whose}")
+        place, whose = place_of(type(self._component)), "; this component is part of genrec, please report it"
+        return ContractError(f"{place}: {name_of(self._component)} breaks its contract: {text}{whose * self._is_core}")
+
+    @property
+    def _is_core(self) -> bool:
+        return type(self._component).__module__.startswith("genrec.")
 
 
 def name_of(component: Component) -> str:

@@ -61,18 +61,21 @@ def check_model(
             outputs: dict[str, Outputs] = {}
             for name, decoder in decoders.items():
                 if decoder.reads_states:
-                    encoder = history_encoders[name]
+                    encoder, module = history_encoders[name], model.history_encoder(name)
                     read_BT = most_recent(history_BT, encoder.max_history, padding=model.num_items)
-                    check_states(
-                        model.history_encoder(name)(read_BT), read_BT, encoder.dim, model.num_items, Demands(encoder)
-                    )
+                    demand = Demands(encoder)
+                    with demand.blaming():
+                        check_states(module(read_BT), read_BT, encoder.dim, model.num_items, demand)
             for name, encoded in model.encode(history_BT).items():
                 demand, trie, module = Demands(decoders[name]), streams[name].trie, model.decoders[name]
-                outputs[name] = module(encoded, target_BQ, with_summary=len(tasks) > 0)
-                check_outputs(outputs[name], target_BQ, trie, history_encoders[name].dim, demand)
-                check_expansion(module, encoded, trie, target_BQ, outputs[name], demand, tolerance=tolerance)
+                with demand.blaming():
+                    outputs[name] = module(encoded, target_BQ, with_summary=len(tasks) > 0)
+                    check_outputs(outputs[name], target_BQ, trie, history_encoders[name].dim, demand)
+                    check_expansion(module, encoded, trie, target_BQ, outputs[name], demand, tolerance=tolerance)
             for task, module in zip(tasks, model.tasks, strict=True):
-                check_loss(module(outputs), Demands(task))
+                demand = Demands(task)
+                with demand.blaming():
+                    check_loss(module(outputs), demand)
     finally:
         model.train(was_training)
 

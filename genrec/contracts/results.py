@@ -92,7 +92,7 @@ def check_ranking(ranking: Ranking, num_users: int, top_n: int, demand: Demands)
     sorted_BN = np.sort(items_BN, axis=1)
     is_twice_BN = (sorted_BN[:, 1:] == sorted_BN[:, :-1]) & (sorted_BN[:, 1:] != ABSENT)
     twice = sorted_BN[:, 1:][is_twice_BN]
-    found = f"item {twice[0]} for row {is_twice_BN.any(axis=1).argmax()}" if len(twice) else ""
+    found = f"item {twice[0]} for user {is_twice_BN.any(axis=1).argmax()}" if len(twice) else ""
     demand(not len(twice), "no item occurs twice in a row", found)
 
 
@@ -128,10 +128,11 @@ def checked_merge(merge: Merge, candidates: Candidates, *, top_n: int) -> Rankin
         ContractError: it is not valid, or holds an item that is no candidate of its user.
     """
     demand = Demands(merge)
-    ranking = merge.merge(candidates, top_n=top_n)
-    check_ranking(ranking, len(candidates), top_n, demand)
-    check_candidates(ranking, candidates, demand)
-    check_independent(ranking, lambda rows: merge.merge(candidates.take(rows), top_n=top_n), demand)
+    with demand.blaming():
+        ranking = merge.merge(candidates, top_n=top_n)
+        check_ranking(ranking, len(candidates), top_n, demand)
+        check_candidates(ranking, candidates, demand)
+        check_independent(ranking, lambda rows: merge.merge(candidates.take(rows), top_n=top_n), demand)
     return ranking
 
 
@@ -141,9 +142,10 @@ def checked_fit(merge: Merge, candidates: Candidates, targets: np.ndarray, deman
     Raises:
         ContractError: ``fit`` gave something else.
     """
-    fitted = merge.fit(candidates, targets)
     demand = demand or Demands(merge)
-    demand(isinstance(fitted, Merge), "fit() gives a merge", _type(fitted))
+    with demand.blaming():
+        fitted = merge.fit(candidates, targets)
+        demand(isinstance(fitted, Merge), "fit() gives a merge", _type(fitted))
     return fitted
 
 
@@ -155,7 +157,7 @@ def check_candidates(ranking: Ranking, candidates: Candidates, demand: Demands) 
     known = np.where(candidates.items_BC == ABSENT, -1, user_B1 + candidates.items_BC)
     others = (user_B1 + ranking.items_BN)[is_item_BN]
     others = others[~np.isin(others, known)]
-    found = f"item {others[0] % base} for row {others[0] // base}" if len(others) else ""
+    found = f"item {others[0] % base} for user {others[0] // base}" if len(others) else ""
     demand(not len(others), "a merge ranks only candidates", found)
 
 

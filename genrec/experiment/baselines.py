@@ -52,8 +52,9 @@ def rank_baseline(baseline: Baseline, fit: Fit, split: SplitName, cache: Cache, 
             return fitted.rank(histories.take(rows), top_n=top_n, exclude_seen=exclude_seen)
 
         demand, num_items = Demands(baseline), fit.dataset.num_items
-        ranking = checked_ranking(fitted, histories, num_items, demand, top_n=top_n, exclude_seen=exclude_seen)
-        check_independent(ranking, rank, demand)
+        with demand.blaming():
+            ranking = checked_ranking(fitted, histories, num_items, demand, top_n=top_n, exclude_seen=exclude_seen)
+            check_independent(ranking, rank, demand)
         return ranking
 
     return cache.get(stage, work=work, save=save_ranking, load=load_ranking, like=fit.like(stage))
@@ -69,14 +70,16 @@ def fit_baseline(baseline: Baseline, fit: Fit, cache: Cache) -> FittedBaseline:
         settings = fit_baseline(baseline, fit.selection, cache).chosen or baseline
     key = fitted_key(baseline, fit)
     folder = cache.path("fitted", key)
+    demand = Demands(baseline)
     with cache.lock("fitted", key):
-        fitted = settings.fit_validated(
-            fit.dataset.catalog,
-            fit.dataset.train,
-            context=fit.context("baseline", baseline.type_name, folder=folder),
-            validate=None if fit.selection else partial(_validate, settings, fit),
-        )
-        Demands(baseline)(isinstance(fitted, FittedBaseline), "fit() gives a FittedBaseline", type(fitted).__name__)
+        with demand.blaming():
+            fitted = settings.fit_validated(
+                fit.dataset.catalog,
+                fit.dataset.train,
+                context=fit.context("baseline", baseline.type_name, folder=folder),
+                validate=None if fit.selection else partial(_validate, settings, fit),
+            )
+            demand(isinstance(fitted, FittedBaseline), "fit() gives a FittedBaseline", type(fitted).__name__)
         if fitted.chosen is not None and folder.is_dir():
             save_json(fitted.chosen.block(), _chosen_file(folder))
     return fitted

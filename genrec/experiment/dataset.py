@@ -17,8 +17,10 @@ def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
         DataError: files are missing or malformed, or no user can be evaluated.
         ContractError: the source breaks its contract.
     """
-    dataset = recipe.dataset.load(environment.data)
-    check_dataset(dataset, Demands(recipe.dataset))
+    demand = Demands(recipe.dataset)
+    with demand.blaming():
+        dataset = recipe.dataset.load(environment.data)
+        check_dataset(dataset, demand)
     if not len(dataset.valid):
         raise DataError(f"{dataset.name}: no user has three items or more, so no user can be evaluated")
     return dataset

@@ -64,6 +64,8 @@ def _tokenize(stream: Stream, vectors: ItemVectors, keys: tuple[str, ...], conte
     if stream.tokenizer is None:
         return item_numbers(vectors)
     tokenizer = stream.tokenizer
-    ids = tokenizer.fit(vectors, keys=keys, context=context)
-    check_ids(ids, vectors, Demands(tokenizer), reads_vectors=tokenizer.reads_vectors)
+    demand = Demands(tokenizer)
+    with demand.blaming():
+        ids = tokenizer.fit(vectors, keys=keys, context=context)
+        check_ids(ids, vectors, demand, reads_vectors=tokenizer.reads_vectors)
     return ids if stream.absent_items == "leave_out" else with_own_branch(ids)

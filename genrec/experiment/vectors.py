@@ -45,6 +45,8 @@ def encode_items(fit: Fit, cache: Cache) -> dict[str, ItemVectors]:
 
 
 def _encode(encoder: ItemEncoder, catalog: Catalog, train: Histories, context: WorkContext) -> ItemVectors:
-    vectors = encoder.encode(catalog, train, context=context)
-    check_vectors(vectors, len(catalog), Demands(encoder))
+    demand = Demands(encoder)
+    with demand.blaming():
+        vectors = encoder.encode(catalog, train, context=context)
+        check_vectors(vectors, len(catalog), demand)
     return vectors

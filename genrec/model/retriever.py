@@ -177,8 +177,10 @@ class Retriever(nn.Module):
 
 
 def _built(component: HistoryEncoder | Decoder | Task, kind: type[M], context: BuildContext) -> M:
-    module = component.build(context)
-    Demands(component)(isinstance(module, kind), f"build() gives a {kind.__name__}", type(module).__name__)
+    demand = Demands(component)
+    with demand.blaming():
+        module = component.build(context)
+        demand(isinstance(module, kind), f"build() gives a {kind.__name__}", type(module).__name__)
     return module  # type: ignore[return-value]
 
 

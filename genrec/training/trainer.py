@@ -221,8 +221,10 @@ def _started(
             if folder is None:
                 raise ValueError("loggers need a log_folder")
             place = folder / logger.type_name
-            one = logger.start(place, title=title, hyperparameters=hyperparameters, step=step)
-            Demands(logger)(isinstance(one, StartedLogger), "start() gives a StartedLogger", type(one).__name__)
+            demand = Demands(logger)
+            with demand.blaming():
+                one = logger.start(place, title=title, hyperparameters=hyperparameters, step=step)
+                demand(isinstance(one, StartedLogger), "start() gives a StartedLogger", type(one).__name__)
             stack.callback(one.finish, log)
             started.append((logger.log_every, one))
         yield _Loggers(tuple(started))

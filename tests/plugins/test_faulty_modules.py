@@ -29,7 +29,16 @@ pytestmark = pytest.mark.slow
             "class",
             f"the decoder 'faulty' {CONTRACT} forward() gives Outputs; found NoneType",
         ),
-        ("module.forward = lambda *a, **k: 1 / 0", "body", "the plugin raised ZeroDivisionError: division by zero"),
+        (
+            "module.forward = lambda *a, **k: 1 / 0",
+            "body",
+            "the decoder 'faulty' raised ZeroDivisionError: division by zero",
+        ),
+        (
+            "module.forward = lambda *a, **k: Outputs(None, None, None, None, None)",
+            "class",
+            f"the decoder 'faulty' {CONTRACT} what it gave cannot be used, because of TypeError: ",
+        ),
         ("return 3", "class", f"the decoder 'faulty' {CONTRACT} build() gives a DecoderModule; found int"),
     ],
 )
@@ -84,7 +93,7 @@ class Module(TaskModule):
 @pytest.mark.parametrize(
     ("body", "place", "text"),
     [
-        ("return outputs['txt']", "body", "the plugin raised KeyError: 'txt'"),
+        ("return outputs['txt']", "body", "the task 'faulty' raised KeyError: 'txt'"),
         (
             "return outputs['text'].hidden_NLD.mean(0)",
             "class",

@@ -28,13 +28,13 @@ class Faulty(Merge):
 @pytest.mark.parametrize(
     ("body", "place", "text"),
     [
-        ("return rankin", "body", "the plugin raised NameError: name 'rankin' is not defined"),
+        ("return rankin", "body", "the merge 'faulty' raised NameError: name 'rankin' is not defined"),
         ("import sys; sys.exit(3)", "body", "the plugin raised SystemExit: 3"),
-        ("raise KeyError", "body", "the plugin raised KeyError"),
+        ("raise KeyError", "body", "the merge 'faulty' raised KeyError"),
         (
             "return Ranking(ranking.items_BN, ranking.scores_BN[:, 1:])",
             "body",
-            "the plugin raised ValueError: ranking: items (120, 10) and scores (120, 9) must agree",
+            "the merge 'faulty' raised ValueError: ranking: items (120, 10) and scores (120, 9) must agree",
         ),
         ("return None", "class", f"the merge 'faulty' {CONTRACT} the result is a Ranking; found NoneType"),
         (
@@ -100,9 +100,13 @@ class Faulty(ItemEncoder):
         (
             "vectors_IE = vectors_IE.astype(float)",
             "return",
-            "the plugin raised ValueError: item vectors must be float32 (I, E), got float64 (60, 4)",
+            "the item encoder 'faulty' raised ValueError: item vectors must be float32 (I, E), got float64 (60, 4)",
         ),
-        ("vectors_IE[7, 2] = np.nan", "return", "the plugin raised ValueError: the vector of item 7 is not finite"),
+        (
+            "vectors_IE[7, 2] = np.nan",
+            "return",
+            "the item encoder 'faulty' raised ValueError: the vector of item 7 is not finite",
+        ),
         (
             "vectors_IE, present_I = vectors_IE[1:], present_I[1:]",
             "class",
@@ -138,17 +142,17 @@ class Faulty(Tokenizer):
         (
             "return SemanticIds(codes_IL[:, 0], (len(keys),))",
             "body",
-            "the plugin raised ValueError: codes must be int32 (I, L), got int32 (60,)",
+            "the tokenizer 'faulty' raised ValueError: codes must be int32 (I, L), got int32 (60,)",
         ),
         (
             "return SemanticIds(codes_IL // 2, (len(keys),))",
             "body",
-            "the plugin raised ValueError: two items share one semantic ID",
+            "the tokenizer 'faulty' raised ValueError: two items share one semantic ID",
         ),
         (
             "return SemanticIds(codes_IL, (59,))",
             "body",
-            "the plugin raised ValueError: a code is outside its level's vocabulary",
+            "the tokenizer 'faulty' raised ValueError: a code is outside its level's vocabulary",
         ),
         (
             "return SemanticIds(codes_IL[1:], (len(keys),))",
@@ -182,7 +186,7 @@ class Faulty(Baseline):
 @pytest.mark.parametrize(
     ("fit", "body", "place", "text"),
     [
-        ("return Fitted()", "return 1 / 0", "rank", "the plugin raised ZeroDivisionError: division by zero"),
+        ("return Fitted()", "return 1 / 0", "rank", "the baseline 'faulty' raised ZeroDivisionError: division by zero"),
         ("return None", "", "class", f"the baseline 'faulty' {CONTRACT} fit() gives a FittedBaseline; found NoneType"),
         (
             "return Fitted()",
@@ -217,7 +221,7 @@ class Faulty(DatasetSource):
 @pytest.mark.parametrize(
     ("body", "place", "text"),
     [
-        ("return 1 / 0", "body", "the plugin raised ZeroDivisionError: division by zero"),
+        ("return 1 / 0", "body", "the dataset 'faulty' raised ZeroDivisionError: division by zero"),
         ("return {}", "class", f"the dataset 'faulty' {CONTRACT} load() gives a Dataset; found dict"),
     ],
 )
@@ -274,7 +278,7 @@ def test_call_of_genrec_with_bad_arguments_is_the_plugins_line(
 ) -> None:
     lines = write(folder, MERGE.format(body="return Ranking.top(candidates.items_BC, None, top_n)"))
     error = run(capsys, "merge=faulty")
-    assert error.startswith(f"plugins/faulty.py:{lines['body']}: the plugin raised TypeError: ")
+    assert error.startswith(f"plugins/faulty.py:{lines['body']}: the merge 'faulty' raised TypeError: ")
 
 
 def test_package(folder: Path) -> None:
@@ -301,7 +305,7 @@ def test_package(folder: Path) -> None:
     failed = subprocess.run([*command, "run", "recipe.yaml", *options], capture_output=True, text=True, timeout=120)
     line = next(number for number, text in enumerate(code.splitlines(), 1) if text.endswith("# body"))
     place = f"{Path('site/shop_merges/merging/faulty.py')}:{line}"
-    expected = f"{place}: the plugin raised NameError: name 'undefined' is not defined"
+    expected = f"{place}: the merge 'faulty' raised NameError: name 'undefined' is not defined"
     assert (failed.returncode, failed.stderr.strip().splitlines()[-1]) == (2, expected)
 
 
@@ -322,5 +326,6 @@ def test_comparison_goes_on_without_the_faulty_trial(folder: Path, code: str, bo
     content = json.loads((folder / "comparison" / "comparison.json").read_text(encoding="utf-8"))
     failures = [failure for row in content["rows"] for failure in row["failures"].values()]
     place = lines["rank" if code is BASELINE else "body"]
-    expected = f"plugins/faulty.py:{place}: the plugin raised NameError: name 'undefined' is not defined"
+    family = {MERGE: "merge", DECODER: "decoder", BASELINE: "baseline"}[code]
+    expected = f"plugins/faulty.py:{place}: the {family} 'faulty' raised NameError: name 'undefined' is not defined"
     assert failures == [expected]
