@@ -120,7 +120,8 @@ def run(
     from genrec.pipeline import run as run_pipeline  # imports torch, which takes seconds
 
     try:
-        report = run_pipeline(checked, folder, environment=environment)
+        with plugin_errors():
+            report = run_pipeline(checked, folder, environment=environment)
     except GenrecError:
         _discard_if_empty(folder.path)
         raise
