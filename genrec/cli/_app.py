@@ -6,16 +6,19 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from genrec.cli._output import printable
+from genrec.cli._verbosity import add_verbosity
 from genrec.errors import GenrecError
 from genrec.registry import loaded_plugins, plugin_errors
+from genrec.runtime.progress import set_verbosity, verbosity
 from genrec.version import __version__
 
 _FIRST = ("run", "compare", "tokenize", "bench", "validate", "show", "list", "schema", "doctor")
@@ -37,9 +40,11 @@ def verbs() -> list[str]:
     return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
-def build_app() -> typer.Typer:
-    """The whole command line."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+def build_app() -> Callable[..., Any]:
+    """The whole command line: a command of click, called with the words after ``genrec``."""
+    app = typer.Typer(
+        no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
     app.callback()(_top)
     for name in verbs():
         module = import_module(f"genrec.cli.{name}")
@@ -47,7 +52,9 @@ def build_app() -> typer.Typer:
             app.add_typer(module.app, name=name)
         else:
             app.command(name)(module.command)
-    return app
+    whole = get_command(app)
+    add_verbosity(whole)
+    return whole
 
 
 def _show_version(wanted: bool) -> None:
@@ -76,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Idle threads release their core instead of spinning; OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
+    set_verbosity("normal")
     warnings.filterwarnings("ignore", message="Number of distinct clusters")  # duplicate points are valid input
     try:
         with plugin_errors():
@@ -85,20 +93,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except GenrecError as error:
+        if verbosity() == "verbose":
+            traceback.print_tb(error.__traceback__)
         print(printable(str(error)), file=sys.stderr)
         return 2
     except _UsageError as error:
         error.show()  # type: ignore[attr-defined]
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        hint = (
-            "; finished stages are stored, and the same command resumes from them" if _RESUMABLE & {*words[:1]} else ""
-        )
+        command = next((word for word in words if not word.startswith("-")), "")
+        hint = "; finished stages are stored, and the same command resumes from them" if command in _RESUMABLE else ""
         print(f"interrupted{hint}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of the pipe has exited, as in `genrec list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as left:  # completion, and a pipe that was closed while rich or typer wrote to it
+        return left.code if isinstance(left.code, int) else 0
     except Exception:
         traceback.print_exc()
         used = f" (plugins that were used: {', '.join(loaded_plugins())})" if loaded_plugins() else ""

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from genrec.cli._completion import devices
+
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe (YAML file).", show_default=False)]
 
 Overrides = Annotated[
@@ -36,7 +38,10 @@ Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Random seed (default: the recipe's).", show_default=False)
 ]
 
-Device = Annotated[str, typer.Option("--device", help="Device to compute on: auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="Device to compute on: auto, cpu, cuda, cuda:1, mps.", autocompletion=devices),
+]
 """Default "auto"."""
 
 ThreadCount = Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genrec.cli._completion import published
 from genrec.cli._options import AsJson, Data, Overrides
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _Named = Annotated[
         metavar="NAME_OR_RECIPE",
         help="Name in 'data list', recipe, or folder under --data.",
         show_default=False,
+        autocompletion=published,
     ),
 ]
 
@@ -61,7 +63,7 @@ def list_sources(
 
 @app.command("fetch")
 def fetch_source(
-    name: Annotated[str, typer.Argument(help="Name in 'data list'.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name in 'data list'.", show_default=False, autocompletion=published)],
     data: Data = None,
     is_agreed: Annotated[bool, typer.Option("--yes", help="Download without confirmation.")] = False,
 ) -> None:

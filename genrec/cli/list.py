@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genrec.cli._completion import components, families
 from genrec.cli._options import AsJson
 
 if TYPE_CHECKING:
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 
 
 def command(
-    family: Annotated[str | None, typer.Argument(help="A family, e.g. tokenizers.", show_default=False)] = None,
-    name: Annotated[str | None, typer.Argument(help="A component, to show its keys.", show_default=False)] = None,
+    family: Annotated[
+        str | None, typer.Argument(help="A family, e.g. tokenizers.", show_default=False, autocompletion=families)
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A component, to show its keys.", show_default=False, autocompletion=components),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the components of all families, of one family, or the keys of one component."""

@@ -25,7 +25,7 @@ from genrec.experiment.ids import tokenize_items
 from genrec.experiment.vectors import encode_items
 from genrec.registry import plugin_errors, plugin_folders
 from genrec.runtime.environment import Environment
-from genrec.runtime.progress import Bar, console
+from genrec.runtime.progress import Bar, console, verbosity
 from genrec.runtime.threads import Threads, cores, threads, threads_for
 
 Job = ModelJob | BaselineJob
@@ -138,6 +138,7 @@ class Runner:
             cache=plan.cache.root,
             environment=replace(trial.fits.valid.environment, threads=count),
             plugin_folders=plugin_folders(),
+            verbosity=verbosity(),
         )
         if isinstance(job, BaselineJob):
             baseline = (job.baseline.type_name, job.top_n)

@@ -21,6 +21,7 @@ from genrec.errors import GenrecError
 from genrec.experiment.keys import SplitName
 from genrec.registry import plugin_errors
 from genrec.runtime.environment import Environment
+from genrec.runtime.progress import Verbosity, set_verbosity
 from genrec.runtime.threads import threads
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Request(BaseModel):
     """Splits to search, each with or without the scores of every stream."""
     summary_key: str = ""
     """Cache key of the summary."""
+    verbosity: Verbosity = "normal"
+    """What its log contains."""
     baseline: tuple[str, int] | None = None
     """Name of a baseline of the recipe and the length of its rankings; None: the work is for the model."""
 
@@ -152,6 +155,7 @@ def main() -> int:
     threading.Thread(target=stop_when_closed, daemon=True).start()
     try:
         request = Request.model_validate_json(line)
+        set_verbosity(request.verbosity)
         with plugin_errors(), threads(request.environment.threads):
             work(request)
     except GenrecError as error:

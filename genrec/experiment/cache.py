@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from genrec.experiment.keys import Stage
 from genrec.runtime.peak_memory import PeakMemory
-from genrec.runtime.progress import console
+from genrec.runtime.progress import console, log_detail
 from genrec.runtime.timer import Timer
 
 T = TypeVar("T")
@@ -95,7 +95,10 @@ class Cache:
         if reused:
             if not self._quiet:
                 console.print(f"{kind} of {name}: found in the cache ({path.name})", style="dim", markup=False)
+            else:
+                log_detail(f"{kind} of {name}: reads {path}")
             return load(path), path
+        log_detail(f"{kind} of {name}: computes {path}")
         began = time.monotonic()
         with PeakMemory() as peak:
             content = work()
@@ -105,6 +108,8 @@ class Cache:
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may write the same stage
         save(content, partial)
         partial.replace(path)
+        size = "unknown" if peak.bytes is None else f"{peak.bytes / 1e6:,.0f} MB"
+        log_detail(f"{kind} of {name}: took {facts['seconds']:.1f} s, peak memory {size}")
         return content, path
 
     @contextmanager

@@ -6,9 +6,12 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from genrec.runtime.progress import log_detail
+
 
 def fingerprint(path: Path) -> str:
     """Hash of the content of a file, or of the names and contents of all files below a folder."""
+    log_detail(f"reads {path}")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.blake2b(digest_size=16)
     for file in files:

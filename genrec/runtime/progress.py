@@ -1,22 +1,50 @@
-"""Progress of long work, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress and log lines of long work, on stderr: a bar on a terminal, a line now and then elsewhere.
+
+How much is shown is a setting of the process (``--quiet``, ``--verbose``); it changes no result.
+"""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+Verbosity = Literal["quiet", "normal", "verbose"]
+"""``quiet``: neither progress nor log lines; ``verbose``: details of each stage too."""
+
+
+class _LogConsole(Console):
+    """A console that also knows whether details are shown; ``quiet`` is a setting of every console."""
+
+    verbose: bool = False
+
+
+console = _LogConsole(stderr=True, highlight=False, soft_wrap=True)
 """Progress and log lines go to stderr; results go to stdout."""
 
 _SECONDS_BETWEEN_LINES = 30.0
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Set how much this process shows of its work."""
+    console.quiet, console.verbose = verbosity == "quiet", verbosity == "verbose"
+
+
+def verbosity() -> Verbosity:
+    """How much this process shows of its work."""
+    return "quiet" if console.quiet else "verbose" if console.verbose else "normal"
+
+
+def log_detail(text: str) -> None:
+    """Print a log line that only ``--verbose`` shows."""
+    if console.verbose:
+        console.print(text, style="dim", markup=False)
 
 
 class Bar:
@@ -33,7 +61,7 @@ class Bar:
         self._spoke = time.monotonic()
 
     def __enter__(self) -> Bar:
-        if console.is_terminal:
+        if console.is_terminal and not console.quiet:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
@@ -60,7 +88,7 @@ class Bar:
             self._progress.update(self._task, advance=steps, note=self._note)
         elif time.monotonic() - self._spoke > _SECONDS_BETWEEN_LINES:
             self._spoke = time.monotonic()
-            print(f"{self._title}: {self._done}/{self._total or '?'} {self._note}", file=sys.stderr, flush=True)
+            console.print(f"{self._title}: {self._done}/{self._total or '?'} {self._note}", markup=False)
 
 
 def track(work: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from genrec.runtime.progress import log_detail
 from genrec.types import Catalog
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class Fingerprint:
 
     def read(self, path: Path) -> bytes:
         """Read a file whole and add it."""
+        log_detail(f"reads {path}")
         content = path.read_bytes()
         self.add(path.name, content)
         return content
 
     def add_file(self, path: Path) -> None:
         """Add the content of a file without holding it in memory."""
+        log_detail(f"reads {path}")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
         self.add(path.name, digest.digest())
