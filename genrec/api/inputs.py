@@ -94,7 +94,7 @@ def environment_of(
     Args:
         recipe: as it was passed; files that it names are also searched for beside its file.
         checked: the recipe, from which auto derives the number of threads; None leaves the number undecided.
-        data: the data folder.
+        data: the data folder; None: beside the recipe, see :meth:`Environment.for_dataset`.
         device: auto, cpu, cuda, cuda:1 or mps; checked by allocating a tensor.
         threads: a number, ``auto`` or None.
 
@@ -104,6 +104,8 @@ def environment_of(
     count = None if checked is None else threads_for(parse_threads(threads), checked.block())
     folder = None if data is None else Path(data)
     environment = Environment(device, count, folder, None if recipe is None else folder_of(recipe))
+    if checked is not None:
+        environment = environment.for_dataset(checked.dataset.block())
     environment.check_device()
     return environment
 

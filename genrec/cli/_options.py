@@ -27,7 +27,8 @@ Data = Annotated[
         "--data",
         metavar="DIR",
         envvar="GENREC_DATA",
-        help="Data folder: DIR/<folder of the dataset> if it exists, else DIR itself.",
+        help="Data folder: DIR/<folder of the dataset> if it exists, else DIR itself. Default: data/ beside the "
+        "recipe, or the folder of the recipe.",
         show_default=False,
     ),
 ]

@@ -37,7 +37,7 @@ def command(data: Data = None, as_json: AsJson = False) -> None:
         return
     print_table("versions", ("package", "version"), found["versions"].items())
     print_table("machine", ("property", "value"), found["machine"].items())
-    where = f"under {data}" if data else "no --data and no GENREC_DATA"
+    where = f"under {data}" if data else "no --data and no GENREC_DATA: beside the recipes"
     rows = [(row["folder"], row["path"] or "not found", row["recipes"]) for row in found["data"]]
     print_table(f"data of ./recipes ({where})", ("folder", "path", "recipes"), rows)
     rows = [(row["file"], row["problem"] or row["brings"]) for row in found["plugins"]]
@@ -114,28 +114,31 @@ def _memory() -> str:
 
 def _datasets(data: Path | None) -> list[dict[str, Any]]:
     """Each ``folder`` that a recipe in ./recipes names, and its path."""
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[tuple[str, str | None], list[str]] = {}
     for file in sorted(Path("recipes").glob("**/*.yaml")):
-        if folder := _folder(file):
-            wanted.setdefault(folder, []).append(file.name)
-    rows = []
-    for folder, recipes in wanted.items():
-        path = data / folder if data else None
-        there = str(path) if path and path.is_dir() else None
-        rows.append({"folder": folder, "path": there, "recipes": ", ".join(recipes)})
-    return rows
+        if found := _folder(file, data):
+            wanted.setdefault(found, []).append(file.name)
+    return [
+        {"folder": folder, "path": path, "recipes": ", ".join(recipes)} for (folder, path), recipes in wanted.items()
+    ]
 
 
-def _folder(recipe: Path) -> str | None:
-    """The folder of a recipe's dataset; None if the dataset needs none or the recipe is not valid."""
+def _folder(recipe: Path, data: Path | None) -> tuple[str, str | None] | None:
+    """The folder of a recipe's dataset and its path; None if the dataset needs none or the recipe is not valid."""
     from genrec.errors import GenrecError
     from genrec.recipe import load_recipe
+    from genrec.runtime.environment import Environment
 
     try:
-        folder = getattr(load_recipe(recipe).dataset, "folder", None)
+        dataset = load_recipe(recipe).dataset
     except GenrecError:
         return None
-    return str(folder) if folder else None
+    folder = getattr(dataset, "folder", None)
+    if not folder:
+        return None
+    data = Environment(data=data, recipe=recipe.parent).for_dataset(dataset.block()).data
+    path = None if data is None else data / folder
+    return str(folder), str(path) if path and path.is_dir() else None
 
 
 def _plugins() -> list[dict[str, str | None]]:

@@ -239,7 +239,9 @@ def make_plan(
     Raises:
         GenrecError: the dataset cannot be read, a run is not finished, or runs used different data.
     """
-    dataset = load_dataset(variants[0].recipe, environment)
+    first_recipe, folder = variants[0].recipe, variants[0].source.resolve().parent
+    environment = replace(environment, recipe=folder).for_dataset(first_recipe.dataset.block())
+    dataset = load_dataset(first_recipe, environment)
     trials: list[Trial] = []
     runs: dict[str, Variant] = {}
     """Finished runs that differ only in their seed are one variant: the first of them."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ class Environment:
     threads: int | None = None
     """Threads of torch; None leaves torch's own choice."""
     data: Path | None = None
-    """The data folder: ``--data`` or ``GENREC_DATA``."""
+    """The data folder: ``--data``, ``GENREC_DATA``, or what :meth:`for_dataset` finds."""
     recipe: Path | None = None
     """The folder of the recipe."""
 
@@ -75,6 +76,22 @@ class Environment:
                 f"--device {self.device}: cannot be used ({reason}); "
                 "expected auto, cpu, or a device that `genrec doctor` shows"
             ) from error
+
+    def for_dataset(self, block: Mapping[str, Any]) -> Environment:
+        """The environment with the data folder of a dataset.
+
+        If none is given, that is ``data/`` beside the recipe or the folder of the recipe: the first that contains a
+        file or folder that the block names. If neither does, it is ``data/`` if it exists, else there is none.
+
+        Args:
+            block: the dataset block of the recipe, with all defaults.
+        """
+        if self.data is not None or self.recipe is None:
+            return self
+        beside = self.recipe / "data"
+        names = [value for key, value in block.items() if key != "type" and isinstance(value, str) and value]
+        found = next((place for place in (beside, self.recipe) if any((place / name).exists() for name in names)), None)
+        return replace(self, data=found or (beside if beside.is_dir() else None))
 
     def locate(self, name: str) -> Path | None:
         """A file or folder as named, in the recipe's folder or in the data folder; None if it is in none of them."""
@@ -108,7 +125,7 @@ class Environment:
     def places(self) -> str:
         """The folders that :meth:`locate` searches, as text for messages."""
         places = ", ".join(map(str, dict.fromkeys([Path.cwd(), *self._folders])))
-        return places if self.data else f"{places} (no data folder is set: --data DIR or GENREC_DATA)"
+        return places if self.data else f"{places} (no data folder: pass --data DIR or set GENREC_DATA)"
 
     @property
     def _folders(self) -> list[Path]:

@@ -155,8 +155,8 @@ SEQUENCES = "dataset={type: sequences, folder: shop}"
     [
         (
             [],
-            "dataset: no data folder for 'shop': pass --data DIR or set GENREC_DATA=DIR, where DIR/shop "
-            "(or DIR itself) holds the files",
+            "dataset: no data folder for 'shop': pass --data DIR or set GENREC_DATA=DIR, where DIR/shop (or DIR "
+            "itself) holds the files, or put shop or data/shop beside the recipe",
         ),
         (
             ["--data", "nowhere"],

@@ -18,8 +18,8 @@ def test_find_says_how_to_name_the_folder():
     with pytest.raises(DataError) as caught:
         find(None, "shop")
     assert str(caught.value) == (
-        "dataset: no data folder for 'shop': pass --data DIR or set GENREC_DATA=DIR, "
-        "where DIR/shop (or DIR itself) holds the files"
+        "dataset: no data folder for 'shop': pass --data DIR or set GENREC_DATA=DIR, where DIR/shop (or DIR itself) "
+        "holds the files, or put shop or data/shop beside the recipe"
     )
 
 

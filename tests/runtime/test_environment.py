@@ -44,10 +44,34 @@ def test_a_missing_file_is_said_with_the_places(tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         Environment(recipe=Path("recipes"), data=Path("data")).find("v.npy")
     assert str(caught.value) == f"v.npy: no such file or folder, looked in {tmp_path}, recipes, data"
-    with pytest.raises(DataError, match=r"no data folder is set: --data DIR or GENREC_DATA\)$"):
+    with pytest.raises(DataError, match=r"no data folder: pass --data DIR or set GENREC_DATA\)$"):
         Environment().find("v.npy")
     with pytest.raises(DataError, match="is a folder, expected a file"):
         Environment().find_file(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "expected"),
+    [
+        ("given", ["data/shop", "shop"], "given"),
+        (None, ["data/shop", "shop"], "recipes/data"),
+        (None, ["data", "shop"], "recipes"),
+        (None, ["data", "rows.csv"], "recipes"),
+        (None, ["data"], "recipes/data"),
+        (None, ["table"], None),
+        (None, [], None),
+    ],
+)
+def test_data_is_found_beside_the_recipe(tmp_path, given, there, expected):
+    folder = tmp_path / "recipes"
+    for name in ("", *there):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    environment = Environment(recipe=folder, data=given and tmp_path / given)
+    block = {"type": "table", "folder": "shop", "interactions": "rows.csv", "title": "", "items": None, "core": 5}
+    found = environment.for_dataset(block)
+    assert found.data == (expected and tmp_path / expected)
+    assert found.recipe == folder
+    assert Environment().for_dataset(block).data is None
 
 
 def test_an_input_file_is_text_that_knows_what_it_is():

@@ -103,8 +103,8 @@ def test_missing_file(tmp_path):
     with pytest.raises(DataError) as caught:
         fit(tmp_path / "none.json")
     assert str(caught.value) == (
-        f"{tmp_path / 'none.json'}: no such file or folder, looked in {Path.cwd()} (no data folder is set: --data DIR "
-        "or GENREC_DATA)"
+        f"{tmp_path / 'none.json'}: no such file or folder, looked in {Path.cwd()} (no data folder: pass --data DIR "
+        "or set GENREC_DATA)"
     )
 
 

@@ -38,8 +38,8 @@ def find(data: Path | None, folder: str) -> Path:
     """
     if data is None:
         raise DataError(
-            f"dataset: no data folder for {folder!r}: pass --data DIR or set GENREC_DATA=DIR, "
-            f"where DIR/{folder} (or DIR itself) holds the files"
+            f"dataset: no data folder for {folder!r}: pass --data DIR or set GENREC_DATA=DIR, where DIR/{folder} (or "
+            f"DIR itself) holds the files, or put {folder} or data/{folder} beside the recipe"
         )
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; --data or GENREC_DATA must name the folder that holds {folder!r}")
