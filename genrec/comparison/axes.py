@@ -158,7 +158,9 @@ class _Trial:
         self._blamed |= {f"--set {change}": axis.option for change in overrides}
 
     def _checked(self) -> Recipe:
-        return parse_recipe(self.origin.text, name=str(self.origin.file), overrides=self.overrides)
+        """The recipe, under the title of its origin: a default title would name the streams of each variant."""
+        recipe = parse_recipe(self.origin.text, name=str(self.origin.file), overrides=self.overrides)
+        return recipe.model_copy(update={"title": self.origin.recipe.title})
 
 
 def _subsets(origin: Origin, axis: Axis, controls: bool) -> tuple[Value, ...]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.families import (
@@ -63,8 +63,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    title: str
-    """One line that describes the recipe; the title of every table."""
+    title: str = ""
+    """One line that describes the recipe; the title of every table. Default: the dataset and the streams."""
     seed: NonNegativeInt = 1
     """Random seed; all random numbers derive from it."""
     dataset: DatasetSource
@@ -87,6 +87,18 @@ class Recipe(BaseModel):
         default_factory=lambda: (baselines.get("popularity")(), baselines.get("transition")())
     )
     """Baselines in every table."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_title(cls, given: Any) -> Any:
+        """Fill in the title, unless what it is made of is not valid either."""
+        if not isinstance(given, dict) or given.get("title", "") != "":
+            return given
+        dataset, streams = given.get("dataset"), given.get("streams")
+        if not (isinstance(dataset, DatasetSource) and isinstance(streams, dict)):
+            return given
+        name = getattr(dataset, "folder", None) or dataset.type_name
+        return {**given, "title": f"{name}: {' + '.join(map(str, streams))}"}
 
     @property
     def own_history_encoders(self) -> dict[str, HistoryEncoder]:

@@ -185,6 +185,14 @@ def test_other_axes_reach_the_streams_of_a_subset() -> None:
     assert kept.branching == 32  # type: ignore[union-attr]
 
 
+def test_variants_without_a_title_have_that_of_their_recipe() -> None:
+    """Else the title of a comparison would be a list of all subsets."""
+    file = Path("untitled.yaml")
+    file.write_text(TWO.partition("\n")[2], encoding="utf-8")
+    found = variants([file], ["streams=behavior,behavior+text"])
+    assert [variant.recipe.title for variant in found] == ["showroom: behavior + text"] * 2
+
+
 def test_controls_of_the_recipe() -> None:
     assert names(of("two.yaml", controls=True)) == ["behavior+text", "behavior+behavior", "text+text", "behavior~text"]
     crossed = of("two.yaml", "merge=confidence,log_prob_sum", controls=True)

@@ -60,7 +60,8 @@ def problems(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ("title: A recipe\n", "", "1: title: missing, expected text"),
+        ("title: A recipe", "title:", "1: title: found nothing, expected text"),
+        ("dataset: shelf\n", "", "1: dataset: missing, expected a dataset: a name or {type: name, ...} (see: genrec list datasets)"),
         ("dataset: shelf", "dataset: 5", "2: dataset: found 5, expected a dataset: a name or {type: name, ...} (see: genrec list datasets)"),
         ("dataset: shelf", "dataset:", "2: dataset: found nothing, expected a dataset: a name or {type: name, ...} (see: genrec list datasets)"),
         ("merge: first", "merge: {type: first, depth: true}", "13: merge.depth: found true, expected a whole number"),

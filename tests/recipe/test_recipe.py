@@ -96,6 +96,18 @@ def test_recipe_of_takes_tuples_and_components(recipe_text: str) -> None:
     assert recipe_of(block) == recipe
 
 
+def test_the_default_title_names_the_dataset_and_the_streams(recipe_text: str) -> None:
+    untitled = recipe_text.replace("title: A recipe\n", "")
+    recipe = parse_recipe(untitled)
+    assert recipe.title == "shelf: left + right"
+    assert parse_recipe(untitled, overrides=["title=Mine"]).title == "Mine"
+    assert parse_recipe(dump_recipe(recipe)) == recipe, "the folder of a run has the title"
+    block = {name: getattr(recipe, name) for name in type(recipe).model_fields}
+    assert Recipe(**{**block, "title": ""}).title == recipe.title
+    named = parse_recipe(untitled, overrides=["dataset={type: table, folder: my-shop}"])
+    assert named.title == "my-shop: left + right"
+
+
 def test_recipe_is_frozen_and_of_objects_too() -> None:
     recipe = load_recipe("recipe.yaml")
     again = Recipe(
