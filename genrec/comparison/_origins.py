@@ -12,7 +12,7 @@ from typing import Any
 from genrec.comparison._vary import key_of
 from genrec.errors import RecipeError
 from genrec.experiment.run_folder import RunFolder
-from genrec.recipe.loading import load_recipe
+from genrec.recipe.loading import load_recipe, load_recipe_of_run
 from genrec.recipe.overrides import apply
 from genrec.recipe.problems import InvalidRecipeError, Place, Problem, dotted
 from genrec.recipe.problems import Path as KeyPath
@@ -102,7 +102,7 @@ def origins_of(paths: Sequence[Path], overrides: Sequence[str]) -> list[Origin]:
 def _origin(path: Path, name: str, overrides: Sequence[str]) -> Origin:
     run = RunFolder.open(path).path if path.is_dir() else None
     file = path if run is None else run / "recipe.yaml"
-    recipe = load_recipe(file, overrides)
+    recipe = load_recipe(file, overrides) if run is None else load_recipe_of_run(file, overrides)
     origin = Origin(name, path, file, file.read_bytes().decode("utf-8-sig"), tuple(overrides), recipe, run)
     origin.check_free(overrides, "--set")
     return origin

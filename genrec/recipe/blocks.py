@@ -25,13 +25,17 @@ _NUMBERS = {int, float, type(None)}
 class Assembly:
     """Builds the objects of one recipe.
 
+    Args:
+        source: the recipe as it is written.
+        hint: appended to the problem of a component that does not exist.
+
     Attributes:
         problems: all errors found so far.
         built: components and settings objects by path, including the valid ones of a recipe that is not valid.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, hint: str = "") -> None:
+        self._source, self._hint = source, hint
         self.problems: list[Problem] = []
         self.built: dict[Path, BaseModel] = {}
         self._components: dict[Path, str] = {}
@@ -98,7 +102,7 @@ class Assembly:
         if name not in names:
             article = "an" if registry.singular[0] in "aeiou" else "a"
             text = f"unknown {registry.singular} {name!r}, expected {article} {registry.singular} that exists"
-            text += _hint(registry) + did_you_mean(name, names)
+            text += _hint(registry) + did_you_mean(name, names) + self._hint
             broken = sorted({e.problem for e in registry.entries() if e.problem})
             self._complain(path, text + "".join(f"; a plugin cannot be read: {problem}" for problem in broken))
             return None

@@ -35,6 +35,23 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(text, name=str(path), overrides=overrides)
 
 
+def load_recipe_of_run(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Load and check the recipe in the folder of a run; nothing in that folder is imported.
+
+    Args:
+        path: the recipe in the folder of the run.
+        overrides: as in :func:`load_recipe`.
+
+    Raises:
+        RecipeError: the file cannot be read.
+        InvalidRecipeError: the recipe is not valid, e.g. because a plugin is missing; the error lists all problems.
+    """
+    plugins = Path.cwd() / "plugins"
+    add_plugin_folder(plugins)
+    hint = f"; the run had it from a plugin: put the file that registers it into {plugins}"
+    return _checked(read(_text(path), str(path)), overrides, hint)
+
+
 def parse_recipe(text: str, *, name: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
     """Check a recipe given as YAML text; messages use ``name`` in place of a file.
 
@@ -53,9 +70,9 @@ def recipe_of(block: Mapping[str, Any], *, name: str = "recipe", overrides: Sequ
     return _checked(Source(name, plain(dict(block))), overrides)
 
 
-def _checked(source: Source, overrides: Sequence[str]) -> Recipe:
+def _checked(source: Source, overrides: Sequence[str], hint: str = "") -> Recipe:
     apply(source, overrides)
-    assembly = Assembly(source)
+    assembly = Assembly(source, hint)
     recipe = assembly.build(Recipe, source.data, ())
     problems = [*source.problems, *assembly.problems, *disagreements(source, assembly.built)]
     if problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,8 +14,9 @@ from genrec.errors import DataError
 from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.run_folder import RunFolder
 from genrec.families import merges
-from genrec.recipe import Recipe, parse_recipe
-from genrec.registry import add_plugin_folder, plugin_errors
+from genrec.recipe import Recipe
+from genrec.recipe.loading import load_recipe_of_run
+from genrec.registry import plugin_errors
 from genrec.reporting.tables import Table
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.search.streams import search_streams
@@ -128,10 +129,7 @@ class Recommender:
         self.keys: list[str] = items["keys"]
         self.titles: list[str] = items["titles"]
         self._row_of_key = {key: row for row, key in enumerate(self.keys)}
-        self._rows_of_title: dict[str, list[int]] = {}
-        for row, title in enumerate(self.titles):
-            if title:
-                self._rows_of_title.setdefault(title.casefold(), []).append(row)
+        self._rows_of_title, self._rows_of_folded_key = _rows_by_folded(self.titles), _rows_by_folded(self.keys)
         streams = load_streams(self.recipe, folder.path)
         self.model = load_model(self.recipe, folder.path, streams, len(self.keys)).to(
             (environment or Environment()).torch_device
@@ -156,27 +154,55 @@ class Recommender:
         return cls(Path(path), environment=environment)
 
     def row(self, name: str) -> int:
-        """The item that a key or a title (upper or lower case) names.
+        """The item that a key or a title names; upper and lower case differ only where keys do.
 
         Raises:
-            DataError: no item has that key or title, or several have that title.
+            DataError: no item has that key or title, or several have it.
         """
         name = name.strip()
-        if name in self._row_of_key:
-            return self._row_of_key[name]
-        rows = self._rows_of_title.get(name.casefold(), [])
+        rows, what = self._named(name)
         if len(rows) == 1:
             return rows[0]
         if rows:
-            raise DataError(
-                f"{name!r}: {len(rows)} items have this title; use a key: {', '.join(self.keys[row] for row in rows)}"
-            )
+            keys = ", ".join(self.keys[row] for row in rows)
+            exactly = "use a key" if what == "title" else "write it exactly"
+            raise DataError(f"{name!r}: {len(rows)} items have this {what}; {exactly}: {keys}")
         near = get_close_matches(name.casefold(), self._rows_of_title, n=3, cutoff=0.5)
         near += [title for title in self._rows_of_title if name.casefold() in title and title not in near][:3]
         near += get_close_matches(name, self.keys, n=2, cutoff=0.8)
         shown = [self.titles[self._rows_of_title[text][0]] if text in self._rows_of_title else text for text in near]
         hint = f"; did you mean {' or '.join(map(repr, shown))}?" if shown else ""
         raise DataError(f"{name!r}: no item has this key or title, expected one of {len(self.keys):,} items{hint}")
+
+    def parse_history(self, texts: Iterable[str]) -> list[str]:
+        """The keys of the items in some texts, in their order.
+
+        Args:
+            texts: each a key, a title, or several of them separated by commas. A name that contains commas itself is
+                recognized: of several readings, the longest names come first.
+
+        Raises:
+            DataError: no item has a name, or several have it.
+        """
+        return [self.keys[row] for text in texts for row in self._rows_in(text)]
+
+    def _rows_in(self, text: str) -> Iterator[int]:
+        parts, start = text.split(","), 0
+        while start < len(parts):
+            ends = range(len(parts), start, -1)
+            names = {end: ",".join(parts[start:end]).strip() for end in ends}
+            end = next((end for end in ends if self._named(names[end])[0]), start + 1)
+            if names[end] or len(parts) == 1:  # nothing between two commas names nothing
+                yield self.row(names[end])
+            start = end
+
+    def _named(self, name: str) -> tuple[list[int], str]:
+        """The items that a name may mean, and whether it is their title or their key."""
+        if name in self._row_of_key:
+            return [self._row_of_key[name]], "key"
+        if rows := self._rows_of_title.get(name.casefold()):
+            return rows, "title"
+        return self._rows_of_folded_key.get(name.casefold(), []), "key"
 
     @plugin_errors()
     def recommend(
@@ -245,6 +271,15 @@ class Recommender:
         }
 
 
+def _rows_by_folded(names: Sequence[str]) -> dict[str, list[int]]:
+    """The rows of each name, regardless of upper and lower case; without empty names."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if name:
+            rows.setdefault(name.casefold(), []).append(row)
+    return rows
+
+
 def _several(histories: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
     """Histories as a list; a flat list of names is one history."""
     if all(isinstance(entry, str) for entry in histories):
@@ -262,7 +297,6 @@ def recipe_of_run(folder: RunFolder) -> Recipe:
     file = folder.path / "recipe.yaml"
     if not file.is_file():
         raise DataError(f"{file}: missing; the run is not complete")
-    add_plugin_folder(Path.cwd() / "plugins")
-    recipe = parse_recipe(file.read_text(encoding="utf-8"), name=str(file))
+    recipe = load_recipe_of_run(file)
     fitted = folder.read_json("merge.json")
     return recipe.model_copy(update={"merge": merges.get(fitted.pop("type"))(**fitted)})

@@ -99,7 +99,7 @@ def test_recipe_of_takes_tuples_and_components(recipe_text: str) -> None:
 def test_the_default_title_names_the_dataset_and_the_streams(recipe_text: str) -> None:
     untitled = recipe_text.replace("title: A recipe\n", "")
     recipe = parse_recipe(untitled)
-    assert recipe.title == "shelf: left + right"
+    assert recipe.title == "some-shelf: left + right"
     assert parse_recipe(untitled, overrides=["title=Mine"]).title == "Mine"
     assert parse_recipe(dump_recipe(recipe)) == recipe, "the folder of a run has the title"
     block = {name: getattr(recipe, name) for name in type(recipe).model_fields}

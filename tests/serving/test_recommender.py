@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from genrec.comparison.axes import variants
 from genrec.datasets.showroom import Showroom
-from genrec.errors import DataError
+from genrec.errors import DataError, RecipeError
 from genrec.evaluation.metrics import target_ranks
 from genrec.evaluation.rank_file import RankFile
 from genrec.merges.confidence import Confidence
@@ -35,15 +37,15 @@ def keys_of(dataset: Dataset, histories: Histories) -> list[list[str]]:
     return [[dataset.catalog.keys[item] for item in histories[user]] for user in range(len(histories))]
 
 
-def copied(run: Path, folder: Path, *overrides: str, titles: list[str] | None = None) -> Path:
-    """A copy of a run, with changes of its recipe or other titles."""
+def copied(run: Path, folder: Path, *overrides: str, titles: Sequence[str] = (), keys: Sequence[str] = ()) -> Path:
+    """A copy of a run, with changes of its recipe and other titles or keys of the first items."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".stages"))
     recipe = load_recipe(folder / "recipe.yaml", overrides)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     (folder / "merge.json").write_text(json.dumps(recipe.merge.block()), encoding="utf-8")
-    if titles is not None:
-        items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
-        (folder / "items.json").write_text(json.dumps({**items, "titles": titles}), encoding="utf-8")
+    items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+    items["titles"][: len(titles)], items["keys"][: len(keys)] = titles, keys
+    (folder / "items.json").write_text(json.dumps(items), encoding="utf-8")
     return folder
 
 
@@ -148,11 +150,50 @@ def test_recommendations_are_a_table(recommender: Recommender) -> None:
 
 
 def test_a_title_of_several_items_asks_for_a_key(small_run: Path, tmp_path: Path) -> None:
-    titles = ["Tin box", "tin BOX", "Tin boxes", *(f"ware {row}" for row in range(57))]
+    titles = ["Tin box", "tin BOX", "Tin boxes"]
     recommender = Recommender(copied(small_run, tmp_path / "run", titles=titles))
     assert message(recommender, "tin box") == "'tin box': 2 items have this title; use a key: item-1, item-2"
     assert recommender.row("TIN BOXES") == 2
     assert recommender.row("item-2") == 1
+
+
+def test_case_matters_only_where_keys_differ_in_it(small_run: Path, tmp_path: Path) -> None:
+    recommender = Recommender(copied(small_run, tmp_path / "run", keys=["Item-2", "ITEM-3", "item-3"]))
+    assert recommender.row("ITEM-2") == recommender.row("Item-2") == 0
+    assert (recommender.row("ITEM-3"), recommender.row("item-3")) == (1, 2)
+    assert message(recommender, "Item-3") == "'Item-3': 2 items have this key; write it exactly: ITEM-3, item-3"
+
+
+def test_names_are_separated_by_commas_unless_a_name_has_them(small_run: Path, tmp_path: Path) -> None:
+    titles = ["Desk", "Desk, oak", "Oak", "Lamp, small, red"]
+    recommender = Recommender(copied(small_run, tmp_path / "run", titles=titles, keys=["a,1", "b", "c", "d"]))
+    assert recommender.parse_history(["desk, OAK"]) == ["b"], "the longest name comes first"
+    assert recommender.parse_history(["oak,desk", "A,1"]) == ["c", "a,1", "a,1"]
+    assert recommender.parse_history(["a,1,lamp, small, red , desk,oak,"]) == ["a,1", "d", "a,1", "c"]
+    assert recommender.parse_history([]) == recommender.parse_history([","]) == []
+    with pytest.raises(DataError, match=r"^'lamp': no item has this key or title, .* did you mean 'Lamp, small, red'"):
+        recommender.parse_history(["oak, lamp"])
+    with pytest.raises(DataError, match=r"^'': no item"):
+        recommender.parse_history([""])
+
+
+def test_a_plugin_that_is_missing_is_named_with_its_family_and_its_place(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = copied(small_run, tmp_path / "run")
+    recipe = folder / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    line = text[: text.index("merge:")].count("\n") + 2
+    recipe.write_text(text.replace("type: confidence", "type: my_votes"), encoding="utf-8")
+    expected = (
+        f"{recipe}:{line}: merge.type: unknown merge 'my_votes', expected a merge that exists (see: genrec list "
+        f"merges); the run had it from a plugin: put the file that registers it into {tmp_path / 'plugins'}"
+    )
+    for load in (Recommender, lambda run: variants([run])):
+        with pytest.raises(RecipeError) as caught:
+            load(folder)
+        assert expected in str(caught.value).splitlines()
 
 
 def test_items_without_a_title_go_by_their_key(small_run: Path, tmp_path: Path) -> None:
