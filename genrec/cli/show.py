@@ -7,9 +7,12 @@ def command(recipe: RecipeFile, overrides: Overrides = None, as_json: AsJson = F
     """Print a recipe with all defaults, as YAML that is a valid recipe."""
     import genrec
     from genrec.cli._output import print_json
+    from genrec.runtime.progress import console
 
     loaded = genrec.load_recipe(recipe, overrides)
     if as_json:
         print_json(loaded.block())
     else:
         print(loaded.to_yaml(), end="")
+    for note in loaded.notes():
+        console.print(f"note: {note}", markup=False)

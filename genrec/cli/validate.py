@@ -1,52 +1,83 @@
-"""``genrec validate``: all errors of recipes, before any work."""
+"""``genrec validate``: all errors of recipes and their data, before any work."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec.cli._options import AsJson, Overrides
+from genrec.cli._options import AsJson, Data, Overrides, Seed, changes_of
+
+if TYPE_CHECKING:
+    from genrec.recipe.problems import Problem
 
 
 def command(
     recipes: Annotated[
         list[Path], typer.Argument(metavar="RECIPE...", help="Recipes (YAML files).", show_default=False)
     ],
+    data: Data = None,
     overrides: Overrides = None,
+    seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check recipes and report all errors at once."""
+    """Check recipes, and their data and weights if there is a data folder; report all errors at once."""
     import sys
 
-    from genrec.cli._output import print_json
-    from genrec.errors import GenrecError
-    from genrec.recipe import load_recipe
+    from genrec.cli._output import print_json, printable
+    from genrec.runtime.progress import console
 
-    results: dict[Path, GenrecError | None] = {}
-    for path in recipes:
-        try:
-            load_recipe(path, overrides or ())
-            results[path] = None
-        except GenrecError as error:
-            results[path] = error
-        error = results[path]
-        if not as_json:
-            print(f"{path}: ok" if error is None else error, file=sys.stdout if error is None else sys.stderr)
+    found = {path: _checked(path, changes_of(overrides, seed), data) for path in recipes}
     if as_json:
-        print_json([{"recipe": str(path), "problems": _problems(error)} for path, error in results.items()])
-    if any(results.values()):
+        print_json(
+            [
+                {"recipe": str(path), "problems": list(map(_as_dict, problems)), "notes": notes}
+                for path, (problems, notes) in found.items()
+            ]
+        )
+    else:
+        for path, (problems, notes) in found.items():
+            if not problems:
+                print(f"{path}: ok")
+            for problem in problems:
+                print(printable(str(problem)), file=sys.stderr)
+            for note in notes:
+                console.print(f"{path}: note: {note}", markup=False)
+    if any(problems for problems, _ in found.values()):
         raise typer.Exit(2)
 
 
-def _problems(error: Exception | None) -> list[dict[str, Any]]:
-    """Each error as plain data; the error of an unreadable file has no line and no key."""
-    from genrec.recipe import InvalidRecipeError
+def _checked(path: Path, overrides: list[str], data: Path | None) -> tuple[list[Problem], list[str]]:
+    """The problems of a recipe, else of its inputs; and notes."""
+    from genrec.errors import GenrecError
+    from genrec.recipe import InvalidRecipeError, load_recipe
+    from genrec.recipe.problems import Place, Problem
+    from genrec.runtime.environment import Environment
 
-    if error is None:
-        return []
-    if not isinstance(error, InvalidRecipeError):
-        return [{"source": None, "line": None, "key": None, "text": str(error)}]
-    return [
-        {"source": p.place.source, "line": p.place.line or None, "key": p.key or None, "text": p.text}
-        for p in error.problems
-    ]
+    try:
+        recipe = load_recipe(path, overrides)
+    except InvalidRecipeError as error:
+        return list(error.problems), []
+    except GenrecError as error:  # the file cannot be read
+        return [Problem(Place(""), "", str(error))], []
+    notes = list(recipe.notes())
+    environment = Environment(data=data, recipe=path.resolve().parent).for_dataset(recipe.dataset.block())
+    if environment.data is not None:
+        from genrec.experiment.inputs import input_problems
+
+        return [Problem(Place(str(path)), "", text) for text in input_problems(recipe, environment)], notes
+    if hasattr(recipe.dataset, "folder"):
+        where = "no --data, no GENREC_DATA and nothing beside the recipe"
+        notes.append(f"data and weights are not checked ({where})")
+    return [], notes
+
+
+def _as_dict(problem: Problem) -> dict[str, Any]:
+    place = problem.place
+    return {
+        "source": place.source or None,
+        "line": place.line or None,
+        "key": problem.key or None,
+        "text": problem.text,
+    }

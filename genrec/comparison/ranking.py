@@ -125,6 +125,9 @@ class _Ranker:
         return found
 
     def _merged(self, trial: Trial, found: dict[SplitName, Candidates]) -> Ranking:
+        if len(trial.recipe.streams) == 1:
+            (stream,) = trial.recipe.streams
+            return Single(stream=stream).merge(found[self._split], top_n=self._top_n)
         merge, targets = trial.recipe.merge, self._plan.dataset.valid.targets
 
         def seen(split: SplitName) -> Candidates:

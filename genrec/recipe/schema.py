@@ -111,6 +111,11 @@ class Recipe(BaseModel):
         """Number of most recent items that the model reads: the maximum over its history encoders."""
         return max(encoder.max_history for encoder in (self.history_encoder, *self.own_history_encoders.values()))
 
+    def notes(self) -> tuple[str, ...]:
+        """What of the recipe has no effect, in one line each."""
+        is_ignored = len(self.streams) == 1 and "merge" in self.model_fields_set and self.merge.type_name != "single"
+        return (f"one stream: the merge {self.merge.type_name!r} is ignored",) if is_ignored else ()
+
     def block(self) -> dict[str, Any]:
         """The recipe with all defaults as plain data, for YAML and JSON."""
         return plain(self)

@@ -110,6 +110,7 @@ def _notes(
     cache: Cache,
 ) -> Iterator[str]:
     recipe = fits.valid.recipe
+    yield from recipe.notes()
     yield from (f"data: {note}" for note in audited.notes)
     yield from (f"audit: {line}" for line in audited.lines())
     for name, context in streams.items():

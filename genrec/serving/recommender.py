@@ -14,6 +14,7 @@ from genrec.errors import DataError
 from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.run_folder import RunFolder
 from genrec.families import merges
+from genrec.merges.single import Single
 from genrec.recipe import Recipe
 from genrec.recipe.loading import load_recipe_of_run
 from genrec.registry import plugin_errors
@@ -46,7 +47,7 @@ class Recommendation:
     key: str
     title: str
     score: float
-    """The merge's score."""
+    """The merge's score; the log-probability (nats) if there is one stream."""
     streams: dict[str, StreamVote]
 
 
@@ -237,7 +238,9 @@ class Recommender:
             with_scores=self.recipe.merge.needs_scores,
             seen=self.recipe.evaluation.seen_items if seen is None else seen,
         )
-        ranking = self.recipe.merge.merge(found, top_n=k)
+        stream, *others = found.streams
+        merge = self.recipe.merge if others else Single(stream=stream)
+        ranking = merge.merge(found, top_n=k)
         return Recommendations(
             [
                 [

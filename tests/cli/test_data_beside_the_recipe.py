@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from shop_files import small_shop, write_sequences
 
 from genrec.cli import main
-from tests.shop_files import small_shop, write_sequences
 
 TRANSITION = """\
 title: Transition counts

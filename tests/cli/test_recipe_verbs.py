@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from shop_files import small_shop, write_sequences
 
 from genrec import families
 from genrec.cli import main
@@ -115,15 +117,87 @@ def test_validate_as_json_has_every_mistake(folder: Path, capsys: pytest.Capture
         {
             "recipe": "bad.yaml",
             "problems": [{"source": "bad.yaml", "line": 9, "key": "training.learning_rate", "text": text}],
+            "notes": [],
         },
         {
             "recipe": "missing.yaml",
             "problems": [
                 {"source": None, "line": None, "key": None, "text": "missing.yaml: no such file, expected a recipe"}
             ],
+            "notes": [],
         },
-        {"recipe": "recipe.yaml", "problems": []},
+        {"recipe": "recipe.yaml", "problems": [], "notes": []},
     ]
+
+
+ONE_STREAM = """\
+dataset: {type: sequences, folder: shop}
+history_encoder: item_ids
+streams: {text: {item_encoder: {type: precomputed, file: vectors.npz}, tokenizer: kmeans_tree, decoder: mlp}}
+merge: log_prob_sum
+training: {loggers: [tensorboard]}
+"""
+
+
+@pytest.fixture
+def without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+
+
+def test_data_and_weights_are_checked_where_there_is_data(
+    folder: Path, capsys: pytest.CaptureFixture[str], without_tensorboard: None
+) -> None:
+    (folder / "one.yaml").write_text(ONE_STREAM, encoding="utf-8")
+    ignored = "one.yaml: note: one stream: the merge 'log_prob_sum' is ignored\n"
+    assert main(["validate", "one.yaml"]) == 0
+    assert capsys.readouterr() == (
+        "one.yaml: ok\n",
+        ignored
+        + "one.yaml: note: data and weights are not checked (no --data, no GENREC_DATA and nothing beside the recipe)\n",
+    )
+    (folder / "data").mkdir()
+    assert main(["validate", "one.yaml"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    missing, vectors, tensorboard, note = told.err.splitlines()
+    assert missing.startswith(f"one.yaml: {folder / 'data' / 'sequences.txt'}: missing file: the histories")
+    assert vectors == f"one.yaml: vectors.npz: no such file or folder, looked in {folder}, {folder / 'data'}"
+    assert tensorboard.startswith("one.yaml: tensorboard: it cannot be imported")
+    assert note + "\n" == ignored
+    write_sequences(small_shop(), folder / "elsewhere" / "shop")
+    assert main(["validate", "one.yaml", "--data", "elsewhere", "--json"]) == 2
+    [entry] = json.loads(capsys.readouterr().out)
+    assert [problem["text"].partition(":")[0] for problem in entry["problems"]] == [
+        "vectors.npz",
+        "tensorboard",
+    ]
+    assert entry["notes"] == ["one stream: the merge 'log_prob_sum' is ignored"]
+    assert main(["validate", "one.yaml", "--data", "elsewhere", "--set", "training.loggers=[]", *FITTING]) == 0
+    assert capsys.readouterr().out == "one.yaml: ok\n"
+
+
+FITTING = ["--set", "streams.text.item_encoder=tfidf"]
+
+
+def test_encoders_see_the_catalog_that_a_run_would_give_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "one.yaml").write_text(ONE_STREAM, encoding="utf-8")
+    write_sequences(small_shop(), folder / "data" / "shop")
+    changes = ["--set", "training.loggers=[]", "--set", "streams.text.item_encoder={type: columns, columns: [weight]}"]
+    assert main(["validate", "one.yaml", *changes]) == 2
+    assert capsys.readouterr().err.startswith("one.yaml: columns: ")
+
+
+def test_show_says_that_the_merge_of_one_stream_is_ignored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "one.yaml").write_text(ONE_STREAM, encoding="utf-8")
+    note = "note: one stream: the merge 'log_prob_sum' is ignored\n"
+    assert main(["show", "one.yaml"]) == 0
+    told = capsys.readouterr()
+    assert (parse_recipe(told.out).title, told.err) == ("shop: text", note)
+    unwritten = ONE_STREAM.replace("merge: log_prob_sum\n", "")
+    (folder / "one.yaml").write_text(unwritten, encoding="utf-8")
+    for words in (["one.yaml"], ["recipe.yaml"], ["one.yaml", "--set", "merge={type: single, stream: text}"]):
+        assert main(["show", *words, "--json"]) == 0
+        assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
