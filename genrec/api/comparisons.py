@@ -21,7 +21,8 @@ from genrec.api.inputs import (
 from genrec.api.runs import Run
 from genrec.comparison.axes import Variant, parse_budget, parse_seeds, variants
 from genrec.comparison.comparing import compare as compare_variants
-from genrec.comparison.plan import Plan, make_plan
+from genrec.comparison.measuring import measure
+from genrec.comparison.plan import Plan, PlannedStage, make_plan
 from genrec.comparison.results import Comparison
 from genrec.comparison.runner import Runner, default_jobs
 from genrec.experiment.cache import Cache
@@ -147,6 +148,17 @@ def plan_comparison(
     environment = environment_of(data=data, device=device)
     files = recipe_files(recipes, output)
     return _planned(files, vary, seeds, controls, split, output, overrides, environment)[1]
+
+
+def measured_stages(plan: Plan, *, jobs: int = 1, threads: int | str | None = None) -> list[PlannedStage]:
+    """The stages of a plan, those without an estimate timed by a few steps; computes vectors and semantic IDs.
+
+    Args:
+        plan: from :func:`plan_comparison`.
+        jobs: number of models that the comparison trains at the same time, which share the cores.
+        threads: as in :func:`compare`.
+    """
+    return measure(plan, num_threads=parse_threads(threads), at_once=jobs)
 
 
 _SPLITS: dict[str, SplitName] = {"validation": "valid", "test": "test"}

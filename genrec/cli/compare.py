@@ -10,6 +10,8 @@ import typer
 from genrec.cli._options import AsJson, Data, Device, Overrides, ThreadCount
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from genrec.comparison.plan import Plan, PlannedStage
 
 
@@ -50,6 +52,14 @@ def command(
             "--dry-run", help="Print the stages to compute, which are shared, and an estimate of the time; then exit."
         ),
     ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="As --dry-run, but time a few steps of what has no estimate. This computes the vectors and semantic "
+            "IDs, which stay in the cache.",
+        ),
+    ] = False,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -85,14 +95,14 @@ def command(
 ) -> None:
     """Compare recipes, tokenizers, merges, streams and seeds in one table; shared stages run once."""
     import genrec
-    from genrec.api.comparisons import plan_comparison
+    from genrec.api.comparisons import measured_stages, plan_comparison
     from genrec.comparison.axes import parse_seeds
     from genrec.comparison.runner import default_jobs
     from genrec.runtime.environment import Environment
 
     split: Literal["validation", "test"] = "test" if test else "validation"
     seed_list = () if seeds is None else parse_seeds(seeds)
-    if dry_run:
+    if dry_run or measure:
         plan = plan_comparison(
             recipes,
             vary or (),
@@ -104,7 +114,9 @@ def command(
             data=data,
             device=device,
         )
-        _print_plan(plan, jobs or default_jobs(Environment(device)))
+        at_once = jobs or default_jobs(Environment(device))
+        planned = measured_stages(plan, jobs=at_once, threads=threads) if measure else plan.planned()
+        _print_plan(plan, planned, at_once)
         return
     result = genrec.compare(
         recipes,
@@ -133,39 +145,23 @@ def command(
         console.print(f"{result.path / f'comparison.{kind}'}", markup=False)
 
 
-def _print_plan(plan: Plan, jobs: int) -> None:
+def _print_plan(plan: Plan, planned: Sequence[PlannedStage], jobs: int) -> None:
     """Print the stages to compute, which are shared, and an estimate of the time."""
     from genrec.cli._output import print_table, results
+    from genrec.comparison.estimates import estimate, total_estimate
 
     groups: dict[tuple[str, str], list[PlannedStage]] = {}
-    for stage in plan.planned():
+    for stage in planned:
         groups.setdefault((stage.stage.kind, ", ".join(stage.like)), []).append(stage)
     lines = []
     for (kind, like), stages in groups.items():
         left = [stage for stage in stages if not stage.finished]
-        known = [stage.seconds for stage in left if stage.seconds is not None]
-        estimate = "" if not left else _duration(sum(known)) if len(known) == len(left) else "unknown"
         uses = sum(stage.trials for stage in stages)
-        lines.append([kind, like, str(uses), str(len(stages)), str(len(stages) - len(left)), str(len(left)), estimate])
+        numbers = map(str, (uses, len(stages), len(stages) - len(left), len(left)))
+        lines.append([kind, like, *numbers, estimate(left) if left else ""])
     title = f"{len(plan.trials)} trials on {plan.dataset.name}: planned stages"
     print_table(
         title, ["stage", "of", "requested", "distinct", "finished", "to compute", "estimate, one process"], lines
     )
-    results().print(_whole_estimate(plan, jobs), markup=False)
-
-
-def _whole_estimate(plan: Plan, jobs: int) -> str:
-    left = [stage for stage in plan.planned() if not stage.finished]
-    seconds = sum((stage.seconds or 0.0) / (1 if stage.stage.kind in ("vectors", "ids") else jobs) for stage in left)
-    unknown = sum(stage.seconds is None for stage in left)
-    estimate = f"about {_duration(seconds)} with {jobs} at a time"
-    if unknown:
-        known = f"{estimate}, plus " if seconds else ""
-        return f"{known}{unknown} stages of unknown duration: no similar stage is in the cache"
-    return f"{estimate}, plus seconds to minutes for merges, other baselines and tests"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    for line in total_estimate(planned, jobs):
+        results().print(line, markup=False)

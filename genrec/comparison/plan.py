@@ -179,6 +179,8 @@ class PlannedStage:
     finished: bool
     seconds: float | None
     """Median seconds of finished stages that are like it; None if there are none, 0 if it is finished."""
+    basis: str = ""
+    """Where the seconds come from, if they were measured: see :mod:`genrec.comparison.measuring`."""
 
 
 @dataclass

@@ -71,6 +71,8 @@ class Fit:
                 parts = [f"{coders[name]} {stream.decoder.type_name}" for name, stream in streams.items()]
                 own = [encoder.type_name for encoder in self.recipe.own_history_encoders.values()]
                 components = [self.recipe.history_encoder.type_name, *own, *parts]
+                if stage.kind == "model":
+                    components.append(f"max_epochs {self.recipe.training.max_epochs}")
         return (self.dataset.name, *components)
 
     def part(self, name: str) -> str:

@@ -37,7 +37,8 @@ def test_finished_stages_are_reported_and_give_the_estimate(tmp_path):
     fit = first.trials[0].fits.valid
     assert len(tokenize_items(fit, encode_items(fit, first.cache), first.cache)) == 2
     (tmp_path / ".stages" / "made-model-x.json").write_text(
-        '{"like": ["showroom", "item_ids", "kmeans_tree mlp", "kmeans_tree mlp"], "seconds": 7.0, "peak_bytes": null}'
+        '{"like": ["showroom", "item_ids", "kmeans_tree mlp", "kmeans_tree mlp", "max_epochs 1"], '
+        '"seconds": 7.0, "peak_bytes": null}'
     )
     later = {stage.stage: stage for stage in small_plan(tmp_path, seeds=(1, 2)).planned()}
     finished = [stage.stage.kind for stage in later.values() if stage.finished]
