@@ -19,6 +19,7 @@ from genrec.recipe.problems import did_you_mean
 from genrec.recipe.schema import Recipe
 from genrec.recipe.source import Source
 from genrec.registry import add_plugin_folder, plugin_errors
+from genrec.runtime.environment import Environment
 from genrec.types import Dataset
 
 
@@ -34,7 +35,7 @@ def audit(
     Args:
         dataset: a name of ``genrec data list``, a folder of a known format, a recipe (file, mapping or Recipe), a
             dataset source or a loaded dataset.
-        data: data folder.
+        data: data folder; None: beside the recipe.
         overrides: changes of the recipe, such as ``{"dataset.core": 5}``.
 
     Returns:
@@ -61,7 +62,8 @@ def find_dataset(
         return load_recipe(dataset, changes).dataset, folder
     path, name = Path(dataset), str(dataset)
     if path.is_file() or path.suffix in (".yaml", ".yml"):
-        return load_recipe(path, changes).dataset, folder
+        source = load_recipe(path, changes).dataset
+        return source, Environment(data=folder, recipe=path.resolve().parent).for_dataset(source.block()).data
     for place in ("plugins", "recipes/plugins"):
         add_plugin_folder(Path.cwd() / place)
     source = sources().get(name)

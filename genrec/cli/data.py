@@ -27,12 +27,24 @@ _Named = Annotated[
 ]
 
 
+_DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="GENREC_DATA",
+        help="Data folder: a folder for each dataset.",
+        show_default=False,
+    ),
+]
+
+
 @app.command("list")
 def list_sources(
     word: Annotated[
         str | None, typer.Argument(help="Only list names that contain this, e.g. ml- or 2018.", show_default=False)
     ] = None,
-    data: Data = None,
+    data: _DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """List published datasets with size, license, and whether they are under --data."""
@@ -64,7 +76,7 @@ def list_sources(
 @app.command("fetch")
 def fetch_source(
     name: Annotated[str, typer.Argument(help="Name in 'data list'.", show_default=False, autocompletion=published)],
-    data: Data = None,
+    data: _DataFolder = None,
     is_agreed: Annotated[bool, typer.Option("--yes", help="Download without confirmation.")] = False,
 ) -> None:
     """Download, verify and unpack a dataset; an interrupted download resumes."""

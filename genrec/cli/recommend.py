@@ -14,7 +14,8 @@ def command(
         list[str],
         typer.Option(
             "--history",
-            help="Item of the history, by key or title; repeat the option for each item, oldest first.",
+            help="Items of the history, oldest first: keys or titles separated by commas, or the option repeated. "
+            "Upper and lower case are the same.",
             show_default=False,
         ),
     ],
@@ -41,6 +42,7 @@ def command(
     find_plugins()
     recommender = Recommender.load(run, device=device)
     with computing_on(threads_for(requested, recommender.recipe.block())):
+        history = recommender.parse_history(history)
         found = recommender.recommend(history, top, seen=None if seen == "recipe" else seen)[0]
     if as_json:
         print_json([asdict(item) for item in found])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Overrides, Seed, changes_of
+from genrec.cli._options import AsJson, Data, Overrides, Seed
 
 if TYPE_CHECKING:
     from genrec.recipe.problems import Problem
@@ -25,10 +25,11 @@ def command(
     """Check recipes, and their data and weights if there is a data folder; report all errors at once."""
     import sys
 
+    from genrec.api.inputs import override_texts
     from genrec.cli._output import print_json, printable
     from genrec.runtime.progress import console
 
-    found = {path: _checked(path, changes_of(overrides, seed), data) for path in recipes}
+    found = {path: _checked(path, override_texts(overrides, seed), data) for path in recipes}
     if as_json:
         print_json(
             [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def test_run_and_compare_find_it(project: Path, place: str, capsys: pytest.Captu
     assert f"--data {data}" in capsys.readouterr().out.replace("\n", " "), "the next steps repeat the folder"
     assert main(["compare", "project/recipe.yaml", "--seeds", "1,2", "--dry-run"]) == 0
     assert "2 trials on " in capsys.readouterr().out
+    assert main(["data", "audit", "project/recipe.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["block"]["folder"] == "shop"
 
 
 def test_a_given_folder_comes_first(

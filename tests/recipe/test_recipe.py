@@ -101,7 +101,7 @@ def test_the_default_title_names_the_dataset_and_the_streams(recipe_text: str) -
     recipe = parse_recipe(untitled)
     assert recipe.title == "some-shelf: left + right"
     assert parse_recipe(untitled, overrides=["title=Mine"]).title == "Mine"
-    assert parse_recipe(dump_recipe(recipe)) == recipe, "the folder of a run has the title"
+    assert parse_recipe(recipe.to_yaml()) == recipe, "the folder of a run has the title"
     block = {name: getattr(recipe, name) for name in type(recipe).model_fields}
     assert Recipe(**{**block, "title": ""}).title == recipe.title
     named = parse_recipe(untitled, overrides=["dataset={type: table, folder: my-shop}"])
