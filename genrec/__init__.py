@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genrec.recipe.schema import Recipe
     from genrec.reporting.report import Report
     from genrec.reporting.tables import Table
+    from genrec.runtime.progress import set_verbosity
     from genrec.serving.recommender import Recommendations, Recommender
     from genrec.types import (
         Candidates,
@@ -67,6 +68,7 @@ __all__ = [
     "load_recipe",
     "load_run",
     "run",
+    "set_verbosity",
     "tokenize",
 ]
 
@@ -81,6 +83,7 @@ _NAMES = {
     "genrec.recipe.schema": ("Recipe",),
     "genrec.reporting.report": ("Report",),
     "genrec.reporting.tables": ("Table",),
+    "genrec.runtime.progress": ("set_verbosity",),
     "genrec.serving.recommender": ("Recommender", "Recommendations"),
     "genrec.types": (
         *("Candidates", "Catalog", "Dataset", "Histories", "ItemVectors", "Ranking", "SemanticIds", "Split"),

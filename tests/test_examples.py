@@ -42,7 +42,9 @@ def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert recommended.count("<tr") == 11
     assert any("image/png" in output.get("data", {}) for output in outputs[6])
     assert "reciprocal" in comparison
-    assert "epoch 8: " in "".join(map(text_of, outputs[2])), "progress is shown"
+    widget = "application/vnd.jupyter.widget-view+json"
+    assert any(widget in output.get("data", {}) for output in outputs[2]), "progress bars"
+    assert "epoch 8: " in "".join(map(text_of, outputs[2]))
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}
 
 

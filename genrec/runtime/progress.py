@@ -1,10 +1,11 @@
-"""Progress and log lines of long work, on stderr: a bar on a terminal, a line now and then elsewhere.
+"""Progress and log lines of long work, on stderr: a bar on a terminal or in a notebook, a line now and then elsewhere.
 
 How much is shown is a setting of the process (``--quiet``, ``--verbose``); it changes no result.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -41,6 +42,13 @@ def verbosity() -> Verbosity:
     return "quiet" if console.quiet else "verbose" if console.verbose else "normal"
 
 
+def _shows_bars() -> bool:
+    """Terminals show bars, and notebooks with ipywidgets; others show a line now and then."""
+    return not console.quiet and (
+        console.is_terminal or (console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None)
+    )
+
+
 def log_detail(text: str) -> None:
     """Print a log line that only ``--verbose`` shows."""
     if console.verbose:
@@ -61,7 +69,7 @@ class Bar:
         self._spoke = time.monotonic()
 
     def __enter__(self) -> Bar:
-        if console.is_terminal and not console.quiet:
+        if _shows_bars():
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
