@@ -9,7 +9,7 @@ from typing import Any
 from genrec.api.inputs import Overrides, RecipeLike, load_recipe, override_texts
 from genrec.dataset_audit.audit import Audit
 from genrec.dataset_audit.audit import audit as audit_dataset
-from genrec.datasets.download.sources import recognize, sources
+from genrec.datasets.download import sources as published
 from genrec.errors import DataError
 from genrec.families import DatasetSource
 from genrec.recipe import InvalidRecipeError
@@ -66,19 +66,19 @@ def find_dataset(
         return source, Environment(data=folder, recipe=path.resolve().parent).for_dataset(source.block()).data
     for place in ("plugins", "recipes/plugins"):
         add_plugin_folder(Path.cwd() / place)
-    source = sources().get(name)
+    source = published.sources().get(name)
     if source is not None and folder is not None and not source.is_found(folder):
         raise DataError(
             f"{folder / source.folder}: {name} is not there; get it with 'genrec data fetch {name} --data {folder}'"
         )
     inside = path if path.is_dir() and (folder is None or not (folder / name).is_dir()) else needed(folder) / name
-    found = recognize(inside)
+    found = published.recognize(inside)
     if source is not None:
         without_items = {"items_file": None} if found and "items_file" in found else {}
         return _built(name, {**source.block, **without_items}, changes), folder
     if found is not None:
         return _built(name, {**found, "folder": inside.name}, changes), inside.parent
-    known = [*sources(), *(place.name for place in inside.parent.glob("*") if place.is_dir())]
+    known = [*published.sources(), *(place.name for place in inside.parent.glob("*") if place.is_dir())]
     if not inside.is_dir():
         raise DataError(
             f"{name!r} is neither a name in 'genrec data list', a recipe nor a folder under {inside.parent}"

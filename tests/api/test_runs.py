@@ -164,4 +164,4 @@ class Faulty(Merge):
     (folder / "plugins" / "faulty.py").write_text(code, encoding="utf-8")
     with pytest.raises(genrec.PluginError) as caught:
         genrec.run("small.yaml", "out", {"merge": "faulty"}, device="cpu")
-    assert str(caught.value) == "plugins/faulty.py:9: the plugin raised NameError: name 'rankin' is not defined"
+    assert str(caught.value) == "plugins/faulty.py:9: the merge 'faulty' raised NameError: name 'rankin' is not defined"
