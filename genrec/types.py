@@ -6,6 +6,7 @@ item vectors, K beam, N list length, C candidates, S streams, U users.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from genrec.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 ABSENT = -1
 """Placeholder for no item, no code or no rank."""
 
@@ -79,6 +81,22 @@ class Column:
         return ~np.isnan(self.values_I)
 
 
+def _check_unicode(name: str, keys: Sequence[str], texts: Sequence[str]) -> None:
+    """Reject half characters (lone surrogates): no file, terminal or text encoder takes them, and each finds out late.
+
+    Raises:
+        DataError: a text has one.
+    """
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        key = next(key for key, text in zip(keys, texts, strict=True) if _SURROGATE.search(text))
+        raise DataError(
+            f"catalog: the {name} of item {key!r} has half of a character (a lone surrogate); expected Unicode text: "
+            "correct it in the source"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Catalog:
     """All items. Row i of every matrix in genrec is item i of its catalog."""
@@ -105,6 +123,8 @@ class Catalog:
                 raise DataError(f"catalog: column {name!r} has {len(column)} values for {len(self.keys)} items")
         if len(set(self.keys)) != len(self.keys):
             raise DataError("catalog: an item key appears twice")
+        for name, texts in (("key", self.keys), ("title", self.titles), ("text", self.texts)):
+            _check_unicode(name, self.keys, texts)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -195,6 +215,23 @@ class Split:
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), size, replace=False)))
 
 
+Severity = Literal["error", "warning", "ok"]
+"""``error``: invalidates results; ``warning``: limits what results mean; ``ok``: no problem found."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of one check of a dataset, with numbers."""
+
+    check: str
+    """Short, stable name of the check."""
+    severity: Severity
+    text: str
+    """One sentence."""
+    advice: str = ""
+    """What to do; empty if there is nothing to do."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A catalog, the users' histories and their leave-one-out split.
@@ -214,8 +251,13 @@ class Dataset:
     order: str = "as in the source, assumed oldest first"
     """How the items of a history are ordered; printed with every table."""
     times: np.ndarray | None = None
-    """When each interaction of ``histories.items`` happened, Unix time in seconds, int64 (total,); None where the
-    source has no times."""
+    """When each interaction of ``histories.items`` happened, int64 (total,): Unix time in seconds, or counters; None
+    where the source has no times."""
+    times_are_dates: bool = True
+    """Whether ``times`` are Unix times; counters only order."""
+    findings: tuple[Finding, ...] = ()
+    """What the reader found in the files: skipped rows, duplicate events, keys that match nothing. Part of the audit;
+    the notes have their texts."""
     trains_on_validation: bool = False
     """Whether validation items are part of the training histories (refit for the test split), without validation."""
 

@@ -193,6 +193,7 @@ def _figures(found: Audit) -> list[tuple[str, str]]:
         ("evaluation users (three items or more)", f"{figures.evaluation_users:,}"),
         ("items", f"{figures.items:,}"),
         ("interactions", f"{figures.interactions:,}"),
+        ("dates (UTC)", "none" if figures.first is None else f"{figures.first} to {figures.last}"),
         ("density", f"{100 * figures.density:.3g} %"),
         (
             "history length: min, median, mean, max",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrec.dataset_audit.catalog_texts import leak_findings, twin_findings
+from genrec.dataset_audit.dates import date_text, dates_finding, first_and_last
 from genrec.dataset_audit.finding import Finding, Severity, percent, share
 from genrec.dataset_audit.history_order import future_finding, order_finding, tie_finding
 from genrec.reporting.tables import Table
@@ -61,6 +62,10 @@ class Figures:
     """Share of test targets that are in their own history."""
     top_percent: float
     """Share of interactions with the most popular 1 % of items."""
+    first: str | None
+    """Date of the first interaction, such as ``2014-07-23``, UTC; None without dates."""
+    last: str | None
+    """Date of the last interaction."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,6 +94,8 @@ class Audit:
             f"{rounded} %), histories of {figures.shortest:,} to {figures.longest:,} "
             f"items, median {figures.median:g}"
         )
+        if figures.first is not None:
+            size += f", dates {figures.first} to {figures.last}"
         counts = ", ".join(map(self._count, ("error", "warning")))
         errors = (f"error: {finding.text}" for finding in self.of("error"))
         return [size, f"{len(self.findings)} checks: {counts}", *errors]
@@ -129,8 +136,9 @@ def audit(dataset: Dataset) -> Audit:
         dataset: as loaded by its source.
     """
     figures = _figures(dataset)
-    optional = [tie_finding(dataset), future_finding(dataset)]
+    optional = [dates_finding(dataset), tie_finding(dataset), future_finding(dataset)]
     findings = [
+        *dataset.findings,
         order_finding(dataset),
         *(finding for finding in optional if finding is not None),
         _repeats(figures),
@@ -155,6 +163,7 @@ def _figures(dataset: Dataset) -> Figures:
     pairs = np.sort(np.repeat(np.arange(len(histories)), lengths) * max(len(catalog), 1) + histories.items)
     counts_I = np.zeros(0, dtype=np.int32) if catalog.images is None else catalog.images.counts_I
     user = np.repeat(np.arange(len(test)), test.histories.lengths)
+    dates = first_and_last(dataset)
     again = np.bincount(user[test.histories.items == test.targets[user]], minlength=len(test)) > 0
     return Figures(
         users=len(histories),
@@ -176,6 +185,8 @@ def _figures(dataset: Dataset) -> Figures:
         repeats=int((np.diff(pairs) == 0).sum()),
         repeated_test=share(int(again.sum()), len(test)),
         top_percent=share(int(top.sum()), total),
+        first=None if dates is None else date_text(dates[0]),
+        last=None if dates is None else date_text(dates[1]),
     )
 
 

@@ -1,25 +1,10 @@
-"""A finding: the result of one check of a dataset."""
+"""A finding, the result of one check of a dataset, and shares as text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from genrec.types import Finding, Severity
 
-Severity = Literal["error", "warning", "ok"]
-"""``error``: invalidates results; ``warning``: limits what results mean; ``ok``: no problem found."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of one check, with numbers."""
-
-    check: str
-    """Short, stable name of the check."""
-    severity: Severity
-    text: str
-    """One sentence."""
-    advice: str = ""
-    """What to do; empty if there is nothing to do."""
+__all__ = ["Finding", "Severity", "percent", "share"]
 
 
 def share(count: int, total: int) -> float:

@@ -15,14 +15,15 @@ from genrec.datasets.readers.amazon_images import ImageFolder
 from genrec.datasets.readers.amazon_items import FIELDS, read_items
 from genrec.datasets.readers.csv import read_csv, read_csv_skipping
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, leaf_categories, title, words
+from genrec.datasets.readers.findings import skipped, texts_of
 from genrec.datasets.readers.fingerprint import content_fingerprint
 from genrec.datasets.readers.folder import RelativePath, find
 from genrec.datasets.readers.image_files import ImageFiles
-from genrec.datasets.readers.interactions import Order, Ordered, order_histories
+from genrec.datasets.readers.interactions import Duplicates, Order, Ordered, order_histories
 from genrec.datasets.readers.json_lines import BrokenLines, read_json_lines
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.types import Catalog, Dataset
+from genrec.types import Catalog, Dataset, Finding
 
 _OF_BEHAVIOR = frozenset(
     {
@@ -73,6 +74,8 @@ class AmazonReviews(DatasetSource):
     """Users and items with fewer reviews are removed repeatedly (k-core); 0 or 1 keeps all."""
     order: Order = "time"
     """``file`` keeps the order of the file, to reproduce code that does not sort by time."""
+    duplicates: Duplicates = "keep"
+    """What happens to reviews with the same user, item and time as an earlier one."""
     metadata: bool = True
     """Whether the metadata file is read; without it there are no texts and no image URLs."""
     text_fields: Annotated[tuple[str, ...], AfterValidator(_without_leaks)] = ("title", "brand", "categories")
@@ -87,8 +90,10 @@ class AmazonReviews(DatasetSource):
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
-        files, ordered, skipped = self._interactions(data)
-        metadata, unread = self._metadata(files, ordered.item_keys)
+        files, ordered, num_skipped = self._interactions(data)
+        findings = skipped(num_skipped, "unreadable lines", files.reviews)
+        metadata, metadata_findings = self._metadata(files, ordered.item_keys)
+        findings += metadata_findings
         entries = [metadata.get(key, {}) for key in ordered.item_keys]
         images = self._images(files, ordered.item_keys, entries)
         catalog = Catalog(
@@ -109,8 +114,7 @@ class AmazonReviews(DatasetSource):
             ),
         )
         notes = [f"read from {files.reviews.name}, edition of {files.edition.year}", *ordered.notes]
-        if skipped + unread:
-            notes.append(f"unreadable lines were skipped: {skipped} of reviews, {unread} of items")
+        notes += texts_of(findings)
         if files.about is not None:
             notes += self._notes(files.about, entries, images)
         return Dataset(
@@ -122,6 +126,7 @@ class AmazonReviews(DatasetSource):
             notes=tuple(notes),
             order=ordered.order,
             times=None if ordered.times is None else ordered.times // files.edition.ticks,
+            findings=(*ordered.findings, *findings),
         )
 
     def image_urls(self, data: Path | None) -> Iterator[tuple[str, str]]:
@@ -142,12 +147,19 @@ class AmazonReviews(DatasetSource):
         folder = find(data, self.folder)
         files = find_files(folder, self.category, year, self.reviews, self.core, metadata=self.metadata)
         edition = files.edition
-        table, skipped = self._reviews(files.reviews, edition)
+        table, num_skipped = self._reviews(files.reviews, edition)
         if not len(table):
             raise DataError(f"{files.reviews}: no review is left with min_rating {self.min_rating}; lower it")
         table = table.rename({edition.user: "user", edition.item: "item", edition.time: "time"})
-        ordered = order_histories(table, path=files.reviews, core=self.core, order=self.order, ties_by=edition.ties_by)
-        return files, ordered, skipped
+        ordered = order_histories(
+            table,
+            path=files.reviews,
+            core=self.core,
+            order=self.order,
+            ties_by=edition.ties_by,
+            duplicates=self.duplicates,
+        )
+        return files, ordered, num_skipped
 
     def _reviews(self, path: Path, edition: Edition) -> tuple[pl.DataFrame, int]:
         is_csv = path.suffix == ".csv"
@@ -169,18 +181,18 @@ class AmazonReviews(DatasetSource):
             )
         keys = (edition.user, edition.item)
         if self.broken_lines == "skip":
-            table, skipped = read_csv_skipping(path, columns, filled=keys)
+            table, num_skipped = read_csv_skipping(path, columns, filled=keys)
         else:
-            table, skipped = read_csv(path, columns, filled=keys), 0
-        return self._kept(table, edition.rating), skipped
+            table, num_skipped = read_csv(path, columns, filled=keys), 0
+        return self._kept(table, edition.rating), num_skipped
 
     def _kept(self, rows: pl.DataFrame, rating: str) -> pl.DataFrame:
         return rows if self.min_rating is None else rows.filter(pl.col(rating) >= self.min_rating).drop(rating)
 
-    def _metadata(self, files: Files, keys: tuple[str, ...]) -> tuple[dict[str, Entry], int]:
-        """The metadata of these items, the first line of each, and the number of unreadable lines."""
+    def _metadata(self, files: Files, keys: tuple[str, ...]) -> tuple[dict[str, Entry], list[Finding]]:
+        """The metadata of these items, the first line of each, and findings."""
         if files.about is None:
-            return {}, 0
+            return {}, []
         return read_items(files.about, files.edition, keys, self.broken_lines)
 
     def _images(self, files: Files, keys: tuple[str, ...], entries: list[Entry]) -> ImageFiles:

@@ -10,10 +10,11 @@ from pydantic import NonNegativeInt
 
 from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, read_entries, title, words
+from genrec.datasets.readers.findings import texts_of, unmatched
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
 from genrec.datasets.readers.image_files import ImageFiles
-from genrec.datasets.readers.interactions import Ordered, order_histories
+from genrec.datasets.readers.interactions import Duplicates, Ordered, order_histories
 from genrec.datasets.readers.movielens_files import SOURCE, Edition, find_edition, read_ratings
 from genrec.datasets.readers.movielens_tags import tags_by_film, without_held_out
 from genrec.families import DatasetSource, datasets
@@ -39,6 +40,8 @@ class MovieLens(DatasetSource):
     """Lower ratings are dropped; null keeps all."""
     core: NonNegativeInt = 5
     """Users and films with fewer interactions are removed repeatedly (k-core); 0 or 1 keeps all."""
+    duplicates: Duplicates = "keep"
+    """What happens to ratings with the same user, film and time as an earlier one."""
     text_fields: tuple[str, ...] = ("title", "genres", "tags", "description", "director", "actors")
     """What the text of a film consists of, in this order; fields that a film lacks are left out."""
     max_tags: NonNegativeInt = 10
@@ -56,15 +59,23 @@ class MovieLens(DatasetSource):
         # Equal times keep this order: by film, which is uninformative, unlike the page on which films were rated.
         ratings = read_ratings(ratings_path, edition, self.min_rating).sort("item", maintain_order=True)
         fingerprint.add_file(ratings_path)
-        ordered = order_histories(ratings, path=ratings_path, core=self.core, ties_by="movieId")
+        ordered = order_histories(
+            ratings, path=ratings_path, core=self.core, ties_by="movieId", duplicates=self.duplicates
+        )
+        findings = list(ordered.findings)
         metadata: dict[int, dict[str, Any]] = {}
         if (path := folder / "items.jsonl").is_file():
-            metadata = {item: dict(entry) for item, entry in read_entries(path, fingerprint.read(path)).items()}
+            entries, repeated = read_entries(path, fingerprint.read(path))
+            metadata = {item: dict(entry) for item, entry in entries.items()}
+            findings += repeated
         fingerprint.add_file(films_path)
         for item, name, genres in edition.read_films(films_path):
             metadata.setdefault(item, {}).update(title=name, genres=words(genres))
+        titled = {str(item) for item, film in metadata.items() if "genres" in film}
+        findings += unmatched(ordered.item_keys, len(titled.intersection(ordered.item_keys)), titled, films_path)
         nameless = sum("genres" not in metadata.get(int(key), {}) for key in ordered.item_keys)
-        notes = [*ordered.notes, *self._add_tags(metadata, folder, edition, ordered, fingerprint)]
+        notes = [*ordered.notes, *texts_of(findings[len(ordered.findings) :])]
+        notes += [*self._add_tags(metadata, folder, edition, ordered, fingerprint)]
         films: list[Entry] = [metadata.get(int(key), {}) for key in ordered.item_keys]
         notes.append(f"share of films with each text field: {coverage(films, self.text_fields)}")
         if nameless:
@@ -99,6 +110,7 @@ class MovieLens(DatasetSource):
             notes=tuple(notes),
             order=ordered.order,
             times=ordered.times,
+            findings=tuple(findings),
         )
 
     def _add_tags(

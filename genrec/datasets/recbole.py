@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, NonNegativeInt
+from pydantic import AfterValidator, NonNegativeInt, model_validator
 
 from genrec.datasets._columns import is_of_behavior, refuse_behavior
 from genrec.datasets.readers.csv import Layout, require_columns
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find
 from genrec.datasets.readers.interaction_tables import InteractionColumns, read_interactions
-from genrec.datasets.readers.interactions import Order, order_histories
+from genrec.datasets.readers.interactions import Duplicates, Order, order_histories
 from genrec.datasets.readers.item_tables import ItemColumns, Items, catalog_of, read_items
 from genrec.datasets.readers.tables import TableFile
+from genrec.datasets.readers.timestamps import TimeFormat, TimeUnit
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
 from genrec.types import ColumnKind, Dataset
@@ -49,6 +50,14 @@ class RecBole(DatasetSource):
     """RecBole's ``ITEM_ID_FIELD``."""
     time_field: str | None = "timestamp"
     """RecBole's ``TIME_FIELD``; null without times (requires ``order: file``)."""
+    time_format: TimeFormat | None = None
+    """Format of times that are neither Unix times nor ISO 8601, in codes of ``strftime``, or a list of formats; also of
+    times that are written as numbers, such as 20240531."""
+    time_unit: TimeUnit = "auto"
+    """Unit of times that are numbers: s, ms, us or ns since 1970, or ``order`` for counters without dates. ``auto``: by
+    the size of each number, below 100 million a counter; a column with two units is an error."""
+    duplicates: Duplicates = "keep"
+    """What happens to interactions with the same user, item and time as an earlier one."""
     rating_field: str = "rating"
     """RecBole's ``RATING_FIELD``, read only with ``min_rating``."""
     min_rating: float | None = None
@@ -71,10 +80,19 @@ class RecBole(DatasetSource):
     rejected if named."""
     image_field: str | None = None
     """Field with the path of an image inside the folder; null: ``image`` or a like name, else ``images/<item>.jpg``."""
+    unsold_items: Literal["drop", "keep"] = "drop"
+    """What happens to items of ``.item`` that have no interaction: ``keep`` makes them cold items, the last of the
+    catalog."""
     seq_separator: str | None = None
     """Separator of lists; null: a comma if the field has any, else a blank (RecBole's own)."""
     broken_rows: Literal["error", "skip"] = "error"
     """Whether an unreadable row or a repeated item is an error, or is skipped and counted."""
+
+    @model_validator(mode="after")
+    def _one_way_to_read_times(self) -> RecBole:
+        if self.time_format is not None and self.time_unit != "auto":
+            raise ValueError("time_format and time_unit exclude each other; set the one that the file needs")
+        return self
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
@@ -100,10 +118,14 @@ class RecBole(DatasetSource):
                 column_of.get(self.rating_field),
             ),
             min_rating=self.min_rating,
+            time_format=self.time_format,
+            time_unit=self.time_unit,
             skip=skip,
         )
         fingerprint.add_file(path)
-        ordered = order_histories(interactions.table, path=path, core=self.core, order=self.order)
+        ordered = order_histories(
+            interactions.table, path=path, core=self.core, order=self.order, duplicates=self.duplicates
+        )
         notes = [*ordered.notes, *interactions.notes]
         items, fields = Items(), ItemColumns()
         items_path = path.with_name(f"{path.name.removesuffix('.inter')}.item")
@@ -120,13 +142,16 @@ class RecBole(DatasetSource):
                 {name: column_of[name] for name in fields.names},
                 {name: self.seq_separator if column_of[name].endswith("_seq") else "\t" for name in lists},
                 ordered.item_keys,
+                sold=interactions.items,
+                keep_unsold=self.unsold_items == "keep",
                 typed={name: (column_of[name], kind) for name, kind in fields.typed.items()},
                 skip=skip,
                 skip_values=skip or self.column_fields is None,
             )
             fingerprint.add_file(items_path)
             notes += items.notes
-        catalog, missing = catalog_of(ordered.item_keys, items, fields, path.parent, fingerprint)
+        keys = (*ordered.item_keys, *items.unsold)
+        catalog, missing = catalog_of(keys, items, fields, path.parent, fingerprint)
         times = None if ordered.times is None else ordered.times // interactions.ticks_per_second
         return Dataset(
             name=path.name.removesuffix(".inter"),
@@ -137,6 +162,8 @@ class RecBole(DatasetSource):
             notes=(*notes, *missing),
             order=ordered.order,
             times=times,
+            times_are_dates=interactions.times_are_dates,
+            findings=(*ordered.findings, *interactions.findings, *items.findings),
         )
 
     def _interactions(self, folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from itertools import chain
@@ -13,14 +12,16 @@ import numpy as np
 
 from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, leaf_categories, read_entries, title, words
+from genrec.datasets.readers.findings import texts_of, unmatched
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
 from genrec.datasets.readers.image_files import ImageFiles
-from genrec.datasets.readers.lines import decode, numbered_lines
 from genrec.datasets.readers.notes import repeats
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.types import Catalog, Dataset, Histories
+from genrec.formats.json_text import JsonError, parse_json
+from genrec.formats.text import decode, numbered_lines, shown
+from genrec.types import Catalog, Dataset, Finding, Histories
 
 _LINE = re.compile(r"\S+(?:\s+\d{1,18})+", re.ASCII)
 _SOURCE = "the authors of S3-Rec publish Beauty, Sports_and_Outdoors, Toys_and_Games and Yelp in this format"
@@ -64,6 +65,7 @@ class Sequences(DatasetSource):
         path = require(folder, self.sequences_file, "the histories, a line 'user item item ...' for each user", _SOURCE)
         users, sources, lengths = _read_sequences(path, fingerprint.read(path))
         entries: Mapping[int, Entry] = {}
+        findings: list[Finding] = []
         if self.items_file is not None:
             path = require(
                 folder,
@@ -71,7 +73,10 @@ class Sequences(DatasetSource):
                 "titles, categories and the like, a JSON object with 'item_id' for each item",
                 "make it from the source's metadata, or set items_file: null to run without texts",
             )
-            entries = read_entries(path, fingerprint.read(path))
+            entries, findings = read_entries(path, fingerprint.read(path))
+            keys = list(map(str, np.unique(sources).tolist()))
+            others = {str(item) for item in entries}
+            findings += unmatched(keys, len(others.intersection(keys)), others, path)
         seen = np.unique(sources)
         unused = sorted(set(entries).difference(seen.tolist()))
         ids = np.union1d(seen, np.array(unused, dtype=np.int64)) if self.unused_items == "keep" else seen
@@ -97,8 +102,16 @@ class Sequences(DatasetSource):
         histories = Histories(np.searchsorted(ids, sources).astype(np.int32), offsets)
         notes = repeats(histories)
         if self.items_file is not None:
-            notes += self._notes(metadata, unused, images)
-        return Dataset(folder.resolve().name, catalog, tuple(users), histories, fingerprint.hexdigest(), tuple(notes))
+            notes += [*texts_of(findings), *self._notes(metadata, unused, images)]
+        return Dataset(
+            name=folder.resolve().name,
+            catalog=catalog,
+            user_keys=tuple(users),
+            histories=histories,
+            fingerprint=fingerprint.hexdigest(),
+            notes=tuple(notes),
+            findings=tuple(findings),
+        )
 
     def _attributes(
         self, folder: Path, ids: np.ndarray, metadata: list[Entry], fingerprint: Fingerprint
@@ -135,7 +148,7 @@ def _read_sequences(path: Path, content: bytes) -> tuple[list[str], np.ndarray, 
         user, *rest = line.split()
         if not _LINE.fullmatch(line):
             wrong = next((word for word in rest if not re.fullmatch(r"\d{1,18}", word, re.ASCII)), None)
-            found = f"user {user!r} has no items" if wrong is None else f"{wrong!r} is not an item number"
+            found = f"user {shown(user)} has no items" if wrong is None else f"{shown(wrong)} is not an item number"
             raise DataError(f"{path}:{number}: {found}; expected 'user item item ...' with whole numbers as items")
         if user in lines_of:
             raise DataError(f"{path}:{number}: user {user!r} was on line {lines_of[user]}; every user has one line")
@@ -146,10 +159,13 @@ def _read_sequences(path: Path, content: bytes) -> tuple[list[str], np.ndarray, 
 
 
 def _read_attributes(path: Path, content: bytes) -> dict[str, list[int]]:
+    twice: list[str] = []
     try:
-        found = json.loads(decode(path, content))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); expected one object") from None
+        found = parse_json(decode(path, content), twice.append)
+    except JsonError as error:
+        raise DataError(f"{path}:{error.line}: not valid JSON ({error}); expected one object") from None
+    if twice:
+        raise DataError(f"{path}: the key {twice[0]!r} occurs twice; expected one list for each item")
     if not isinstance(found, dict) or not all(isinstance(numbers, list) for numbers in found.values()):
         raise DataError(f'{path}:1: expected one JSON object such as {{"1": [4, 5]}}: item id -> attribute ids')
     return found

@@ -12,9 +12,10 @@ from genrec.datasets.readers.csv import Layout
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
 from genrec.datasets.readers.interaction_tables import InteractionColumns, read_interactions
-from genrec.datasets.readers.interactions import Order, order_histories
+from genrec.datasets.readers.interactions import Duplicates, Order, order_histories
 from genrec.datasets.readers.item_tables import ItemColumns, Items, catalog_of, read_items
 from genrec.datasets.readers.tables import TableFile
+from genrec.datasets.readers.timestamps import TimeFormat, TimeUnit
 from genrec.families import DatasetSource, datasets
 from genrec.types import ColumnKind, Dataset
 
@@ -54,10 +55,16 @@ class Table(DatasetSource):
     item: str = "item"
     """Column of the item's key."""
     time: str | None = "time"
-    """Column of the time: seconds since 1970 (milliseconds, microseconds and nanoseconds are recognized by size), or
-    ISO 8601, UTC without a zone; null without times (requires ``order: file``)."""
-    time_format: str | None = None
-    """Format of other times, in codes of ``strftime``: ``%d.%m.%Y %H:%M``."""
+    """Column of the time: Unix time, ISO 8601 (UTC without a zone), or a counter; null without times (requires
+    ``order: file``)."""
+    time_format: TimeFormat | None = None
+    """Format of other times, in codes of ``strftime``: ``"%d.%m.%Y %H:%M"``; also of times that are written as numbers,
+    such as 20240531. Several formats are a list; each time is read by the first that fits."""
+    time_unit: TimeUnit = "auto"
+    """Unit of times that are numbers: s, ms, us or ns since 1970, or ``order`` for counters without dates. ``auto``: by
+    the size of each number, below 100 million a counter; a column with two units is an error."""
+    duplicates: Duplicates = "keep"
+    """What happens to interactions with the same user, item and time as an earlier one."""
     rating: str | None = None
     """Column of the rating, read only with ``min_rating``."""
     min_rating: float | None = None
@@ -80,6 +87,11 @@ class Table(DatasetSource):
     """Further columns of the catalog, each numeric, categorical or datetime: ``{price: numeric, released:
     datetime}``. Numbers have a point and no thousands separator; times are seconds since 1970 or ISO 8601; empty is
     missing. Fields computed from user behavior, such as a mean rating or a sales rank, are rejected."""
+    column_formats: dict[str, TimeFormat] = {}
+    """Formats of datetime columns that are neither Unix times nor ISO 8601: ``{released: "%Y%m%d"}``."""
+    unsold_items: Literal["drop", "keep"] = "drop"
+    """What happens to items of the table of items that have no interaction: ``keep`` makes them cold items, the last of
+    the catalog."""
     image: str | None = None
     """Column of the image path inside the folder, or of a list of them; null: ``images/<key>.jpg``."""
     separator: Annotated[str, AfterValidator(_one_character)] | None = None
@@ -97,6 +109,10 @@ class Table(DatasetSource):
             raise ValueError(f"no column of {self.items} is named; set {named}")
         if self.min_rating is not None and self.rating is None:
             raise ValueError("min_rating needs the column that has the rating; set rating: COLUMN")
+        if self.time_format is not None and self.time_unit != "auto":
+            raise ValueError("time_format and time_unit exclude each other; set the one that the file needs")
+        if wrong := [name for name in self.column_formats if self.columns.get(name) != "datetime"]:
+            raise ValueError(f"column_formats names {wrong[0]!r}, which is no datetime column; set columns: it there")
         if self.time is None and self.order == "time":
             raise ValueError("histories cannot be ordered by time without a time column; set order: file")
         return self
@@ -110,10 +126,17 @@ class Table(DatasetSource):
         file = self._file(folder, self.interactions, what, "name yours in interactions:")
         columns = InteractionColumns(self.user, self.item, self.time, self.rating)
         interactions = read_interactions(
-            file, columns, min_rating=self.min_rating, time_format=self.time_format, skip=skip
+            file,
+            columns,
+            min_rating=self.min_rating,
+            time_format=self.time_format,
+            time_unit=self.time_unit,
+            skip=skip,
         )
         fingerprint.add_file(file.path)
-        ordered = order_histories(interactions.table, path=file.path, core=self.core, order=self.order)
+        ordered = order_histories(
+            interactions.table, path=file.path, core=self.core, order=self.order, duplicates=self.duplicates
+        )
         notes = [*ordered.notes, *interactions.notes]
         items, fields = Items(), ItemColumns()
         if self.items is not None:
@@ -133,13 +156,17 @@ class Table(DatasetSource):
                 {name: name for name in fields.names},
                 dict.fromkeys(lists, _LISTS),
                 ordered.item_keys,
+                sold=interactions.items,
+                keep_unsold=self.unsold_items == "keep",
                 typed={name: (name, kind) for name, kind in fields.typed.items()},
+                formats=self.column_formats,
                 skip=skip,
                 skip_values=skip,
             )
             fingerprint.add_file(file.path)
             notes += items.notes
-        catalog, missing = catalog_of(ordered.item_keys, items, fields, folder, fingerprint)
+        keys = (*ordered.item_keys, *items.unsold)
+        catalog, missing = catalog_of(keys, items, fields, folder, fingerprint)
         times = None if ordered.times is None else ordered.times // interactions.ticks_per_second
         return Dataset(
             name=folder.resolve().name,
@@ -150,6 +177,8 @@ class Table(DatasetSource):
             notes=(*notes, *missing),
             order=ordered.order,
             times=times,
+            times_are_dates=interactions.times_are_dates,
+            findings=(*ordered.findings, *interactions.findings, *items.findings),
         )
 
     def _file(self, folder: Path, name: str, what: str, source: str) -> TableFile:

@@ -14,14 +14,15 @@ from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, title, words
+from genrec.datasets.readers.findings import repeated_keys, skipped, texts_of, unmatched
 from genrec.datasets.readers.fingerprint import content_fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
 from genrec.datasets.readers.image_files import ImageFiles, is_there
-from genrec.datasets.readers.interactions import Order, Ordered, order_histories
+from genrec.datasets.readers.interactions import Duplicates, Order, Ordered, order_histories
 from genrec.datasets.readers.json_lines import BrokenLines, json_objects, read_json_lines, refuse
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.types import Catalog, Dataset
+from genrec.types import Catalog, Dataset, Finding
 
 PhotoLabel = Literal["food", "drink", "inside", "outside", "menu"]
 
@@ -63,6 +64,8 @@ class Yelp(DatasetSource):
     """Users and businesses with fewer interactions are removed repeatedly (k-core); 0 or 1 keeps all."""
     order: Order = "time"
     """``time`` sorts by time; ``file`` keeps the order of the file."""
+    duplicates: Duplicates = "keep"
+    """What happens to reviews with the same user, business and time as an earlier one."""
     text_fields: tuple[str, ...] = ("title", "categories", "attributes", "city", "state")
     """What the text of a business consists of, in this order: its name is ``title``; fields that it lacks are left
     out."""
@@ -93,9 +96,10 @@ class Yelp(DatasetSource):
         folder = find(data, self.folder)
         reviews_path = _require(folder, "review", "the reviews")
         business_path = _require(folder, "business", "the metadata of the businesses")
-        ordered, review_notes = self._histories(reviews_path)
-        entries, business_notes = self._businesses(business_path, ordered.item_keys)
-        images, image_notes = self._images(folder, ordered.item_keys)
+        ordered, findings = self._histories(reviews_path)
+        entries, business_findings, business_notes = self._businesses(business_path, ordered.item_keys)
+        images, image_findings, image_notes = self._images(folder, ordered.item_keys)
+        findings += business_findings + image_findings
         catalog = Catalog(
             keys=ordered.item_keys,
             titles=tuple(map(title, entries)),
@@ -113,12 +117,13 @@ class Yelp(DatasetSource):
             user_keys=ordered.user_keys,
             histories=ordered.histories,
             fingerprint=content_fingerprint(self.block(), ordered, catalog, images),
-            notes=(*ordered.notes, *review_notes, *business_notes, *image_notes),
+            notes=(*ordered.notes, *texts_of(findings), *business_notes, *image_notes),
             order=ordered.order,
             times=ordered.times,
+            findings=(*ordered.findings, *findings),
         )
 
-    def _histories(self, path: Path) -> tuple[Ordered, list[str]]:
+    def _histories(self, path: Path) -> tuple[Ordered, list[Finding]]:
         first, last = self.year if isinstance(self.year, tuple) else (self.year, self.year)
         years: set[int] = set()
 
@@ -142,7 +147,7 @@ class Yelp(DatasetSource):
         }
         if self.min_stars is not None:
             columns["stars"] = pl.Float64
-        table, skipped = read_json_lines(
+        table, num_skipped = read_json_lines(
             path, columns, title=f"reading {path.name}", keep=keep, broken_lines=self.broken_lines
         )
         if not len(table):
@@ -150,15 +155,20 @@ class Yelp(DatasetSource):
                 f"{path}: no review is left with year {self.year} and min_stars {self.min_stars}; the file has reviews "
                 f"of {min(years)} to {max(years)}"
             )
-        return order_histories(table, path=path, core=self.core, order=self.order), _skipped(path, skipped)
+        ordered = order_histories(table, path=path, core=self.core, order=self.order, duplicates=self.duplicates)
+        return ordered, skipped(num_skipped, "broken lines", path)
 
-    def _businesses(self, path: Path, keys: tuple[str, ...]) -> tuple[list[Entry], list[str]]:
-        """Metadata of each business in catalog order, empty where missing; and notes."""
+    def _businesses(self, path: Path, keys: tuple[str, ...]) -> tuple[list[Entry], list[Finding], list[str]]:
+        """Metadata of each business in catalog order, empty where missing; findings and notes."""
         wanted = set(keys)
         found: dict[str, Entry] = {}
+        others: list[str] = []
         broken: list[DataError] = []
-        for number, entry in self._objects(path, ("business_id",), broken):
+        repeated: list[tuple[int, str]] = []
+        for number, entry in self._objects(path, ("business_id",), broken, repeated):
             key = entry["business_id"]
+            if len(others) < 3:
+                others.append(key)
             if key in found:
                 self._on_broken(broken)(DataError(f"{path}:{number}: business {key!r} was on an earlier line"))
             elif key in wanted:
@@ -173,25 +183,27 @@ class Yelp(DatasetSource):
                     "price": attributes.get(_PRICE) if isinstance(attributes, dict) else None,
                 }
         entries = [found.get(key, {}) for key in keys]
-        notes = _skipped(path, len(broken))
+        findings = [*skipped(len(broken), "broken lines", path), *repeated_keys(repeated, path)]
+        findings += unmatched(keys, len(found), others, path)
+        notes = []
         if fields := coverage(entries, self.text_fields):
             notes.append(f"share of businesses with each text field: {fields}")
         if unknown := len(keys) - len(found):
             notes.append(f"{unknown:,} reviewed businesses are not in {path.name}; they have no name and no text")
-        return entries, notes
+        return entries, findings, notes
 
-    def _images(self, folder: Path, keys: tuple[str, ...]) -> tuple[ImageFiles | None, list[str]]:
-        """The photos of each business that exist on disk; None if there are none."""
+    def _images(self, folder: Path, keys: tuple[str, ...]) -> tuple[ImageFiles | None, list[Finding], list[str]]:
+        """The photos of each business that exist on disk, None if there are none; findings and notes."""
         path = next((path for name in _PHOTO_FILES if (path := _placed(folder, name)).is_file()), None)
         photos = _placed(folder, "photos")
         if path is None or not photos.is_dir():
             missing = [name for name, here in (("photos.json", path), ("photos/", photos.is_dir())) if not here]
-            return None, [f"no photos: {' and '.join(missing)} not found in {folder.name}"]
+            return None, [], [f"no photos: {' and '.join(missing)} not found in {folder.name}"]
         inside = photos.relative_to(folder).as_posix()
         names: dict[str, list[str]] = {key: [] for key in keys}
         broken: list[DataError] = []
         lost = 0
-        for _, entry in self._objects(path, ("photo_id", "business_id"), broken):
+        for _, entry in self._objects(path, ("photo_id", "business_id"), broken, []):
             of_item = names.get(entry["business_id"])
             if of_item is None or (self.photo_labels is not None and entry.get("label") not in self.photo_labels):
                 continue
@@ -202,20 +214,21 @@ class Yelp(DatasetSource):
                 else:
                     lost += 1
         images = ImageFiles(folder, list(names.values()))
-        notes = _skipped(path, len(broken))
+        findings = skipped(len(broken), "broken lines", path)
+        notes = []
         if lost:
             notes.append(f"{lost:,} photos named in {path.name} are missing from photos/ and are skipped")
         if not images.counts_I.any():
             labels = "" if self.photo_labels is None else f" with a label of {', '.join(self.photo_labels)}"
-            return None, [*notes, f"no photos: none of {path.name}{labels} shows a business of the catalog"]
-        return images, notes
+            return None, findings, [*notes, f"no photos: none of {path.name}{labels} shows a business of the catalog"]
+        return images, findings, notes
 
     def _objects(
-        self, path: Path, ids: tuple[str, ...], broken: list[DataError]
+        self, path: Path, ids: tuple[str, ...], broken: list[DataError], repeated: list[tuple[int, str]]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Line number and object of each line with these ids; broken lines are handled as ``broken_lines`` sets."""
         report = self._on_broken(broken)
-        for number, entry in json_objects(path, title=f"reading {path.name}", broken=report):
+        for number, entry in json_objects(path, title=f"reading {path.name}", broken=report, repeated=repeated):
             missing = [name for name in ids if not isinstance(entry.get(name), str) or not entry[name]]
             if missing:
                 found = ", ".join(entry) or "none"
@@ -225,10 +238,6 @@ class Yelp(DatasetSource):
 
     def _on_broken(self, broken: list[DataError]) -> Callable[[DataError], None]:
         return broken.append if self.broken_lines == "skip" else refuse
-
-
-def _skipped(path: Path, count: int) -> list[str]:
-    return [f"{count:,} broken lines of {path.name} were skipped"] if count else []
 
 
 def _placed(folder: Path, name: str) -> Path:

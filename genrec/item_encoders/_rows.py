@@ -8,7 +8,15 @@ from genrec.types import ItemVectors
 
 
 def place(vectors_NE: np.ndarray, present_I: np.ndarray, notes: tuple[str, ...] = ()) -> ItemVectors:
-    """Item vectors from the vectors of the present items, in item order; absent items get zero rows."""
+    """Item vectors from the vectors of the present items, in item order; absent items get zero rows.
+
+    Notes say if all vectors are equal, or some are zero: nothing distinguishes such items.
+    """
+    count = len(vectors_NE)
+    if count > 1 and (vectors_NE == vectors_NE[0]).all():
+        notes = (*notes, f"all {count:,} vectors are equal: the stream cannot distinguish items")
+    elif zeros := int((~vectors_NE.any(axis=1)).sum()):
+        notes = (*notes, f"{zeros:,} of {count:,} vectors are zero: the stream cannot distinguish these items")
     vectors_IE = np.zeros((len(present_I), vectors_NE.shape[1]), dtype=np.float32)
     vectors_IE[present_I] = vectors_NE
     return ItemVectors(vectors_IE, present_I, notes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
+from genrec.formats.keys import examples, key_list, key_text, match_keys, read_keys
 from genrec.item_encoders._rows import place
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
@@ -46,12 +46,13 @@ class Precomputed(ItemEncoder):
         if len(row_of) != len(keys):
             twice = next(key for row, key in enumerate(keys) if row_of[key] != row)
             raise DataError(f"{file}: key {twice!r} occurs twice; expected one vector for each item")
+        row_of = {item: row_of[key] for key, item in match_keys(catalog.keys, keys).items()}
         rows_I = np.array([row_of.get(key, -1) for key in catalog.keys])
         present_I = rows_I >= 0
         if not present_I.any():
             raise DataError(
-                f"{file}: none of its {len(keys)} keys (e.g. {', '.join(map(repr, keys[:3]))}) is an item of this "
-                f"dataset (e.g. {', '.join(map(repr, catalog.keys[:3]))}); expected the source's own item keys"
+                f"{file}: none of its {len(keys)} keys (e.g. {examples(keys)}) is an item of this "
+                f"dataset (e.g. {examples(catalog.keys)}); expected the source's own item keys"
             )
         chosen_NE = vectors_NE[rows_I[present_I]].astype(np.float32)
         finite = np.isfinite(chosen_NE).all(axis=1)
@@ -60,7 +61,9 @@ class Precomputed(ItemEncoder):
             raise DataError(f"{file}: the vector of {catalog.keys[bad]!r} is not finite")
         notes = []
         if missing := int((~present_I).sum()):
-            notes.append(f"{missing} of {len(catalog)} items have no vector in {file.name}")
+            keys_here = examples(catalog.keys)
+            few = f" (its keys: {examples(keys)}; items: {keys_here})" if 2 * missing > len(catalog) else ""
+            notes.append(f"{missing} of {len(catalog)} items have no vector in {file.name}{few}")
         if unknown := len(keys) - int(present_I.sum()):
             notes.append(f"{unknown} keys of {file.name} are not items of this dataset")
         return place(chosen_NE, present_I, tuple(notes))
@@ -86,34 +89,13 @@ class Precomputed(ItemEncoder):
                     raise DataError(f"{file}: a Parquet file holds its keys in the column 'key'; leave `keys` out")
                 return _read_parquet(file)
             case ".npy":
-                try:
-                    vectors_NE = np.load(file, allow_pickle=False)
-                except ValueError as error:
-                    raise DataError(f"{file}: not an array of numbers: {error}") from error
+                vectors_NE = _read_npy(file)
             case ".safetensors":
                 vectors_NE = _read_safetensors(file)
             case other:
                 raise DataError(f"{file}: files ending in {other!r} are not read; use .parquet, .safetensors or .npy")
         keys_file = self._keys_file(file, environment)
         return _metadata_keys(file) if keys_file is None else read_keys(keys_file), vectors_NE
-
-
-def read_keys(file: Path) -> list[str]:
-    """Item keys: a JSON list, or one per line."""
-    text = file.read_text(encoding="utf-8")
-    if not text.lstrip().startswith("["):
-        return text.splitlines()
-    return _key_list(text, str(file))
-
-
-def _key_list(text: str, where: str) -> list[str]:
-    try:
-        keys = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{where}: not readable as a JSON list of keys: {error}") from error
-    if not isinstance(keys, list) or not all(isinstance(key, str | int) for key in keys):
-        raise DataError(f"{where}: expected a JSON list of item keys (text or whole numbers)")
-    return [str(key) for key in keys]
 
 
 def _metadata(file: Path) -> dict[str, str]:
@@ -127,7 +109,17 @@ def _metadata(file: Path) -> dict[str, str]:
 
 
 def _metadata_keys(file: Path) -> list[str]:
-    return _key_list(_metadata(file)["keys"], f"{file}, metadata entry 'keys'")
+    return key_list(_metadata(file)["keys"], f"{file}, metadata entry 'keys'")
+
+
+def _read_npy(file: Path) -> np.ndarray:
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)  # a mapped file must be as long as its header says
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{file}: not an array of numbers: {error or 'it ends early'}") from None
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{file}: found an archive of arrays (.npz), expected one array (.npy)")
+    return array
 
 
 def _read_safetensors(file: Path) -> np.ndarray:
@@ -147,7 +139,7 @@ def _read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
     import polars
 
     try:
-        frame = polars.read_parquet(file)
+        frame = polars.read_parquet(file, glob=False)
     except (polars.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{file}: not readable as Parquet: {error}") from error
     if not {"key", "vector"} <= set(frame.columns):
@@ -161,4 +153,9 @@ def _read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
         vectors_NE = np.array(frame["vector"].to_list(), dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{file}: column 'vector' must hold lists of numbers, found {frame['vector'].dtype}") from error
-    return [str(key) for key in frame["key"].to_list()], vectors_NE
+    keys = [key_text(key) for key in frame["key"].to_list()]
+    if None in keys:
+        raise DataError(
+            f"{file}: key {frame['key'][keys.index(None)]!r} is blank or no key; expected texts or whole numbers"
+        )
+    return [key for key in keys if key is not None], vectors_NE

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,13 +11,19 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.families import Tokenizer, tokenizers
+from genrec.formats.json_text import JsonError, parse_json
+from genrec.formats.keys import examples, key_text, match_keys
+from genrec.formats.text import decode, shown
 from genrec.runtime.environment import InputFile, WorkContext
 from genrec.tokenizers._collisions import add_suffix, count_collisions
 from genrec.tokenizers._present import for_all_items
 from genrec.types import ItemVectors, SemanticIds
 
-_MARKED = re.compile(r"<[A-Za-z]+_(\d+)>")
+_MARKED = re.compile(r"<[A-Za-z]+_(\d{1,18})>", re.ASCII)
 _LARGEST_CODE = 2**24
+_ANY_SIZE = 2**16
+_MOST_UNUSED = 16
+"""Codes of a level for each item, above which a vocabulary of more than ``_ANY_SIZE`` codes would be mostly unused."""
 
 
 @tokenizers.register("precomputed")
@@ -44,20 +50,27 @@ class Precomputed(Tokenizer):
                 two items one code.
         """
         file = context.find_file(self.file)
-        known = _read(file)
+        found = _read(file)
+        known = {item: found[key] for key, item in match_keys(keys, found).items()}
         rows_N = np.array([row for row, key in enumerate(keys) if key in known], dtype=np.int64)
         if len(rows_N) == 0:
             raise DataError(
-                f"{file}: none of its {len(known)} keys (the first: {next(iter(known), '')!r}) is an item of the "
-                f"catalog (the first: {keys[0]!r}); expected the data set's own item keys"
+                f"{file}: none of its {len(found)} keys (e.g. {examples(found)}) is an item of the catalog (e.g. "
+                f"{examples(keys)}); expected the data set's own item keys"
             )
         notes = []
-        if unknown := len(known) - len(rows_N):
-            notes.append(f"{file.name}: {unknown:,} of {len(known):,} keys are not in the catalog and are left out")
+        if unknown := len(found) - len(rows_N):
+            notes.append(f"{file.name}: {unknown:,} of {len(found):,} keys are not in the catalog and are left out")
         if unnamed := len(keys) - len(rows_N):
-            notes.append(f"{file.name}: {unnamed:,} of {len(keys):,} items are not in the file")
+            few = f" (its keys: {examples(found)}; items: {examples(keys)})" if 2 * unnamed > len(keys) else ""
+            notes.append(f"{file.name}: {unnamed:,} of {len(keys):,} items are not in the file{few}")
         codes_NL = _rectangle([known[keys[row]] for row in rows_N])
         sizes = tuple(int(size) + 1 for size in codes_NL.max(axis=0))
+        if max(sizes) > max(_ANY_SIZE, _MOST_UNUSED * len(rows_N)):
+            raise DataError(
+                f"{file}: the largest code is {max(sizes) - 1:,} for {len(rows_N):,} items, and a level's vocabulary "
+                "has as many codes; expected codes numbered from 0 without large gaps"
+            )
         collisions = count_collisions(codes_NL)
         if collisions and self.collisions == "error":
             raise DataError(
@@ -82,20 +95,17 @@ def _read(file: Path) -> dict[str, list[int]]:
 
 
 def _from_json(content: bytes, file: Path) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise DataError(f"{file}: the key {twice!r} appears twice; expected each item once")
-        return made
-
+    twice: list[str] = []
     try:
-        raw = json.loads(content, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f'{file}: not valid JSON ({error}); expected {{"<item key>": [3, 17, 4], ...}}') from error
+        raw = parse_json(decode(file, content), twice.append)
+    except JsonError as error:
+        raise DataError(
+            f'{file}: not valid JSON (line {error.line}: {error}); expected {{"<item key>": [3, 17, 4], ...}}'
+        ) from None
     if not isinstance(raw, dict):
         raise DataError(f'{file}: holds a {type(raw).__name__}; expected {{"<item key>": [3, 17, 4], ...}}')
+    if twice:
+        raise DataError(f"{file}: the key {twice[0]!r} appears twice; expected each item once")
     return raw
 
 
@@ -108,25 +118,27 @@ def _from_parquet(content: bytes, file: Path) -> dict[str, Any]:
         raise DataError(f"{file}: not a readable Parquet file ({error})") from error
     if not {"key", "codes"} <= set(table.columns):
         raise DataError(f"{file}: has the columns {', '.join(table.columns)}; expected key and codes")
-    keys = [str(key) for key in table["key"].to_list()]
+    keys = [key_text(key) for key in table["key"].to_list()]
+    if None in keys:
+        found = table["key"][keys.index(None)]
+        raise DataError(f"{file}: the key {found!r} is blank or no key; expected texts or whole numbers")
     if len(set(keys)) != len(keys):
-        seen: set[str] = set()
-        twice = next(key for key in keys if key in seen or seen.add(key))
+        [(twice, _)] = Counter(keys).most_common(1)
         raise DataError(f"{file}: the key {twice!r} appears twice; expected each item once")
-    return dict(zip(keys, table["codes"].to_list(), strict=True))
+    return {key: codes for key, codes in zip(keys, table["codes"].to_list(), strict=True) if key is not None}
 
 
 def _checked(codes: Any, key: str, file: Path) -> list[int]:
     """The codes of one item as integers."""
     if not isinstance(codes, list) or not codes:
-        raise DataError(f"{file}: item {key!r} has {codes!r}; expected a list of codes such as [3, 17, 4]")
+        raise DataError(f"{file}: item {key!r} has {shown(codes)}; expected a list of codes such as [3, 17, 4]")
     numbers = []
     for code in codes:
         marked = _MARKED.fullmatch(code) if isinstance(code, str) else None
         number = int(marked[1]) if marked else code
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < _LARGEST_CODE:
             raise DataError(
-                f"{file}: item {key!r} has the code {code!r}; expected whole numbers from 0 to {_LARGEST_CODE - 1}"
+                f"{file}: item {key!r} has the code {shown(code)}; expected whole numbers from 0 to {_LARGEST_CODE - 1}"
             )
         numbers.append(number)
     return numbers

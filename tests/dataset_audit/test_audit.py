@@ -20,6 +20,8 @@ from genrec.datasets.sequences import Sequences
 from genrec.datasets.showroom import Showroom
 from genrec.types import Catalog, Dataset, Histories
 
+START = 1_577_836_800
+"""The year 2020: times of tests are seconds from here."""
 SHARED = Path(__file__).parents[2] / "../shared/data"
 
 
@@ -45,7 +47,7 @@ def made(
         Histories.of([list(history) for history in histories]),
         "fingerprint",
         order=order,
-        times=None if times is None else np.array(times, dtype=np.int64),
+        times=None if times is None else np.array(times, dtype=np.int64) + START,
     )
 
 
@@ -106,6 +108,8 @@ def test_figures() -> None:
         "repeats": 2,
         "repeated_test": 0.5,
         "top_percent": 7 / 9,
+        "first": None,
+        "last": None,
     }
     assert finding(found, "cold items").severity == "warning"
     assert finding(found, "short histories").text == (
@@ -288,7 +292,10 @@ def test_errors_come_first_and_lines_cite_them() -> None:
     ranks = [("error", "warning", "ok").index(hit.severity) for hit in found.findings]
     assert ranks == sorted(ranks)
     size, counts, error = found.lines()
-    assert size == "2 users, 3 items, 6 interactions (density 100 %), histories of 3 to 3 items, median 3"
+    assert size == (
+        "2 users, 3 items, 6 interactions (density 100 %), histories of 3 to 3 items, median 3, dates 2020-01-01 to "
+        "2020-01-01"
+    )
     checks = ", ".join(hit.check for hit in found.of("warning"))
     assert checks.startswith("future, cold items")
     assert counts == f"{len(ranks)} checks: 1 error (order), {ranks.count(1)} warnings ({checks})"

@@ -147,7 +147,7 @@ def test_the_5_core_of_2023_is_a_table(tmp_path):
     with pytest.raises(DataError, match=r"Beauty\.csv:7: timestamp is 'yesterday', expected a whole number"):
         load(tmp_path, reviews="5core")
     skipped = load(tmp_path, reviews="5core", broken_lines="skip")
-    assert "unreadable lines were skipped: 1 of reviews, 0 of items" in skipped.notes
+    assert "1 unreadable lines of Beauty.csv were skipped" in skipped.notes
     write_2023_ratings(tmp_path, REVIEWS)
     assert keys_of(load(tmp_path, reviews="5core")) == {"ann": ["B01", "B03", "B02"], "bob": ["B02", "B03"]}
     assert load(tmp_path, reviews="5core").catalog.titles[1] == "Shampoo & Rinse, don't dry"
@@ -331,7 +331,7 @@ def test_broken_metadata_is_reported_by_line_or_counted(tmp_path, year, line, me
     assert str(caught.value) == f"{path}:4: {message}; fix or remove the line, or set broken_lines: skip"
     dataset = load(tmp_path, broken_lines="skip")
     assert dataset.catalog.titles[2] == "Comb"
-    assert "unreadable lines were skipped: 0 of reviews, 1 of items" in dataset.notes
+    assert f"1 unreadable lines of {META_NAME[year]} were skipped" in dataset.notes
 
 
 @EDITIONS
@@ -352,7 +352,7 @@ def test_broken_reviews_are_reported_by_line_or_counted(tmp_path, year):
     assert str(caught.value).startswith(f"{path}:6: not valid JSON")
     dataset = load(tmp_path, broken_lines="skip")
     assert keys_of(dataset) == {"ann": ["B01", "B03", "B02"], "bob": ["B02", "B03"]}
-    assert "unreadable lines were skipped: 1 of reviews, 0 of items" in dataset.notes
+    assert f"1 unreadable lines of {REVIEWS_NAME[year]} were skipped" in dataset.notes
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_the_core_is_taken_again_until_all_have_enough(tmp_path):
     ratings = "userId,movieId,rating,timestamp\n" + "".join(f"{row},4,{time}\n" for time, row in enumerate(rows))
     dataset = load(write(tmp_path, ratings), core=2)
     assert keys_of(dataset) == {"1": ["10", "20"], "2": ["10", "20"]}
-    assert dataset.notes[0] == "2 of 6 interactions were removed by the 2-core filter"
+    assert dataset.notes[0] == "2 of 6 interactions, 1 of 3 users and 1 of 3 items were removed by the 2-core filter"
     assert error(tmp_path, core=3) == (
         f"{tmp_path / 'ratings.csv'}: none of 6 interactions is left with core 3; lower it"
     )
@@ -175,7 +175,8 @@ def test_plot_cast_and_posters_lie_beside_it(tmp_path):
         ("ratings.csv", RATINGS + "3,10,4.0,\n", "7: timestamp is '', expected a whole number"),
         ("movies.csv", MOVIES + "30,Short\n40\n", "4: 2 fields, the header line has 3"),
         ("movies.csv", MOVIES + '30,"two\nlines",Drama\nx,Other,Drama\n', "6: movieId is 'x', expected a whole number"),
-        ("movies.csv", MOVIES + '30,"open,Drama\n40,Other,Drama\n', "4: 2 fields, the header line has 3"),
+        ("movies.csv", MOVIES + '30,"open,Drama\n40,Other,Drama\n', "4: a quote that opens in this row is not closed; "
+         "close it, or double it if it is part of a text"),
         ("movies.csv", MOVIES.encode() + b"30,caf\xe9,Drama\n", "4: not UTF-8: byte 0xe9; save the file as UTF-8 and "
          "run again"),
     ],

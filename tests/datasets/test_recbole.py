@@ -41,6 +41,7 @@ def test_histories_go_by_time_and_ties_by_place(tmp_path):
     assert dataset.catalog.images is None
     assert dataset.notes == (
         "33 % of consecutive interactions have equal timestamps; their order is by place in the file",
+        "timestamp:float is read as counters, which order interactions but are no dates",
         "3 of 3 items have no metadata; their text is empty",
     )
     assert keys_of(load(tmp_path, order="file")) == {"a": ["y", "z", "x"], "b": ["x", "y"]}
@@ -66,7 +67,9 @@ def test_usual_fields_are_found(tmp_path):
     assert dataset.catalog.titles == ("A comb", "", "")
     assert dataset.catalog.texts[0] == "A comb\nGood for hair.\nCategories: Beauty, Hair Care\nBrand: Old Spice"
     assert dataset.catalog.attributes == (("Beauty", "Hair Care", "Old Spice"), (), ())
-    assert dataset.notes[1:] == (
+    assert dataset.notes[2:] == (
+        "1 items of shop.item are in no interaction: they are left out; unsold_items: keep makes them cold items",
+        "found only 1 of the 3 items of the histories (e.g. 'x', 'y', 'z') in shop.item (e.g. 'x', 'q')",
         "share of items with each text field: title 33.3 %, description 33.3 %, categories 33.3 %, brand 33.3 %",
         "2 of 3 items have no metadata; their text is empty",
     )
@@ -140,10 +143,10 @@ def test_a_key_cannot_name_an_image_elsewhere(tmp_path):
         (("1500000000", "1500000001"), [1500000000, 1500000001], None),
         (("1500000000.75", "1500000000.25"), [1500000000, 1500000000], None),
         (("1500000000.7e0", "1.5e9"), [1500000000, 1500000000], None),
-        (("1500000000900", "1500000000100"), [1500000000, 1500000000], "milliseconds"),
-        (("1500000000000900", "1500000000000100"), [1500000000, 1500000000], "microseconds"),
-        (("1500000000000000900", "1500000000000000100"), [1500000000, 1500000000], "nanoseconds"),
-        (("3", "4"), [3, 4], None),
+        (("1500000000900", "1500000000100"), [1500000000, 1500000000], "milliseconds since 1970"),
+        (("1500000000000900", "1500000000000100"), [1500000000, 1500000000], "microseconds since 1970"),
+        (("1500000000000000900", "1500000000000000100"), [1500000000, 1500000000], "nanoseconds since 1970"),
+        (("3", "4"), [3, 4], "counters, which order interactions but are no dates"),
         (("2017-07-14T02:40:01Z", "2017-07-14 04:40:00+02:00"), [1500000000, 1500000001], None),
     ],
 )
@@ -153,7 +156,7 @@ def test_times_of_every_unit_keep_their_order(tmp_path, times, seconds, note):
     assert dataset.times.tolist() == seconds
     assert keys_of(dataset) == {"a": ["x", "y"] if times in (("1500000000", "1500000001"), ("3", "4")) else ["y", "x"]}
     said = [text for text in dataset.notes if "is read as" in text]
-    assert said == ([] if note is None else [f"timestamp:float is read as {note} since 1970"])
+    assert said == ([] if note is None else [f"timestamp:float is read as {note}"])
 
 
 def test_broken_rows_are_skipped_and_counted(tmp_path):
@@ -183,7 +186,8 @@ def test_broken_rows_are_skipped_and_counted(tmp_path):
         (INTER + "a\tx\t1\t2\na\ty\t1\n", "3: 3 fields, the header line has 4"),
         (INTER + "a\tx\t1\t2\na\ty\t1\t3\t5\t6\n", "3: 6 fields, the header line has 4"),
         (INTER + "a\tx\t1\t2\na\ty\t1\tsoon\n", "3: timestamp:float is 'soon', expected a Unix time or an ISO 8601 "
-         "time such as 2024-05-31T18:30:00Z"),
+         'time such as 2024-05-31T18:30:00Z; for another format set time_format: "%d.%m.%Y"; broken_rows: skip leaves '
+         "such rows out"),
         (INTER.encode() + b"a\tx\t1\t2\n\xe9\tx\t1\t3\n", "3: not UTF-8: byte 0xe9; save the file as UTF-8 and run "
          "again"),
     ],

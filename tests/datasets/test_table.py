@@ -18,6 +18,11 @@ WRITERS = {
     ".tsv": table_files.write_table_tsv,
     ".parquet": table_files.write_table_parquet,
 }
+COUNTERS = "time is read as counters, which order interactions but are no dates"
+NO_TIME = (
+    "expected a Unix time or an ISO 8601 time such as 2024-05-31T18:30:00Z; for another format set time_format: "
+    '"%d.%m.%Y"; broken_rows: skip leaves such rows out'
+)
 
 
 def write(folder, text, name="interactions.csv"):
@@ -112,7 +117,7 @@ def test_images_are_named_several_an_item_or_lie_in_images(tmp_path):
     dataset = load(tmp_path, items="items.csv", image="photo")
     assert dataset.catalog.images.counts_I.tolist() == [2, 0]
     assert dataset.catalog.images.open(0, 1).getpixel((0, 0)) == (0, 0, 255)
-    assert dataset.notes == ("1 of 3 images named in the metadata are missing",)
+    assert dataset.notes == (COUNTERS, "1 of 3 images named in the metadata are missing")
     pl.DataFrame({"item": ["x"], "photo": [["b.png", "a.png"]]}).write_parquet(tmp_path / "items.parquet")
     dataset = load(tmp_path, items="items.parquet", image="photo")
     assert dataset.catalog.images.open(0).getpixel((0, 0)) == (0, 0, 255)
@@ -131,6 +136,7 @@ def test_broken_rows_are_skipped_and_counted(tmp_path):
     assert keys_of(dataset) == {"u": ["x", "y"]}
     assert dataset.catalog.titles == ("One", "")
     assert dataset.notes == (
+        COUNTERS,
         "5 broken rows of interactions.csv were skipped",
         "1 broken or repeated rows of items.csv were skipped",
         "share of items with each text field: title 50 %",
@@ -145,11 +151,15 @@ def test_broken_rows_of_parquet_are_reported_and_skipped(tmp_path):
     assert error(tmp_path, **fields) == f"{path}: row 2: user is empty or of the wrong kind"
     dataset = load(tmp_path, **fields, broken_rows="skip")
     assert keys_of(dataset) == {"u": ["x"]}
-    assert dataset.notes[0] == "2 broken rows of a.parquet were skipped"
+    assert dataset.notes == (
+        COUNTERS,
+        "2 broken rows of a.parquet were skipped",
+        "1 of 1 items have no metadata; their text is empty",
+    )
     pl.DataFrame({"user": ["u", "v"], "item": ["x", "y"], "time": ["2020-01-01", "later"]}).write_parquet(path)
     assert error(tmp_path, **fields).startswith(f"{path}: row 2: time is 'later', expected a Unix time or an ISO")
-    pl.DataFrame({"user": [1.5], "item": ["x"], "time": [1]}).write_parquet(path)
-    assert error(tmp_path, **fields) == f"{path}: user is of type Float64, expected text or whole numbers"
+    pl.DataFrame({"user": [True], "item": ["x"], "time": [1]}).write_parquet(path)
+    assert error(tmp_path, **fields) == f"{path}: user is of type Boolean, expected text or whole numbers"
     pl.DataFrame({"user": [1], "item": ["x"]}).write_parquet(path)
     assert error(tmp_path, **fields) == f"{path}: no column time; found user, item"
     pl.DataFrame({"user": [], "item": [], "time": []}).write_parquet(path)
@@ -177,11 +187,10 @@ def test_broken_rows_of_parquet_are_reported_and_skipped(tmp_path):
         ('user,item,time\nu,"x\ny",1\nu,"",2\n', "4: item is empty"),
         ("user,item,time\nu,x,1\nu,y\n", "3: 2 fields, the header line has 3"),
         ("user,item,time\nu,x,1\nu,y,2,3\n", "3: 4 fields, the header line has 3"),
-        ("user,item,time\nu,x,1\nu,y,soon\n", "3: time is 'soon', expected a Unix time or an ISO 8601 time such as "
-         "2024-05-31T18:30:00Z"),
-        ("user,item,time\nu,x,2020-01-01\nu,y,2020-13-01\n", "3: time is '2020-13-01', expected a Unix time or an ISO "
-         "8601 time such as 2024-05-31T18:30:00Z"),
-        ('user,item,time\nu,x,1\n"u,y,2\nu,z,3\n', "3: 1 fields, the header line has 3"),
+        ("user,item,time\nu,x,1\nu,y,soon\n", f"3: time is 'soon', {NO_TIME}"),
+        ("user,item,time\nu,x,2020-01-01\nu,y,2020-13-01\n", f"3: time is '2020-13-01', {NO_TIME}"),
+        ('user,item,time\nu,x,1\n"u,y,2\nu,z,3\n', "3: a quote that opens in this row is not closed; "
+         "close it, or double it if it is part of a text"),
         (b"user,item,time\nu,x,1\nu,\xe9,2\n", "3: not UTF-8: byte 0xe9; save the file as UTF-8 and run again"),
         (b"us\xe9r,item,time\nu,x,1\n", "1: not UTF-8: byte 0xe9; save the file as UTF-8 and run again"),
     ],
@@ -317,7 +326,8 @@ def test_parquet_has_columns_of_every_type(tmp_path):
 def test_a_time_format_that_fits_nothing_is_reported(tmp_path):
     write(tmp_path, "user,item,time\nu,x,01.02.2020\n")
     assert error(tmp_path, time_format="%Y/%m/%d") == (
-        f"{tmp_path / 'interactions.csv'}:2: time is '01.02.2020', expected %Y/%m/%d"
+        f"{tmp_path / 'interactions.csv'}:2: time is '01.02.2020', expected %Y/%m/%d; for several formats set "
+        'time_format: ["%Y/%m/%d", "%d.%m.%Y"]; broken_rows: skip leaves such rows out'
     )
 
 

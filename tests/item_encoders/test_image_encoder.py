@@ -115,7 +115,7 @@ def test_several_images_are_averaged_and_items_without_a_readable_one_are_absent
 def test_of_many_broken_images_twenty_are_named(catalog_of, swatches):
     images = ImageList.of(catalog_of([""] * 30, swatches([(1, 2, 3)] * 30)), "mean")
     unreadable = [Unreadable(f"{row}.jpg", "truncated" if row % 3 else "empty") for row in range(23)]
-    [note] = images.mean_vectors(np.ones((7, 2)), np.arange(30) >= 23, unreadable, normalize=True).notes
+    [note] = images.mean_vectors(np.arange(14.0).reshape(7, 2), np.arange(30) >= 23, unreadable, normalize=True).notes
     assert note.startswith("23 of 30 images could not be read (15 truncated, 8 empty): 0.jpg, 1.jpg, ")
     assert note.endswith(", 18.jpg, 19.jpg and 3 more")
 

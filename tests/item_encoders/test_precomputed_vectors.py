@@ -108,7 +108,7 @@ def test_malformed_files(tmp_path, catalog, no_histories):
     np.save(file, np.array([[1.0], [np.nan], [2.0]]))
     assert message(Precomputed(file=str(file))) == "v.npy: the vector of 'item-1' is not finite"
     np.save(file, np.array([{"a": 1}], dtype=object))
-    assert message(Precomputed(file=str(file))).startswith("v.npy: not an array of numbers: Object arrays cannot be")
+    assert message(Precomputed(file=str(file))).startswith("v.npy: not an array of numbers: Array can't")
     polars.DataFrame({"item": ["a"]}).write_parquet(tmp_path / "v.parquet")
     assert message(Precomputed(file=str(tmp_path / "v.parquet"))) == (
         "v.parquet: expected the columns 'key' and 'vector', found item"

@@ -87,7 +87,7 @@ def test_collisions_are_counted_and_repaired(tmp_path):
         ({"a": [10**20]}, f"item 'a' has the code {10**20}; expected whole numbers from 0 to 16777215"),
         (
             {"17": [1]},
-            "none of its 1 keys (the first: '17') is an item of the catalog (the first: 'a'); "
+            "none of its 1 keys (e.g. '17') is an item of the catalog (e.g. 'a', 'b', 'c'); "
             "expected the data set's own item keys",
         ),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,9 +10,12 @@ from typing import Any
 
 from genrec.datasets.readers.amazon_editions import Edition
 from genrec.datasets.readers.descriptions import Entry, words
+from genrec.datasets.readers.findings import repeated_keys, skipped, unmatched
 from genrec.datasets.readers.html import plain_text
 from genrec.datasets.readers.json_lines import BrokenLines, json_objects, raw_lines
 from genrec.errors import DataError
+from genrec.formats.json_text import JsonError, parse_json
+from genrec.types import Finding
 
 MAX_LITERAL = 1_000_000
 """Bytes; parsing a Python literal takes about a hundred times its size in memory."""
@@ -23,13 +25,14 @@ FIELDS = ("title", "brand", "categories", "description", "features", "main_categ
 
 _NO_IMAGE = "/no-img-"
 """Part of the URL of the icon for products without an image."""
+_NONE = ast.Constant(None)
 _BY = re.compile(r"\s*by\s*\n\s*")
 _PRICE = re.compile(r"(?:from )?\$?\d[\d,]*(?:\.\d+)?(?: ?- ?\$?\d[\d,]*(?:\.\d+)?)?")
 
 
 def read_items(
     path: Path, edition: Edition, keys: Iterable[str], broken_lines: BrokenLines
-) -> tuple[dict[str, Entry], int]:
+) -> tuple[dict[str, Entry], list[Finding]]:
     """Read the metadata of some items; only their lines are parsed.
 
     Args:
@@ -40,22 +43,30 @@ def read_items(
 
     Returns:
         Entries with :data:`FIELDS` and ``images`` (URLs), each if there is any, from the first line of an item; and the
-        number of skipped lines.
+        findings: skipped lines, repeated keys of a line, and items without metadata if they are many.
 
     Raises:
-        DataError: a line cannot be read; with file and line.
+        DataError: a line cannot be read, with file and line; or none is about one of these items.
     """
+    repeated: list[tuple[int, str]] = []
     broken: list[DataError] = []
     entries: dict[str, Entry] = {}
     wanted = frozenset(keys)
-    for number, line in _wanted_lines(path, edition, wanted, broken.append if broken_lines == "skip" else _raise):
+    report = broken.append if broken_lines == "skip" else _raise
+    for number, line in _wanted_lines(path, edition, wanted, report, repeated):
         key = line.get(edition.item)
         if not isinstance(key, str):
-            error = DataError(f"{path}:{number}: no text under {edition.item!r}; found {', '.join(map(str, line))}")
-            (broken.append if broken_lines == "skip" else _raise)(error)
+            report(DataError(f"{path}:{number}: no text under {edition.item!r}; found {', '.join(map(str, line))}"))
         elif key in wanted and key not in entries:
             entries[key] = clean(line)
-    return entries, len(broken)
+    findings = [*skipped(len(broken), "unreadable lines", path), *repeated_keys(repeated, path)]
+    return entries, findings + unmatched(wanted, len(entries), _first_keys(path, edition.item), path)
+
+
+def _first_keys(path: Path, field: str) -> Iterator[str]:
+    """Keys of the first lines, for messages."""
+    for _, line in raw_lines(path, title=f"reading {path.name}"):
+        yield from (key.decode("utf-8", "replace") for key in _key(field).findall(line)[:1])
 
 
 def _raise(error: DataError) -> None:
@@ -63,12 +74,19 @@ def _raise(error: DataError) -> None:
 
 
 def _wanted_lines(
-    path: Path, edition: Edition, keys: frozenset[str], broken: Callable[[DataError], None]
+    path: Path,
+    edition: Edition,
+    keys: frozenset[str],
+    broken: Callable[[DataError], None],
+    repeated: list[tuple[int, str]],
 ) -> Iterator[tuple[int, Entry]]:
-    """Number and content of the lines that may be about one of these items; ``broken`` gets unreadable ones."""
+    """Number and content of the lines that may be about one of these items; ``broken`` gets unreadable ones.
+
+    ``repeated`` gets keys that occur again in one object.
+    """
     title, is_wanted = f"reading {path.name}", _names_one_of(keys, edition.item)
     if edition.year != 2014:
-        yield from json_objects(path, title=title, wanted=is_wanted, broken=broken)
+        yield from json_objects(path, title=title, wanted=is_wanted, broken=broken, repeated=repeated)
         return
     for number, line in raw_lines(path, title=title):
         if is_wanted(line):
@@ -82,9 +100,8 @@ def _wanted_lines(
 
 def _names_one_of(keys: frozenset[str], field: str) -> Callable[[bytes], bool]:
     """A cheap test whether a line may be about one of these items."""
-    wanted = {key.encode() for key in keys}
-    # It starts with the name and not with its quote: patterns that start with plain letters are found much faster.
-    key = re.compile(rb"""%s["']\s*:\s*["']([^"'\\]*)["']""" % field.encode())
+    wanted = {key.encode("utf-8", "replace") for key in keys}
+    key = _key(field)
 
     def is_wanted(line: bytes) -> bool:
         # A text inside a line may contain such a key too; a line without any is broken and must be parsed.
@@ -92,6 +109,11 @@ def _names_one_of(keys: frozenset[str], field: str) -> Callable[[bytes], bool]:
         return not found or not wanted.isdisjoint(found)
 
     return is_wanted
+
+
+def _key(field: str) -> re.Pattern[bytes]:
+    # It starts with the name and not with its quote: patterns that start with plain letters are found much faster.
+    return re.compile(rb"""%s["']\s*:\s*["']([^"'\\]*)["']""" % field.encode())
 
 
 def _literal(line: bytes) -> dict[str, Any]:
@@ -104,20 +126,32 @@ def _literal(line: bytes) -> dict[str, Any]:
         raise ValueError(f"{len(line):,} bytes, at most {MAX_LITERAL:,} are read")
     try:
         text = line.decode("utf-8")
-        found = json.loads(text) if text.startswith('{"') else ast.literal_eval(text)
+        found = parse_json(text) if text.startswith('{"') else _plain_literal(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8: byte 0x{line[error.start]:02x}") from None
     except SyntaxError as error:
         raise ValueError(error.msg) from None
     except (MemoryError, RecursionError):
         raise ValueError("nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(error.msg) from None
+    except JsonError as error:
+        raise ValueError(str(error)) from None
     except (ValueError, TypeError):
         raise ValueError("something other than texts, numbers, lists and dicts") from None
     if not isinstance(found, dict):
         raise ValueError(f"found a {type(found).__name__}")
     return found
+
+
+def _plain_literal(text: str) -> Any:
+    """The value of a Python literal; ``nan`` in it, as pandas prints a missing value, is None."""
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        tree = ast.parse(text, mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                node.values[:] = [_NONE if isinstance(v, ast.Name) and v.id == "nan" else v for v in node.values]
+        return ast.literal_eval(tree)
 
 
 def clean(line: Entry) -> Entry:

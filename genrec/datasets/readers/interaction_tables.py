@@ -7,9 +7,22 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from genrec.datasets.readers.findings import skipped, texts_of
+from genrec.datasets.readers.key_columns import with_keys
 from genrec.datasets.readers.tables import TableFile
-from genrec.datasets.readers.timestamps import EXPECTED, Ticks, to_ticks
+from genrec.datasets.readers.timestamps import (
+    EXPECTED,
+    DateNumbersError,
+    Ticks,
+    TimeUnit,
+    expected,
+    is_number,
+    proposal,
+    to_ticks,
+)
 from genrec.errors import DataError
+from genrec.formats.text import shown
+from genrec.types import Finding
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,13 @@ class Interactions:
     table: pl.DataFrame
     """``user``, ``item`` and, if there is a time, ``time`` in ticks, int64."""
     ticks_per_second: int
+    times_are_dates: bool
+    """Whether times are Unix times and not counters."""
+    items: frozenset[str]
+    """The keys of all items in the file, also those of rows with a low rating."""
     notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    """Skipped rows; the notes have their texts."""
 
 
 def read_interactions(
@@ -37,7 +56,8 @@ def read_interactions(
     columns: InteractionColumns,
     *,
     min_rating: float | None = None,
-    time_format: str | None = None,
+    time_format: str | Sequence[str] | None = None,
+    time_unit: TimeUnit = "auto",
     skip: bool = False,
 ) -> Interactions:
     """Read a table of interactions.
@@ -46,7 +66,8 @@ def read_interactions(
         file: the table.
         columns: its column names.
         min_rating: rows with a lower rating are dropped; None does not read the rating.
-        time_format: format of times; None detects it, see :func:`to_ticks`.
+        time_format: formats of times; None detects them, see :func:`to_ticks`.
+        time_unit: unit of times that are numbers.
         skip: skip and count broken rows instead of raising at the first.
 
     Raises:
@@ -59,48 +80,57 @@ def read_interactions(
         filled=[name for name in named if name != rating],
         skip=skip,
     )
-    chosen = [pl.col(columns.user).alias("user"), pl.col(columns.item).alias("item")]
+    table, num_keyless = with_keys(file, table, named[:2], skip=skip)
+    num_skipped += num_keyless
     notes = []
-    ticks = Ticks(pl.Series(dtype=pl.Int64))
+    ticks = Ticks(pl.Series(dtype=pl.Int64), 1, None)
     if columns.time is not None:
-        written = table[columns.time]
-        try:
-            ticks = to_ticks(written, time_format)
-        except pl.exceptions.PolarsError as error:
-            problem = str(error).strip().partition("\n")[0]
-            raise DataError(
-                f"{file.path}: {columns.time} cannot be read as {time_format or EXPECTED} ({problem})"
-            ) from None
-        if (unread := ticks.values.is_null()).any():
-            if not skip:
-                value = str(written.cast(pl.String)[int(unread.arg_true()[0])])
-                where = file.place_of(columns.time, value)
-                raise DataError(f"{where}: {columns.time} is {value!r}, expected {time_format or EXPECTED}")
-            num_skipped += int(unread.sum())
+        ticks = _ticks(file, table[columns.time], time_format, time_unit)
+        unread = ticks.values.is_null()
+        if unread.any() and not skip:
+            value = str(table[columns.time].cast(pl.String)[int(unread.arg_true()[0])])
+            wanted = expected(value, ticks, time_format, time_unit)
+            where = file.place_of(columns.time, value)
+            raise DataError(f"{where}: {columns.time} is {shown(value)}, {wanted}{_advice(value, ticks, time_format)}")
+        num_skipped += int(unread.sum())
         table = table.with_columns(ticks.values.alias(columns.time)).filter(~unread)
-        chosen.append(pl.col(columns.time).alias("time"))
-        if ticks.unit != "seconds":
-            notes.append(f"{columns.time} is read as {ticks.unit} since 1970")
-    if num_skipped:
-        notes.append(f"{num_skipped:,} broken rows of {file.path.name} were skipped")
+        if time_unit == "auto" and ticks.unit not in (None, "s"):
+            no_dates = "" if ticks.are_dates else ", which order interactions but are no dates"
+            notes.append(f"{columns.time} is read as {ticks.what}{no_dates}")
+    findings = skipped(num_skipped, "broken rows", file.path)
     if not len(table):
         raise DataError(f"{file.path}: all {num_skipped:,} rows are broken; read it with broken_rows: error to see why")
+    items = frozenset(map(str, table[columns.item].unique().to_list()))
     if rating is not None:
         table = table.filter(pl.col(rating) >= min_rating)
         if not len(table):
             raise DataError(f"{file.path}: no {rating} is {min_rating} or more; lower min_rating")
-    table = table.select(chosen)
-    return Interactions(table.with_columns(_keys(file, table, named[:2])), ticks.per_second, tuple(notes))
+    roles = zip(("user", "item", "time"), (columns.user, columns.item, columns.time), strict=True)
+    table = table.select(pl.col(name).alias(role) for role, name in roles if name is not None)
+    notes += texts_of(findings)
+    return Interactions(table, ticks.per_second, ticks.are_dates, items, tuple(notes), tuple(findings))
 
 
-def _keys(file: TableFile, table: pl.DataFrame, named: Sequence[str]) -> list[pl.Series]:
-    """Users and items as text, categories or whole numbers."""
-    keys = []
-    for name, written in zip(("user", "item"), named, strict=True):
-        column = table[name]
-        if column.dtype.is_float() and (column == column.floor()).all():
-            column = column.cast(pl.Int64)
-        if not (column.dtype.is_integer() or column.dtype in (pl.String, pl.Categorical, pl.Enum)):
-            raise DataError(f"{file.path}: {written} is of type {column.dtype}, expected text or whole numbers")
-        keys.append(column)
-    return keys
+def _ticks(file: TableFile, column: pl.Series, time_format: str | Sequence[str] | None, unit: TimeUnit) -> Ticks:
+    try:
+        return to_ticks(column, time_format, unit)
+    except DateNumbersError as error:
+        raise DataError(
+            f"{file.path}: {column.name} is {error.value}, which looks like a date; set time_format: "
+            f'"{error.form}", or time_unit: order if it is a counter'
+        ) from None
+    except pl.exceptions.PolarsError as error:
+        problem = str(error).strip().partition("\n")[0]
+        raise DataError(f"{file.path}: {column.name} cannot be read as {EXPECTED} ({problem})") from None
+
+
+def _advice(value: str, ticks: Ticks, time_format: str | Sequence[str] | None) -> str:
+    """What to do about an unreadable time."""
+    skip = "broken_rows: skip leaves such rows out"
+    if time_format is not None:
+        formats = [time_format] if isinstance(time_format, str) else list(time_format)
+        several = ", ".join(f'"{form}"' for form in [*formats, proposal(value)])
+        return f"; for several formats set time_format: [{several}]; {skip}"
+    if ticks.unit is None or not is_number(value):
+        return f'; for another format set time_format: "{proposal(value)}"; {skip}'
+    return f"; time_unit: {ticks.unit} reads all values as {ticks.what}; {skip}"

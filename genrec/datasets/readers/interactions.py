@@ -9,12 +9,17 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from genrec.datasets.readers.findings import duplicate_events, texts_of
 from genrec.datasets.readers.notes import repeats, ties
 from genrec.errors import DataError
-from genrec.types import Histories
+from genrec.formats.keys import sorted_keys
+from genrec.types import Finding, Histories
 
 Order = Literal["time", "file"]
 """Order of a user's interactions: by time, ties in the order of the source; or the order of the source."""
+
+Duplicates = Literal["keep", "drop"]
+"""What happens to interactions with the same user, item and time as an earlier one: they are kept, or dropped."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,19 @@ class Ordered:
     order: str
     """For :attr:`genrec.types.Dataset.order`."""
     notes: tuple[str, ...]
-    """For :attr:`genrec.types.Dataset.notes`: ties, repeats, removed interactions."""
+    """For :attr:`genrec.types.Dataset.notes`: ties, repeats, removed interactions, and the findings."""
+    findings: tuple[Finding, ...] = ()
+    """For :attr:`genrec.types.Dataset.findings`: duplicate events."""
 
 
 def order_histories(
-    table: pl.DataFrame, *, path: Path, core: int, order: Order = "time", ties_by: str = "place in the file"
+    table: pl.DataFrame,
+    *,
+    path: Path,
+    core: int,
+    order: Order = "time",
+    ties_by: str = "place in the file",
+    duplicates: Duplicates = "keep",
 ) -> Ordered:
     """Turn interactions into histories.
 
@@ -46,6 +59,8 @@ def order_histories(
             all.
         order: ``file`` reproduces code that does not sort by time.
         ties_by: order of rows with equal times in the table, for the notes.
+        duplicates: rows with the same user, item and time as an earlier one; ``drop`` removes them before the core.
+            Without times there are none: a repeated pair may be a second purchase.
 
     Raises:
         DataError: nothing is left, or ``order`` is ``time`` and the table has no times.
@@ -54,7 +69,15 @@ def order_histories(
         raise DataError(
             f"{path}: no time column to order the histories by; set order: file to keep the order of the file"
         )
+    findings: list[Finding] = []
+    if "time" in table.columns:
+        is_again = ~table.select("user", "item", "time").is_unique()
+        if is_again.any():
+            is_again &= ~table.select(pl.struct("user", "item", "time").is_first_distinct()).to_series()
+            findings = duplicate_events(int(is_again.sum()), len(table), dropped=duplicates == "drop")
+            table = table.filter(~is_again) if duplicates == "drop" else table
     total = len(table)
+    before = table["user"].n_unique(), table["item"].n_unique()
     table = _core(table, core)
     if not len(table):
         raise DataError(f"{path}: none of {total:,} interactions is left with core {core}; lower it")
@@ -74,8 +97,15 @@ def order_histories(
         within = np.diff(user_N[place_N]) == 0
         notes = ties(float((np.diff(times) == 0)[within].mean()) if within.any() else 0.0, ties_by) + notes
     if total != len(table):
-        notes.append(f"{total - len(table):,} of {total:,} interactions were removed by the {core}-core filter")
-    return Ordered(user_keys, item_keys, histories, times, text, tuple(notes))
+        users, items = (
+            f"{count - len(keys):,} of {count:,}" for count, keys in zip(before, (user_keys, item_keys), strict=True)
+        )
+        notes.append(
+            f"{total - len(table):,} of {total:,} interactions, {users} users and {items} items were removed by the "
+            f"{core}-core filter"
+        )
+    notes += texts_of(findings)
+    return Ordered(user_keys, item_keys, histories, times, text, tuple(notes), tuple(findings))
 
 
 def _core(table: pl.DataFrame, core: int) -> pl.DataFrame:
@@ -93,8 +123,7 @@ def _numbered(column: pl.Series) -> tuple[tuple[str, ...], np.ndarray]:
     """The distinct keys, ordered (as numbers if all are digits), and each row's place among them, int64."""
     distinct = column.unique()
     keys = [str(key) for key in distinct.to_list()]
-    by_number = all(key.isascii() and key.isdigit() for key in keys)
-    sorted_keys = sorted(keys, key=lambda key: (int(key), key)) if by_number else sorted(keys)
-    place_of = {key: place for place, key in enumerate(sorted_keys)}
+    in_order = tuple(sorted_keys(keys))
+    place_of = {key: place for place, key in enumerate(in_order)}
     places = pl.Series([place_of[key] for key in keys], dtype=pl.Int64)
-    return tuple(sorted_keys), column.replace_strict(distinct, places, return_dtype=pl.Int64).to_numpy()
+    return in_order, column.replace_strict(distinct, places, return_dtype=pl.Int64).to_numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,20 @@ import polars as pl
 
 from genrec.datasets._columns import column_of, filled
 from genrec.datasets.readers.descriptions import Entry, coverage, describe, title, words
+from genrec.datasets.readers.findings import skipped, texts_of, unmatched
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import leaves_folder
 from genrec.datasets.readers.image_files import ImageFiles
+from genrec.datasets.readers.key_columns import with_keys
 from genrec.datasets.readers.tables import TableFile
-from genrec.datasets.readers.timestamps import EXPECTED, to_ticks
+from genrec.datasets.readers.timestamps import EXPECTED, DateNumbersError, expected, to_ticks
 from genrec.errors import DataError
-from genrec.types import Catalog, ColumnKind
+from genrec.formats.keys import match_keys, sorted_keys
+from genrec.formats.text import shown
+from genrec.types import Catalog, ColumnKind, Finding
 
+_WRITTEN = "\0written"
+"""Column of the keys as the file has them; no file has a column of this name."""
 _MISSING = ("", "na", "n/a", "nan", "none", "null")
 """Texts for missing numbers and times, in any case."""
 
@@ -51,8 +57,12 @@ class Items:
     """The fields of each item that has a row, texts or lists of texts."""
     typed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The values of each typed field: numbers, seconds since 1970, texts or lists of texts; None where missing."""
+    unsold: tuple[str, ...] = ()
+    """Keys of items without interactions that are kept as cold items."""
     notes: tuple[str, ...] = ()
-    """Skipped rows and unreadable values."""
+    """Items without interactions, and the texts of the findings."""
+    findings: tuple[Finding, ...] = ()
+    """Items without a row, skipped rows and unreadable values."""
 
 
 def read_items(
@@ -62,7 +72,10 @@ def read_items(
     separators: Mapping[str, str | None],
     keys: Sequence[str],
     *,
+    sold: Collection[str],
+    keep_unsold: bool = False,
     typed: Mapping[str, tuple[str, ColumnKind]] | None = None,
+    formats: Mapping[str, str | tuple[str, ...]] | None = None,
     skip: bool = False,
     skip_values: bool = False,
 ) -> Items:
@@ -74,28 +87,48 @@ def read_items(
         fields: the column of each field.
         separators: separator of each field that is a list; None detects it: a comma if the column has any, else a
             blank.
-        keys: of the items to read.
+        keys: of the items of the histories.
+        sold: of all items with an interaction, also those that the core removed.
+        keep_unsold: also read the items without any.
         typed: column and kind of each typed field; ``separators`` applies to them too.
+        formats: formats of typed times; Unix times and ISO 8601 need none.
         skip: skip broken rows and repeated items instead of raising at the first.
         skip_values: treat unreadable typed values as missing instead of raising at the first.
 
     Raises:
-        DataError: a column is missing, a row is broken, an item has two rows, or a number or time cannot be read; with
-            file and line.
+        DataError: a column is missing, a row is broken, an item has two rows, a number or time cannot be read (with
+            file and line), or no item of the histories has a row.
     """
     typed = typed or {}
     names = list(dict.fromkeys([key, *fields.values(), *(column for column, _ in typed.values())]))
     table, num_skipped = file.read(dict.fromkeys(names), filled=[key], skip=skip)
-    as_keys = table[key].cast(pl.Int64) if table[key].dtype.is_float() else table[key]
-    table = table.with_columns(as_keys.cast(pl.String)).filter(pl.col(key).is_in(list(keys)))
+    written = table[key].cast(pl.String)
+    table, num_keyless = with_keys(file, table.with_columns(written.alias(_WRITTEN)), [key], skip=skip)
+    num_skipped += num_keyless
+    own = table[key].cast(pl.String)
+    distinct = own.unique(maintain_order=True).to_list()
+    matches = match_keys(sold, distinct)
+    unsold = sorted_keys(set(distinct).difference(matches))
+    known = {found: wanted for found, wanted in matches.items() if wanted in keys}
+    findings = unmatched(keys, len(known), distinct, file.path)
+    notes = []
+    if unsold:
+        fate = "cold items of the catalog" if keep_unsold else "left out; unsold_items: keep makes them cold items"
+        notes.append(f"{len(unsold):,} items of {file.path.name} are in no interaction: they are {fate}")
+    if keep_unsold:
+        known |= {item: item for item in unsold}
+    table = table.with_columns(own.replace_strict(known, default=None, return_dtype=pl.String))
+    table = table.filter(pl.col(key).is_not_null())
     again = table[key].is_duplicated() & ~table[key].is_first_distinct()
     if again.any():
         if not skip:
-            value = table[key].filter(again)[0]
-            where = file.place_of(key, value, occurrence=2)
+            row = int(again.arg_true()[0])
+            value = table[_WRITTEN][row]
+            where = file.place_of(key, value, occurrence=int((table[_WRITTEN][: row + 1] == value).sum()))
             raise DataError(f"{where}: {key} {value!r} occurs twice; expected one row for each item")
         num_skipped += int(again.sum())
         table = table.filter(~again)
+    findings += skipped(num_skipped, "broken or repeated rows", file.path)
     values = {
         field: _parts(table[column], separators[field]) if field in separators else table[column].to_list()
         for field, column in fields.items()
@@ -103,44 +136,55 @@ def read_items(
     rows = zip(*values.values(), strict=True) if values else ([] for _ in range(len(table)))
     keys_N = table[key].to_list()
     entries = {item: dict(zip(values, row, strict=True)) for item, row in zip(keys_N, rows, strict=True)}
-    notes = [f"{num_skipped:,} broken or repeated rows of {file.path.name} were skipped"] if num_skipped else []
     typed_values: dict[str, Mapping[str, Any]] = {}
     for name, (column, kind) in typed.items():
         num_unread = 0
         if kind == "categorical":
             found = _parts(table[column], separators[name]) if name in separators else table[column].to_list()
         else:
-            read, num_unread = _numbers_or_seconds(file, table[column], kind, skip=skip_values)
+            form = (formats or {}).get(name)
+            read, num_unread = _numbers_or_seconds(file, table[column], kind, form, skip=skip_values)
             found = read.to_list()
         if num_unread:
-            notes.append(f"{num_unread:,} unreadable values of {column} in {file.path.name} are treated as missing")
+            text = f"{num_unread:,} unreadable values of {column} in {file.path.name} are treated as missing"
+            findings.append(Finding("unreadable values", "warning", text, "correct them in the file"))
         typed_values[name] = dict(zip(keys_N, found, strict=True))
-    return Items(entries, typed_values, tuple(notes))
+    notes += texts_of(findings)
+    return Items(entries, typed_values, tuple(unsold if keep_unsold else ()), tuple(notes), tuple(findings))
 
 
-def _numbers_or_seconds(file: TableFile, column: pl.Series, kind: ColumnKind, *, skip: bool) -> tuple[pl.Series, int]:
+def _numbers_or_seconds(
+    file: TableFile, column: pl.Series, kind: ColumnKind, time_format: str | tuple[str, ...] | None, *, skip: bool
+) -> tuple[pl.Series, int]:
     """The numbers of a column, or its times in seconds since 1970, null where missing; and how many are unreadable."""
-    expected = "a number" if kind == "numeric" else EXPECTED
-    given = column.fill_nan(None) if column.dtype.is_float() else column
+    given = column
     if given.dtype in (pl.String, pl.Categorical, pl.Enum):
         texts = given.cast(pl.String).str.strip_chars()
         given = texts.set(texts.str.to_lowercase().is_in(_MISSING), None)
+    ticks = None
     try:
         if kind == "datetime":
-            ticks = to_ticks(given)
+            ticks = to_ticks(given, time_format, of_items=True)
             read = ticks.values // ticks.per_second
         elif given.dtype.is_temporal():
             raise pl.exceptions.InvalidOperationError(f"it is of type {given.dtype}")
         else:
             read = given.cast(pl.Float64, strict=False)
             read = read.set(read.is_infinite() | read.is_nan(), None)
+    except DateNumbersError as error:
+        raise DataError(
+            f"{file.path}: {column.name} is {error.value}, which looks like a date; set column_formats: "
+            f'{{{column.name}: "{error.form}"}}'
+        ) from None
     except pl.exceptions.PolarsError as error:
         problem = str(error).strip().partition("\n")[0]
-        raise DataError(f"{file.path}: {column.name} cannot be read as {expected} ({problem})") from None
+        wanted = EXPECTED if kind == "datetime" else "a number"
+        raise DataError(f"{file.path}: {column.name} cannot be read as {wanted} ({problem})") from None
     unread = read.is_null() & given.is_not_null()
     if unread.any() and not skip:
         value = str(column.cast(pl.String)[int(unread.arg_true()[0])])
-        raise DataError(f"{file.place_of(column.name, value)}: {column.name} is {value!r}, expected {expected}")
+        wanted = "expected a number" if ticks is None else expected(value, ticks, time_format)
+        raise DataError(f"{file.place_of(column.name, value)}: {column.name} is {shown(value)}, {wanted}")
     return read, int(unread.sum())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Any, Literal, NoReturn
 import polars as pl
 
 from genrec.errors import DataError
+from genrec.formats.json_text import JsonError, parse_json
 from genrec.runtime.progress import Bar
 
 CHUNK_BYTES = 16 * 2**20
@@ -29,6 +31,12 @@ Columns = Mapping[str, type[pl.DataType]]
 """The keys to read and their types. ``Categorical`` is text with each value stored once; ``Datetime`` is text
 such as ``2019-03-31 20:15:00`` or ``2019-03-31``. No value may be missing or null."""
 
+MAX_GROWTH = 200
+"""How many times larger than the gzip file its content may be; reviews grow three to ten times."""
+_SMALL = 2**28
+"""Bytes, unpacked, up to which any growth is fine."""
+_LINE = re.compile(rb"\S[^\n]*")
+_NOT_A_NUMBER = re.compile(rb"\b(?:NaN|Infinity)\b")
 _MB = 10**6
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _TEXTS = (pl.String, pl.Categorical, pl.Datetime)
@@ -70,6 +78,9 @@ def read_json_lines(
     broken: list[DataError] = []
     for first, chunk in _chunks(path, title):
         table = _table(chunk, columns)
+        if table is None and _NOT_A_NUMBER.search(chunk):
+            chunk = _without_nan(chunk, columns)
+            table = _table(chunk, columns)
         parts = [table] if table is not None else _sound_parts(path, first, chunk, columns, broken_lines, broken)
         if not tables and not parts and broken:
             raise DataError(f"{path}: not one of the first {len(broken):,} lines can be read; {broken[0]}")
@@ -85,6 +96,7 @@ def json_objects(
     title: str,
     wanted: Callable[[bytes], bool] | None = None,
     broken: Callable[[DataError], object] | None = None,
+    repeated: list[tuple[int, str]] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each line's number, from 1, and its object.
 
@@ -93,6 +105,7 @@ def json_objects(
         title: for the progress bar.
         wanted: filter on the bytes of a line before it is parsed; lines that it rejects are skipped, broken or not.
         broken: called with the error of each unreadable line, which is skipped; by default :func:`refuse`.
+        repeated: gets line and name of each key that occurs again in one object; the last value counts.
 
     Raises:
         DataError: as in :func:`read_json_lines`.
@@ -100,7 +113,7 @@ def json_objects(
     for number, line in raw_lines(path, title=title):
         if wanted is None or wanted(line):
             try:
-                found = _object(path, number, line)
+                found = _object(path, number, line, repeated)
             except DataError as error:
                 (broken or refuse)(DataError(str(error)))  # the raised one references its line
             else:
@@ -127,15 +140,18 @@ def raw_lines(path: Path, *, title: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _numbered(first: int, chunk: bytes) -> Iterator[tuple[int, bytes]]:
-    # Not splitlines(): it also splits at a lone carriage return, and line numbers would differ from an editor's.
-    for number, line in enumerate(chunk.split(b"\n"), start=first):
-        if line := line.strip():
-            yield number, line
+    # Not splitlines(): it also splits at a lone carriage return, and line numbers would differ from an editor's. Nor
+    # split(): millions of blank lines would be millions of objects.
+    number, end = first, 0
+    for match in _LINE.finditer(chunk):
+        number += chunk.count(b"\n", end, match.start())
+        end = match.start()
+        yield number, match[0].rstrip()
 
 
 def _chunks(path: Path, title: str) -> Iterator[tuple[int, bytes]]:
     """Whole lines, about CHUNK_BYTES at a time, with the number of the first; at least one line is not blank."""
-    number, rest, done, is_empty = 1, b"", 0, True
+    number, rest, done, unpacked, is_empty, has_cr_ends = 1, b"", 0, 0, True, None
     with path.open("rb") as file, Bar(f"{title} (MB)", -(-path.stat().st_size // _MB)) as bar:
         is_gzip = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -145,13 +161,24 @@ def _chunks(path: Path, title: str) -> Iterator[tuple[int, bytes]]:
             block, damage = _block(stream)
             if not block:
                 break
+            unpacked += len(block)
+            if is_gzip and unpacked > max(_SMALL, MAX_GROWTH * path.stat().st_size):
+                raise DataError(
+                    f"{path}: the gzip file unpacks to more than {MAX_GROWTH} times its size; expected one JSON object "
+                    "a line: download it again, or unpack it yourself"
+                )
             if is_empty:
                 block = block.removeprefix(_BYTE_ORDER_MARK)
+            if has_cr_ends is None:
+                has_cr_ends = b"\r" in block and b"\n" not in block
+            if has_cr_ends:
+                block = block.replace(b"\r", b"\n")
             cut = block.rfind(b"\n") + 1
             if cut:
                 chunk, rest = rest + block[:cut], block[cut:]
                 is_empty = is_empty and (not chunk or chunk.isspace())
-                yield number, chunk
+                if chunk and not chunk.isspace():
+                    yield number, chunk
                 number += chunk.count(b"\n")
             else:
                 rest += block
@@ -167,7 +194,7 @@ def _chunks(path: Path, title: str) -> Iterator[tuple[int, bytes]]:
             ) from damage
         if is_empty and not rest.strip():
             raise DataError(f"{path}:1: the file is empty; expected one JSON object a line")
-        if rest:
+        if rest.strip():
             yield number, rest
 
 
@@ -207,6 +234,21 @@ def _table(content: bytes, columns: Columns, *, brackets: bool = False) -> pl.Da
     categories = [pl.col(name).cast(kind) for name, kind in columns.items() if kind is pl.Categorical]
     table = table.with_columns(*times, *categories)
     return None if sum(table.null_count().row(0)) else table
+
+
+def _without_nan(chunk: bytes, columns: Columns) -> bytes:
+    """A chunk in which polars finds no NaN: its lines with the wanted keys only; broken lines stay as they are."""
+    lines = []
+    for line in chunk.split(b"\n"):
+        if _NOT_A_NUMBER.search(line):
+            try:
+                found = parse_json(line.decode())
+            except ValueError:  # broken, which is reported later
+                found = None
+            if isinstance(found, dict):
+                line = json.dumps({name: found[name] for name in columns if name in found}).encode()
+        lines.append(line)
+    return b"\n".join(lines)
 
 
 def _time(name: str) -> pl.Expr:
@@ -278,16 +320,16 @@ def _row(path: Path, number: int, line: bytes, columns: Columns) -> pl.DataFrame
     return table
 
 
-def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _object(path: Path, number: int, line: bytes, repeated: list[tuple[int, str]] | None = None) -> dict[str, Any]:
+    note = None if repeated is None else lambda key: repeated.append((number, key))
     try:
-        found = json.loads(line.decode())
+        found = parse_json(line.decode(), note)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{number}: not UTF-8: byte 0x{line[error.start]:02x}; expected UTF-8") from None
-    except json.JSONDecodeError as error:
-        problem = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+    except JsonError as error:
+        where = "" if error.column is None else f" at character {error.column}"
+        problem = f"{str(error).removesuffix(' at')}{where}"
         raise DataError(f"{path}:{number}: not valid JSON ({problem}); expected one object a line") from None
-    except RecursionError:
-        raise DataError(f"{path}:{number}: not valid JSON (nested too deeply); expected one object a line") from None
     if not isinstance(found, dict):
         raise DataError(f"{path}:{number}: found {_shown(found)}, expected one object a line")
     return found

@@ -11,6 +11,7 @@ import polars as pl
 from genrec.datasets.readers.csv import CSV, Layout, read_csv
 from genrec.datasets.readers.folder import require
 from genrec.errors import DataError
+from genrec.formats.text import shown, split_lines
 
 SOURCE = "unpack ml-latest-small.zip or another MovieLens (files.grouplens.org/datasets/movielens)"
 _NO_GENRES = ("(no genres listed)", "unknown")
@@ -82,7 +83,7 @@ def _dat_films(path: Path) -> Films:
         item, _, rest = line.partition("::")
         name, colons, genres = rest.rpartition("::")
         if not colons or not _is_number(item):
-            raise DataError(f"{path}:{number}: found {line!r}, expected movieId::title::genres")
+            raise DataError(f"{path}:{number}: found {shown(line)}, expected movieId::title::genres")
         yield int(item), name, _genres(genres)
 
 
@@ -94,7 +95,7 @@ def _tab_films(path: Path) -> Films:
         fields = line.split("|")
         if len(fields) != width or not _is_number(fields[0]):
             raise DataError(
-                f"{path}:{number}: {len(fields)} fields, starting with {fields[0]!r}; expected {width}: "
+                f"{path}:{number}: {len(fields)} fields, starting with {shown(fields[0])}; expected {width}: "
                 f"id|title|release|video release|address|{len(genres)} flags"
             )
         flags = zip(genres, fields[_WORDS_OF_100K:], strict=True)
@@ -112,7 +113,7 @@ def _dat_tags(path: Path) -> pl.DataFrame:
         user, item, rest = (*line.split("::", 2), "", "")[:3]
         tag, colons, time = rest.rpartition("::")
         if not colons or not all(map(_is_number, (user, item, time))):
-            raise DataError(f"{path}:{number}: found {line!r}, expected userId::movieId::tag::timestamp")
+            raise DataError(f"{path}:{number}: found {shown(line)}, expected userId::movieId::tag::timestamp")
         rows.append((int(user), int(item), tag, int(time)))
     schema = {"user": pl.Int64, "item": pl.Int64, "tag": pl.String, "time": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -123,7 +124,7 @@ def _genres(text: str) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -135,8 +136,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         text = content.decode("latin-1")
     if not text.strip():
         raise DataError(f"{path}:1: the file is empty")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line := line.rstrip("\r"):
+    for number, line in enumerate(split_lines(text), start=1):
+        if line:
             yield number, line
 
 

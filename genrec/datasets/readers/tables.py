@@ -92,6 +92,7 @@ class TableFile:
             raise DataError(f"{self.path}: not a Parquet file that can be read ({problem})") from None
         if not len(table):
             raise DataError(f"{self.path}: there are no rows")
+        table = table.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))  # NaN is missing, as null is
         required = [name for name, kind in columns.items() if name in filled or (kind and kind is not pl.String)]
         texts = [name for name in required if table.schema[name] == pl.String]
         broken = [*(pl.col(name).is_null() for name in required), *(pl.col(name) == "" for name in texts)]

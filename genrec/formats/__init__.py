@@ -1,0 +1,1 @@
+"""What every reader of files shares: text, JSON, keys."""
