@@ -6,7 +6,6 @@ item vectors, K beam, N list length, C candidates, S streams, U users.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from genrec.errors import DataError
+from genrec.finding import Finding
+from genrec.formats.text import check_writable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 ABSENT = -1
 """Placeholder for no item, no code or no rank."""
 
@@ -81,22 +81,6 @@ class Column:
         return ~np.isnan(self.values_I)
 
 
-def _check_unicode(name: str, keys: Sequence[str], texts: Sequence[str]) -> None:
-    """Reject half characters (lone surrogates): no file, terminal or text encoder takes them, and each finds out late.
-
-    Raises:
-        DataError: a text has one.
-    """
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        key = next(key for key, text in zip(keys, texts, strict=True) if _SURROGATE.search(text))
-        raise DataError(
-            f"catalog: the {name} of item {key!r} has half of a character (a lone surrogate); expected Unicode text: "
-            "correct it in the source"
-        ) from None
-
-
 @dataclass(frozen=True)
 class Catalog:
     """All items. Row i of every matrix in genrec is item i of its catalog."""
@@ -124,7 +108,7 @@ class Catalog:
         if len(set(self.keys)) != len(self.keys):
             raise DataError("catalog: an item key appears twice")
         for name, texts in (("key", self.keys), ("title", self.titles), ("text", self.texts)):
-            _check_unicode(name, self.keys, texts)
+            check_writable(f"catalog: the {name}", self.keys, texts)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -213,23 +197,6 @@ class Split:
         if len(self) <= size:
             return self
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), size, replace=False)))
-
-
-Severity = Literal["error", "warning", "ok"]
-"""``error``: invalidates results; ``warning``: limits what results mean; ``ok``: no problem found."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of one check of a dataset, with numbers."""
-
-    check: str
-    """Short, stable name of the check."""
-    severity: Severity
-    text: str
-    """One sentence."""
-    advice: str = ""
-    """What to do; empty if there is nothing to do."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from genrec.comparison.ranking import make_rows
 from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.comparison.runner import Runner
 from genrec.comparison.statistics import statistics_of
+from genrec.dataset_audit.dates import period
 from genrec.errors import GenrecError
 from genrec.experiment.keys import SplitName
 from genrec.reporting.report import Protocol
@@ -104,6 +105,8 @@ def _stages(plan: Plan, before: Sequence[PlannedStage]) -> Mapping[str, Mapping[
 
 def notes_of(plan: Plan, split: SplitName) -> Iterator[str]:
     """The notes on the data and the trials of an executed plan."""
+    if dates := period(plan.dataset):
+        yield f"data: {dates}"
     yield from (f"data: {note}" for note in plan.dataset.notes)
     if split == "valid":
         yield (

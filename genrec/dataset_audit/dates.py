@@ -26,19 +26,24 @@ def date_text(seconds: int) -> str:
     return str(np.datetime64(seconds, "s").astype("datetime64[D]"))
 
 
+def period(dataset: Dataset) -> str | None:
+    """The dates of the interactions in a sentence; None without dates."""
+    ends = first_and_last(dataset)
+    return None if ends is None else f"interactions are from {date_text(ends[0])} to {date_text(ends[1])}"
+
+
 def dates_finding(dataset: Dataset) -> Finding | None:
     """Interactions before 1990 or more than a day in the future; None without dates."""
-    ends = first_and_last(dataset)
-    if ends is None or dataset.times is None:
+    dates = period(dataset)
+    if dates is None or dataset.times is None:
         return None
-    period = f"interactions are from {date_text(ends[0])} to {date_text(ends[1])}"
     early = int((dataset.times < EARLIEST).sum())
     late = int((dataset.times > time.time() + _DAY).sum())
     if not early + late:
-        return Finding("dates", "ok", period)
+        return Finding("dates", "ok", dates)
     parts = [(early, "before 1990"), (late, "in the future")]
     found = " and ".join(
         f"{count:,} ({percent(share(count, len(dataset.times)))}) are {when}" for count, when in parts if count
     )
     advice = "set the unit or the format of the times (time_unit, time_format), or correct them in the file"
-    return Finding("dates", "error", f"{period}: {found}", advice)
+    return Finding("dates", "error", f"{dates}: {found}", advice)

@@ -19,9 +19,10 @@ from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.notes import repeats
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
+from genrec.finding import Finding
 from genrec.formats.json_text import JsonError, parse_json
 from genrec.formats.text import decode, numbered_lines, shown
-from genrec.types import Catalog, Dataset, Finding, Histories
+from genrec.types import Catalog, Dataset, Histories
 
 _LINE = re.compile(r"\S+(?:\s+\d{1,18})+", re.ASCII)
 _SOURCE = "the authors of S3-Rec publish Beauty, Sports_and_Outdoors, Toys_and_Games and Yelp in this format"

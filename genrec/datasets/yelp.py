@@ -22,7 +22,9 @@ from genrec.datasets.readers.interactions import Duplicates, Order, Ordered, ord
 from genrec.datasets.readers.json_lines import BrokenLines, json_objects, read_json_lines, refuse
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.types import Catalog, Dataset, Finding
+from genrec.finding import Finding
+from genrec.formats.text import listed
+from genrec.types import Catalog, Dataset
 
 PhotoLabel = Literal["food", "drink", "inside", "outside", "menu"]
 
@@ -229,9 +231,9 @@ class Yelp(DatasetSource):
         """Line number and object of each line with these ids; broken lines are handled as ``broken_lines`` sets."""
         report = self._on_broken(broken)
         for number, entry in json_objects(path, title=f"reading {path.name}", broken=report, repeated=repeated):
-            missing = [name for name in ids if not isinstance(entry.get(name), str) or not entry[name]]
+            missing = [name for name in ids if not isinstance(entry.get(name), str) or not entry[name].strip()]
             if missing:
-                found = ", ".join(entry) or "none"
+                found = listed(entry)
                 report(DataError(f"{path}:{number}: no text under the key {', '.join(missing)}; keys found: {found}"))
             else:
                 yield number, entry

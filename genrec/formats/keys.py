@@ -11,7 +11,7 @@ from typing import Any
 
 from genrec.errors import DataError
 from genrec.formats.json_text import JsonError, parse_json
-from genrec.formats.text import decode, numbered_lines
+from genrec.formats.text import decode, numbered_lines, shown
 
 MISSING = ("", "nan", "NaN")
 """Texts of a missing value: an empty one, and NaN as pandas writes it."""
@@ -75,7 +75,7 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
 
 def examples(keys: Iterable[str]) -> str:
     """The first three keys, for messages."""
-    first = [repr(key) for key, _ in zip(keys, range(3), strict=False)]
+    first = [shown(key) for key, _ in zip(keys, range(3), strict=False)]
     return ", ".join(first) or "none"
 
 
@@ -110,6 +110,5 @@ def key_list(text: str, where: str) -> list[str]:
     keys = [key_text(value) for value in values]
     for place, key in enumerate(keys):
         if key is None:
-            found = repr(values[place])
-            raise DataError(f"{where}: key {place + 1} is {found:.60}, expected texts or whole numbers")
+            raise DataError(f"{where}: key {place + 1} is {shown(values[place])}, expected texts or whole numbers")
     return [key for key in keys if key is not None]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from genrec.errors import DataError
 
+_HALF = re.compile("[\ud800-\udfff]")
 _LONGEST_SHOWN = 60
+_MOST_LISTED = 50
 
 
 def decode(path: Path, content: bytes) -> str:
@@ -48,6 +52,33 @@ def numbered_lines(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(split_lines(text), start=1):
         if line := line.strip():
             yield number, line
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names for a message, the first 50 of them, without half characters that a terminal refuses."""
+    some = [str(name).encode("utf-8", "replace").decode() for name in islice(names, _MOST_LISTED + 1)]
+    return ", ".join(some[:_MOST_LISTED] + ["..."] * (len(some) > _MOST_LISTED)) or "none"
+
+
+def check_writable(what: str, keys: Sequence[str], texts: Sequence[str]) -> None:
+    """Reject half characters (lone surrogates), which no file, terminal or text encoder takes.
+
+    Args:
+        what: the texts are, for the message.
+        keys: the item of each text.
+        texts: to check.
+
+    Raises:
+        DataError: a text has one.
+    """
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        key = next(key for key, text in zip(keys, texts, strict=True) if _HALF.search(text))
+        raise DataError(
+            f"{what} of item {key!r} has half of a character (a lone surrogate); expected Unicode text: correct it in "
+            "the source"
+        ) from None
 
 
 def shown(value: object) -> str:

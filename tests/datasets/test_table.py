@@ -287,12 +287,17 @@ def test_a_text_is_as_the_file_has_it_whatever_becomes_of_its_column(tmp_path):
         ("numeric", "3,5", "a number"),
         ("numeric", "inf", "a number"),
         ("numeric", "cheap", "a number"),
-        ("datetime", "soon", "a Unix time or an ISO 8601 time such as 2024-05-31T18:30:00Z"),
+        (
+            "datetime",
+            "soon",
+            "a Unix time or an ISO 8601 time such as 2024-05-31T18:30:00Z; for another format set "
+            'column_formats: {of: "%d.%m.%Y"}',
+        ),
     ],
 )
 def test_values_that_cannot_be_read_are_reported_by_line_or_counted(tmp_path, kind, value, expected):
     write(tmp_path, "user,item,time\nu,x,1\nu,y,2\n")
-    write(tmp_path, f'item,title,of\nx,One,2020\n\ny,Two,"{value}"\n', "items.csv")
+    write(tmp_path, f'item,title,of\nx,One,1577836800\n\ny,Two,"{value}"\n', "items.csv")
     fields = {"items": "items.csv", "title": "title", "columns": {"of": kind}}
     assert error(tmp_path, **fields) == f"{tmp_path / 'items.csv'}:4: of is {value!r}, expected {expected}"
     dataset = load(tmp_path, **fields, broken_rows="skip")

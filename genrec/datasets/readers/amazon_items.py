@@ -14,8 +14,9 @@ from genrec.datasets.readers.findings import repeated_keys, skipped, unmatched
 from genrec.datasets.readers.html import plain_text
 from genrec.datasets.readers.json_lines import BrokenLines, json_objects, raw_lines
 from genrec.errors import DataError
+from genrec.finding import Finding
 from genrec.formats.json_text import JsonError, parse_json
-from genrec.types import Finding
+from genrec.formats.text import listed
 
 MAX_LITERAL = 1_000_000
 """Bytes; parsing a Python literal takes about a hundred times its size in memory."""
@@ -56,7 +57,7 @@ def read_items(
     for number, line in _wanted_lines(path, edition, wanted, report, repeated):
         key = line.get(edition.item)
         if not isinstance(key, str):
-            report(DataError(f"{path}:{number}: no text under {edition.item!r}; found {', '.join(map(str, line))}"))
+            report(DataError(f"{path}:{number}: no text under {edition.item!r}; found {listed(line)}"))
         elif key in wanted and key not in entries:
             entries[key] = clean(line)
     findings = [*skipped(len(broken), "unreadable lines", path), *repeated_keys(repeated, path)]

@@ -159,20 +159,22 @@ def _read_rows(
     texts: list[list[str]] = [[] for _ in columns]
     lines = array("Q")
     num_skipped = 0
+    wrong: DataError | None = None
     for line, row in _rows(path, layout, lossy=skip):
         if not row:
             continue
-        if longest < len(row) <= len(names):
+        if longest < len(row) and not (len(row) > len(names) and row[len(names)]):  # a last separator does no harm
             lines.append(line)
             for place, column in zip(places, texts, strict=True):
                 column.append(row[place])
         elif skip:
             num_skipped += 1
         else:
-            raise _wrong_length(path, layout, names, line, row)
+            wrong = _wrong_length(path, layout, names, line, row)
+            break
     table = pl.DataFrame(
         [
-            pl.Series(name, column, dtype=pl.String).cast(kind, strict=False)
+            _typed(pl.Series(name, column, dtype=pl.String), kind)
             for (name, kind), column in zip(columns.items(), texts, strict=True)
         ]
     )
@@ -181,7 +183,14 @@ def _read_rows(
         row = int(is_broken.arg_true()[0])
         found = {name: column[row] for name, column in zip(columns, texts, strict=True)}
         _raise_if_unread(path, lines[row], found, table[row], required)
+    if wrong is not None:
+        raise wrong
     return table.filter(~is_broken), num_skipped + int(is_broken.sum())
+
+
+def _typed(texts: pl.Series, kind: type[pl.DataType]) -> pl.Series:
+    """Texts as polars reads them in CSV files: numbers may have blanks before them."""
+    return texts if kind is pl.String else texts.str.strip_chars_start(" \t").cast(kind, strict=False)
 
 
 def _is_unread(columns: Mapping[str, type[pl.DataType]], required: list[str], *, lossy: bool) -> list[pl.Expr]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from genrec.datasets.readers.findings import repeated_keys
 from genrec.errors import DataError
+from genrec.finding import Finding
 from genrec.formats.json_text import JsonError, parse_json
 from genrec.formats.keys import MISSING, key_text
-from genrec.formats.text import numbered_lines, shown
-from genrec.types import Finding
+from genrec.formats.text import listed, numbered_lines, shown
 
 Entry = Mapping[str, Any]
 """One item's fields, as JSON has them."""
@@ -52,7 +52,7 @@ def read_entries(path: Path, content: bytes) -> tuple[dict[int, Entry], list[Fin
 
 def _item_id(entry: Entry, where: str) -> int:
     if "item_id" not in entry:
-        raise DataError(f"{where}: no key 'item_id'; found {', '.join(entry) or 'none'}; expected {_EXAMPLE}")
+        raise DataError(f"{where}: no key 'item_id'; found {listed(entry)}; expected {_EXAMPLE}")
     value = entry["item_id"]
     text = key_text(value)  # 7, "7" and 7.0, as pandas writes a column with missing values
     if text is None or not _ITEM_ID.fullmatch(text):
@@ -109,5 +109,5 @@ def leaf_categories(value: Any) -> list[str]:
 def coverage(entries: Iterable[Entry], fields: Sequence[str]) -> str:
     """For the notes: which share of the items has each field, e.g. ``title 100 %, brand 62 %``."""
     entries = list(entries)
-    counts = {field: sum(bool(entry.get(field)) for entry in entries) for field in fields}
+    counts = {field: sum(any(_flat(entry.get(field))) for entry in entries) for field in fields}
     return ", ".join(f"{field} {100 * count / len(entries):.3g} %" for field, count in counts.items() if count)

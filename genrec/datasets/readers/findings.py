@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from genrec.errors import DataError
+from genrec.finding import Finding
 from genrec.formats.keys import examples
-from genrec.types import Finding
 
 _MANY_DUPLICATES = 0.01
 """Share of exact duplicates from which they are a warning."""

@@ -21,8 +21,8 @@ from genrec.datasets.readers.timestamps import (
     to_ticks,
 )
 from genrec.errors import DataError
+from genrec.finding import Finding
 from genrec.formats.text import shown
-from genrec.types import Finding
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,8 @@ def _advice(value: str, ticks: Ticks, time_format: str | Sequence[str] | None) -
         formats = [time_format] if isinstance(time_format, str) else list(time_format)
         several = ", ".join(f'"{form}"' for form in [*formats, proposal(value)])
         return f"; for several formats set time_format: [{several}]; {skip}"
-    if ticks.unit is None or not is_number(value):
+    if not is_number(value) or not ticks.values.count():
         return f'; for another format set time_format: "{proposal(value)}"; {skip}'
+    if ticks.unit is None:
+        return f"; {skip}"
     return f"; time_unit: {ticks.unit} reads all values as {ticks.what}; {skip}"

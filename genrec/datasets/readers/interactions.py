@@ -12,8 +12,9 @@ import polars as pl
 from genrec.datasets.readers.findings import duplicate_events, texts_of
 from genrec.datasets.readers.notes import repeats, ties
 from genrec.errors import DataError
+from genrec.finding import Finding
 from genrec.formats.keys import sorted_keys
-from genrec.types import Finding, Histories
+from genrec.types import Histories
 
 Order = Literal["time", "file"]
 """Order of a user's interactions: by time, ties in the order of the source; or the order of the source."""

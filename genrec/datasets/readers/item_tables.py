@@ -17,11 +17,12 @@ from genrec.datasets.readers.folder import leaves_folder
 from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.key_columns import with_keys
 from genrec.datasets.readers.tables import TableFile
-from genrec.datasets.readers.timestamps import EXPECTED, DateNumbersError, expected, to_ticks
+from genrec.datasets.readers.timestamps import EXPECTED, DateNumbersError, expected, proposal, to_ticks
 from genrec.errors import DataError
+from genrec.finding import Finding
 from genrec.formats.keys import match_keys, sorted_keys
 from genrec.formats.text import shown
-from genrec.types import Catalog, ColumnKind, Finding
+from genrec.types import Catalog, ColumnKind
 
 _WRITTEN = "\0written"
 """Column of the keys as the file has them; no file has a column of this name."""
@@ -183,7 +184,10 @@ def _numbers_or_seconds(
     unread = read.is_null() & given.is_not_null()
     if unread.any() and not skip:
         value = str(column.cast(pl.String)[int(unread.arg_true()[0])])
-        wanted = "expected a number" if ticks is None else expected(value, ticks, time_format)
+        wanted = "expected a number"
+        if ticks is not None:
+            advice = f'for another format set column_formats: {{{column.name}: "{proposal(value)}"}}'
+            wanted = f"{expected(value, ticks, time_format)}; {advice}"
         raise DataError(f"{file.place_of(column.name, value)}: {column.name} is {shown(value)}, {wanted}")
     return read, int(unread.sum())
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from genrec.errors import DataError
 from genrec.formats.json_text import JsonError, parse_json
+from genrec.formats.text import listed
 from genrec.runtime.progress import Bar
 
 CHUNK_BYTES = 16 * 2**20
@@ -28,14 +29,15 @@ BrokenLines = Literal["error", "skip"]
 """Handling of unreadable lines: raise at the first one, or skip and count them."""
 
 Columns = Mapping[str, type[pl.DataType]]
-"""The keys to read and their types. ``Categorical`` is text with each value stored once; ``Datetime`` is text
-such as ``2019-03-31 20:15:00`` or ``2019-03-31``. No value may be missing or null."""
+"""The keys to read and their types. ``Categorical`` is text that is not blank, with each value stored once;
+``Datetime`` is text such as ``2019-03-31 20:15:00`` or ``2019-03-31``. No value may be missing or null."""
 
 MAX_GROWTH = 200
 """How many times larger than the gzip file its content may be; reviews grow three to ten times."""
 _SMALL = 2**28
 """Bytes, unpacked, up to which any growth is fine."""
 _LINE = re.compile(rb"\S[^\n]*")
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _NOT_A_NUMBER = re.compile(rb"\b(?:NaN|Infinity)\b")
 _MB = 10**6
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -211,14 +213,14 @@ def _block(stream: Any) -> tuple[bytes, Exception | None]:
     return b"".join(pieces), None
 
 
-def _table(content: bytes, columns: Columns, *, brackets: bool = False) -> pl.DataFrame | None:
+def _table(content: bytes, columns: Columns, *, is_checked: bool = False) -> pl.DataFrame | None:
     """All lines as a table; None if one of them is broken, or may be.
 
     Args:
         content: the lines.
         columns: what to read.
-        brackets: whether texts may start with a bracket. polars turns a list or an object in place of a text into its
-            JSON, so such a text must be checked first.
+        is_checked: whether :func:`_row` has checked what polars reads without an error: a list or an object in place
+            of a text as its JSON, the first of two values of a key, half a character as a zero byte.
     """
     # Times are parsed here: parsing them within polars' JSON reader takes seven times as long as all the rest.
     schema = {name: pl.String if kind in _TEXTS else kind for name, kind in columns.items()}
@@ -227,9 +229,15 @@ def _table(content: bytes, columns: Columns, *, brackets: bool = False) -> pl.Da
     except pl.exceptions.PolarsError:
         return None
     texts = [name for name, kind in columns.items() if kind in _TEXTS]
-    starts = [pl.col(name).str.starts_with(mark).any() for name in texts for mark in "[{"]
-    if starts and not brackets and table.select(pl.any_horizontal(starts)).item():
-        return None
+    keys = [name for name, kind in columns.items() if kind is pl.Categorical]
+    doubts = [pl.col(name).str.starts_with(mark).any() for name in texts for mark in "[{"]
+    doubts += [(pl.col(name).str.strip_chars() == "").any() for name in keys]
+    doubts += [pl.col(name).str.contains("\0", literal=True).any() for name in keys]
+    if not is_checked:
+        if doubts and table.select(pl.any_horizontal(doubts)).item():
+            return None
+        if any(content.count(f'"{name}"'.encode()) > len(table) for name in columns):
+            return None
     times = [_time(name) for name, kind in columns.items() if kind is pl.Datetime]
     categories = [pl.col(name).cast(kind) for name, kind in columns.items() if kind is pl.Categorical]
     table = table.with_columns(*times, *categories)
@@ -292,7 +300,7 @@ def _check_keys(path: Path, chunk: bytes, columns: Columns) -> None:
     missing = [name for name in columns if table[name].null_count() == len(table)]
     if missing:
         number, line = next(_numbered(1, chunk))
-        found = ", ".join(_object(path, number, line)) or "none"
+        found = listed(_object(path, number, line))
         raise DataError(
             f"{path}: no line has a value for {', '.join(missing)}; line {number} has {found}; is it a different file?"
         )
@@ -304,17 +312,21 @@ def _row(path: Path, number: int, line: bytes, columns: Columns) -> pl.DataFrame
     Raises:
         DataError: the problem of the line.
     """
-    found = _object(path, number, line)
+    repeated: list[tuple[int, str]] = []
+    found = _object(path, number, line, repeated)
+    if twice := [name for _, name in repeated if name in columns]:
+        raise DataError(f"{path}:{number}: the key {twice[0]!r} occurs twice in the object")
     if missing := [name for name in columns if name not in found]:
-        raise DataError(f"{path}:{number}: no key {', '.join(missing)}; found {', '.join(found) or 'none'}")
+        raise DataError(f"{path}:{number}: no key {', '.join(missing)}; found {listed(found)}")
     for name, kind in columns.items():
         value = found[name]
-        is_nested = kind in _TEXTS and isinstance(value, list | dict)
-        if is_nested or _table(json.dumps({name: value}).encode(), {name: kind}, brackets=True) is None:
+        is_wrong = kind in _TEXTS and not isinstance(value, str)
+        is_wrong |= kind is pl.Categorical and (not str(value).strip() or _UNWRITABLE.search(str(value)) is not None)
+        if is_wrong or _table(json.dumps({name: value}).encode(), {name: kind}, is_checked=True) is None:
             raise DataError(
                 f"{path}:{number}: {name} is {_shown(value)}, expected {_EXPECTED.get(kind, kind.__name__)}"
             )
-    table = _table(line, columns, brackets=True)
+    table = _table(line, columns, is_checked=True)
     if table is None:
         raise DataError(f"{path}:{number}: not valid JSON for polars; expected one object a line")
     return table
@@ -336,5 +348,5 @@ def _object(path: Path, number: int, line: bytes, repeated: list[tuple[int, str]
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -33,7 +33,7 @@ _ISO_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _DIGIT_DATES = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%Y%m%d%H%M%S", "%Y%m%d%H%M")
 """Dates that look like a number."""
 _COMMON = (*(day + time for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y")
-             for time in ("", " %H:%M", " %H:%M:%S")), *_DIGIT_DATES)  # fmt: skip
+             for time in ("", " %H:%M", " %H:%M:%S")), *_DIGIT_DATES, "%Y")  # fmt: skip
 """Formats that a message proposes."""
 _MOSTLY = 0.9
 """Share of the values that look like dates from which a column of numbers is taken for dates."""
@@ -154,7 +154,8 @@ def expected(value: str, ticks: Ticks, time_format: str | Sequence[str] | None =
     if not is_number(value) or not ticks.values.count():
         return f"expected {EXPECTED}"
     own = _UNITS[int(np.searchsorted(_BOUNDS, abs(float(value)), side="right"))]
-    return f"{_NAMES[own]} by its size, but most values are {ticks.what}; expected one unit in a column"
+    one = "a counter" if own == "order" else _NAMES[own]
+    return f"{one} by its size, but most values are {ticks.what}; expected one unit in a column"
 
 
 def is_number(text: str) -> bool:
@@ -212,9 +213,10 @@ def _numbers(column: pl.Series, unit: TimeUnit, of_items: bool) -> Ticks:
         counts[0] = 0
     most = int(counts.argmax())
     is_other_N = unit_N != most
-    if of_items and counts.any():
+    if of_items:
         seconds_N = size_N / np.array(list(_PER_SECOND.values()))[unit_N]
         is_other_N &= (seconds_N >= _FIRST) & (seconds_N < _LAST)
+        is_other_N |= not counts.any()  # years, or numbers of days: no Unix times
     return _scaled(column.set(pl.Series(is_other_N), None), _UNITS[most])
 
 
