@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ _PRICE = re.compile(r"(?:from )?\$?\d[\d,]*(?:\.\d+)?(?: ?- ?\$?\d[\d,]*(?:\.\d+
 
 
 def read_items(
-    path: Path, edition: Edition, keys: Iterable[str], broken_lines: BrokenLines
+    path: Path, edition: Edition, keys: Sequence[str], broken_lines: BrokenLines
 ) -> tuple[dict[str, Entry], list[Finding]]:
     """Read the metadata of some items; only their lines are parsed.
 
@@ -61,7 +61,7 @@ def read_items(
         elif key in wanted and key not in entries:
             entries[key] = clean(line)
     findings = [*skipped(len(broken), "unreadable lines", path), *repeated_keys(repeated, path)]
-    return entries, findings + unmatched(wanted, len(entries), _first_keys(path, edition.item), path)
+    return entries, findings + unmatched(keys, len(entries), _first_keys(path, edition.item), path)
 
 
 def _first_keys(path: Path, field: str) -> Iterator[str]:

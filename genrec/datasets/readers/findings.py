@@ -68,9 +68,8 @@ def unmatched(keys: Collection[str], num_matched: int, others: Iterable[str], pa
         return []
     both = f"(e.g. {examples(keys)}) in {path.name} (e.g. {examples(others)})"
     if not num_matched:
-        raise DataError(
-            f"{path}: found none of the {len(keys):,} items of the histories {both}; expected the same keys"
-        )
+        problem = f"found none of the {len(keys):,} items of the histories {both}"
+        raise DataError(f"{path}: {problem}; expected the same keys in both files")
     text = f"found only {num_matched:,} of the {len(keys):,} items of the histories {both}"
     return [Finding("item keys", "warning", text, "check that both files have the same kind of keys")]
 

@@ -129,7 +129,9 @@ def _advice(value: str, ticks: Ticks, time_format: str | Sequence[str] | None) -
     skip = "broken_rows: skip leaves such rows out"
     if time_format is not None:
         formats = [time_format] if isinstance(time_format, str) else list(time_format)
-        several = ", ".join(f'"{form}"' for form in [*formats, proposal(value)])
+        if (another := proposal(value)) in formats:
+            return f"; {skip}"
+        several = ", ".join(f'"{form}"' for form in [*formats, another])
         return f"; for several formats set time_format: [{several}]; {skip}"
     if not is_number(value) or not ticks.values.count():
         return f'; for another format set time_format: "{proposal(value)}"; {skip}'
