@@ -12,7 +12,7 @@ from genrec.datasets.readers import csv as csv_reader
 from genrec.datasets.readers.csv import CSV, Layout, line_of, read_csv, read_csv_skipping
 from genrec.errors import DataError
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::polars.exceptions.PolarsWarning")
 
 COLUMNS = {"a": pl.String, "b": pl.String, "n": pl.Int64}
 FIELDS = st.text("x\"' ,;|\n\ré", max_size=5)
@@ -39,7 +39,8 @@ def as_python_reads(path, columns, separator=","):
     end=st.sampled_from(["\n", "\r\n", "\r"]),
 )
 def test_what_is_written_is_read(tmp_path_factory, rows, separator, quoting, end):
-    assume(quoting != csv.QUOTE_MINIMAL or "\r" not in "".join(a + b for a, b, _ in rows))  # it leaves these unquoted
+    fields = "".join(a + b for a, b, _ in rows)
+    assume(quoting != csv.QUOTE_MINIMAL or not {"\r", "\n"} & {*fields})  # it leaves some of these unquoted
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=end)
     writer.writerows([("a", "b", "n"), *rows])

@@ -13,7 +13,7 @@ from genrec.datasets.table import Table
 from genrec.datasets.yelp import Yelp
 from genrec.errors import DataError
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::polars.exceptions.PolarsWarning")
 
 T = 1_577_836_800
 HEAD = "user,item,time\n"

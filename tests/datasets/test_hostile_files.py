@@ -17,7 +17,7 @@ from genrec.datasets.sequences import Sequences
 from genrec.datasets.table import Table
 from genrec.datasets.yelp import Yelp
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::polars.exceptions.PolarsWarning")
 
 T = 1_577_836_800
 """The year 2020."""

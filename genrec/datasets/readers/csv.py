@@ -10,9 +10,10 @@ import difflib
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 import polars as pl
 
@@ -126,10 +127,11 @@ def _read(
     names = header(path, layout)
     require_columns(f"{path}:1", names, columns)
     required = [name for name, kind in columns.items() if kind is not pl.String or name in filled]
+    found = None
     if _is_plain(path, layout):
-        table, num_skipped = _read_plain(path, columns, layout, names, required, skip=skip)
-    else:
-        table, num_skipped = _read_rows(path, columns, layout, names, required, skip=skip)
+        with suppress(pl.exceptions.PolarsError):  # the csv module finds the row, or reads it after all
+            found = _read_plain(path, columns, layout, names, required, skip=skip)
+    table, num_skipped = found or _read_rows(path, columns, layout, names, required, skip=skip)
     return table.select(pl.col(list(columns))).with_columns(pl.col(pl.String).fill_null("")), num_skipped
 
 
@@ -163,7 +165,7 @@ def _read_rows(
     for line, row in _rows(path, layout, lossy=skip):
         if not row:
             continue
-        if longest < len(row) and not (len(row) > len(names) and row[len(names)]):  # a last separator does no harm
+        if longest < len(row) and not _is_too_long(row, names):
             lines.append(line)
             for place, column in zip(places, texts, strict=True):
                 column.append(row[place])
@@ -198,6 +200,11 @@ def _is_unread(columns: Mapping[str, type[pl.DataType]], required: list[str], *,
     texts = [name for name in required if columns[name] is pl.String]
     unread = [*(pl.col(name).is_null() for name in required), *(pl.col(name) == "" for name in texts)]
     return unread + [pl.col(name).str.contains(_REPLACED, literal=True) for name in texts if lossy]
+
+
+def _is_too_long(row: list[str], names: list[str]) -> bool:
+    """Whether a row has more fields than the header line; a separator at its end does no harm."""
+    return any(row[len(names) : len(names) + 1])
 
 
 def _wrong_length(path: Path, layout: Layout, names: list[str], line: int, row: list[str]) -> DataError:
@@ -239,30 +246,27 @@ def _read_plain(
     place_of = {name: str(names.index(name) * step) for name in columns}
     schema = dict.fromkeys([str(place) for place in range(last + 1)] + beyond, pl.String)
     optional = [name for name in columns if name not in required]
-    try:
-        table = (
-            pl.scan_csv(
-                path,
-                glob=False,  # shop[1]/a.csv is a path and not a pattern
-                schema=pl.Schema({**schema, **{place_of[name]: kind for name, kind in columns.items()}}),
-                has_header=False,
-                skip_rows=0 if layout.names else 1,
-                separator=layout.separator[0],
-                quote_char=None,
-                encoding="utf8-lossy" if skip else "utf8",
-                ignore_errors=True,
-                truncate_ragged_lines=True,
-                missing_columns="insert",
-            )
-            .select(
-                *(pl.col(place).alias(name) for name, place in place_of.items()),
-                pl.any_horizontal(pl.col(beyond).is_not_null()).alias(_TOO_LONG),
-                pl.col(str(last)).is_null().alias(_ENDS_EARLY),
-            )
-            .collect(engine="streaming")
+    table = (
+        pl.scan_csv(
+            path,
+            glob=False,  # shop[1]/a.csv is a path and not a pattern
+            schema=pl.Schema({**schema, **{place_of[name]: kind for name, kind in columns.items()}}),
+            has_header=False,
+            skip_rows=0 if layout.names else 1,
+            separator=layout.separator[0],
+            quote_char=None,
+            encoding="utf8-lossy" if skip else "utf8",
+            ignore_errors=True,
+            truncate_ragged_lines=True,
+            missing_columns="insert",
         )
-    except pl.exceptions.PolarsError as error:
-        _raise_at_unreadable(path, layout, names, str(error).strip().partition("\n")[0])
+        .select(
+            *(pl.col(place).alias(name) for name, place in place_of.items()),
+            pl.any_horizontal(pl.col(beyond).is_not_null()).alias(_TOO_LONG),
+            pl.col(str(last)).is_null().alias(_ENDS_EARLY),
+        )
+        .collect(engine="streaming")
+    )
     broken = [pl.col(_TOO_LONG), *_is_unread(columns, required, lossy=skip)]
     is_broken = table.select(pl.any_horizontal(broken).fill_null(True)).to_series()
     if not skip:
@@ -271,9 +275,14 @@ def _read_plain(
         is_suspect = is_broken | table.select(pl.any_horizontal(False, *is_cut)).to_series()
         if is_suspect.any():
             _raise_at_broken(path, layout, names, is_suspect, table.filter(is_suspect), required)
-    is_blank = ~pl.any_horizontal(pl.col(list(columns)).is_not_null())
-    num_skipped = int(table.filter(is_broken).select((~is_blank).sum()).item())
-    return table.filter(~is_broken), num_skipped
+    kept = table.filter(~is_broken)
+    return kept, _count_rows(path, layout) - len(kept) if skip and is_broken.any() else 0
+
+
+def _count_rows(path: Path, layout: Layout) -> int:
+    """How many rows a file without quotes has; blank lines are none."""
+    with path.open("rb") as file:
+        return sum(bool(line.strip(b"\r\n")) for line in file) - (layout.names is None)
 
 
 def _raise_at_broken(
@@ -286,20 +295,12 @@ def _raise_at_broken(
         if place < places[which]:
             continue
         if row:
-            if len(row) != len(names):
+            if len(row) < len(names) or _is_too_long(row, names):
                 raise _wrong_length(path, layout, names, line, row)
-            _raise_if_unread(path, line, dict(zip(names, row, strict=True)), suspects[which], required)
+            _raise_if_unread(path, line, dict(zip(names, row, strict=False)), suspects[which], required)
         which += 1
         if which == len(places):
             return
-
-
-def _raise_at_unreadable(path: Path, layout: Layout, names: list[str], problem: str) -> NoReturn:
-    """Find the row that polars cannot read, by a slow pass over the file."""
-    for line, row in _rows(path, layout):
-        if row and len(row) != len(names):
-            raise _wrong_length(path, layout, names, line, row)
-    raise DataError(f"{path}: not a table that can be read ({problem})")
 
 
 def _rows(path: Path, layout: Layout, *, lossy: bool = False) -> Iterator[tuple[int, list[str]]]:
