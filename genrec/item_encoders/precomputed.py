@@ -36,7 +36,7 @@ class Precomputed(ItemEncoder):
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         file = context.find_file(self.file)
         keys, vectors_NE = self._read(file, context.environment)
-        if vectors_NE.ndim != 2 or vectors_NE.dtype.kind not in "fiu":
+        if vectors_NE.ndim != 2 or not vectors_NE.shape[1] or vectors_NE.dtype.kind not in "fiu":
             raise DataError(
                 f"{file}: expected numbers of shape (items, width), got {vectors_NE.dtype} {vectors_NE.shape}"
             )
@@ -54,7 +54,8 @@ class Precomputed(ItemEncoder):
                 f"{file}: none of its {len(keys)} keys (e.g. {examples(keys)}) is an item of this "
                 f"dataset (e.g. {examples(catalog.keys)}); expected the source's own item keys"
             )
-        chosen_NE = vectors_NE[rows_I[present_I]].astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is an error below
+            chosen_NE = vectors_NE[rows_I[present_I]].astype(np.float32)
         finite = np.isfinite(chosen_NE).all(axis=1)
         if not finite.all():
             bad = np.flatnonzero(present_I)[~finite][0]
@@ -118,6 +119,7 @@ def _read_npy(file: Path) -> np.ndarray:
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{file}: not an array of numbers: {error or 'it ends early'}") from None
     if not isinstance(array, np.ndarray):
+        array.close()
         raise DataError(f"{file}: found an archive of arrays (.npz), expected one array (.npy)")
     return array
 

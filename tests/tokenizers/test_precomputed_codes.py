@@ -84,6 +84,15 @@ def test_collisions_are_counted_and_repaired(tmp_path):
         ({"a": [1.5]}, "item 'a' has the code 1.5; expected whole numbers from 0 to 16777215"),
         ({"a": [True]}, "item 'a' has the code True; expected whole numbers from 0 to 16777215"),
         ({"a": ["one"]}, "item 'a' has the code 'one'; expected whole numbers from 0 to 16777215"),
+        ({"a": [f"<a_{'9' * 5000}>"]}, "item 'a' has the code '<a_999999"),
+        ('{"a": [' + "9" * 5000 + "]}", "not valid JSON (line 1: an integer has thousands of digits); expected"),
+        ("[" * 100_000, "not valid JSON (line 1: nested too deeply); expected"),
+        ('{"a": [NaN]}', "item 'a' has the code None; expected whole numbers from 0 to 16777215"),
+        (
+            {"a": [16777215]},
+            "the largest code is 16,777,215 for 1 items, and a level's vocabulary has as many codes; "
+            "expected codes numbered from 0 without large gaps",
+        ),
         ({"a": [10**20]}, f"item 'a' has the code {10**20}; expected whole numbers from 0 to 16777215"),
         (
             {"17": [1]},
@@ -97,6 +106,24 @@ def test_a_malformed_file_is_named_with_what_was_expected(tmp_path, content, mes
     with pytest.raises(DataError) as caught:
         fit(file)
     assert str(caught.value).startswith(f"{file}: {message}")
+
+
+def test_a_file_that_is_not_utf8_is_named_with_the_line(tmp_path):
+    file = tmp_path / "codes.json"
+    file.write_bytes(b'{"a": [1],\n"caf\xe9": [2]}')
+    with pytest.raises(DataError) as caught:
+        fit(file)
+    assert str(caught.value) == f"{file}:2: not UTF-8: byte 0xe9; save the file as UTF-8 and run again"
+    file.write_bytes(b'\xef\xbb\xbf{"a": [1]}')
+    assert fit(file).codes_IL[0].tolist() == [1]
+
+
+def test_keys_that_are_the_same_number_match(tmp_path):
+    vectors, context = ItemVectors(np.zeros((2, 2), np.float32), np.ones(2, bool)), WorkContext(seed=1)
+    polars.DataFrame({"key": [2.0, 1.0], "codes": [[5], [3]]}).write_parquet(tmp_path / "codes.parquet")
+    for file in (tmp_path / "codes.parquet", written(tmp_path, {"2.0": [5], "01": [3]})):
+        ids = Precomputed(file=file).fit(vectors, keys=("1", "2"), context=context)
+        assert (ids.codes_IL.tolist(), ids.notes) == ([[3], [5]], ())
 
 
 def test_missing_file(tmp_path):
