@@ -31,6 +31,7 @@ from genrec.families import (
     tasks,
     tokenizers,
 )
+from genrec.finding import Finding
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.progress import track
 from genrec.runtime.seeds import derive
@@ -129,6 +130,7 @@ __all__ = [
     "Environment",
     "EpochRecord",
     "FeedForward",
+    "Finding",
     "Fingerprint",
     "FittedBaseline",
     "Histories",
