@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from genrec.cli import _app as cli
 from genrec.errors import DataError
 
 ROOT = Path(genrec.__file__).parents[1]
+SMALL = "dataset={type: showroom, users: 300, items: 60}"
 
 
 def python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -200,6 +203,37 @@ def test_interrupted_run_says_that_it_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_an_interrupted_run_ends_with_one_line_and_resumes(folder: Path) -> None:
+    many = ["--set", "training.max_epochs=500", "--set", "training.patience=500"]
+    words = ["run", "recipe.yaml", "--output", "out", "--set", SMALL, *many]
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "genrec.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may ignore it for its background
+        )
+
+    def interrupted(process: subprocess.Popen[str], line: str) -> list[str]:
+        assert process.stderr is not None
+        assert any(line in text for text in iter(process.stderr.readline, "")), "the line is never printed"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (130, "")
+        return [text for text in err.splitlines() if ", epoch " not in text]
+
+    last = ["interrupted; finished stages are stored, and the same command resumes from them"]
+    assert interrupted(start(), ", epoch 2: ") == last
+    assert not json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))["finished"]
+    assert interrupted(start(), "resuming after epoch ") == last
+
+
+@pytest.mark.slow
 def test_waiting_threads_are_told_not_to_spin_by_the_command_line_alone(folder: Path) -> None:
     says = "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
     main = "from genrec.cli import main; main(['--version'])"
@@ -218,6 +252,21 @@ def test_waiting_threads_are_told_not_to_spin_by_the_command_line_alone(folder: 
             f"{given.get('OMP_WAIT_POLICY')} False",
             f"{policy} False",
         ], done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["list", "data list", "show recipe.yaml", f"run recipe.yaml --quiet --set '{SMALL}'"])
+def test_a_reader_of_lines_that_goes_away_is_no_bug(words: str, folder: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m genrec.cli {words} | head -n 1"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
 
 
 @pytest.mark.slow
