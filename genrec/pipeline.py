@@ -87,6 +87,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
                 "genrec": __version__,
                 "date": datetime.now().isoformat(timespec="seconds"),
                 **machine_of(trained.model),
+                "folders": environment.folders(),
                 "stages": cache.log,
                 "seconds": round(sum(cache.timer.seconds.values()), 1),
             }

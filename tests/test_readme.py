@@ -63,14 +63,14 @@ def test_own_data_from_the_command_line(shop: Path, capsys: pytest.CaptureFixtur
     audit, run, recommend = lines
     assert main(shlex.split(audit)[1:]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for text in ("7 interactions", "2 rows", "2024-01-01"):
+    for text in ("7 of 976 interactions", "2 broken rows of orders.csv were skipped", "dates 2024-01-01 to 2024-05-26"):
         assert text in printed, printed
     assert main(shlex.split(run)[1:]) == 0
     report = (shop / "runs" / "shop" / "report.md").read_text(encoding="utf-8")
     protocol = json.loads((shop / "runs" / "shop" / "metrics.json").read_text(encoding="utf-8"))["protocol"]
     assert protocol["users"] == CUSTOMERS
     assert protocol["items"] == PRODUCTS + 5, "never-sold products are cold items"
-    assert "2 rows" in report
+    assert "2 broken rows of orders.csv were skipped" in report
     capsys.readouterr()
     assert main([*shlex.split(recommend)[1:], "--json"]) == 0
     recommended = json.loads(capsys.readouterr().out)

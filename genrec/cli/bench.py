@@ -67,6 +67,8 @@ def command(
 
     chosen = variant.recipe
     environment = environment_of(variant.source, chosen, data=data, device=device, threads=threads)
+    if variant.run is not None:
+        environment = RunFolder.open(variant.run).located(environment)
     with computing_on(environment.threads):
         dataset = load_dataset(chosen, environment)
         if variant.run is None:

@@ -241,14 +241,14 @@ def make_plan(
     Raises:
         GenrecError: the dataset cannot be read, a run is not finished, or runs used different data.
     """
-    first_recipe, folder = variants[0].recipe, variants[0].source.resolve().parent
-    environment = replace(environment, recipe=folder).for_dataset(first_recipe.dataset.block())
+    first_recipe = variants[0].recipe
+    environment = _located(variants[0], environment).for_dataset(first_recipe.dataset.block())
     dataset = load_dataset(first_recipe, environment)
     trials: list[Trial] = []
     runs: dict[str, Variant] = {}
     """Finished runs that differ only in their seed are one variant: the first of them."""
     for variant in variants:
-        here = replace(environment, recipe=variant.source.resolve().parent)
+        here = _located(variant, environment)
         if variant.run is None:
             trials += [_trial(variant, seed, dataset, here) for seed in seeds or (variant.recipe.seed,)]
         else:
@@ -258,6 +258,13 @@ def make_plan(
                 first = variant  # the same recipe and seed again, perhaps from other source code: a separate row
             trials.append(Trial(first, variant.recipe.seed, variant.recipe, fits, variant.run))
     return Plan(dataset, cache, trials, _jobs(trials, split), _baseline_jobs(trials, split))
+
+
+def _located(variant: Variant, environment: Environment) -> Environment:
+    """The environment with the folder of the variant's recipe, for files that the recipe names."""
+    if variant.run is not None:
+        return RunFolder.open(variant.run).located(environment)
+    return replace(environment, recipe=variant.source.resolve().parent)
 
 
 def _trial(variant: Variant, seed: int, dataset: Dataset, environment: Environment) -> Trial:

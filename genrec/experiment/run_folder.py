@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from genrec.errors import DataError
+from genrec.runtime.environment import Environment
 from genrec.types import Catalog, Dataset
 
 _MARK = "run.json"
@@ -82,6 +84,12 @@ class RunFolder:
         if not mark.get("finished"):
             raise DataError(f"{path}: this run has not finished; run its recipe again, it resumes")
         return folder
+
+    def located(self, environment: Environment) -> Environment:
+        """An environment with the folders of the run: that of its recipe, and that of its data unless one is given."""
+        places = self.read_json(_MARK).get("folders", {})
+        data, recipe = (None if places.get(key) is None else Path(places[key]) for key in ("data", "recipe"))
+        return replace(environment, data=environment.data or data, recipe=recipe or self.path)
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Mark the run as finished."""

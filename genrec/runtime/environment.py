@@ -93,6 +93,11 @@ class Environment:
         found = next((place for place in (beside, self.recipe) if any((place / name).exists() for name in names)), None)
         return replace(self, data=found or (beside if beside.is_dir() else None))
 
+    def folders(self) -> dict[str, str | None]:
+        """The absolute folders of data and recipe, for ``run.json``."""
+        named = {"data": self.data, "recipe": self.recipe}
+        return {name: None if folder is None else str(folder.expanduser().absolute()) for name, folder in named.items()}
+
     def locate(self, name: str) -> Path | None:
         """A file or folder as named, in the recipe's folder or in the data folder; None if it is in none of them."""
         path = Path(name).expanduser()
