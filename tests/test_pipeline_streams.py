@@ -87,7 +87,9 @@ def test_a_finished_run_reads_the_vectors_that_absent_items_were_given(tmp_path)
     found = load_candidates(tmp_path / "candidates" / "test.safetensors")
     vectors = load_vectors(tmp_path / "streams" / "text" / "vectors.safetensors")
     assert (~vectors.present_I).sum() == 8, "as the encoder gave them"
-    assert load_streams(asked, tmp_path)["text"].vectors.present_I.all()
+    text = load_streams(asked, tmp_path)["text"]
+    assert text.vectors.present_I.all()
+    assert (~text.encoded_vectors().present_I).sum() == 8, "copies are known as such"
     np.testing.assert_array_equal(searched_again(asked, tmp_path).log_probs_BCS, found.log_probs_BCS)
 
 

@@ -77,7 +77,8 @@ def load_streams(recipe: Recipe, path: Path) -> dict[str, StreamContext]:
     streams = {}
     for name, stream in recipe.streams.items():
         ids = load_ids(_existing(files[name] / "ids.safetensors"))
-        streams[name] = StreamContext(ids, Trie.of(ids), known_vectors(stream, name, vectors))
+        known = known_vectors(stream, name, vectors)
+        streams[name] = StreamContext(ids, Trie.of(ids), known, vectors[name].present_I)
     return streams
 
 

@@ -44,7 +44,7 @@ def tokenize_items(fit: Fit, vectors: Mapping[str, ItemVectors], cache: Cache) -
                 artifact=fit.artifact(f"streams/{name}/ids.safetensors"),
                 like=fit.like(stage),
             )
-        contexts[name] = StreamContext(ids, Trie.of(ids), known)
+        contexts[name] = StreamContext(ids, Trie.of(ids), known, vectors[name].present_I)
     return contexts
 
 

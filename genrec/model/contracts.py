@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,16 @@ class StreamContext:
     ids: SemanticIds
     trie: Trie
     vectors: ItemVectors
+    """The vectors that were tokenized."""
+    encoded_I: np.ndarray | None = None
+    """Items whose vector comes from their own content, bool (I,). Under ``absent_items: nearest`` the others that are
+    present have that of their nearest item. None: all present ones."""
+
+    def encoded_vectors(self) -> ItemVectors:
+        """The vectors without copies: what a task may compare a prediction with."""
+        if self.encoded_I is None:
+            return self.vectors
+        return replace(self.vectors, present_I=self.vectors.present_I & self.encoded_I)
 
 
 @dataclass(frozen=True)

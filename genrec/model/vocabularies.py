@@ -7,7 +7,8 @@ a softmax over a node's real children (what EAGER's released code does). A vecto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,6 +20,16 @@ from genrec.model.contracts import BuildContext
 from genrec.model.initial_vectors import START_STD, starting_vectors
 from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, ItemVectors
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Codes that could stand in the place of those on some paths, for the tasks that mask or replace codes."""
+
+    changed_NL: Tensor
+    """The codes to hide or to replace, bool: the chosen ones, and those that reveal them."""
+    entries: Callable[[int, Tensor | slice], Tensor]
+    """(level, rows) -> the entries (n, J) for those rows; the entry on the path may be among them under ``path``."""
 
 
 class Vocabulary(nn.Module, ABC):
@@ -91,12 +102,16 @@ class Vocabulary(nn.Module, ABC):
         """Whether another entry could stand in the place of the one on the path, bool (N,)."""
 
     @abstractmethod
-    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> Tensor:
-        """``count`` random entries that could stand in the place of the one on the path and are never that one.
+    def alternatives(self, nodes_NL: Tensor, chosen_NL: Tensor, count: int) -> Alternatives:
+        """Which codes of some paths to hide, and random entries that could stand in their place.
+
+        Args:
+            nodes_NL: the paths.
+            chosen_NL: the codes to predict or to replace, bool; only where :meth:`has_others`.
+            count: number of alternatives for each code.
 
         Returns:
-            entries (N, count), drawn with replacement from torch's global generator; a row that has no others
-            (:meth:`has_others`) gets its own.
+            Random choices come from torch's global generator.
         """
 
 
@@ -146,10 +161,14 @@ class LevelVocabulary(Vocabulary):
     def has_others(self, level: int, nodes_NL: Tensor) -> Tensor:
         return torch.full_like(nodes_NL[:, level], self.sizes[level] > 1, dtype=torch.bool)
 
-    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> Tensor:
-        size = self.sizes[level]
-        code_N1 = self.entries(level, nodes_NL[:, level])[:, None]
-        return (code_N1 + torch.randint(1, max(size, 2), (len(nodes_NL), count), device=nodes_NL.device)) % size
+    def alternatives(self, nodes_NL: Tensor, chosen_NL: Tensor, count: int) -> Alternatives:
+        """Other codes of the same level, each as likely and never the one on the path."""
+
+        def entries(level: int, rows: Tensor | slice) -> Tensor:
+            size, code_n1 = self.sizes[level], self.entries(level, nodes_NL[rows, level])[:, None]
+            return (code_n1 + torch.randint(1, max(size, 2), (len(code_n1), count), device=code_n1.device)) % size
+
+        return Alternatives(chosen_NL, entries)
 
 
 class PathVocabulary(Vocabulary):
@@ -199,21 +218,55 @@ class PathVocabulary(Vocabulary):
         index_N = nodes_NL[:, level] - self.child_start(level)[parent_N]
         return self.child_log_probs(level, hidden_ND, parent_N).gather(1, index_N[:, None])[:, 0]
 
-    def _siblings(self, level: int, nodes_NL: Tensor) -> tuple[Tensor, Tensor]:
-        """The first child of the path's node above ``level`` and how many children it has, both (N, 1)."""
-        parent_N1 = nodes_NL[:, level - 1, None] if level else torch.zeros_like(nodes_NL[:, :1])
-        start = self.child_start(level)
-        return start[parent_N1], start[parent_N1 + 1] - start[parent_N1]
-
     def has_others(self, level: int, nodes_NL: Tensor) -> Tensor:
-        return self._siblings(level, nodes_NL)[1][:, 0] > 1
+        parent_N = nodes_NL[:, level - 1] if level else torch.zeros_like(nodes_NL[:, 0])
+        start = self.child_start(level)
+        return start[parent_N + 1] - start[parent_N] > 1
 
-    def sample_others(self, level: int, nodes_NL: Tensor, count: int) -> Tensor:
-        first_N1, size_N1 = self._siblings(level, nodes_NL)
-        uniform = torch.rand((len(nodes_NL), count), device=nodes_NL.device)
-        # A float product may round up to size - 1, which would wrap around to the positive; the minimum prevents that.
-        shift = torch.minimum(1 + (uniform * (size_N1 - 1)).long(), (size_N1 - 1).clamp_min(1))
-        return first_N1 + (nodes_NL[:, level, None] - first_N1 + shift) % size_N1
+    def alternatives(self, nodes_NL: Tensor, chosen_NL: Tensor, count: int) -> Alternatives:
+        """The other paths of the batch that agree with a path above its first chosen code: siblings and below.
+
+        A node reveals its ancestors, so all codes below a chosen one are changed as well. Rows whose group of paths
+        holds one item only are changed from the first level on. Each group is shuffled into a ring, and a row gets the
+        ``count`` rows behind it: every path is an alternative as often as it is the true one, so that nothing but the
+        guide tells them apart. Both may be the same item.
+        """
+        device = nodes_NL.device
+        above_NL = torch.cat([torch.zeros_like(nodes_NL[:, :1]), nodes_NL[:, :-1]], 1)
+        num_nodes = [len(self.child_start(depth)) - 1 for depth in range(self.num_levels)]
+        prefix_NL = above_NL + torch.tensor([0, *num_nodes[:-1]], device=device).cumsum(0)  # distinct over all depths
+        first_N, leaf_N = chosen_NL.int().argmax(1), nodes_NL[:, -1]
+        group_N = _groups(prefix_NL, first_N)
+        low_N, high_N = (
+            torch.zeros_like(leaf_N).scatter_reduce(0, group_N, leaf_N, how, include_self=False)[group_N]
+            for how in ("amin", "amax")
+        )
+        first_N = first_N.where(low_N < high_N, 0)
+        other_NJ = _behind(_groups(prefix_NL, first_N), count)
+        changed_NL = (torch.arange(self.num_levels, device=device) >= first_N[:, None]) & chosen_NL.any(1, keepdim=True)
+        return Alternatives(changed_NL, lambda level, rows: nodes_NL[other_NJ[rows], level])
+
+
+def _groups(prefix_NL: Tensor, level_N: Tensor) -> Tensor:
+    """A number from 0 for each distinct prefix at each row's level (N,)."""
+    return prefix_NL.gather(1, level_N[:, None])[:, 0].unique(return_inverse=True)[1]
+
+
+def _behind(group_N: Tensor, count: int) -> Tensor:
+    """The ``count`` rows behind each row in a random ring of its group, round and round past the row itself.
+
+    Returns:
+        row numbers (N, count); a row that is alone gets itself.
+    """
+    num_rows, device = len(group_N), group_N.device
+    shuffled_N = torch.randperm(num_rows, device=device)
+    row_N = shuffled_N[group_N[shuffled_N].argsort(stable=True)]  # by group
+    place_N = torch.empty_like(row_N)
+    place_N[row_N] = torch.arange(num_rows, device=device)
+    size_G = group_N.bincount()
+    size_N1, start_N1 = size_G[group_N, None], (size_G.cumsum(0) - size_G)[group_N, None]
+    shift_NJ = 1 + torch.arange(count, device=device) % (size_N1 - 1).clamp_min(1)
+    return row_N[start_N1 + (place_N[:, None] - start_N1 + shift_NJ) % size_N1]
 
 
 def build_vocabulary(

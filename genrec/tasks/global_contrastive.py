@@ -21,6 +21,8 @@ from genrec.types import ItemVectors
 class GlobalContrastive(Task):
     """Distil each stream's item vectors into its decoder's summary token, summed over streams.
 
+    Only vectors of an item's own content are learned, not those copied under ``absent_items: nearest``.
+
     Differs from the paper: item vectors are centered and scaled to a mean squared norm of 1, a learned projection leads
     from the model's width to theirs, and the metric is summed over the width and averaged over the batch, so that a
     loss of zero information is about 0.5 (``smooth_l1``) or 1 (``cosine``). The paper prints none of these.
@@ -57,10 +59,10 @@ class GlobalContrastiveLoss(TaskModule):
         self.streams = settings.streams or tuple(with_vectors)
         self.projections = nn.ModuleDict()
         for name in self.streams:
-            vectors_IE = scaled_vectors(context.streams[name].vectors)
+            vectors = context.streams[name].encoded_vectors()
+            vectors_IE = scaled_vectors(vectors)
             self.register_buffer(f"vectors_{name}", torch.from_numpy(vectors_IE), persistent=False)
-            present_I = context.streams[name].vectors.present_I
-            self.register_buffer(f"present_{name}", torch.from_numpy(present_I), persistent=False)
+            self.register_buffer(f"present_{name}", torch.from_numpy(vectors.present_I), persistent=False)
             self.projections[_key(name)] = nn.Linear(context.dim_of(name), vectors_IE.shape[1])
         # From zero, so that the loss starts at that of no information; a zero has no direction, and its gradient under
         # the other metrics is 1e8 and more.
@@ -71,7 +73,8 @@ class GlobalContrastiveLoss(TaskModule):
         for name in self.streams:
             output = outputs[name]
             assert output.summary_ND is not None
-            # An item may have codes without a vector: those of another item, or in the branch of absent items.
+            # An item may have codes without a vector of its own: like those of the nearest item, or in the branch of
+            # absent items.
             present = output.present_N & getattr(self, f"present_{name}")[output.target_N]
             guess_NE = self.projections[_key(name)](output.summary_ND[present])
             loss_N = self._metric(name, guess_NE, output.target_N[present])

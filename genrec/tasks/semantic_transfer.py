@@ -25,8 +25,15 @@ class SemanticTransfer(Task):
     decoder learns.
 
     Differs from the paper: eq. 5 is minimized as ``-log s+ - log(1 - s-)`` (printed with a plus, it would be
-    maximized by the negatives); at least one code of every sample is masked or replaced; negatives never contain the
-    positive. Under the ``path`` vocabulary negatives and replacements are siblings.
+    maximized by the negatives); at least one code of every sample is masked or replaced.
+
+    Under the ``level`` vocabulary negatives and replacements are random codes of the level, as in the paper, and never
+    the true one. Most codes with such replacements belong to no item, so recognition is partly solvable without the
+    source. Under the ``path`` vocabulary they are complete paths, those of other targets of the batch that agree above
+    the first masked code, and all codes below a masked one are masked too, because a node reveals its ancestors. Every
+    path is a negative as often as a positive: without the source, recognition has a loss of log 4 = 1.39 at best, and
+    reconstruction that of a guess, log(1 + J) where no negative is the true code. (Negatives that are the true code
+    count as positives.)
     """
 
     source: str
@@ -39,7 +46,7 @@ class SemanticTransfer(Task):
     )
     """Which of the two losses."""
     mask_ratio: float = Field(default=0.5, gt=0, le=1)
-    """Share of the codes that is masked, and that is replaced."""
+    """Share of the codes that is masked, and that is replaced; under ``path`` those below a chosen one are added."""
     num_negatives: PositiveInt = 64
     """Sampled codes for each masked one (J of eq. 4)."""
     num_layers: PositiveInt = 1
@@ -111,7 +118,7 @@ class SemanticTransferLoss(TaskModule):
         return torch.stack(losses).sum()
 
     def _chosen(self, nodes_NL: Tensor) -> Tensor:
-        """Codes to mask or replace, bool (N, L): each with ``mask_ratio``, and at least one a row.
+        """Codes to predict or replace, bool (N, L): each with ``mask_ratio``, and at least one a row.
 
         Only codes that have an alternative are chosen; a row without any such code stays False.
         """
@@ -136,37 +143,42 @@ class SemanticTransferLoss(TaskModule):
             x_NSD = layer(x_NSD, memory, None, rows=count, is_causal=False)
         return self.norm(x_NSD)
 
-    def reconstruction(self, nodes_NL: Tensor, guide_ND: Tensor, masked_NL: Tensor) -> Tensor:
+    def reconstruction(self, nodes_NL: Tensor, guide_ND: Tensor, chosen_NL: Tensor) -> Tensor:
         """Eq. 4: each masked code against ``num_negatives`` sampled ones, mean over the masked codes.
 
-        A masked code must have an alternative (:meth:`Vocabulary.has_others`).
+        A chosen code must have an alternative (:meth:`Vocabulary.has_others`).
         """
+        others = self.vocabulary.alternatives(nodes_NL, chosen_NL, self.settings.num_negatives)
+        masked_NL = others.changed_NL
         codes_NLD = torch.where(masked_NL[..., None], self.mask_token, self._embed(nodes_NL))
         read_NLD = self._read(codes_NLD, guide_ND)[:, 1:]
         losses = []
         for level in range(self.vocabulary.num_levels):
             rows = masked_NL[:, level]
-            others_NJ = self.vocabulary.sample_others(level, nodes_NL[rows], self.settings.num_negatives)
-            entry_N = self.vocabulary.entries(level, nodes_NL[rows, level])
-            choices = self.vocabulary.embed(level, torch.cat([entry_N[:, None], others_NJ], 1))
-            logits = torch.einsum("nd,njd->nj", read_NLD[rows, level], choices)
-            losses.append(-logits.log_softmax(1)[:, 0])
+            others_NJ = others.entries(level, rows)
+            entry_N1 = self.vocabulary.entries(level, nodes_NL[rows, level])[:, None]
+            choices_NJ = torch.cat([entry_N1, others_NJ], 1)
+            logits_NJ = torch.einsum("nd,njd->nj", read_NLD[rows, level], self.vocabulary.embed(level, choices_NJ))
+            log_probs_NJ = logits_NJ.log_softmax(1).masked_fill(choices_NJ != entry_N1, -torch.inf)
+            losses.append(-log_probs_NJ.logsumexp(1))
         joined = torch.cat(losses)
         return joined.sum() / max(len(joined), 1)
 
-    def recognition(self, nodes_NL: Tensor, guide_ND: Tensor, replaced_NL: Tensor) -> Tensor:
+    def recognition(self, nodes_NL: Tensor, guide_ND: Tensor, chosen_NL: Tensor) -> Tensor:
         """Eq. 5: the true codes against the same codes with some replaced, mean over the batch.
 
-        A replaced code must have an alternative; rows in which none is replaced are left out.
+        A chosen code must have an alternative; rows in which no code differs are left out.
         """
+        others = self.vocabulary.alternatives(nodes_NL, chosen_NL, 1)
         true_NLD = self._embed(nodes_NL)
-        false = []
+        false, differs = [], []
         for level in range(self.vocabulary.num_levels):
-            other_N = self.vocabulary.sample_others(level, nodes_NL, 1)[:, 0]
+            other_N, replaced_N = others.entries(level, slice(None))[:, 0], others.changed_NL[:, level]
+            differs.append(replaced_N & (other_N != self.vocabulary.entries(level, nodes_NL[:, level])))
             other_ND = self.vocabulary.embed(level, other_N)
-            false.append(torch.where(replaced_NL[:, level, None], other_ND, true_NLD[:, level]))
+            false.append(torch.where(replaced_N[:, None], other_ND, true_NLD[:, level]))
         read = self._read(torch.cat([true_NLD, torch.stack(false, 1)]), torch.cat([guide_ND, guide_ND]))[:, 0]
         true_score_N, false_score_N = self.classifier(read)[:, 0].chunk(2)
         loss_N = -functional.logsigmoid(true_score_N) - functional.logsigmoid(-false_score_N)
-        counts_N = replaced_NL.any(1)
+        counts_N = torch.stack(differs, 1).any(1)
         return (loss_N * counts_N).sum() / counts_N.sum().clamp_min(1)

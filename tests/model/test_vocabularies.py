@@ -140,41 +140,64 @@ def test_items_without_codes_are_told_apart(kind):
     assert all(torch.isfinite(words.target_log_probs(level, hidden_ND, nodes_NL)).all() for level in range(3))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@given(
-    seed=st.integers(0, 10_000),
-    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
-    share=st.floats(0.2, 1.0),
-)
-def test_others_are_all_the_alternatives_and_never_the_positive(kind, seed, sizes, share):
+RANDOM_TREES = {
+    "seed": st.integers(0, 10_000),
+    "sizes": st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
+    "share": st.floats(0.2, 1.0),
+}
+
+
+@given(**RANDOM_TREES)
+def test_under_levels_alternatives_are_all_other_codes_of_the_level(seed, sizes, share):
     num_items = max(1, int(share * np.prod(sizes)))
-    trie = ragged_trie(seed, sizes, num_items, absent=())
-    words = vocabulary(kind, trie)
+    words = vocabulary("level", ragged_trie(seed, sizes, num_items, absent=()))
     nodes_NL, _ = words.nodes_of(torch.arange(num_items))
     torch.manual_seed(seed)
-    for level in range(len(sizes)):
-        others_NJ = words.sample_others(level, nodes_NL, 200)
-        can_N = words.has_others(level, nodes_NL)
+    chosen_NL = torch.rand(nodes_NL.shape) < 0.5
+    others = words.alternatives(nodes_NL, chosen_NL, 200)
+    assert torch.equal(others.changed_NL, chosen_NL)
+    for level, size in enumerate(sizes):
+        others_NJ = others.entries(level, slice(None))
         for row in range(num_items):
             own = int(words.entries(level, nodes_NL[row, level]))
-            if kind == "level":
-                alternatives = set(range(sizes[level])) - {own}
-            else:
-                parent = int(nodes_NL[row, level - 1]) if level else 0
-                start = trie.child_start[level]
-                alternatives = set(range(start[parent], start[parent + 1])) - {own}
-            assert bool(can_N[row]) == bool(alternatives)
-            assert set(others_NJ[row].tolist()) == (alternatives or {own})
+            assert bool(words.has_others(level, nodes_NL)[row]) == (size > 1)
+            assert set(others_NJ[row].tolist()) == (set(range(size)) - {own} or {own})
 
 
-def test_others_survive_a_uniform_number_that_rounds_up(monkeypatch):
-    words = vocabulary("path")
-    nodes_NL, _ = words.nodes_of(torch.arange(25))
-    monkeypatch.setattr(torch, "rand", lambda shape, device=None: torch.full(shape, 1.0))
-    for level in range(3):
-        rows = words.has_others(level, nodes_NL)
-        assert bool(rows.any())
-        assert not (words.sample_others(level, nodes_NL, 1)[rows, 0] == nodes_NL[rows, level]).any()
+@given(**RANDOM_TREES, count=st.integers(1, 5))
+def test_under_paths_alternatives_are_other_paths_each_as_often_as_it_is_true(seed, sizes, share, count):
+    num_items = max(1, int(share * np.prod(sizes)))
+    trie = ragged_trie(seed, sizes, num_items, absent=())
+    words = vocabulary("path", trie)
+    generator = np.random.default_rng(seed)
+    popular = generator.dirichlet(np.full(num_items, 0.5))  # a few items are most of the batch
+    nodes_NL, _ = words.nodes_of(torch.from_numpy(generator.choice(num_items, 30, p=popular)))
+    has_others_NL = torch.stack([words.has_others(level, nodes_NL) for level in range(len(sizes))], 1)
+    for level in range(len(sizes)):
+        parent_N = nodes_NL[:, level - 1] if level else torch.zeros(30, dtype=torch.int64)
+        siblings = np.diff(trie.child_start[level])[parent_N]
+        assert torch.equal(has_others_NL[:, level], torch.from_numpy(siblings > 1))
+    chosen_NL = has_others_NL & torch.from_numpy(generator.random(nodes_NL.shape) < 0.5)
+    chosen_NL |= has_others_NL & ~chosen_NL.any(1, keepdim=True)
+    torch.manual_seed(seed)
+    others = words.alternatives(nodes_NL, chosen_NL, count)
+    paths = torch.stack([others.entries(level, slice(None)) for level in range(len(sizes))], 2).tolist()
+    groups = {}
+    for row, changed in enumerate(others.changed_NL.tolist()):
+        own = tuple(nodes_NL[row].tolist())
+        if not any(changed):
+            assert len(set(nodes_NL[:, -1].tolist())) == 1, "a tree of one item"
+            continue
+        first = changed.index(True)
+        assert all(changed[first:]), "a node reveals its ancestors"
+        assert first in (0, chosen_NL[row].tolist().index(True))
+        assert all(tuple(other[:first]) == own[:first] for other in paths[row])
+        true, false = groups.setdefault(own[:first], ([], []))
+        true.append(own)
+        false.extend(map(tuple, paths[row]))
+    for prefix, (true, false) in groups.items():
+        assert sorted(false) == sorted(true * count)
+        assert not prefix or len(set(true)) > 1, "where all are one item, rows are compared from the first level on"
 
 
 def test_tied_leaves_are_the_items_of_the_table():

@@ -1,5 +1,7 @@
 """EAGER, eq. 3 against NumPy, for each metric."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -152,6 +154,30 @@ def test_the_gradient_reaches_the_summary_of_present_targets_alone():
     task(made).backward()
     for output in made.values():
         assert torch.equal(output.summary_ND.grad.abs().sum(1) > 0, output.present_N)
+
+
+@pytest.mark.parametrize("metric", ["smooth_l1", "cosine", "infonce"])
+def test_copied_vectors_are_neither_targets_nor_negatives_nor_part_of_the_mean(metric):
+    """Under ``absent_items: nearest`` every item has a vector, and some have that of another item."""
+    whole = tiny_vectors(width=6)
+    is_own_I = whole.present_I & (np.arange(NUM_ITEMS) % 3 > 0)
+    copied = replace(whole, vectors_IE=np.where(is_own_I[:, None], whole.vectors_IE, whole.vectors_IE[1]))
+    left_out = replace(whole, present_I=is_own_I)
+    ids, losses = item_numbers(whole), []
+    for vectors, encoded_I in ((copied, is_own_I), (left_out, None)):
+        stream = StreamContext(ids, Trie.of(ids), vectors, encoded_I)
+        torch.manual_seed(1)
+        task = GlobalContrastive(metric=metric).build(BuildContext(NUM_ITEMS, DIM, 6, {"text": stream}))
+        with torch.no_grad():
+            for weight in task.parameters():
+                weight.copy_(torch.randn_like(weight))
+        made = outputs({"text": stream})
+        torch.manual_seed(2)
+        loss = task(made)
+        loss.backward()
+        assert torch.equal(made["text"].summary_ND.grad.abs().sum(1) > 0, torch.from_numpy(is_own_I)[TARGETS])
+        losses.append(loss.item())
+    assert losses[0] == losses[1]
 
 
 def test_named_streams_alone_learn():

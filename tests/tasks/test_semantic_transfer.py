@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
 from genrec.model.contracts import BuildContext, Encoded, Outputs, StreamContext
+from genrec.model.vocabularies import Alternatives
 from genrec.semantic_ids.trie import Trie
 from genrec.tasks.semantic_transfer import SemanticTransfer
 from genrec.types import ABSENT, ItemVectors, SemanticIds
@@ -44,17 +45,23 @@ def world(vocabulary="level", streams=None, **settings):
 
 
 def known_samples(monkeypatch, vocabulary):
-    """Every answer of ``sample_others``, by level, in the order of the calls."""
-    samples = []
-    whole = type(vocabulary).sample_others
+    """The changed codes, and every answer of ``entries`` with its level, in the order of the calls."""
+    changed, samples = [], []
+    whole = type(vocabulary).alternatives
 
-    def remembered(self, level, nodes_NL, count):
-        others_NJ = whole(self, level, nodes_NL, count)
-        samples.append((level, others_NJ))
-        return others_NJ
+    def remembered(self, nodes_NL, chosen_NL, count):
+        others = whole(self, nodes_NL, chosen_NL, count)
+        changed.append(others.changed_NL)
 
-    monkeypatch.setattr(type(vocabulary), "sample_others", remembered)
-    return samples
+        def entries(level, rows):
+            others_NJ = others.entries(level, rows)
+            samples.append((level, others_NJ))
+            return others_NJ
+
+        return Alternatives(others.changed_NL, entries)
+
+    monkeypatch.setattr(type(vocabulary), "alternatives", remembered)
+    return changed, samples
 
 
 def softplus(x):
@@ -79,7 +86,7 @@ def read(task, codes_NLD, guide_ND):
 def test_reconstruction_is_equation_4(vocabulary, monkeypatch):
     task, decoders = world(vocabulary)
     words = decoders["behavior"].vocabulary
-    samples = known_samples(monkeypatch, words)
+    changed, samples = known_samples(monkeypatch, words)
     nodes_NL, _ = words.nodes_of(torch.tensor([0, 3, 7, 11]))
     guide_ND = torch.randn(4, DIM)
     masked_NL = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]]).bool()
@@ -87,16 +94,18 @@ def test_reconstruction_is_equation_4(vocabulary, monkeypatch):
     assert bool(masked_NL.any(0).all())
     with torch.no_grad():
         loss = task.reconstruction(nodes_NL, guide_ND, masked_NL).item()
+        assert vocabulary == "path" or torch.equal(changed[0], masked_NL)
+        masked_NL = changed[0]
         vectors_NLD = torch.stack([words.embed(k, words.entries(k, nodes_NL[:, k])) for k in range(LEVELS)], 1)
         states = read(task, torch.where(masked_NL[..., None], task.mask_token, vectors_NLD), guide_ND)[:, 1:]
         losses = []
         for level, others_NJ in samples:
             for place, row in enumerate(torch.nonzero(masked_NL[:, level])[:, 0].tolist()):
                 own = int(words.entries(level, nodes_NL[row, level]))
-                assert own not in others_NJ[place].tolist()
-                positive = float(states[row, level] @ words.embed(level, torch.tensor(own)))
-                negative = [float(states[row, level] @ vector) for vector in words.embed(level, others_NJ[place])]
-                losses.append(-positive + np.log(np.exp([positive, *negative]).sum()))
+                assert vocabulary == "path" or own not in others_NJ[place].tolist()
+                choices_J = np.array([own, *others_NJ[place].tolist()])
+                logits_J = (words.embed(level, torch.from_numpy(choices_J)) @ states[row, level]).numpy()
+                losses.append(np.log(np.exp(logits_J).sum()) - np.log(np.exp(logits_J[choices_J == own]).sum()))
     assert [level for level, _ in samples] == [0, 1, 2]
     assert all(others.shape[1] == 4 for _, others in samples)
     assert len(losses) == int(masked_NL.sum())
@@ -107,25 +116,28 @@ def test_reconstruction_is_equation_4(vocabulary, monkeypatch):
 def test_recognition_is_equation_5_with_its_sign_put_right(vocabulary, monkeypatch):
     task, decoders = world(vocabulary)
     words = decoders["behavior"].vocabulary
-    samples = known_samples(monkeypatch, words)
+    changed, samples = known_samples(monkeypatch, words)
     nodes_NL, _ = words.nodes_of(torch.tensor([0, 3, 7, 11]))
     guide_ND = torch.randn(4, DIM)
     replaced_NL = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0]]).bool()
     replaced_NL &= torch.stack([words.has_others(level, nodes_NL) for level in range(LEVELS)], 1)
     with torch.no_grad():
         loss = task.recognition(nodes_NL, guide_ND, replaced_NL).item()
+        assert vocabulary == "path" or torch.equal(changed[0], replaced_NL)
+        replaced_NL = changed[0]
         true_NLD = torch.stack([words.embed(k, words.entries(k, nodes_NL[:, k])) for k in range(LEVELS)], 1)
         false_NLD = true_NLD.clone()
         for level, others_N1 in samples:
             for row in torch.nonzero(replaced_NL[:, level])[:, 0].tolist():
-                assert int(others_N1[row, 0]) != int(words.entries(level, nodes_NL[row, level]))
+                assert vocabulary == "path" or others_N1[row, 0] != words.entries(level, nodes_NL[row, level])
                 false_NLD[row, level] = words.embed(level, others_N1[row, 0])
         true_N = task.classifier(read(task, true_NLD, guide_ND)[:, 0])[:, 0].numpy()
         false_N = task.classifier(read(task, false_NLD, guide_ND)[:, 0])[:, 0].numpy()
     kept = replaced_NL.any(1)
     assert kept.tolist() == [True, True, True, False]
-    changed = (false_NLD != true_NLD).any(-1)
-    assert torch.equal(changed, replaced_NL)
+    differs_NL = (false_NLD != true_NLD).any(-1)
+    assert bool((differs_NL <= replaced_NL).all())
+    assert torch.equal(differs_NL.any(1), kept)
     assert loss == pytest.approx((softplus(-true_N) + softplus(false_N))[kept].mean(), abs=1e-5)
 
 
@@ -231,6 +243,68 @@ def test_the_transformer_reads_both_ways():
     assert not torch.isclose(before, after, atol=1e-5).all(-1).any(), "every token sees the last code"
     torch.testing.assert_close(before, read(task, codes_NLD, guide_ND))
     assert not torch.allclose(before, task._read(codes_NLD, guide_ND + 1), atol=1e-5)
+
+
+def skewed_targets(generator, count):
+    """Items of a small tree, the first bought most."""
+    popularity = 1.0 / np.arange(1, NUM_ITEMS)
+    return torch.from_numpy(generator.choice(NUM_ITEMS - 1, count, p=popularity / popularity.sum()))
+
+
+def chance(nodes_NL, masked_NL, samples):
+    """Mean loss of a guess among the candidates of each masked code."""
+    losses = []
+    for level, others_NJ in samples:
+        same_N = (others_NJ == nodes_NL[masked_NL[:, level], level, None]).sum(1)
+        losses.append(torch.log((1.0 + others_NJ.shape[1]) / (1.0 + same_N)))
+    return float(torch.cat(losses).mean())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_under_paths_no_weights_whatever_tell_true_codes_without_the_guide(seed, monkeypatch):
+    """Every path is a negative as often as a positive, so that equal states cannot do better than a guess."""
+    task, decoders = world("path")
+    task.eval()
+    generator = np.random.default_rng(seed)
+    nodes_NL, present_N = decoders["behavior"].vocabulary.nodes_of(skewed_targets(generator, 60))
+    nodes_NL = nodes_NL[present_N]
+    guide_ND = torch.randn(1, DIM).expand(len(nodes_NL), -1)
+    with torch.no_grad():
+        for weight in task.parameters():
+            weight.add_(torch.randn_like(weight))
+        torch.manual_seed(seed)
+        assert task.recognition(nodes_NL, guide_ND, task._chosen(nodes_NL)) >= np.log(4) - 1e-5
+        changed, samples = known_samples(monkeypatch, task.vocabulary)
+        loss = task.reconstruction(nodes_NL, guide_ND, task._chosen(nodes_NL))
+    assert loss >= chance(nodes_NL, changed[0], samples) - 1e-5
+
+
+@pytest.mark.parametrize("objective", ["recognition", "reconstruction"])
+def test_under_paths_the_task_is_learned_with_a_guide_and_not_without(objective, monkeypatch):
+    """Recognition at chance: log 4 = 1.39; reconstruction: log(1 + J) less what repeated paths give."""
+    losses = {}
+    for has_guide in (True, False):
+        task, decoders = world("path", dropout=0.1)
+        words, generator = decoders["behavior"].vocabulary, np.random.default_rng(1)
+        optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
+        item_ID = torch.randn(NUM_ITEMS, DIM)
+        torch.manual_seed(2)
+        for step in range(250):
+            items_N = skewed_targets(generator, 64)
+            nodes_NL, present_N = words.nodes_of(items_N)
+            nodes_NL = nodes_NL[present_N]
+            guide_ND = item_ID[items_N[present_N]] if has_guide else torch.randn(len(nodes_NL), DIM)
+            with monkeypatch.context() as patch:
+                changed, samples = known_samples(patch, words)
+                loss = getattr(task, objective)(nodes_NL, guide_ND, task._chosen(nodes_NL))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step >= 150:
+                guess = np.log(4) if objective == "recognition" else chance(nodes_NL, changed[0], samples)
+                losses.setdefault(has_guide, []).append(float(loss.detach()) / guess)
+    assert np.mean(losses[False]) > 0.98, losses
+    assert np.mean(losses[True]) < 0.5, losses
 
 
 def test_a_stream_does_not_guide_itself():
