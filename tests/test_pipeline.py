@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -282,6 +283,18 @@ def test_adding_a_stream_leaves_the_codes_of_the_others_alone(tmp_path):
 def test_one_stream_needs_no_merge(tmp_path):
     report = run_in(tmp_path, recipe(streams={"only": stream("behavior")}))
     assert [row.kind for row in report.rows] == ["stream", "baseline"]
+
+
+def test_a_training_that_ends_in_its_warm_up_is_a_note_of_the_report(tmp_path):
+    streams = {"text": stream("text")}
+    training = recipe().training.model_copy(update={"warmup_steps": 100_000})
+    report = run_in(tmp_path / "long", recipe(streams=streams, training=training))
+    [note] = [note for note in report.notes if "warm-up" in note]
+    assert re.fullmatch(r"training: stopped after \d+ of 100,000 warm-up steps, at learning rate \S+ of 0.01; .*", note)
+    assert note in (tmp_path / "long" / "report.md").read_text(encoding="utf-8")
+    training = training.model_copy(update={"warmup_steps": None})
+    report = run_in(tmp_path / "short", recipe(streams=streams, training=training))
+    assert not any("warm-up" in note for note in report.notes)
 
 
 def test_components_see_their_own_part_of_the_data_alone(tmp_path):

@@ -50,8 +50,8 @@ class SequenceBaseline(Baseline):
     """Peak learning rate of AdamW; one or a list to choose from."""
     max_history: PositiveInt = 20
     """Most recent items that are read."""
-    warmup_steps: NonNegativeInt = 500
-    """Steps of linear warm-up."""
+    warmup_steps: NonNegativeInt | None = None
+    """Steps of linear warm-up; by default 5 % of the steps of ``max_epochs``, at most 2,000."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay; embeddings, norms and biases are left out."""
     batch_size: PositiveInt = 256

@@ -58,7 +58,7 @@ def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comp
         **statistics_of(rows, users, plan.dataset, settings),
         stages=_stages(plan, planned),
         seconds=time.monotonic() - began,
-        notes=(*notes_of(plan, split), *code_notes(rows)),
+        notes=(*notes_of(plan, split), *model_notes(rows)),
         controls=find_controls(list({trial.variant.name: trial.variant for trial in plan.trials}.values())),
     )
 
@@ -124,8 +124,8 @@ def notes_of(plan: Plan, split: SplitName) -> Iterator[str]:
         )
 
 
-def code_notes(rows: Sequence[ComparisonRow]) -> Iterator[str]:
-    """The notes on vectors and codes, each once; with the names of its variants unless all have it."""
+def model_notes(rows: Sequence[ComparisonRow]) -> Iterator[str]:
+    """The notes on training, vectors and codes, each once; with the names of its variants unless all have it."""
     owners: dict[str, list[str]] = {}
     variants = [row for row in rows if row.kind == "variant" and row.models]
     for row in variants:
@@ -134,7 +134,7 @@ def code_notes(rows: Sequence[ComparisonRow]) -> Iterator[str]:
             for model in row.models
             for stream, codes in model.codes.items()
             for note in codes.get("notes", ())
-        }
+        } | {f"training: {warning}" for model in row.models for warning in model.warnings}
         for note in sorted(notes):
             owners.setdefault(note, []).append(row.name)
     for note, (first, *others) in owners.items():

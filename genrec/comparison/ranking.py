@@ -162,6 +162,7 @@ def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool
     """The trained model of a job, from the cache."""
     fit, cache = job.fits.of(split_name), plan.cache
     summary: dict[str, Any] = json.loads(cache.path("summary", job.summary_key).read_text(encoding="utf-8"))
+    log = TrainingLog.from_json(summary["log"])
     searched = cache.facts("candidates", fit.candidates_key(split_name, scores=scores))
     made = [cache.facts("model", part.keys.model) for part in job.needed]
     peaks = [peak for facts in (*made, searched) if (peak := facts.get("peak_bytes"))]
@@ -172,7 +173,8 @@ def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool
         training_seconds=summary["training_seconds"],
         search_seconds=searched.get("seconds"),
         peak_bytes=max(peaks, default=None),
-        curve=tuple(TrainingLog.from_json(summary["log"]).epochs),
+        curve=tuple(log.epochs),
+        warnings=tuple(log.warnings),
         codes=summary["codes"],
     )
 

@@ -33,6 +33,8 @@ class Trained:
     peak_bytes: int | None
     """Peak memory of the process that trained and searched the model; None if unknown."""
     curve: tuple[EpochRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Of the training."""
     codes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By stream: result of :func:`genrec.evaluation.code_quality.measure_codes`, and ``notes`` on vectors and codes."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -26,10 +26,12 @@ from genrec.types import Catalog, Histories, ItemVectors
 class DinTraining(OptimizationSettings):
     """Training settings with DIN's defaults."""
 
+    longest_warmup: ClassVar[int] = 200
+
     learning_rate: PositiveFloat = 3e-3
     """Peak learning rate."""
-    warmup_steps: NonNegativeInt = 200
-    """Steps of linear warm-up."""
+    warmup_steps: NonNegativeInt | None = None
+    """Steps of linear warm-up; by default 5 % of the steps of ``max_epochs``, at most 200."""
     batch_size: PositiveInt = 256
     """Targets in a batch."""
     max_epochs: PositiveInt = 12
@@ -87,9 +89,9 @@ class Din(ItemEncoder):
         q_I = q_I / q_I.sum()
         log_q_I = torch.from_numpy(np.log(np.maximum(q_I * self.num_negatives, 1e-12))).float().to(device)
 
-        def batches(epoch: int) -> Iterator[DinBatch]:
+        def batches(epoch: int) -> DinEpoch:
             generator = np.random.default_rng(derive(seed, "din", "batches", epoch))
-            return samples.batches(self.training.batch_size, self.num_negatives, q_I, generator)
+            return DinEpoch(samples, self.training.batch_size, self.num_negatives, q_I, generator)
 
         def loss(batch: DinBatch) -> dict[str, Tensor]:
             batch = batch.to(device)
@@ -248,24 +250,35 @@ class DinSamples:
     def __len__(self) -> int:
         return len(self._targets)
 
-    def batches(
-        self, batch_size: int, num_negatives: int, q_I: np.ndarray, generator: np.random.Generator
-    ) -> Iterator[DinBatch]:
-        """One pass in random order, with negatives drawn from the distribution ``q_I``."""
-        cumulated_I = np.cumsum(q_I)
-        order = generator.permutation(len(self))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            negatives = np.searchsorted(cumulated_I, generator.random(num_negatives) * cumulated_I[-1], side="right")
-            yield self._batch(chosen, negatives)
-
-    def _batch(self, chosen: np.ndarray, negatives: np.ndarray) -> DinBatch:
+    def batch(self, chosen: np.ndarray, negatives: np.ndarray) -> DinBatch:
         target, size = self._targets[chosen], self._num_read[chosen]
         row_P = np.repeat(np.arange(len(chosen)), size)
         steps_P = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
         items_P = self._items[target[row_P] - 1 - steps_P]
         arrays = items_P, row_P, steps_P, self._items[target], negatives
         return DinBatch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+
+
+@dataclass(frozen=True)
+class DinEpoch:
+    """One pass in random order, with negatives drawn from the distribution ``q_I``; can be iterated once."""
+
+    samples: DinSamples
+    batch_size: int
+    num_negatives: int
+    q_I: np.ndarray
+    generator: np.random.Generator
+
+    def __len__(self) -> int:
+        return -(-len(self.samples) // self.batch_size)
+
+    def __iter__(self) -> Iterator[DinBatch]:
+        cumulated_I = np.cumsum(self.q_I)
+        order = self.generator.permutation(len(self.samples))
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            draws_J = self.generator.random(self.num_negatives) * cumulated_I[-1]
+            yield self.samples.batch(chosen, np.searchsorted(cumulated_I, draws_J, side="right"))
 
 
 def held_out(train: Histories, num_users: int, seed: int) -> tuple[Histories, Histories, np.ndarray]:

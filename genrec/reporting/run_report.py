@@ -123,7 +123,9 @@ def _notes(
         f"training: best of {len(log.epochs)} epochs was {log.best_epoch}, stopped by {log.stopped_by}, "
         f"{log.seconds / 60:.1f} minutes" + (f" on {log.machine}" if log.machine else "")
     )
+    yield from (f"training: {warning}" for warning in log.warnings)
     if fits.test is not fits.valid:
+        yield from (f"final fit: {warning}" for warning in trained.log.warnings)
         yield (
             f"final fit: vectors, codes and model on train + validation, {trained.log.seconds / 60:.1f} minutes; the "
             "curve and all validation results are of the fit on train only"

@@ -61,7 +61,7 @@ def time_training(model: Retriever, histories: Histories, recipe: Recipe, *, ste
             model,
             lambda epoch: passes,
             loss,
-            recipe.training.model_copy(update={"max_epochs": 1, "max_minutes": None}),
+            recipe.training.model_copy(update={"max_epochs": 1, "max_minutes": None, "warmup_steps": None}),
             validate=None,
             seed=derive(recipe.seed, "training"),
             title="training to measure",

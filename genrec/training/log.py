@@ -37,6 +37,8 @@ class TrainingLog:
     """``patience``, ``max_epochs``, ``max_minutes`` or ``epochs`` (the requested number); empty while it runs."""
     machine: str = ""
     """Device and number of threads, e.g. "cpu with 1 thread"; empty in the logs of version 0.1.0."""
+    warnings: list[str] = field(default_factory=list)
+    """Problems of the training for the report, e.g. that it stopped during warm-up."""
 
     @property
     def seconds(self) -> float:
@@ -50,7 +52,8 @@ class TrainingLog:
     def from_json(cls, content: Mapping[str, Any]) -> TrainingLog:
         """The inverse of :meth:`as_json`."""
         epochs = [EpochRecord(**record) for record in content["epochs"]]
-        return cls(epochs, content["best_epoch"], content["stopped_by"], content.get("machine", ""))
+        machine, warnings = content.get("machine", ""), list(content.get("warnings", ()))
+        return cls(epochs, content["best_epoch"], content["stopped_by"], machine, warnings)
 
     @classmethod
     def from_file(cls, path: Path) -> TrainingLog:

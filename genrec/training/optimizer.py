@@ -24,9 +24,16 @@ def build_optimizer(module: nn.Module, settings: OptimizationSettings) -> torch.
     return kind([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
 
 
+def warmup_steps(settings: OptimizationSettings, steps_per_epoch: int) -> int:
+    """Steps of linear warm-up: as set, or 5 % of the steps of ``max_epochs`` and at most ``longest_warmup``."""
+    if settings.warmup_steps is not None:
+        return settings.warmup_steps
+    return min(max(settings.max_epochs * steps_per_epoch // 20, 1), settings.longest_warmup)
+
+
 def learning_rate(step: int, settings: OptimizationSettings, steps_per_epoch: int) -> float:
     """The rate of optimizer step ``step`` (from 0): linear warm-up, then the schedule."""
-    peak, warmup = settings.learning_rate, settings.warmup_steps
+    peak, warmup = settings.learning_rate, warmup_steps(settings, steps_per_epoch)
     if step < warmup:
         return peak * (step + 1) / warmup
     if settings.schedule == "inverse_sqrt":

@@ -1,6 +1,6 @@
 """How a module is trained: the recipe's ``training`` block, also used by encoders and tokenizers that learn."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,14 +20,17 @@ class OptimizationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    longest_warmup: ClassVar[int] = 2000
+    """Upper bound of the default of ``warmup_steps``."""
+
     optimizer: Literal["adamw", "adam"] = "adamw"
     """AdamW (decoupled weight decay) or Adam."""
     learning_rate: PositiveFloat = 1e-3
     """Peak learning rate."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay; embeddings, norms and biases are left out."""
-    warmup_steps: NonNegativeInt = 2000
-    """Steps of linear warm-up."""
+    warmup_steps: NonNegativeInt | None = None
+    """Steps of linear warm-up; by default 5 % of the steps of ``max_epochs``, at most 2,000."""
     schedule: Literal["constant", "inverse_sqrt", "cosine"] = "constant"
     """The learning rate after warm-up; cosine ends at 0 after ``max_epochs``."""
     batch_size: PositiveInt = 256

@@ -34,7 +34,7 @@ from genrec.training.checkpoint import (
     weights_of,
 )
 from genrec.training.log import EpochRecord, TrainingLog
-from genrec.training.optimizer import build_optimizer, learning_rate
+from genrec.training.optimizer import build_optimizer, learning_rate, warmup_steps
 from genrec.training.settings import OptimizationSettings
 
 Batch = TypeVar("Batch")
@@ -73,7 +73,8 @@ def train(
     Args:
         module: what is trained, on its device.
         batches: the batches of an epoch (numbered from 1); equal for equal numbers, and sized where the schedule is
-            ``cosine``. The length of a batch, where it has one, is the number of its samples.
+            ``cosine`` or ``warmup_steps`` is None. The length of a batch, where it has one, is the number of its
+            samples.
         loss: a batch's loss by part; their sum is minimized.
         settings: optimization and stopping.
         validate: called after each epoch with the module in eval mode; None keeps the last epoch's weights.
@@ -119,6 +120,10 @@ def train(
                 best = {name: tensor.clone() for name, tensor in weights_of(module).items()}
             log.stopped_by = _reason_to_stop(log, settings, epochs)
             console.print(_line(heading, log))
+            if warning := _warmup_warning(log, settings, step, trained.num_steps, epochs):
+                console.print(f"{title}: {warning}", style="yellow", markup=False)
+                if log.stopped_by:
+                    log.warnings.append(warning)
             started.log_epoch(record, step)
             if folder is not None:
                 _save(module, optimizer, log, step, best, folder)
@@ -143,7 +148,7 @@ def train_epoch(
     Args:
         module: what is trained, on its device; left in training mode.
         optimizer: of the module's parameters; its learning rate is set before each step.
-        batches: sized where the schedule is ``cosine``.
+        batches: sized where the schedule is ``cosine`` or ``warmup_steps`` is None.
         loss: a batch's loss by part; their sum is minimized.
         settings: learning rate, its schedule, and the gradient's largest norm.
         step: optimizer steps before this epoch; the schedule continues from there.
@@ -157,8 +162,8 @@ def train_epoch(
     began = time.monotonic()
     module.train()
     num_batches = len(batches) if isinstance(batches, Sized) else None
-    if num_batches is None and settings.schedule == "cosine":
-        raise ValueError("the cosine schedule needs batches with a length")
+    if num_batches is None and (settings.schedule == "cosine" or settings.warmup_steps is None):
+        raise ValueError("the cosine schedule and the default of warmup_steps need batches with a length")
     device = next(module.parameters()).device
     autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
     sums: dict[str, Tensor] = {}
@@ -278,6 +283,24 @@ def _reason_to_stop(log: TrainingLog, settings: OptimizationSettings, epochs: in
         return "max_epochs"
     if settings.max_minutes is not None and log.seconds >= settings.max_minutes * 60:
         return "max_minutes"
+    return ""
+
+
+def _warmup_warning(
+    log: TrainingLog, settings: OptimizationSettings, step: int, steps_per_epoch: int, epochs: int | None
+) -> str:
+    """After the first epoch: that training cannot reach the end of the warm-up; after the last: that it did not."""
+    warmup = warmup_steps(settings, steps_per_epoch)
+    remedy = "lower warmup_steps, or leave it out: 5 % of the steps of max_epochs"
+    if log.stopped_by and step < warmup:
+        rate = log.epochs[-1].learning_rate
+        return (
+            f"stopped after {step:,} of {warmup:,} warm-up steps, at learning rate {rate:.2g} of "
+            f"{settings.learning_rate:g}; {remedy}"
+        )
+    most = (epochs or settings.max_epochs) * steps_per_epoch
+    if len(log.epochs) == 1 and most < warmup:
+        return f"warm-up takes {warmup:,} steps, but training at most {most:,}; {remedy}"
     return ""
 
 

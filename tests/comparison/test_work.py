@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_comparison import small_plan, small_recipe
 
 from genrec.comparison.axes import variants
-from genrec.comparison.comparing import code_notes, compare, notes_of
+from genrec.comparison.comparing import compare, model_notes, notes_of
 from genrec.comparison.plan import make_plan
 from genrec.comparison.ranking import make_rows
 from genrec.comparison.runner import Runner
@@ -65,9 +66,11 @@ def test_rows_are_what_runs_of_the_variants_give(tmp_path, monkeypatch):
     found = notes_of_streams(trial.fits.test, plan.cache)
     assert {stream: codes["notes"] for stream, codes in model.codes.items()} == found
     assert any(found.values()), "the test needs notes"
-    assert [note for note in code_notes(list(rows.values())) if note.startswith("stream ")] == [
+    assert [note for note in model_notes(list(rows.values())) if note.startswith("stream ")] == [
         f"stream {stream}: {note}" for stream, notes in found.items() for note in notes
     ]
+    hot = replace(rows["confidence"], models=[replace(model, warnings=("stopped early",))])
+    assert "confidence, training: stopped early" in list(model_notes([hot, rows["log_prob_sum"]]))
 
     again = small_plan(tmp_path, ["merge=confidence,log_prob_sum"], (1, 2), split="test")
     assert all(stage.finished for stage in again.planned())

@@ -11,6 +11,7 @@ from genrec.item_encoders.din import (
     Dice,
     Din,
     DinBatch,
+    DinEpoch,
     DinNetwork,
     DinSamples,
     DinTraining,
@@ -19,6 +20,7 @@ from genrec.item_encoders.din import (
     sampled_softmax,
 )
 from genrec.runtime.environment import WorkContext
+from genrec.training.optimizer import warmup_steps
 from genrec.types import Histories
 
 
@@ -86,7 +88,7 @@ def test_samples_are_every_prefix_and_its_next_item():
     samples = DinSamples(Histories.of([[0, 1, 2, 3], [4], [5, 6]]), max_history=2)
     q = np.array([0, 0, 0, 0, 0.5, 0.5, 0])
     seen = {}
-    for part in samples.batches(3, 40, q, np.random.default_rng(0)):
+    for part in DinEpoch(samples, 3, 40, q, np.random.default_rng(0)):
         assert set(part.negatives_C.tolist()) == {4, 5}
         for row, target in enumerate(part.target_B.tolist()):
             own = part.row_P == row
@@ -134,7 +136,11 @@ def test_companions_are_nearest_and_the_seed_decides():
 
 def test_a_block_that_names_one_training_key_keeps_dins_other_defaults():
     training = Din.model_validate({"training": {"max_epochs": 3}}).training
-    assert (training.max_epochs, training.warmup_steps) == (3, DinTraining().warmup_steps)
+    assert (training.max_epochs, training.patience) == (3, DinTraining().patience)
+
+
+def test_warm_up_is_at_most_200_steps_and_short_on_small_data():
+    assert [warmup_steps(DinTraining(), steps) for steps in (1, 100, 5_000)] == [1, 60, 200]
 
 
 def test_nothing_to_learn_from_is_an_error():

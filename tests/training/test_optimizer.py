@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from genrec.training.optimizer import build_optimizer, learning_rate
+from genrec.training.optimizer import build_optimizer, learning_rate, warmup_steps
 from genrec.training.settings import TrainingSettings
 
 
@@ -61,6 +61,14 @@ def rates(steps, steps_per_epoch=5, **changes):
 def test_warm_up_is_linear_and_reaches_the_peak():
     assert rates(range(6)) == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
     assert rates([0, 1], warmup_steps=0) == [0.8, 0.8]
+
+
+def test_by_default_warm_up_is_a_share_of_all_steps_and_capped():
+    """400 users in batches of 256 are 2 steps an epoch, 200 in 100 epochs; large data warms up for 2,000."""
+    assert TrainingSettings().warmup_steps is None
+    assert [warmup_steps(TrainingSettings(), steps) for steps in (1, 2, 400, 10_000)] == [5, 10, 2_000, 2_000]
+    assert warmup_steps(TrainingSettings(warmup_steps=0), 10) == 0
+    assert rates(range(3), warmup_steps=None, max_epochs=8) == pytest.approx([0.4, 0.8, 0.8]), "2 of 40 steps"
 
 
 def test_inverse_square_root():

@@ -175,8 +175,28 @@ def test_each_step_has_its_learning_rate():
 
 
 def test_a_cosine_must_know_its_end():
-    with pytest.raises(ValueError, match="the cosine schedule needs batches with a length"):
-        run(Line(), schedule="cosine", batches=lambda epoch: iter(batches(epoch)))
+    for unknown in ({"schedule": "cosine"}, {"warmup_steps": None}):
+        with pytest.raises(ValueError, match="default of warmup_steps need batches with a length"):
+            run(Line(), **unknown, batches=lambda epoch: iter(batches(epoch)))
+
+
+def test_a_warm_up_that_does_not_end_is_a_warning_with_the_rate_reached(capsys):
+    remedy = "lower warmup_steps, or leave it out: 5 % of the steps of max_epochs"
+    stopped = f"stopped after 10 of 100 warm-up steps, at learning rate 0.001 of 0.01; {remedy}"
+    log = run(Line(), max_epochs=2, warmup_steps=100)
+    assert log.warnings == [stopped]
+    assert TrainingLog.from_json(json.loads(json.dumps(log.as_json()))) == log
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"line: warm-up takes 100 steps, but training at most 10; {remedy}" in said, "after the first epoch"
+    assert f"line: {stopped}" in said
+    # Stopped early in a warm-up that would have ended; not at all; fewer epochs than the schedule has.
+    validate, _, _ = scores(0.5, 0.4)
+    module = Line()
+    log = run(module, warmup_steps=20, patience=1, validate=validate(module))
+    assert [warning.partition(" warm-up")[0] for warning in log.warnings] == ["stopped after 10 of 20"]
+    assert run(Line(), warmup_steps=10, max_epochs=2).warnings == []
+    assert run(Line(), warmup_steps=None, max_epochs=2).warnings == []
+    assert len(run(Line(), warmup_steps=10, max_epochs=6, epochs=1).warnings) == 1
 
 
 def test_gradients_are_clipped_to_their_norm():
