@@ -13,6 +13,7 @@ from pydantic import PositiveInt
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import place, unit_rows
+from genrec.item_encoders._truncation import num_tokens, truncation_notes
 from genrec.item_encoders._weights import (
     RANDOM_WEIGHTS_KEY,
     demand_loaded,
@@ -65,11 +66,14 @@ class Text(ItemEncoder):
         folder = self._folder(context)
         config = inspect(folder)
         encoder = self._load(folder, context)
-        vectors_NE = self._vectors(encoder, [catalog.texts[item] for item in np.flatnonzero(present_I)])
+        texts = [catalog.texts[item] for item in np.flatnonzero(present_I)]
+        lengths_N = num_tokens(encoder.tokenizer, texts)
+        vectors_NE = self._vectors(encoder, texts, lengths_N)
         if self.normalize:
             vectors_NE = unit_rows(vectors_NE)
-        notes = (f"the weights of {self.model} are random",) if config.get(RANDOM_WEIGHTS_KEY) else ()
-        return place(vectors_NE, present_I, notes)
+        notes = [f"the weights of {self.model} are random"] if config.get(RANDOM_WEIGHTS_KEY) else []
+        notes += truncation_notes(encoder.tokenizer, texts, lengths_N, limit=encoder.max_seq_length)
+        return place(vectors_NE, present_I, tuple(notes))
 
     def _folder(self, context: WorkContext) -> Path:
         """The model's folder, downloaded if needed."""
@@ -109,9 +113,9 @@ class Text(ItemEncoder):
             encoder.max_seq_length = min(self.max_length, encoder.max_seq_length or self.max_length)
         return encoder.float().eval()
 
-    def _vectors(self, encoder: SentenceTransformer, texts: list[str]) -> np.ndarray:
-        """Encode texts in batches of similar length, the longest first, (N, E)."""
-        order = np.argsort(-_num_tokens(encoder, texts), kind="stable")
+    def _vectors(self, encoder: SentenceTransformer, texts: list[str], lengths_N: np.ndarray) -> np.ndarray:
+        """Encode texts in batches of similar length in tokens, the longest first, (N, E)."""
+        order = np.argsort(-np.minimum(lengths_N, encoder.max_seq_length or np.inf), kind="stable")
         parts = []
         with Bar(self.type_name, len(texts)) as bar:
             for start in range(0, len(texts), self.batch_size):
@@ -122,12 +126,6 @@ class Text(ItemEncoder):
         vectors_NE = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         vectors_NE[order] = np.concatenate(parts)
         return vectors_NE
-
-
-def _num_tokens(encoder: SentenceTransformer, texts: list[str]) -> np.ndarray:
-    """How many tokens of each text the encoder reads, int64 (N,)."""
-    tokens = encoder.tokenizer(texts, truncation=True, max_length=encoder.max_seq_length, padding=False)
-    return np.array([len(ids) for ids in tokens["input_ids"]], dtype=np.int64)
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 from pydantic import PositiveInt
 
@@ -11,17 +15,26 @@ from genrec.item_encoders._rows import fixed_signs, place, unit_rows
 from genrec.runtime.environment import WorkContext
 from genrec.types import Catalog, Histories, ItemVectors
 
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]+"
+)
+"""Runs of scripts that are written without blanks between words."""
+
 
 @item_encoders.register("tfidf")
 class Tfidf(ItemEncoder):
-    """Words and word pairs of the text, weighted by TF-IDF, reduced by SVD; no weights."""
+    """Words and word pairs of the text, or characters, weighted by TF-IDF and reduced by SVD; no weights."""
 
     reads_histories = False
 
     dim: PositiveInt = 128
     """Width of the vectors; smaller where the texts do not span that many directions."""
+    terms: Literal["auto", "words", "characters"] = "auto"
+    """Words, or the characters inside words; auto: words, but characters in scripts without blanks between words
+    (Chinese, Japanese, Thai, Lao, Burmese, Khmer)."""
     max_ngram: PositiveInt = 2
-    """Longest n-gram of words."""
+    """Longest n-gram of words or characters."""
     min_items: PositiveInt = 2
     """Terms of fewer items are ignored."""
 
@@ -33,13 +46,14 @@ class Tfidf(ItemEncoder):
             raise DataError(
                 "tfidf: no item of this dataset has a text; choose an item encoder that reads something else"
             )
-        vectorizer = TfidfVectorizer(ngram_range=(1, self.max_ngram), sublinear_tf=True, min_df=self.min_items)
+        texts = [catalog.texts[item] for item in with_text]
+        vectorizer = TfidfVectorizer(analyzer=self._analyzer(texts), sublinear_tf=True, min_df=self.min_items)
         try:
-            weights = vectorizer.fit_transform([catalog.texts[item] for item in with_text])
+            weights = vectorizer.fit_transform(texts)
         except ValueError as error:
             raise DataError(
                 f"tfidf: no term occurs in at least {self.min_items} of the {len(with_text)} items with a text; "
-                "lower min_items"
+                "lower min_items, or set terms: characters"
             ) from error
         known = np.diff(weights.indptr) > 0
         vectors_NE = unit_rows(_reduced(weights[known], self.dim))
@@ -48,6 +62,29 @@ class Tfidf(ItemEncoder):
         num_without_terms = int((~known).sum())
         notes = (f"{num_without_terms} items have a text but no frequent term",) if num_without_terms else ()
         return place(vectors_NE, present_I, notes)
+
+    def _analyzer(self, texts: list[str]) -> Callable[[str], list[str]]:
+        """The terms of a text."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        lengths = (1, self.max_ngram)
+        characters = TfidfVectorizer(analyzer="char_wb", ngram_range=lengths).build_analyzer()
+        if self.terms == "characters":
+            return lambda text: _without_blanks(characters(text))
+        words = TfidfVectorizer(ngram_range=lengths).build_analyzer()
+        if self.terms == "words" or not any(_UNSPACED.search(text) for text in texts):
+            return words
+
+        def mixed(text: str) -> list[str]:
+            runs = " ".join(_UNSPACED.findall(text))
+            return [*words(_UNSPACED.sub(" ", text)), *_without_blanks(characters(runs))]
+
+        return mixed
+
+
+def _without_blanks(terms: list[str]) -> list[str]:
+    """Without the n-grams at the ends of words, which hold a blank."""
+    return [term for term in terms if " " not in term]
 
 
 def _reduced(weights: object, dim: int) -> np.ndarray:

@@ -83,6 +83,40 @@ def test_max_length_cuts_texts(bert_folder, catalog_of, no_histories):
     assert np.allclose(cut[0], cut[2], atol=1e-6)
 
 
+CUT = (
+    "%s of %s texts have more tokens than the %s that are read (up to %s, cut in %s); raise max_length where the model "
+    "reads more, or put the fields that matter first in the dataset's text_fields"
+)
+
+
+def test_texts_that_are_cut_are_counted_with_the_field_of_the_cut(bert_folder, catalog_of, no_histories):
+    texts = [
+        "red lipstick\nBrand: red\nCategories: red a of hair dry",
+        "red lipstick\nBrand: red\nCategories: red blue cable",
+        "red: a of hair dry cable green blue\nBrand: red",
+        "green",
+        "",
+    ]
+    encoder = Text(model=str(bert_folder), max_length=8)
+    vectors = encoder.encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
+    assert vectors.notes == (
+        CUT % (3, 4, 8, 12, "Categories (2), title or description (1)"),
+        "2 items have different texts but equal vectors, because their texts differ only after the cut",
+    )
+    assert np.array_equal(vectors.vectors_IE[0], vectors.vectors_IE[1])
+    whole = Text(model=str(bert_folder)).encode(catalog_of(texts[1:]), no_histories, context=WorkContext(seed=0))
+    assert whole.notes == ()
+
+
+def test_the_models_own_limit_cuts_as_well(bert_folder, catalog_of, no_histories):
+    texts = ["red " * 12, "red " * 13, "red " * 14]
+    vectors = Text(model=str(bert_folder)).encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
+    assert vectors.notes == (
+        CUT % (2, 3, 12, 14, "title or description (2)"),
+        "2 items have different texts but equal vectors, because their texts differ only after the cut",
+    )
+
+
 def test_texts_of_as_many_tokens_go_together_and_come_back_in_order(bert_folder, catalog_of, no_histories, monkeypatch):
     texts = [" ".join(WORDS[:count]) for count in (3, 8, 1, 5, 8, 1, 3, 5)]
     texts[2] = "unreadablylongbutasingletoken" * 9  # the most letters of all

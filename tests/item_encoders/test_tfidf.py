@@ -53,3 +53,40 @@ def test_nothing_to_read_is_an_error(catalog_of, no_histories):
         Tfidf().encode(catalog_of(["", ""]), no_histories, context=WorkContext(seed=0))
     with pytest.raises(DataError, match=r"no term occurs in at least 2 of the 2 items with a text; lower min_items"):
         Tfidf().encode(catalog_of(["apple", "pear"]), no_histories, context=WorkContext(seed=0))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["红色口红哑光", "哑光口红深红色", "干性头发洗发水", "洗发水干性头发护发素"],
+        ["赤いリップスティック", "マットな赤リップ", "乾いた髪のシャンプー", "髪用シャンプーとリンス"],
+        ["ลิปสติกสีแดง", "ลิปสติกสีแดงเข้ม", "แชมพูผมแห้ง", "แชมพูสำหรับผมแห้ง"],
+        ["MAC 口红 matte", "Dior 口红 matte", "Dove 洗发水 dry", "Elseve 洗发水 dry"],
+    ],
+)
+def test_scripts_without_blanks_are_compared_by_characters(texts, catalog_of, no_histories):
+    vectors = Tfidf().encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
+    assert vectors.present_I.all()
+    closeness = vectors.vectors_IE @ vectors.vectors_IE.T
+    assert closeness[0, 1] > closeness[0, 2:].max() + 0.3
+    assert closeness[2, 3] > closeness[2, :2].max() + 0.3
+
+
+def test_terms_are_words_or_characters_of_words():
+    def terms(kind, *texts):
+        return Tfidf(terms=kind)._analyzer(list(texts))(texts[0])
+
+    assert terms("auto", "Red lipstick") == ["red", "lipstick", "red lipstick"]
+    assert terms("auto", "Red 口红 matte", "口") == ["red", "matte", "red matte", "口", "红", "口红"]
+    assert terms("auto", "Red lips", "口") == ["red", "lips", "red lips"], "words stay words beside other scripts"
+    assert terms("words", "口红 matte") == ["口红", "matte", "口红 matte"]
+    assert terms("characters", "Ab c") == ["a", "b", "ab", "c"]
+
+
+def test_the_error_for_words_of_single_items_names_what_helps(catalog_of, no_histories):
+    texts = ["红色口红", "口红哑光"]
+    advice = r"no term occurs in at least 2 of the 2 items with a text; lower min_items, or set terms: characters$"
+    with pytest.raises(DataError, match=advice):
+        Tfidf(terms="words").encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
+    vectors = Tfidf(terms="characters").encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
+    assert vectors.present_I.all()
