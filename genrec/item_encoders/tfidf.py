@@ -47,7 +47,8 @@ class Tfidf(ItemEncoder):
                 "tfidf: no item of this dataset has a text; choose an item encoder that reads something else"
             )
         texts = [catalog.texts[item] for item in with_text]
-        vectorizer = TfidfVectorizer(analyzer=self._analyzer(texts), sublinear_tf=True, min_df=self.min_items)
+        terms_of = self._analyzer(texts)
+        vectorizer = TfidfVectorizer(analyzer=terms_of, sublinear_tf=True, min_df=self.min_items)  # type: ignore[arg-type]
         try:
             weights = vectorizer.fit_transform(texts)
         except ValueError as error:
