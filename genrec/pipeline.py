@@ -23,7 +23,7 @@ from genrec.reporting.report import Report, evaluate, paired_tests
 from genrec.reporting.report_files import write_report
 from genrec.reporting.run_report import machine_of, make_report
 from genrec.runtime.environment import THIS_MACHINE, Environment
-from genrec.runtime.threads import threads
+from genrec.runtime.threads import computed_on, threads
 from genrec.version import __version__
 
 
@@ -39,7 +39,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
         GenrecError: files, weights or components are missing or not valid.
     """
     with threads(environment.threads):
-        cache = Cache(folder.cache, place=folder.place)
+        cache = Cache(folder.cache, place=folder.place, machine=computed_on(environment.torch_device))
         scores, top_n = recipe.merge.needs_scores, max(recipe.evaluation.cutoffs)
 
         with cache.timer.measure("dataset"):

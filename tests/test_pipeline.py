@@ -29,6 +29,7 @@ from genrec.evaluation.protocol import EvaluationSettings
 from genrec.experiment.run_folder import RunFolder
 from genrec.families import DatasetSource, ItemEncoder, Merge
 from genrec.history_encoders.item_ids import ItemIds
+from genrec.runtime.environment import Environment
 from genrec.merges.confidence import Confidence
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
@@ -211,6 +212,17 @@ def test_reused_stages_give_the_numbers_of_a_fresh_run(stages, tmp_path):
     run(changed, folder)
     run_in(tmp_path / "fresh", changed)
     assert rows_of(folder.path) == rows_of(tmp_path / "fresh")
+
+
+def test_a_stage_of_another_number_of_threads_is_a_note_of_the_report(tmp_path):
+    asked, file = recipe(streams={"text": stream("text")}), Path("clockwork.yaml")
+    first = run(asked, RunFolder.create(tmp_path, file), environment=Environment(threads=1))
+    again = run(asked, RunFolder.create(tmp_path, file), environment=Environment(threads=2))
+    assert not [note for note in first.notes if note.startswith("cache: ")]
+    assert [note for note in again.notes if note.startswith("cache: ")] == [
+        "cache: vectors of text, ids of text, model of text, candidates of test, baseline of popularity computed on "
+        "cpu with 1 thread, the rest on cpu with 2 threads; results may differ from those of one machine"
+    ]
 
 
 def test_streams_in_another_order_are_another_model(tmp_path):

@@ -25,6 +25,7 @@ from genrec.registry import plugin_errors
 from genrec.reporting.code_tables import markdown
 from genrec.reporting.tables import Table
 from genrec.runtime.progress import console
+from genrec.runtime.threads import computed_on
 from genrec.runtime.threads import threads as computing_on
 from genrec.types import ABSENT, Catalog, SemanticIds
 
@@ -96,6 +97,7 @@ def tokenize(
     cache = Cache(RunFolder.cache_of(None if output is None else Path(output)), place=place, quiet=True)
     measured, ids = [], {}
     with computing_on(environment.threads):
+        cache.machine = computed_on(environment.torch_device)
         for variant, fit in [
             (variant, plan_fit(_train_only(variant.recipe), dataset, environment)) for variant in chosen
         ]:

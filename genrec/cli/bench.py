@@ -62,6 +62,7 @@ def command(
     from genrec.experiment.model import untrained_model
     from genrec.experiment.run_folder import RunFolder
     from genrec.experiment.vectors import encode_items
+    from genrec.runtime.threads import computed_on
     from genrec.runtime.threads import threads as computing_on
     from genrec.throughput.measurement import measure
 
@@ -72,7 +73,8 @@ def command(
     with computing_on(environment.threads):
         dataset = load_dataset(chosen, environment)
         if variant.run is None:
-            fit, cache = plan_fit(chosen, dataset, environment), Cache(RunFolder.cache_of(None), quiet=True)
+            fit, machine = plan_fit(chosen, dataset, environment), computed_on(environment.torch_device)
+            cache = Cache(RunFolder.cache_of(None), quiet=True, machine=machine)
             vectors = encode_items(fit, cache)
             streams = tokenize_items(fit, vectors, cache)
             model = untrained_model(chosen, streams, dataset.num_items, dataset.train)

@@ -116,6 +116,7 @@ def notes_of(plan: Plan, split: SplitName) -> Iterator[str]:
     for trial in plan.trials:
         if trial.run != trial.variant.run:
             yield f"{named(trial.variant.name)}, seed {trial.seed}: {trial.run}, a run that differs only in its seed"
+    yield from plan.cache.machine_notes(stage.stage for stage in plan.planned() if stage.finished)
     failed = [trial for trial in plan.trials if trial.failure]
     if failed:
         yield (

@@ -22,7 +22,7 @@ from genrec.experiment.keys import SplitName
 from genrec.registry import plugin_errors
 from genrec.runtime.environment import Environment
 from genrec.runtime.progress import Verbosity, set_verbosity
-from genrec.runtime.threads import threads
+from genrec.runtime.threads import computed_on, threads
 
 if TYPE_CHECKING:
     from genrec.experiment.cache import Cache
@@ -72,8 +72,9 @@ def work(request: Request) -> None:
 
     for folder in request.plugin_folders:
         add_plugin_folder(folder)
-    recipe, environment, cache = recipe_of(request.recipe), request.environment, Cache(request.cache)
+    recipe, environment = recipe_of(request.recipe), request.environment
     environment.check_device()
+    cache = Cache(request.cache, machine=computed_on(environment.torch_device))
     dataset = load_dataset(recipe, environment)
     run = None if request.run is None else RunFolder.open(request.run)
     fits = plan_fits(recipe, dataset, environment) if run is None else finished_fits(run, recipe, dataset, environment)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,14 +28,23 @@ class Cache:
         root: the folder; created when the first stage is stored.
         place: called with the file of each stage that is used and its name in the folder of a run.
         quiet: do not log reused stages.
+        machine: device and number of threads (:func:`~genrec.runtime.threads.computed_on`), stored with each stage that
+            is computed; "" if the cache computes none.
 
     Attributes:
         log: the requested stages in order: kind, name, key and whether the stage was reused.
         timer: wall-clock seconds of each part of the work; a reused stage takes only the time to load it.
     """
 
-    def __init__(self, root: Path, *, place: Callable[[Path, str], None] | None = None, quiet: bool = False) -> None:
-        self.root, self._place, self._quiet = root, place, quiet
+    def __init__(
+        self,
+        root: Path,
+        *,
+        place: Callable[[Path, str], None] | None = None,
+        quiet: bool = False,
+        machine: str = "",
+    ) -> None:
+        self.root, self._place, self._quiet, self.machine = root, place, quiet, machine
         self.log: list[dict[str, Any]] = []
         self.timer = Timer()
 
@@ -103,7 +112,12 @@ class Cache:
         with PeakMemory() as peak:
             content = work()
         self.root.mkdir(parents=True, exist_ok=True)
-        facts = {"like": list(like), "seconds": time.monotonic() - began, "peak_bytes": peak.bytes}
+        facts = {
+            "like": list(like),
+            "seconds": time.monotonic() - began,
+            "peak_bytes": peak.bytes,
+            "machine": self.machine,
+        }
         self._facts(kind, key).write_text(json.dumps(facts) + "\n", encoding="utf-8")
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may write the same stage
         save(content, partial)
@@ -134,8 +148,25 @@ class Cache:
         finally:
             lock.release()
 
+    def machine_notes(self, stages: Iterable[Stage]) -> list[str]:
+        """Notes for the report on finished stages that were computed on another device or number of threads.
+
+        Args:
+            stages: each once or more; those of earlier versions, whose machine is unknown, are left out.
+        """
+        found: dict[str, dict[Stage, None]] = {}
+        for stage in stages:
+            found.setdefault(self.facts(stage.kind, stage.key).get("machine", ""), {})[stage] = None
+        own = self.machine or max(found, key=lambda machine: len(found[machine]), default="")
+        return [
+            f"cache: {', '.join(f'{stage.kind} of {stage.name}' for stage in others)} computed on {machine}, the rest "
+            f"on {own}; results may differ from those of one machine"
+            for machine, others in found.items()
+            if machine not in ("", own)
+        ]
+
     def facts(self, kind: str, key: str) -> dict[str, Any]:
-        """Cost of a finished stage: ``like``, ``seconds`` and ``peak_bytes``; empty if unknown."""
+        """Cost of a finished stage: ``like``, ``seconds``, ``peak_bytes`` and ``machine``; empty if unknown."""
         return _read_facts(self._facts(kind, key))
 
     def all_facts(self, kind: str) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from genrec.dataset_audit.audit import Audit
 from genrec.experiment.baselines import chosen_settings
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit, Fits
+from genrec.experiment.keys import Stage
 from genrec.experiment.model import Trained, validation_users
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
@@ -130,6 +131,7 @@ def _notes(
             f"final fit: vectors, codes and model on train + validation, {trained.log.seconds / 60:.1f} minutes; the "
             "curve and all validation results are of the fit on train only"
         )
+    yield from cache.machine_notes(Stage(part["kind"], part["name"], part["key"]) for part in cache.log)
     yield from (note for baseline in recipe.baselines if (note := chosen_settings(baseline, fits.test, cache)))
 
 

@@ -79,6 +79,14 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def computed_on(device: object) -> str:
+    """Device and number of threads, on which the last digits of results depend: "cpu with 1 thread"."""
+    import torch
+
+    count = torch.get_num_threads()
+    return f"{device} with {count} thread{'s' * (count > 1)}"
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one thread of the processor, so that the number of threads does not change the last digits."""

@@ -24,6 +24,7 @@ from genrec.runtime.float32_products import by_onednn
 from genrec.runtime.malloc import disable_malloc_trim
 from genrec.runtime.progress import Bar, console
 from genrec.runtime.seeds import derive
+from genrec.runtime.threads import computed_on
 from genrec.training.checkpoint import (
     load_optimizer,
     load_tensors,
@@ -95,7 +96,7 @@ def train(
     disable_malloc_trim()
     optimizer = build_optimizer(module, settings)
     log, step, best = _resume(module, optimizer, folder)
-    log.machine = _machine(module)
+    log.machine = computed_on(next(module.parameters()).device)
     with _started(loggers, log_folder, log, title=title, settings=settings, seed=seed, step=step) as started:
         while not log.stopped_by:
             epoch, began = len(log.epochs) + 1, time.monotonic()
@@ -260,12 +261,6 @@ def _validate(module: nn.Module, validate: Callable[[], float] | None, title: st
     if score is not None and not math.isfinite(score):
         raise TrainingError(f"{title}: the validation score is not finite: {score}; {REMEDY}")
     return score
-
-
-def _machine(module: nn.Module) -> str:
-    """Device and number of threads, on which the last digits of the weights depend."""
-    threads = torch.get_num_threads()
-    return f"{next(module.parameters()).device} with {threads} thread{'s' * (threads > 1)}"
 
 
 def _is_best(log: TrainingLog) -> bool:

@@ -116,6 +116,23 @@ def test_what_a_stage_took_is_kept_beside_it(tmp_path):
     assert cache.facts("ids", "k") == {}
 
 
+def test_stages_of_another_device_or_number_of_threads_are_a_note(tmp_path):
+    one, two = "cpu with 1 thread", "cpu with 2 threads"
+    for key, machine in (("a", two), ("b", one), ("c", ""), ("d", two)):
+        ask(Cache(tmp_path, machine=machine), key)
+    stages = [Stage("ids", f"stream {key}", key) for key in "abcda"]
+    assert Cache(tmp_path, machine=one).facts("ids", "a")["machine"] == two
+    end = "results may differ from those of one machine"
+    assert Cache(tmp_path, machine=one).machine_notes(stages) == [
+        f"cache: ids of stream a, ids of stream d computed on {two}, the rest on {one}; {end}"
+    ]
+    assert Cache(tmp_path).machine_notes(stages) == [
+        f"cache: ids of stream b computed on {one}, the rest on {two}; {end}"
+    ]
+    assert Cache(tmp_path, machine=two).machine_notes([stages[0], stages[2], stages[3]]) == []
+    assert Cache(tmp_path).machine_notes([]) == []
+
+
 @pytest.mark.slow
 def test_a_stage_that_another_process_is_at_is_waited_for(tmp_path, capsys):
     cache = Cache(tmp_path)
