@@ -192,8 +192,12 @@ def _figures(evaluated: Mapping[SplitName, Evaluated], seed: int) -> list[dict[s
 
 
 def _slices(evaluated: Evaluated, seed: int) -> Iterator[dict[str, Any]]:
-    """NDCG and Recall at the main cutoff among some of the test users; popularity is counted in train alone."""
-    dataset, cutoff = evaluated.plan.dataset, evaluated.comparison.cutoff
+    """NDCG and Recall at the main cutoff among some of the test users.
+
+    Popularity is counted in the data that the recipe's model was fitted on.
+    """
+    trial, cutoff = evaluated.plan.trials[0], evaluated.comparison.cutoff
+    dataset = trial.fits.test.dataset
     rows = {name: row for name, _, whole in evaluated.methods.values() if (row := _of_seed(whole, seed))}
     for axis, groups in (
         ("history length", groups_by_length(dataset.test)),
@@ -202,6 +206,7 @@ def _slices(evaluated: Evaluated, seed: int) -> Iterator[dict[str, Any]]:
         for group in groups:
             yield {
                 "axis": axis,
+                "counted_in": FITS[dataset.trains_on_validation],
                 "label": group.label,
                 "users": len(group.rows),
                 **{

@@ -17,6 +17,7 @@ import results
 from genrec.errors import GenrecError, RecipeError
 from genrec.evaluation.metrics import ndcg
 from genrec.evaluation.rank_file import RankFile
+from genrec.evaluation.slices import groups_by_popularity
 from genrec.experiment.cache import Cache
 from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
@@ -95,6 +96,11 @@ def test_an_entry_has_the_figures_of_its_run(shop):
             assert users.sum() == 150
             mean = users @ [part["ndcg@10"]["stream: text"] for part in parts] / 150
             assert mean == pytest.approx(told["stream: text"]["test"]["ndcg"]["10"])
+            assert {part["counted_in"] for part in parts} == {"train + validation"}
+        dataset = load_recipe(folder / "recipe.yaml").dataset.load(None)
+        groups = groups_by_popularity(dataset.test, dataset.with_validation().train)
+        counts = [(part["label"], part["users"]) for part in parts]
+        assert counts == [(group.label, len(group.rows)) for group in groups]
 
 
 def test_seen_items_are_filtered_from_the_same_model(shop):
@@ -161,6 +167,7 @@ def test_the_page_is_made_of_the_files(shop):
     ]
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in text
     assert "| A small shop | train + validation | kept | 2 |" in text
+    assert "by item popularity in train + validation |" in text
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links == ["results/a-small-shop.svg"]
     svg = (page.parent / links[0]).read_text(encoding="utf-8")
@@ -170,3 +177,24 @@ def test_the_page_is_made_of_the_files(shop):
     _results_page.write_page(file.parent)
     assert page.read_text(encoding="utf-8") == again
     assert (page.parent / links[0]).read_text(encoding="utf-8") == svg
+
+
+def test_the_baseline_of_a_recipe_is_selected_on_validation_and_the_best_of_each_column_is_named():
+    """``a`` wins validation, ``b`` test NDCG and ``c``, which was fitted on less and has no validation, test Recall."""
+    figures = {
+        "merge": {"validation": (0.5, 0.5), "test": (0.5, 0.5)},
+        "a": {"validation": (0.4, 0.4), "test": (0.1, 0.1)},
+        "b": {"validation": (0.3, 0.3), "test": (0.2, 0.3)},
+        "c": {"test": (0.3, 0.2)},
+    }
+    rows = [
+        {"name": name, "kind": "merge" if name == "merge" else "baseline"}
+        | {split: {"recall": {"10": recall}, "ndcg": {"10": ndcg}} for split, (recall, ndcg) in splits.items()}
+        for name, splits in figures.items()
+    ]
+    entry = {"fit": "train only", "seen_items": "keep", "seed": 1, "rows": rows}
+    *_, method, selected, best = _results_page._summary({"x": {"title": "X", "cutoff": 10, "entries": [entry]}})
+    lead = "train only | kept | 1"
+    assert method == f"| X | {lead} | 0.5000 | 0.5000 | 0.5000 |"
+    assert selected == f"| baseline selected on validation: a | {lead} | 0.4000 | 0.1000 | 0.1000 |"
+    assert best == f"| best baseline of each column | {lead} | 0.4000 (a) | 0.3000 (c) | 0.3000 (b) |"

@@ -29,12 +29,12 @@ from genrec.evaluation.protocol import EvaluationSettings
 from genrec.experiment.run_folder import RunFolder
 from genrec.families import DatasetSource, ItemEncoder, Merge
 from genrec.history_encoders.item_ids import ItemIds
-from genrec.runtime.environment import Environment
 from genrec.merges.confidence import Confidence
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank
 from genrec.model.retriever import Retriever
 from genrec.pipeline import run
+from genrec.runtime.environment import Environment
 from genrec.search.candidates import load_candidates
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import search_streams

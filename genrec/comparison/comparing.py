@@ -17,6 +17,7 @@ from genrec.experiment.keys import SplitName
 from genrec.reporting.report import Protocol
 from genrec.reporting.run_report import selection
 from genrec.reporting.texts import named
+from genrec.types import Dataset
 
 
 def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comparison:
@@ -55,7 +56,7 @@ def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comp
         axes=_axes(plan.trials),
         seeds=tuple(sorted({trial.seed for trial in plan.trials})),
         rows=rows,
-        **statistics_of(rows, users, plan.dataset, settings),
+        **statistics_of(rows, users, _fitted_on(plan, split), settings),
         stages=_stages(plan, planned),
         seconds=time.monotonic() - began,
         notes=(*notes_of(plan, split), *model_notes(rows)),
@@ -65,6 +66,12 @@ def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comp
 
 def _first(plan: Plan) -> Trial:
     return next(trial for trial in plan.trials if trial.planned is not None)
+
+
+def _fitted_on(plan: Plan, split: SplitName) -> Dataset:
+    """The data that the evaluated models were fitted on; if they differ, what all of them were fitted on."""
+    datasets = [trial.fits.of(split).dataset for trial in plan.trials if trial.planned is not None]
+    return next((dataset for dataset in datasets if not dataset.trains_on_validation), datasets[0])
 
 
 def _final_fit(trials: Sequence[Trial], split: SplitName) -> str:

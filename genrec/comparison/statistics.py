@@ -52,7 +52,7 @@ def statistics_of(
     Args:
         rows: of one comparison; those without a finished seed are skipped.
         split: the evaluation users, in the order of the rows' ranks.
-        dataset: whose split it is.
+        dataset: that the models were fitted on; its training histories give the popularity of targets.
         settings: metrics, cutoffs, resamples and coverage of the intervals.
     """
     cutoff = main_cutoff(settings.cutoffs)
@@ -254,7 +254,7 @@ def slices(
     Args:
         rows: those without a finished seed are skipped.
         split: the evaluation users, in the order of the rows' ranks.
-        dataset: whose split it is.
+        dataset: that the models were fitted on; its training histories give the popularity of targets.
         cutoff: the K.
         settings: metrics, resamples and coverage of the intervals.
     """

@@ -21,6 +21,7 @@ from genrec.comparison.ranking import make_rows
 from genrec.comparison.runner import Runner
 from genrec.comparison.worker import Request
 from genrec.errors import DataError, GenrecError
+from genrec.evaluation.slices import target_popularity
 from genrec.experiment.cache import Cache
 from genrec.experiment.ids import tokenize_items
 from genrec.experiment.run_folder import RunFolder
@@ -237,5 +238,10 @@ def test_a_comparison_says_what_each_model_learned_and_fits_baselines_accordingl
                 "validation, for final_fit=true; train only for the others"
             )
             assert variants[1].models[0].training_seconds > variants[0].models[0].training_seconds
+        counted = target_popularity(plan.dataset.test if split == "test" else plan.dataset.valid, plan.dataset.train)
+        assert np.array_equal(compared.target_popularity_U, counted), "what all of them were fitted on"
     only = small_plan(tmp_path, overrides=["training.final_fit=true"], split="test")
     assert all(stage.finished for stage in only.planned() if stage.stage.kind != "candidates")
+    compared = compare(only, Runner(logs=tmp_path / "logs", at_once=1), title="only", split="test")
+    counted = target_popularity(only.dataset.test, only.dataset.with_validation().train)
+    assert np.array_equal(compared.target_popularity_U, counted)
