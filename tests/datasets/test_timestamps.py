@@ -124,9 +124,9 @@ def test_dates_of_items_are_of_any_century_and_years_are_none():
     assert read([1995, 2001], "%Y", of_items=True) == [seconds(datetime(1995, 1, 1)), seconds(datetime(2001, 1, 1))]
 
 
-@pytest.mark.parametrize("form", ["", "time", "%Q", "%", "%H:%M", "%d.%m.", "%Y-%m-%d %Z", ["%d.%m.%Y", "%"]])
+@pytest.mark.parametrize("form", ["", "time", "%Q", "%", "%H:%M", "%d.%m.", "%Y-%m-%d %Z", ["%d.%m.%Y", "%"], ()])
 def test_a_format_that_cannot_be_meant_is_refused(form):
-    with pytest.raises(ValidationError, match=r"is no format of dates|has the name of a time zone"):
+    with pytest.raises(ValidationError, match=r"no format of dates|has the name of a time zone|there is no format"):
         TypeAdapter(TimeFormat).validate_python(form)
 
 

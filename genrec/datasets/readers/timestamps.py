@@ -41,6 +41,8 @@ _EXAMPLE = pl.Series([datetime(2024, 5, 31, 18, 30, 7, tzinfo=UTC)])
 
 
 def _readable(formats: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if not formats:
+        raise ValueError("there is no format; leave the field out to detect Unix times and ISO 8601")
     for form in (formats,) if isinstance(formats, str) else formats:
         try:
             read = _by_format(_EXAMPLE.dt.strftime(_for_polars(form)), form)[0]
