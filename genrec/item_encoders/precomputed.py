@@ -116,8 +116,9 @@ def _metadata_keys(file: Path) -> list[str]:
 def _read_npy(file: Path) -> np.ndarray:
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)  # a mapped file must be as long as its header says
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{file}: not an array of numbers: {error or 'it ends early'}") from None
+    except Exception as error:  # the header is Python, and numpy raises what Python's tokenizer raises
+        problem = str(error).partition("\n")[0] or "it ends early"
+        raise DataError(f"{file}: not an array of numbers: {problem:.200}") from None
     if not isinstance(array, np.ndarray):
         array.close()
         raise DataError(f"{file}: found an archive of arrays (.npz), expected one array (.npy)")
@@ -140,10 +141,10 @@ def _read_safetensors(file: Path) -> np.ndarray:
 def _read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
     import polars
 
-    try:
+    from genrec.formats.parquet import reading_parquet
+
+    with reading_parquet(file):
         frame = polars.read_parquet(file, glob=False)
-    except (polars.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{file}: not readable as Parquet: {error}") from error
     if not {"key", "vector"} <= set(frame.columns):
         raise DataError(f"{file}: expected the columns 'key' and 'vector', found {', '.join(frame.columns)}")
     if frame["key"].null_count() or frame["vector"].null_count():

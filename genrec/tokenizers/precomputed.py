@@ -112,10 +112,10 @@ def _from_json(content: bytes, file: Path) -> dict[str, Any]:
 def _from_parquet(content: bytes, file: Path) -> dict[str, Any]:
     import polars
 
-    try:
+    from genrec.formats.parquet import reading_parquet
+
+    with reading_parquet(file):
         table = polars.read_parquet(content)
-    except Exception as error:
-        raise DataError(f"{file}: not a readable Parquet file ({error})") from error
     if not {"key", "codes"} <= set(table.columns):
         raise DataError(f"{file}: has the columns {', '.join(table.columns)}; expected key and codes")
     keys = [key_text(key) for key in table["key"].to_list()]

@@ -70,8 +70,8 @@ WRONG_TABLES = {
     "a time of 5,000 digits": (times("9" * 5000), {}, ":2: time is '99999999999999999999999999999999999999999999999999"
         "999999..., " + NO_TIME.format("%d.%m.%Y") + SKIP),
     "a time that is inf": (times(T, "inf"), {}, ":3: time is 'inf', " + NO_TIME.format("%d.%m.%Y") + SKIP),
-    "a blank key": (f"{HEAD}u,x,{T}\n  ,x,{T}\n", {}, ":3: user is '  ', expected a key"),
-    "a key that is nan": (f"{HEAD}u,nan,{T}\n", {}, ":2: item is 'nan', expected a key"),
+    "a blank key": (f"{HEAD}u,x,{T}\n  ,x,{T}\n", {}, ":3: user is empty"),
+    "a key that is nan": (f"{HEAD}u,nan,{T}\n", {}, ":2: item is 'nan', a missing value"),
     "Latin-1": (f"{HEAD}u,caf\xe9,{T}\n".encode("latin-1"), {}, ":2: not UTF-8: byte 0xe9; save the file as UTF-8 "
         "and run again"),
     "UTF-16": (SHOP.encode("utf-16"), {}, ":1: not UTF-8: byte 0xff; save the file as UTF-8 and run again"),

@@ -50,9 +50,9 @@ def test_a_text_that_is_not_json_has_one_error(text, message, line):
 @given(st.text())
 def test_any_text_is_json_or_has_that_error(text):
     try:
-        known = json.loads(text)
+        known = json.loads(text, parse_constant=lambda _: None)
     except ValueError:
         with pytest.raises(JsonError):
             parse_json(text)
     else:
-        assert parse_json(text) == known or known != known
+        assert parse_json(text) == known

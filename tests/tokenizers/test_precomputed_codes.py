@@ -138,7 +138,7 @@ def test_missing_file(tmp_path):
 def test_other_formats_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"codes come as \.json or \.parquet, not as \.pkl"):
         fit(written(tmp_path, "x", "codes.pkl"))
-    with pytest.raises(DataError, match="not a readable Parquet file"):
+    with pytest.raises(DataError, match="not a Parquet file that can be read"):
         fit(written(tmp_path, "x", "codes.parquet"))
     polars.DataFrame({"item": ["a"], "codes": [[1]]}).write_parquet(tmp_path / "columns.parquet")
     with pytest.raises(DataError, match="has the columns item, codes; expected key and codes"):

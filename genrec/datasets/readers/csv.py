@@ -18,6 +18,7 @@ from typing import TextIO
 import polars as pl
 
 from genrec.errors import DataError
+from genrec.formats.keys import MISSING
 from genrec.formats.text import not_utf8, shown
 
 _TOO_LONG = "\0too long"
@@ -196,10 +197,14 @@ def _typed(texts: pl.Series, kind: type[pl.DataType]) -> pl.Series:
 
 
 def _is_unread(columns: Mapping[str, type[pl.DataType]], required: list[str], *, lossy: bool) -> list[pl.Expr]:
-    """Whether a row lacks a number or a text that it must have; in lossy files, whether a required text is damaged."""
+    """Whether a row lacks a number or a text that it must have; in lossy files, whether such a text is damaged."""
     texts = [name for name in required if columns[name] is pl.String]
-    unread = [*(pl.col(name).is_null() for name in required), *(pl.col(name) == "" for name in texts)]
+    unread = [*(pl.col(name).is_null() for name in required), *(_is_blank(pl.col(name)) for name in texts)]
     return unread + [pl.col(name).str.contains(_REPLACED, literal=True) for name in texts if lossy]
+
+
+def _is_blank(text: pl.Expr) -> pl.Expr:
+    return text.str.strip_chars().is_in(MISSING)
 
 
 def _is_too_long(row: list[str], names: list[str]) -> bool:
@@ -223,10 +228,12 @@ def _raise_if_unread(path: Path, line: int, found: Mapping[str, str], read: pl.D
         required: fields that must not be missing.
     """
     for name in required:
-        if read[name][0] in (None, ""):
-            kind = read.schema[name]
+        kind = read.schema[name]
+        if kind.is_numeric() and read[name][0] is None:
             wanted = "a whole number" if kind.is_integer() else "a number"
-            problem = f"is {shown(found[name])}, expected {wanted}" if kind.is_numeric() else "is empty"
+            raise DataError(f"{path}:{line}: {name} is {shown(found[name])}, expected {wanted}")
+        if kind == pl.String and (read[name][0] or "").strip() in MISSING:
+            problem = f"is {found[name]!r}, a missing value" if found[name].strip() else "is empty"
             raise DataError(f"{path}:{line}: {name} {problem}")
 
 

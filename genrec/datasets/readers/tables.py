@@ -11,6 +11,7 @@ import polars as pl
 
 from genrec.datasets.readers.csv import CSV, Layout, header, line_of, read_csv, read_csv_skipping, require_columns
 from genrec.errors import DataError
+from genrec.formats.parquet import reading_parquet
 
 Kind = type[pl.DataType] | None
 """Type of a column: a number, a text (``pl.String``), or None for the type in the file (keys, times, lists)."""
@@ -74,22 +75,16 @@ class TableFile:
 
     @cached_property
     def _parquet_schema(self) -> pl.Schema:
-        try:
+        with reading_parquet(self.path):
             return pl.read_parquet_schema(self.path)  # pyright: ignore[reportReturnType]
-        except (pl.exceptions.PolarsError, OSError) as error:
-            problem = str(error).strip().partition("\n")[0]
-            raise DataError(f"{self.path}: not a Parquet file that can be read ({problem})") from None
 
     def _read_parquet(
         self, columns: Mapping[str, Kind], filled: Collection[str], skip: bool
     ) -> tuple[pl.DataFrame, int]:
         self.require(list(columns))
         wanted = [pl.col(name).cast(kind, strict=False) if kind else pl.col(name) for name, kind in columns.items()]
-        try:
+        with reading_parquet(self.path):
             table = pl.scan_parquet(self.path, glob=False).select(wanted).collect(engine="streaming")
-        except pl.exceptions.PolarsError as error:
-            problem = str(error).strip().partition("\n")[0]
-            raise DataError(f"{self.path}: not a Parquet file that can be read ({problem})") from None
         if not len(table):
             raise DataError(f"{self.path}: there are no rows")
         table = table.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))  # NaN is missing, as null is
