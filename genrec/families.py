@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 from genrec.registry import Registry
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.semantic_ids.new_items import with_new_items
+from genrec.sizes import Length, Width
 from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 if TYPE_CHECKING:
@@ -184,9 +185,9 @@ class Tokenizer(Component):
 class HistoryEncoder(Component):
     """Builds the module that encodes the history of a user."""
 
-    dim: PositiveInt = 128
+    dim: Width = 128
     """Width D of the model: of item embeddings, states and decoders."""
-    max_history: PositiveInt = 20
+    max_history: Length = 20
     """Number of most recent items that are read."""
     share: Literal["all", "items", "none"] = "all"
     """``all``: one history encoder for all streams (the paper). ``items``: a shared item table, separate layers.

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
 from genrec.families import Baseline, FittedBaseline
@@ -20,6 +20,7 @@ from genrec.runtime.environment import WorkContext
 from genrec.runtime.progress import console
 from genrec.runtime.seeds import derive
 from genrec.search.top import top
+from genrec.sizes import Count, Length, Width
 from genrec.training import trainer
 from genrec.training.batches import HistoryBatch, HistoryBatches
 from genrec.training.settings import OptimizationSettings
@@ -42,23 +43,23 @@ class SequenceBaseline(Baseline):
 
     is_random: ClassVar[bool] = True
 
-    dim: PositiveInt | Several[PositiveInt] = 128
+    dim: Width | Several[Width] = 128
     """Width of item vectors and states; one or a list to choose from."""
     dropout: Ratio | Several[Ratio] = 0.5
     """Dropout of embeddings and of each layer; one or a list to choose from."""
     learning_rate: PositiveFloat | Several[PositiveFloat] = 1e-3
     """Peak learning rate of AdamW; one or a list to choose from."""
-    max_history: PositiveInt = 20
+    max_history: Length = 20
     """Most recent items that are read."""
     warmup_steps: NonNegativeInt | None = None
     """Steps of linear warm-up; by default 5 % of the steps of ``max_epochs``, at most 2,000."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay; embeddings, norms and biases are left out."""
-    batch_size: PositiveInt = 256
+    batch_size: Count = 256
     """Sequences in a batch."""
-    max_epochs: PositiveInt = 20
+    max_epochs: Count = 20
     """Passes over the training histories, in which the learning rate falls to 0 along a cosine."""
-    epochs: PositiveInt | None = None
+    epochs: Count | None = None
     """Stop after this many epochs, without validation; None: keep the best epoch on the validation users."""
 
     @abstractmethod

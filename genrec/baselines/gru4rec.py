@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from genrec.baselines._sequence import SequenceBaseline, SequenceNetwork
 from genrec.families import baselines
 from genrec.model.layers import Dropout, init_weights
+from genrec.sizes import Depth
 
 
 @baselines.register("gru4rec")
@@ -23,7 +23,7 @@ class Gru4Rec(SequenceBaseline):
     recurrence, whose gates would hardly open for fresh embeddings (standard deviation 0.02).
     """
 
-    num_layers: PositiveInt = 1
+    num_layers: Depth = 1
     """Recurrent layers, each as wide as ``dim``."""
     tied_output: bool = True
     """Score items by their input embeddings, as in the authors' later code; off: by separate output vectors."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from genrec.baselines._sequence import SequenceBaseline, SequenceNetwork, listed
 from genrec.families import baselines
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
+from genrec.sizes import Width
 
 
 @baselines.register("sasrec")
@@ -24,9 +26,9 @@ class Sasrec(SequenceBaseline):
     before instead of after each branch, feed-forward branches wider than the states.
     """
 
-    num_layers: NonNegativeInt = 2
+    num_layers: Annotated[int, Field(ge=0, le=256)] = 2
     """Transformer layers."""
-    num_heads: PositiveInt = 2
+    num_heads: Width = 2
     """Attention heads; every ``dim`` must be a multiple."""
     feedforward_ratio: PositiveFloat = 4
     """Width of the feed-forward branches as a multiple of ``dim``."""

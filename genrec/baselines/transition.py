@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import PositiveInt
 
 from genrec.baselines._popularity_order import PopularityOrder, chunks, seen_cells
 from genrec.families import Baseline, FittedBaseline, baselines
 from genrec.runtime.environment import WorkContext
+from genrec.sizes import Length
 from genrec.types import ABSENT, Catalog, Histories, Ranking
 
 
@@ -20,9 +20,9 @@ from genrec.types import ABSENT, Catalog, Histories, Ranking
 class Transition(Baseline):
     """Score an item by how often and how closely it followed the user's latest items in training."""
 
-    next_items: PositiveInt = 3
+    next_items: Length = 3
     """Items after an item that count as its followers; one at distance ``gap`` weighs 1/gap."""
-    recent_items: PositiveInt = 5
+    recent_items: Length = 5
     """Latest items of a history that contribute; the last has weight 1, the one before 1/2, then 1/3."""
 
     def fit(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> FittedTransition:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from genrec.cli._output import printable
+from genrec.cli._output import allow_any_text, printable
 from genrec.cli._verbosity import add_verbosity
 from genrec.errors import GenrecError
 from genrec.registry import loaded_plugins, plugin_errors
@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Idle threads release their core instead of spinning; OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    allow_any_text()
     words = list(sys.argv[1:] if arguments is None else arguments)
     set_verbosity("normal")
     warnings.filterwarnings("ignore", message="Number of distinct clusters")  # duplicate points are valid input

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat
 
 from genrec.datasets._columns import categorical, filled, numeric
 from genrec.datasets.readers.fingerprint import Fingerprint
@@ -32,7 +32,7 @@ class Showroom(DatasetSource):
 
     items: int = Field(default=600, ge=40, le=20_000)
     """Size of the catalog."""
-    users: int = Field(default=4000, ge=1)
+    users: int = Field(default=4000, ge=1, le=10_000_000)
     """Number of histories; each has 5 to 20 items, 7.3 on average."""
     behavior: NonNegativeFloat = 1.0
     """Weight of the kits, relative to the other two; at 0 they have no influence on the histories."""
@@ -42,7 +42,7 @@ class Showroom(DatasetSource):
     """Weight of the images; at 0 they have no influence."""
     image_ratio: float = Field(default=0.98, gt=0, le=1)
     """Share of items with an image."""
-    data_seed: NonNegativeInt = 0
+    data_seed: int = Field(default=0, ge=0, lt=2**63)
     """Random seed of the shop, independent of the training seed."""
 
     def load(self, data: Path | None = None) -> Dataset:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
 from genrec.model.layers import Dropout, FeedForward, init_weights
 from genrec.model.vocabularies import build_vocabulary
+from genrec.sizes import Width
 
 
 @decoders.register("mlp")
 class Mlp(Decoder):
     """State of the last item + embedded prefix -> code logits: nearly free, and hard to beat on sparse data."""
 
-    hidden_dim: PositiveInt = 512
+    hidden_dim: Width = 512
     """Width of the hidden layer."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the hidden layer and of the block's output."""

@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
 from genrec.model.layers import DecoderLayer, Dropout, Folded, init_weights
 from genrec.model.vocabularies import build_vocabulary
+from genrec.sizes import Depth, Width
 
 
 @decoders.register("transformer")
 class Transformer(Decoder):
     """Causal self-attention over the codes, cross-attention to every state of the history."""
 
-    num_layers: PositiveInt = 4
+    num_layers: Depth = 4
     """Decoder layers; the paper has 4."""
-    num_heads: PositiveInt = 4
+    num_heads: Width = 4
     """Attention heads; the model's ``dim`` must be a multiple."""
-    feedforward_dim: PositiveInt = 512
+    feedforward_dim: Width = 512
     """Width of the feed-forward layers."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of embeddings and of each layer's branches."""

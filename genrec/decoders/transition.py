@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
+from genrec.sizes import Length
 from genrec.types import Histories
 
 _RARELY = 0.5
@@ -31,9 +32,9 @@ class Transition(Decoder):
     writes_codes: ClassVar[bool] = False
     reads_states: ClassVar[bool] = False
 
-    recent_items: PositiveInt = 5
+    recent_items: Length = 5
     """Latest items of a history that contribute; their weights start at 1, 1/2, 1/3 ..."""
-    next_items: PositiveInt = 3
+    next_items: Length = 3
     """Items after an item that count as its followers, by gap; their weights start at 1, 1/2, 1/3 ..."""
     smoothing: PositiveFloat = 100.0
     """How many followers popularity counts as, to start from."""

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError
 
 from genrec.errors import PluginError
 from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
+from genrec.sizes import Count, Length
 
 
 def _known(name: str) -> str:
@@ -43,11 +44,11 @@ class EvaluationSettings(BaseModel):
 
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1), AfterValidator(_each_once)] = DEFAULT_METRICS
     """Reported metrics, in the order of the columns; tests are corrected for these only."""
-    cutoffs: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (5, 10, 20)
+    cutoffs: Annotated[tuple[Length, ...], Field(min_length=1)] = (5, 10, 20)
     """Values of K of each metric, as in Recall@K."""
     seen_items: Literal["keep", "filter"] = "keep"
     """Whether items of the user's history may be recommended (keep) or not (filter)."""
-    bootstrap_samples: PositiveInt = 1000
+    bootstrap_samples: Count = 1000
     """Number of bootstrap resamples of users for the intervals."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Coverage of the intervals."""

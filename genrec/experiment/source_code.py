@@ -37,6 +37,7 @@ PLUMBING: dict[str, str] = {
     "experiment.keys": "computes the keys",
     "experiment.source_code": "computes this hash",
     "experiment.storage": "file formats; their version, FORMAT in experiment.keys, is in the keys",
+    "sizes": "bounds of settings; their values are in the keys",
     "search.settings": "settings; their values are in the keys",
     "training.settings": "settings; their values are in the keys",
     "training.loggers": "log a training; change no result",

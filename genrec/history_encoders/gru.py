@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from genrec.families import EmbeddingHistoryEncoder, history_encoders
 from genrec.model.contracts import BuildContext, Encoded
 from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
 from genrec.model.layers import Dropout, init_weights
+from genrec.sizes import Depth, Width
 
 
 @history_encoders.register("gru")
@@ -20,9 +21,9 @@ class Gru(EmbeddingHistoryEncoder):
     for fresh embeddings (standard deviation 0.02), and after the linear map.
     """
 
-    num_layers: PositiveInt = 1
+    num_layers: Depth = 1
     """Recurrent layers."""
-    hidden_dim: PositiveInt = 128
+    hidden_dim: Width = 128
     """Width of the hidden states."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of embeddings and between the layers."""

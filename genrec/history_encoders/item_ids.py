@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from genrec.families import EmbeddingHistoryEncoder, history_encoders
 from genrec.model.contracts import BuildContext, Encoded
 from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
+from genrec.sizes import Width
 
 
 @history_encoders.register("item_ids")
 class ItemIds(EmbeddingHistoryEncoder):
     """Learned item embeddings and positions, then a pre-norm Transformer; padding is never looked at."""
 
-    num_layers: NonNegativeInt = 1
+    num_layers: Annotated[int, Field(ge=0, le=256)] = 1
     """Transformer layers; the paper has 1."""
-    num_heads: PositiveInt = 4
+    num_heads: Width = 4
     """Attention heads; ``dim`` must be a multiple."""
-    feedforward_dim: PositiveInt = 512
+    feedforward_dim: Width = 512
     """Width of the feed-forward layers."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of embeddings and of each layer's two branches."""

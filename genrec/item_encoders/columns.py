@@ -12,6 +12,7 @@ from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fixed_signs, place
 from genrec.runtime.environment import WorkContext
+from genrec.sizes import Count, Width
 from genrec.types import Catalog, Column, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ class Columns(ItemEncoder):
     """Columns to read; null reads all columns of the dataset."""
     log: tuple[str, ...] = ()
     """Numeric columns, such as price, that are read on a logarithmic scale: sign(x) log(1 + abs(x))."""
-    max_values: PositiveInt = 128
+    max_values: Count = 128
     """Values of a categorical column with a feature, the most frequent ones."""
     min_items: PositiveInt = 2
     """Values of fewer items are ignored."""
-    dim: PositiveInt = 128
+    dim: Width = 128
     """Width of the vectors; smaller where the columns do not span that many directions."""
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:

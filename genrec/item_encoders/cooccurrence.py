@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, fixed_signs, unit_rows
 from genrec.runtime.environment import WorkContext
+from genrec.sizes import Length, Width
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ _DENSE_BELOW = 400
 class Cooccurrence(ItemEncoder):
     """PPMI of items close to each other in training histories, reduced by SVD; items never seen get the mean."""
 
-    dim: PositiveInt = 128
+    dim: Width = 128
     """Width of the vectors; at most the number of items."""
-    window: PositiveInt = 5
+    window: Length = 5
     """Items up to this many steps apart co-occur, with weight 1 / steps."""
     symmetric: bool = True
     """Whether order is ignored; otherwise only the items that follow an item count."""

@@ -18,6 +18,7 @@ from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, unit_rows
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.seeds import derive
+from genrec.sizes import Count, Length, Width
 from genrec.training import trainer
 from genrec.training.settings import OptimizationSettings
 from genrec.types import Catalog, Histories, ItemVectors
@@ -32,9 +33,9 @@ class DinTraining(OptimizationSettings):
     """Peak learning rate."""
     warmup_steps: NonNegativeInt | None = None
     """Steps of linear warm-up; by default 5 % of the steps of ``max_epochs``, at most 200."""
-    batch_size: PositiveInt = 256
+    batch_size: Count = 256
     """Targets in a batch."""
-    max_epochs: PositiveInt = 12
+    max_epochs: Count = 12
     """Passes over the training histories at most."""
     patience: PositiveInt = 2
     """Epochs without improvement on the held-out items before training stops."""
@@ -51,15 +52,15 @@ class Din(ItemEncoder):
 
     is_random = True
 
-    dim: PositiveInt = 96
+    dim: Width = 96
     """Width of the item table."""
-    max_history: PositiveInt = 20
+    max_history: Length = 20
     """Most recent items of a history to read."""
-    attention_hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (36,)
+    attention_hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (36,)
     """Hidden layers of the local activation unit (DIN: one of 36; EAGER's released code: 64 and 16)."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Dropout of item vectors while training; without it the table overfits in two epochs."""
-    num_negatives: PositiveInt = 32
+    num_negatives: Count = 32
     """Negatives drawn for each batch and shared by its targets (sampled softmax with log-q correction)."""
     popularity_power: float = Field(default=0.75, ge=0, le=1)
     """Negatives are drawn in proportion to an item's count to this power; 0 draws uniformly."""

@@ -6,8 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import PositiveInt
-
 from genrec.errors import DataError
 from genrec.families import item_encoders
 from genrec.item_encoders.images.efficientnet_names import is_foreign, with_timm_names
@@ -22,6 +20,7 @@ from genrec.item_encoders.images.weights import (
     weights_files,
 )
 from genrec.runtime.environment import Environment
+from genrec.sizes import Width
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -41,7 +40,7 @@ class Image(ImageEncoder):
     weights: str | None = None
     """A weights file, a folder that holds one, or ``package:<module>`` for a Python package that carries one; by
     default those that timm downloads from the Hugging Face Hub. All tensors must match the model."""
-    size: PositiveInt | None = None
+    size: Width | None = None
     """Input size of the model in pixels; by default that of its pretraining."""
 
     def input_files(self, environment: Environment) -> tuple[Path, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import PositiveInt
 
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import place
 from genrec.item_encoders.images.files import ImageList, Unreadable
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.progress import track
+from genrec.sizes import Width
 from genrec.types import Catalog, Histories, ItemVectors
 
 
@@ -19,9 +19,9 @@ class Pixels(ItemEncoder):
 
     reads_histories = False
 
-    size: PositiveInt = 16
+    size: Width = 16
     """Side of the thumbnail in pixels."""
-    dim: PositiveInt = 64
+    dim: Width = 64
     """Width of the vectors; smaller where there are fewer images or pixels."""
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:

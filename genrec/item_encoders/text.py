@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import PositiveInt
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
@@ -24,6 +23,7 @@ from genrec.item_encoders._weights import (
 )
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.runtime.progress import Bar
+from genrec.sizes import Count
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class Text(ItemEncoder):
     the folder's modules after pooling."""
     normalize: bool = True
     """Scale vectors to length 1."""
-    max_length: PositiveInt | None = None
+    max_length: Count | None = None
     """Longest text in tokens; at most, and by default, the model's limit."""
-    batch_size: PositiveInt = 32
+    batch_size: Count = 32
     """Texts in a batch; texts of similar length are batched together to avoid padding."""
 
     def input_files(self, environment: Environment) -> tuple[Path, ...]:

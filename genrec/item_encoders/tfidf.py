@@ -13,6 +13,7 @@ from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fixed_signs, place, unit_rows
 from genrec.runtime.environment import WorkContext
+from genrec.sizes import Depth, Width
 from genrec.types import Catalog, Histories, ItemVectors
 
 _UNSPACED = re.compile(
@@ -28,12 +29,12 @@ class Tfidf(ItemEncoder):
 
     reads_histories = False
 
-    dim: PositiveInt = 128
+    dim: Width = 128
     """Width of the vectors; smaller where the texts do not span that many directions."""
     terms: Literal["auto", "words", "characters"] = "auto"
     """Words, or the characters inside words; auto: words, but characters in scripts without blanks between words
     (Chinese, Japanese, Thai, Lao, Burmese, Khmer)."""
-    max_ngram: PositiveInt = 2
+    max_ngram: Depth = 2
     """Longest n-gram of words or characters."""
     min_items: PositiveInt = 2
     """Terms of fewer items are ignored."""

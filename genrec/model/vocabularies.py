@@ -21,6 +21,9 @@ from genrec.model.initial_vectors import START_STD, starting_vectors
 from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, ItemVectors
 
+_MOST_CODES = 2**16
+"""Codes of a level that ``level`` takes whatever the number of items."""
+
 
 @dataclass(frozen=True)
 class Alternatives:
@@ -280,10 +283,19 @@ def build_vocabulary(
         leaves: for ``path``: leaves have separate vectors, or those of the history encoder's items.
 
     Raises:
-        RecipeError: ``leaves`` is tied and the history encoder has no item embeddings.
+        RecipeError: ``leaves`` is tied and the history encoder has no item embeddings, or ``level`` would need vectors
+            for far more codes than there are items.
     """
     trie = context.own.trie
     if kind == "level":
+        most = max(_MOST_CODES, 16 * context.num_items)
+        if (largest := max(trie.vocabulary_sizes)) > most:
+            raise RecipeError(
+                f"streams.{context.stream}.decoder.vocabulary: level {trie.vocabulary_sizes.index(largest) + 1} has "
+                f"codes up to {largest - 1:,} for {context.num_items:,} items, expected at most {most - 1:,} under "
+                "level, where each code below has a vector; number the codes of a level from 0 without gaps, or set "
+                "vocabulary: path"
+            )
         return LevelVocabulary(trie, context.dim)
     if leaves == "tied" and context.item_table is None:
         raise RecipeError(

@@ -13,6 +13,10 @@ class _UnfitError(Exception):
     """A path that does not match the recipe; the arguments are the path and the problem."""
 
 
+_SHOWN = 200
+"""Characters of an option in an error."""
+
+
 def apply(source: Source, overrides: Sequence[str]) -> None:
     """Change a recipe in place; overrides that cannot be applied are added to its problems.
 
@@ -25,7 +29,7 @@ def apply(source: Source, overrides: Sequence[str]) -> None:
         overrides: ``path=value`` each, applied in order.
     """
     for override in overrides:
-        place = Place(f"--set {override}")
+        place = Place(f"--set {override if len(override) <= _SHOWN else override[:_SHOWN] + '...'}")
         path, equals, text = override.partition("=")
         parts = path.strip().split(".")
         if not equals or not all(parts):

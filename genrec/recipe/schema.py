@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.families import (
@@ -28,8 +28,24 @@ from genrec.search.settings import SearchSettings
 from genrec.semantic_ids.absent_items import AbsentItems
 from genrec.training.settings import TrainingSettings
 
+_LONGEST_NAME = 100
+
+
+_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+"""Control characters, line breaks, changes of the direction of writing, and halves of characters."""
+
+
+def _title(title: str) -> str:
+    if found := _CONTROLS.search(title):
+        raise ValueError(f"found the control character U+{ord(found[0]):04X}, expected one line of text")
+    return title
+
 
 def _stream_name(name: str) -> str:
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"found a stream name of {len(name)} characters, expected at most {_LONGEST_NAME}: it names a folder"
+        )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise ValueError(f"found the stream name {name!r}, expected a letter, then letters, digits, _ and -")
     return name
@@ -63,9 +79,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    title: str = ""
+    title: Annotated[str, AfterValidator(_title)] = ""
     """One line that describes the recipe; the title of every table. Default: the dataset and the streams."""
-    seed: NonNegativeInt = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Random seed; all random numbers derive from it."""
     dataset: DatasetSource
     """Source of items and histories."""

@@ -102,6 +102,8 @@ def read(text: str, name: str, *, mapping: bool = True) -> Source:
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise _fatal(name, line, f"not valid YAML: the character {chr(error.character)!r} is not allowed") from None
+    if data is UNREADABLE:
+        raise InvalidRecipeError(builder.problems)
     if mapping and not isinstance(data, dict):
         found = "an empty file" if data is None else "a list" if isinstance(data, list) else f"only {data!r:.60}"
         raise _fatal(name, 1, f"found {found}, expected a recipe: keys such as title, dataset, streams")

@@ -17,6 +17,7 @@ from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
 from genrec.reporting.report import MethodResult, PairedTest, Protocol, Report
+from genrec.reporting.texts import plain
 from genrec.training.trainer import TrainingLog
 from genrec.types import Dataset, ItemVectors
 
@@ -59,7 +60,7 @@ def make_report(
         curve=selected.log.epochs,
         stage_seconds=cache.timer.seconds,
         parameters=_parameters(trained.model),
-        notes=tuple(_notes(fits, selected, trained, vectors, streams, audited, cache)),
+        notes=tuple(map(plain, _notes(fits, selected, trained, vectors, streams, audited, cache))),
         example_history=_example_history(dataset),
         data_folder=fit.environment.data,
     )
@@ -87,9 +88,10 @@ def machine_of(model: Retriever) -> dict[str, Any]:
 
 
 def _example_history(dataset: Dataset) -> tuple[str, ...]:
-    """Keys of the last two items of the first test user."""
+    """Keys of the last two items of the first test user; none where they cannot be shown in a command."""
     test = dataset.test
-    return tuple(dataset.catalog.keys[item] for item in test.histories[0][-2:]) if len(test) else ()
+    keys = tuple(dataset.catalog.keys[item] for item in test.histories[0][-2:]) if len(test) else ()
+    return keys if all(key.isprintable() for key in keys) else ()
 
 
 def _parameters(model: Retriever) -> dict[str, int]:

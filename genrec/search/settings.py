@@ -2,7 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from genrec.sizes import Count, Length
 
 
 class SearchSettings(BaseModel):
@@ -13,11 +15,11 @@ class SearchSettings(BaseModel):
     method: Literal["beam", "bound", "exact"] = "beam"
     """``beam`` keeps ``beam_width`` prefixes a level. ``bound`` misses no item: best first, until no prefix left is as
     probable as the list's last item; the more confident the model, the sooner. ``exact`` scores every item."""
-    beam_width: PositiveInt = 100
+    beam_width: Length = 100
     """For ``beam``: prefixes kept at each level."""
-    list_length: PositiveInt = 50
+    list_length: Length = 50
     """Items that each stream hands to the merge."""
-    batch_size: PositiveInt = 64
+    batch_size: Count = 64
     """Users searched together."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """For ``beam``: the precision of the decoders' matrix products. ``bfloat16`` is faster on processors that have

@@ -7,13 +7,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
 from genrec.families import Task, tasks
 from genrec.model.contracts import BuildContext, Outputs, TaskModule
 from genrec.model.layers import init_weights
+from genrec.sizes import Count
 from genrec.types import ItemVectors
 
 
@@ -35,7 +36,7 @@ class GlobalContrastive(Task):
     """The metric F of eq. 3 (EAGER, Table 7)."""
     streams: tuple[str, ...] = ()
     """Streams that learn; none named: all that have vectors."""
-    num_negatives: PositiveInt = 2048
+    num_negatives: Count = 2048
     """For ``infonce``: number of random negatives; the target is never among them."""
     temperature: PositiveFloat = 0.3
     """For ``infonce``."""

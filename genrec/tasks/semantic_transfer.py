@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +14,7 @@ from genrec.families import Task, tasks
 from genrec.model.contracts import BuildContext, Outputs, TaskModule
 from genrec.model.layers import DecoderLayer, init_weights
 from genrec.model.vocabularies import Vocabulary
+from genrec.sizes import Count, Depth, Width
 
 
 @tasks.register("semantic_transfer")
@@ -47,13 +48,13 @@ class SemanticTransfer(Task):
     """Which of the two losses."""
     mask_ratio: float = Field(default=0.5, gt=0, le=1)
     """Share of the codes that is masked, and that is replaced; under ``path`` those below a chosen one are added."""
-    num_negatives: PositiveInt = 64
+    num_negatives: Count = 64
     """Sampled codes for each masked one (J of eq. 4)."""
-    num_layers: PositiveInt = 1
+    num_layers: Depth = 1
     """Layers of the auxiliary Transformer."""
-    num_heads: PositiveInt = 4
+    num_heads: Width = 4
     """Attention heads; the model's ``dim`` must be a multiple."""
-    feedforward_dim: PositiveInt = 512
+    feedforward_dim: Width = 512
     """Width of the feed-forward layers."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the auxiliary Transformer."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
@@ -16,6 +16,7 @@ from genrec.runtime.progress import Bar
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.new_items import Prefix, check_same_width, with_new_items
 from genrec.semantic_ids.trie import Trie
+from genrec.sizes import Count
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._child_order import matched_codes, principal_codes, random_codes
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
@@ -37,12 +38,12 @@ class KMeansTree(Tokenizer):
 
     is_random: ClassVar[bool] = True
 
-    branching: Annotated[int, Field(ge=2)] = 256
+    branching: Annotated[int, Field(ge=2, le=1_048_576)] = 256
     """Children of a node, k."""
     balanced: bool = True
     """Off: plain k-means at each node. Clusters then are as large as the data have them, and codes as long as the
     deepest branch needs."""
-    iterations: PositiveInt = 15
+    iterations: Count = 15
     """Lloyd iterations at a node, at most."""
     child_order: Literal["matched", "principal", "random"] = "matched"
     """How a node's children are numbered: children that lie in the same direction from their parent's center share a

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.new_items import Prefix, check_same_width, with_new_items
+from genrec.sizes import Count, Depth
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.types import ItemVectors, SemanticIds
@@ -34,13 +35,13 @@ class ProductQuantizer(Tokenizer):
 
     is_random: ClassVar[bool] = True
 
-    levels: PositiveInt = 4
+    levels: Depth = 4
     """Parts of a vector, and levels before any suffix. A width that they do not divide is filled up with zeros."""
     codes: Annotated[int, Field(ge=2, le=65_536)] = 256
     """Codes of each level, a power of two."""
     rotate: bool = False
     """Learn a rotation of the vectors with the codes (OPQ)."""
-    iterations: PositiveInt = 25
+    iterations: Count = 25
     """k-means iterations of each part, at most."""
     collisions: Literal["suffix", "nearest_free"] = "suffix"
     """How collisions are resolved: a further level that numbers the items of a code (``suffix``; left out where no

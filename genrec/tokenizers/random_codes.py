@@ -28,7 +28,7 @@ class RandomCodes(Tokenizer):
 
     is_random: ClassVar[bool] = True
 
-    branching: Annotated[int, Field(ge=2)] = 256
+    branching: Annotated[int, Field(ge=2, le=1_048_576)] = 256
     """Children of a node, k."""
 
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:

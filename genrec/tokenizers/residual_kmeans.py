@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
-from pydantic import PositiveInt
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.progress import track
 from genrec.runtime.seeds import derive
+from genrec.sizes import Codes, Count, Depth
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centers
@@ -38,11 +38,11 @@ class ResidualKMeans(Tokenizer):
 
     is_random: ClassVar[bool] = True
 
-    levels: PositiveInt = 3
+    levels: Depth = 3
     """Levels before any suffix."""
-    codes: PositiveInt = 256
+    codes: Codes = 256
     """Codes of each level."""
-    iterations: PositiveInt = 50
+    iterations: Count = 50
     """k-means iterations of each level, at most."""
     balanced: bool = False
     """Assign the same number of items, or one more, to every code of a level (QARM; OneRec, Deng et al. 2025).

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.seeds import derive
 from genrec.runtime.threads import one_thread
+from genrec.sizes import Codes, Count, Depth, Width
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centers
 from genrec.tokenizers._residual import assign, quantize, resolve_collisions
@@ -54,13 +55,13 @@ class RqVae(Tokenizer):
 
     is_random: ClassVar[bool] = True
 
-    levels: PositiveInt = 3
+    levels: Depth = 3
     """Levels before any suffix."""
-    codes: PositiveInt = 256
+    codes: Codes = 256
     """Codes of each level."""
-    hidden: tuple[PositiveInt, ...] = (512, 256, 128)
+    hidden: tuple[Width, ...] = (512, 256, 128)
     """Widths of the encoder's hidden layers (ReLU); the decoder has them in reverse."""
-    latent_dim: PositiveInt = 32
+    latent_dim: Width = 32
     """Width of the latent vectors, which are quantized."""
     commitment: NonNegativeFloat = 0.25
     """Weight of the loss that keeps the encoder near its codes."""
@@ -68,9 +69,9 @@ class RqVae(Tokenizer):
     """Start the codes at k-means centers; off: at random numbers."""
     revive: bool = True
     """Move codes that no item used to the residuals of random items, before each epoch."""
-    epochs: PositiveInt = 100
+    epochs: Count = 100
     """Passes over the items."""
-    batch_size: PositiveInt = 256
+    batch_size: Count = 256
     """Items in a batch; fewer, but no less than 16, where a pass would have fewer than 32 batches."""
     learning_rate: PositiveFloat = 3e-3
     """Peak learning rate of AdamW, after 5 % of the steps; it ends at 0 (cosine)."""

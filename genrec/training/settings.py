@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from genrec.families import TrainingLogger
+from genrec.sizes import Count
 
 
 class OptimizationSettings(BaseModel):
@@ -33,9 +34,9 @@ class OptimizationSettings(BaseModel):
     """Steps of linear warm-up; by default 5 % of the steps of ``max_epochs``, at most 2,000."""
     schedule: Literal["constant", "inverse_sqrt", "cosine"] = "constant"
     """The learning rate after warm-up; cosine ends at 0 after ``max_epochs``."""
-    batch_size: PositiveInt = 256
+    batch_size: Count = 256
     """Targets in a batch for prefix training; sequences in a batch where all positions are trained at once."""
-    max_epochs: PositiveInt = 100
+    max_epochs: Count = 100
     """Passes over the training histories at most."""
     max_minutes: PositiveFloat | None = None
     """Stop after the epoch in which this is reached and keep the best so far; makes results depend on the machine."""

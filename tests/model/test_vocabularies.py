@@ -200,6 +200,20 @@ def test_under_paths_alternatives_are_other_paths_each_as_often_as_it_is_true(se
         assert not prefix or len(set(true)) > 1, "where all are one item, rows are compared from the first level on"
 
 
+def test_a_level_of_far_more_codes_than_items_is_refused_where_each_has_a_vector():
+    ids = SemanticIds(np.array([[0], [2**24 - 1]], dtype=np.int32), (2**24,))
+    stream = StreamContext(ids, Trie.of(ids), ItemVectors(np.zeros((2, 1), np.float32), np.ones(2, dtype=bool)))
+    context = BuildContext(2, DIM, 5, {"text": stream}, stream="text")
+    with pytest.raises(RecipeError) as refused:
+        build_vocabulary(context, "level")
+    assert str(refused.value) == (
+        "streams.text.decoder.vocabulary: level 1 has codes up to 16,777,215 for 2 items, expected at most 65,535 "
+        "under level, where each code below has a vector; number the codes of a level from 0 without gaps, or set "
+        "vocabulary: path"
+    )
+    assert build_vocabulary(context, "path").tables[0].weight.shape == (2, DIM)
+
+
 def test_tied_leaves_are_the_items_of_the_table():
     trie, words = ragged_trie(), vocabulary("tied")
     assert len(words.tables) == 2

@@ -90,6 +90,10 @@ def problems(text: str) -> list[str]:
         ("  right:", "  bare: {history_encoder: bag, decoder: transition}\n  right:", "6: streams.bare.history_encoder: found a history encoder, expected none: the decoder 'transition' reads no states"),
         ("  right:", "  wide: {history_encoder: {type: bag, dim: 18}, decoder: {type: dense}}\n  more: {item_encoder: hashing, tokenizer: grid, history_encoder: {type: bag, dim: 18}, decoder: transformer}\n  right:", "7: streams.more.decoder.num_heads: found 4, expected a number that divides streams.more.history_encoder.dim, 18"),
         ("decoder: writer}", "history_encoder: {type: item_ids, dim: 16, start_from: [lfet]}, decoder: writer}", "5: streams.left.history_encoder.start_from.0: unknown stream 'lfet', expected one of left, right; did you mean 'left'?"),
+        ("decoder: writer}", "history_encoder: {type: bag, dim: 1000000000000}, decoder: writer}", "5: streams.left.history_encoder.dim: found 1000000000000, expected at most 65536"),
+        ("decoder: writer}", "history_encoder: {type: bag, max_history: 1000000000}, decoder: writer}", "5: streams.left.history_encoder.max_history: found 1000000000, expected at most 100000"),
+        ("evaluation: {", "search: {list_length: 1000000000000000000000000}\nevaluation: {", "14: search.list_length: found 1000000000000000000000000, expected at most 100000"),
+        ("cutoffs: [5, 10]", "bootstrap_samples: 1000000000", "14: evaluation.bootstrap_samples: found 1000000000, expected at most 1000000"),
         ("source: left, ", "", "11: tasks.0.source: missing, expected text"),
         ("source: left, ", "source: left, others: [right, rihgt], ", "11: tasks.0.others.1: unknown stream 'rihgt', expected one of left, right; did you mean 'right'?"),
         ("cutoffs: [5, 10]", "cutoffs: []", "14: evaluation.cutoffs: found nothing, expected at least 1 entry"),
@@ -156,6 +160,23 @@ def test_stream_name_that_could_not_be_a_file_or_module(recipe_text: str) -> Non
     assert problems(recipe_text.replace("  left: {", "  le.ft: {").replace("source: left", "source: le.ft")) == [
         "r.yaml:5: streams.le.ft: found the stream name 'le.ft', expected a letter, then letters, digits, _ and -"
     ]
+
+
+def test_stream_name_that_is_too_long_for_a_folder(recipe_text: str) -> None:
+    name = "left" * 75
+    text = recipe_text.replace("  left: {", f"  {name}: {{").replace("source: left", f"source: {name}")
+    assert problems(text) == [
+        f"r.yaml:5: streams.{name}: found a stream name of 300 characters, expected at most 100: it names a folder"
+    ]
+
+
+@pytest.mark.parametrize("code", ["001B", "0007", "000A", "009B", "202E", "2028"])
+def test_title_that_a_terminal_would_interpret(recipe_text: str, code: str) -> None:
+    start, end = recipe_text.index("title:"), recipe_text.index("\n", recipe_text.index("title:"))
+    text = f'{recipe_text[:start]}title: "red \\u{code}[31m"{recipe_text[end:]}'
+    assert problems(text) == [f"r.yaml:1: title: found the control character U+{code}, expected one line of text"]
+    for fine in ("Größe 红色 👨‍👩‍👧", "a\u0301"):
+        assert parse_recipe(f"{recipe_text[:start]}title: {fine}{recipe_text[end:]}").title == fine
 
 
 def test_no_stream_at_all(recipe_text: str) -> None:

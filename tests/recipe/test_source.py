@@ -101,6 +101,13 @@ def test_duplicate_key_is_a_problem_and_the_first_stays() -> None:
     assert ("b", "c", "d") not in source.places
 
 
+def test_tag_at_the_top_is_refused_by_name() -> None:
+    with pytest.raises(InvalidRecipeError) as refused:
+        read("!!python/object:os.system {a: 1}\n", "r.yaml")
+    tag = "tag:yaml.org,2002:python/object:os.system"
+    assert str(refused.value) == f"r.yaml:1: found the tag {tag}, expected the value alone"
+
+
 def test_anchor_alias_merge_key_and_tag_are_refused() -> None:
     source = read("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}\nf: !!python/object:os.system ls\ng: !!str 3\n", "r.yaml")
     assert source.data == {"a": UNREADABLE, "c": UNREADABLE, "d": {"e": 2}, "f": UNREADABLE, "g": UNREADABLE}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
 
 from genrec.families import ItemEncoder
 from genrec.item_encoders.images.files import ImageList
 from genrec.runtime.environment import Environment, WorkContext
+from genrec.sizes import Count
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class ImageEncoder(ItemEncoder):
     """The network."""
     normalize: bool = True
     """Scale vectors to length 1; for items with several images, both the images' vectors and their mean."""
-    batch_size: PositiveInt = 64
+    batch_size: Count = 64
     """Images in a batch; results do not depend on it."""
     num_workers: NonNegativeInt | None = None
     """Worker processes that read images; 0 uses the main process, null depends on the machine, at most 4."""
