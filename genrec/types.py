@@ -15,7 +15,6 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.finding import Finding
-from genrec.formats.text import check_writable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -107,8 +106,6 @@ class Catalog:
                 raise DataError(f"catalog: column {name!r} has {len(column)} values for {len(self.keys)} items")
         if len(set(self.keys)) != len(self.keys):
             raise DataError("catalog: an item key appears twice")
-        for name, texts in (("key", self.keys), ("title", self.titles), ("text", self.texts)):
-            check_writable(f"catalog: the {name}", self.keys, texts)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genrec.contracts.demands import Demands
 from genrec.contracts.results import check_dataset
 from genrec.errors import DataError
+from genrec.formats.text import check_writable
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment
 from genrec.types import Dataset
@@ -14,13 +15,16 @@ def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
     """Load the dataset of a recipe.
 
     Raises:
-        DataError: files are missing or malformed, or no user can be evaluated.
+        DataError: files are missing or malformed, a text cannot be written to a file, or no user can be evaluated.
         ContractError: the source breaks its contract.
     """
     demand = Demands(recipe.dataset)
     with demand.blaming():
         dataset = recipe.dataset.load(environment.data)
         check_dataset(dataset, demand)
+    catalog = dataset.catalog
+    for name, texts in (("key", catalog.keys), ("title", catalog.titles), ("text", catalog.texts)):
+        check_writable(f"{dataset.name}: the {name}", catalog.keys, texts)
     if not len(dataset.valid):
         raise DataError(f"{dataset.name}: no user has three items or more, so no user can be evaluated")
     return dataset

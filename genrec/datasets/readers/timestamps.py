@@ -132,12 +132,16 @@ def to_ticks(
     if kind.is_numeric():
         return _numbers(column.cast(pl.Float64), unit, of_items)
     texts = column.cast(pl.String).str.strip_chars()
-    exact, floats = texts.cast(pl.Int64, strict=False), texts.cast(pl.Float64, strict=False)
-    floats = floats.set(~floats.is_finite(), None)
-    dates = _iso(texts)
-    if unit == "auto" and floats.len() - floats.null_count() < dates.len() - dates.null_count():
-        return _epoch(dates)
-    return _numbers(exact if exact.null_count() == floats.null_count() else floats, unit, of_items)
+    numbers = texts.cast(pl.Int64, strict=False)
+    if numbers.null_count() > texts.null_count():
+        floats = texts.cast(pl.Float64, strict=False)
+        floats = floats.set(~floats.is_finite(), None)
+        numbers = floats if floats.null_count() < numbers.null_count() else numbers
+    if unit == "auto" and numbers.null_count() > texts.null_count():
+        dates = _iso(texts)
+        if dates.null_count() < numbers.null_count():
+            return _epoch(dates)
+    return _numbers(numbers, unit, of_items)
 
 
 def expected(value: str, ticks: Ticks, time_format: str | Sequence[str] | None = None, unit: TimeUnit = "auto") -> str:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import DataError
-from genrec.formats.text import decode, listed, numbered_lines, shown
-from genrec.types import Catalog
+from genrec.formats.text import check_writable, decode, listed, numbered_lines, shown
 
 LINES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1))
 
@@ -35,9 +34,10 @@ def test_values_in_messages_are_short_and_can_be_printed():
     assert listed(range(1000)).endswith("48, 49, ...")
 
 
-def test_half_of_a_character_is_refused_before_any_work():
+def test_half_of_a_character_is_refused():
+    check_writable("catalog: the title", ["a", "b"], ["A", "\U0001f600"])
     with pytest.raises(DataError) as caught:
-        Catalog(("a", "b"), ("A", "B\ud800"), ("", ""), ((), ()))
+        check_writable("catalog: the title", ["a", "b"], ["A", "B\ud800"])
     assert str(caught.value) == (
         "catalog: the title of item 'b' has half of a character (a lone surrogate); expected Unicode text: correct it "
         "in the source"
