@@ -31,7 +31,7 @@ from genrec.families import (
     tasks,
     tokenizers,
 )
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.progress import track
 from genrec.runtime.seeds import derive

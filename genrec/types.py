@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from genrec.errors import DataError
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 
 if TYPE_CHECKING:
     from PIL.Image import Image

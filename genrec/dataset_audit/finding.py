@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrec.finding import Finding, Severity
+from genrec.formats.finding import Finding, Severity
 
 __all__ = ["Finding", "Severity", "percent", "share"]
 

@@ -23,7 +23,7 @@ from genrec.datasets.readers.interactions import Duplicates, Order, Ordered, ord
 from genrec.datasets.readers.json_lines import BrokenLines, read_json_lines
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.types import Catalog, Dataset
 
 _OF_BEHAVIOR = frozenset(

@@ -19,7 +19,7 @@ from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.notes import repeats
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.json_text import JsonError, parse_json
 from genrec.formats.text import decode, numbered_lines, shown
 from genrec.types import Catalog, Dataset, Histories

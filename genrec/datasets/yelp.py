@@ -22,7 +22,7 @@ from genrec.datasets.readers.interactions import Duplicates, Order, Ordered, ord
 from genrec.datasets.readers.json_lines import BrokenLines, json_objects, read_json_lines, refuse
 from genrec.errors import DataError
 from genrec.families import DatasetSource, datasets
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.text import listed
 from genrec.types import Catalog, Dataset
 

@@ -19,7 +19,7 @@ _COLLECTION = "genrec.plugin"
 
 PLUMBING: dict[str, str] = {
     "errors": "texts of errors",
-    "finding": "what checks of a dataset found, for reports",
+    "formats.finding": "what checks of a dataset found, for reports",
     "plugin": "collects names for plugins; a key includes the modules that define them",
     "contracts": "checks results and changes none",
     "registry": "finds a class by name",

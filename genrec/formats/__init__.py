@@ -1,1 +1,1 @@
-"""What every reader of files shares: text, JSON, keys."""
+"""What every reader of files shares: text, JSON, keys, findings."""

@@ -14,7 +14,7 @@ from genrec.datasets.readers.findings import repeated_keys, skipped, unmatched
 from genrec.datasets.readers.html import plain_text
 from genrec.datasets.readers.json_lines import BrokenLines, json_objects, raw_lines
 from genrec.errors import DataError
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.json_text import JsonError, parse_json
 from genrec.formats.text import listed
 

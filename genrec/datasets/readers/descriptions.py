@@ -10,7 +10,7 @@ from typing import Any
 
 from genrec.datasets.readers.findings import repeated_keys
 from genrec.errors import DataError
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.json_text import JsonError, parse_json
 from genrec.formats.keys import MISSING, key_text
 from genrec.formats.text import listed, numbered_lines, shown

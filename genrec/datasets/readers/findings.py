@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from genrec.errors import DataError
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.keys import examples
 
 _MANY_DUPLICATES = 0.01

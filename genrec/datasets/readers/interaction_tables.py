@@ -21,7 +21,7 @@ from genrec.datasets.readers.timestamps import (
     to_ticks,
 )
 from genrec.errors import DataError
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.text import shown
 
 

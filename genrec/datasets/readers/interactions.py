@@ -12,7 +12,7 @@ import polars as pl
 from genrec.datasets.readers.findings import duplicate_events, texts_of
 from genrec.datasets.readers.notes import repeats, ties
 from genrec.errors import DataError
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.keys import sorted_keys
 from genrec.types import Histories
 

@@ -19,7 +19,7 @@ from genrec.datasets.readers.key_columns import with_keys
 from genrec.datasets.readers.tables import TableFile
 from genrec.datasets.readers.timestamps import EXPECTED, DateNumbersError, expected, proposal, to_ticks
 from genrec.errors import DataError
-from genrec.finding import Finding
+from genrec.formats.finding import Finding
 from genrec.formats.keys import match_keys, sorted_keys
 from genrec.formats.text import shown
 from genrec.types import Catalog, ColumnKind
