@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
 from genrec.registry import Registry
 from genrec.runtime.environment import Environment, InputFile, WorkContext
+from genrec.runtime.limits import Length, Width
 from genrec.semantic_ids.new_items import with_new_items
-from genrec.sizes import Length, Width
 from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 if TYPE_CHECKING:

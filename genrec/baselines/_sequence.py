@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from genrec.families import Baseline, FittedBaseline
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Count, Length, Width
 from genrec.runtime.progress import console
 from genrec.runtime.seeds import derive
 from genrec.search.top import top
-from genrec.sizes import Count, Length, Width
 from genrec.training import trainer
 from genrec.training.batches import HistoryBatch, HistoryBatches
 from genrec.training.settings import OptimizationSettings

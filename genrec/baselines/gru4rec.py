@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from genrec.baselines._sequence import SequenceBaseline, SequenceNetwork
 from genrec.families import baselines
 from genrec.model.layers import Dropout, init_weights
-from genrec.sizes import Depth
+from genrec.runtime.limits import Depth
 
 
 @baselines.register("gru4rec")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genrec.baselines._sequence import SequenceBaseline, SequenceNetwork, listed
 from genrec.families import baselines
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
-from genrec.sizes import Width
+from genrec.runtime.limits import Width
 
 
 @baselines.register("sasrec")

@@ -12,7 +12,7 @@ import numpy as np
 from genrec.baselines._popularity_order import PopularityOrder, chunks, seen_cells
 from genrec.families import Baseline, FittedBaseline, baselines
 from genrec.runtime.environment import WorkContext
-from genrec.sizes import Length
+from genrec.runtime.limits import Length
 from genrec.types import ABSENT, Catalog, Histories, Ranking
 
 

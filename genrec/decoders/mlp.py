@@ -12,7 +12,7 @@ from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
 from genrec.model.layers import Dropout, FeedForward, init_weights
 from genrec.model.vocabularies import build_vocabulary
-from genrec.sizes import Width
+from genrec.runtime.limits import Width
 
 
 @decoders.register("mlp")

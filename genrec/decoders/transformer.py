@@ -13,7 +13,7 @@ from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
 from genrec.model.layers import DecoderLayer, Dropout, Folded, init_weights
 from genrec.model.vocabularies import build_vocabulary
-from genrec.sizes import Depth, Width
+from genrec.runtime.limits import Depth, Width
 
 
 @decoders.register("transformer")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
-from genrec.sizes import Length
+from genrec.runtime.limits import Length
 from genrec.types import Histories
 
 _RARELY = 0.5

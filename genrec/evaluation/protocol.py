@@ -7,7 +7,7 @@ from pydantic_core import CoreSchema, PydanticKnownError
 
 from genrec.errors import PluginError
 from genrec.evaluation.metrics import DEFAULT_METRICS, METRICS
-from genrec.sizes import Count, Length
+from genrec.runtime.limits import Count, Length
 
 
 def _known(name: str) -> str:

@@ -9,7 +9,7 @@ from genrec.families import EmbeddingHistoryEncoder, history_encoders
 from genrec.model.contracts import BuildContext, Encoded
 from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
 from genrec.model.layers import Dropout, init_weights
-from genrec.sizes import Depth, Width
+from genrec.runtime.limits import Depth, Width
 
 
 @history_encoders.register("gru")

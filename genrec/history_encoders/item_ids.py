@@ -12,7 +12,7 @@ from genrec.families import EmbeddingHistoryEncoder, history_encoders
 from genrec.model.contracts import BuildContext, Encoded
 from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
 from genrec.model.layers import Dropout, EncoderLayer, init_weights
-from genrec.sizes import Width
+from genrec.runtime.limits import Width
 
 
 @history_encoders.register("item_ids")

@@ -12,7 +12,7 @@ from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fixed_signs, place
 from genrec.runtime.environment import WorkContext
-from genrec.sizes import Count, Width
+from genrec.runtime.limits import Count, Width
 from genrec.types import Catalog, Column, Histories, ItemVectors
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, fixed_signs, unit_rows
 from genrec.runtime.environment import WorkContext
-from genrec.sizes import Length, Width
+from genrec.runtime.limits import Length, Width
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:

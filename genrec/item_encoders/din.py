@@ -17,8 +17,8 @@ from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, unit_rows
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Count, Length, Width
 from genrec.runtime.seeds import derive
-from genrec.sizes import Count, Length, Width
 from genrec.training import trainer
 from genrec.training.settings import OptimizationSettings
 from genrec.types import Catalog, Histories, ItemVectors

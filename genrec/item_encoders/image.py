@@ -20,7 +20,7 @@ from genrec.item_encoders.images.weights import (
     weights_files,
 )
 from genrec.runtime.environment import Environment
-from genrec.sizes import Width
+from genrec.runtime.limits import Width
 
 if TYPE_CHECKING:
     from torch.nn import Module

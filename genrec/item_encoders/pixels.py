@@ -8,8 +8,8 @@ from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import place
 from genrec.item_encoders.images.files import ImageList, Unreadable
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Width
 from genrec.runtime.progress import track
-from genrec.sizes import Width
 from genrec.types import Catalog, Histories, ItemVectors
 
 

@@ -22,8 +22,8 @@ from genrec.item_encoders._weights import (
     transformer_folder,
 )
 from genrec.runtime.environment import Environment, WorkContext
+from genrec.runtime.limits import Count
 from genrec.runtime.progress import Bar
-from genrec.sizes import Count
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:

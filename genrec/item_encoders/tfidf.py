@@ -13,7 +13,7 @@ from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fixed_signs, place, unit_rows
 from genrec.runtime.environment import WorkContext
-from genrec.sizes import Depth, Width
+from genrec.runtime.limits import Depth, Width
 from genrec.types import Catalog, Histories, ItemVectors
 
 _UNSPACED = re.compile(

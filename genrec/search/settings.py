@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from genrec.sizes import Count, Length
+from genrec.runtime.limits import Count, Length
 
 
 class SearchSettings(BaseModel):

@@ -14,7 +14,7 @@ from torch.nn import functional
 from genrec.families import Task, tasks
 from genrec.model.contracts import BuildContext, Outputs, TaskModule
 from genrec.model.layers import init_weights
-from genrec.sizes import Count
+from genrec.runtime.limits import Count
 from genrec.types import ItemVectors
 
 

@@ -14,7 +14,7 @@ from genrec.families import Task, tasks
 from genrec.model.contracts import BuildContext, Outputs, TaskModule
 from genrec.model.layers import DecoderLayer, init_weights
 from genrec.model.vocabularies import Vocabulary
-from genrec.sizes import Count, Depth, Width
+from genrec.runtime.limits import Count, Depth, Width
 
 
 @tasks.register("semantic_transfer")

@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Count
 from genrec.runtime.progress import Bar
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.new_items import Prefix, check_same_width, with_new_items
 from genrec.semantic_ids.trie import Trie
-from genrec.sizes import Count
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._child_order import matched_codes, principal_codes, random_codes
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows

@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Count, Depth
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.new_items import Prefix, check_same_width, with_new_items
-from genrec.sizes import Count, Depth
 from genrec.tokenizers._collisions import add_suffix, count_collisions, move_to_nearest_free
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.types import ItemVectors, SemanticIds

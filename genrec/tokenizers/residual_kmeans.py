@@ -8,9 +8,9 @@ import numpy as np
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Codes, Count, Depth
 from genrec.runtime.progress import track
 from genrec.runtime.seeds import derive
-from genrec.sizes import Codes, Count, Depth
 from genrec.tokenizers._balanced import balanced_kmeans, cluster_means
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centers

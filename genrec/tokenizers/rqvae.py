@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Codes, Count, Depth, Width
 from genrec.runtime.seeds import derive
 from genrec.runtime.threads import one_thread
-from genrec.sizes import Codes, Count, Depth, Width
 from genrec.tokenizers._present import for_all_items, present_rows, unit_rows
 from genrec.tokenizers._reconstruction import sum_of_centers
 from genrec.tokenizers._residual import assign, quantize, resolve_collisions

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from genrec.families import TrainingLogger
-from genrec.sizes import Count
+from genrec.runtime.limits import Count
 
 
 class OptimizationSettings(BaseModel):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -253,25 +250,6 @@ def test_the_table_names_items_and_each_streams_share(small_run: Path, capsys: C
         shares = [int(share) for share in re.findall(r"(\d+)% \(#(?:\d+|-)\)", row)]
         assert len(shares) == 3
         assert sum(shares) == pytest.approx(100, abs=1), "rounded to whole percents"
-
-
-@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
-def test_titles_that_a_pipe_cannot_encode(small_run: Path, folder: Path, encoding: str) -> None:
-    """The first words of every title: Chinese, a lone surrogate, and escapes that clear the screen (7 and 8 bits)."""
-    copy = Path(shutil.copytree(small_run, folder / "copy"))
-    items = read(copy / "items.json")
-    items["titles"] = [f"红色 \ud83d \x1b[2J\x9b2J {title}" for title in items["titles"]]
-    (copy / "items.json").write_text(json.dumps(items), encoding="utf-8")
-    words = [sys.executable, "-m", "genrec.cli", "recommend", str(copy), "--device", "cpu", *history(["item-3"])]
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    for options in ([], ["--json"]):
-        done = subprocess.run([*words, *options], capture_output=True, env=environment, timeout=120)
-        assert (done.returncode, done.stderr) == (0, b"")
-        text = done.stdout.decode(encoding)
-        assert "\x1b" not in text
-        assert "\x9b" not in text
-        assert ("红色" in text) == (encoding == "utf-8")
-    assert all(item["title"].startswith("红色 \ud83d \x1b[2J\x9b2J ") for item in json.loads(text))
 
 
 def test_json_has_the_same_items_with_shares_that_sum_to_1(small_run: Path, capsys: Capture) -> None:

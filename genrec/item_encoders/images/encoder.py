@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt
 from genrec.families import ItemEncoder
 from genrec.item_encoders.images.files import ImageList
 from genrec.runtime.environment import Environment, WorkContext
-from genrec.sizes import Count
+from genrec.runtime.limits import Count
 from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
