@@ -34,6 +34,10 @@ class DataError(GenrecError):
     """Files that are missing or malformed, or weights that cannot be loaded."""
 
 
+class StorageError(GenrecError):
+    """A file that cannot be written: the disk is full, the folder is read-only or was deleted."""
+
+
 class ImageError(DataError):
     """An image file that cannot be read."""
 

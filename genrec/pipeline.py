@@ -38,7 +38,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
     Raises:
         GenrecError: files, weights or components are missing or not valid.
     """
-    with threads(environment.threads):
+    with threads(environment.threads), folder:
         cache = Cache(folder.cache, place=folder.place, machine=computed_on(environment.torch_device))
         scores, top_n = recipe.merge.needs_scores, max(recipe.evaluation.cutoffs)
 
@@ -80,7 +80,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
             tests = paired_tests(rows, recipe.evaluation, recipe.seed)
 
         report = make_report(fits, selected, trained, vectors, streams, rows, tests, audited, cache)
-        write_report(report, folder.path)
+        write_report(report, folder.path, draft=folder.draft)
         folder.finish(
             {
                 **{split_fit.artifact("model"): split_fit.keys.model for split_fit in (fits.test, fits.valid)},

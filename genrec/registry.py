@@ -37,11 +37,19 @@ _plugin_packages: set[str] = set()
 """Top-level names of installed packages from which a plugin was loaded."""
 
 
-def add_plugin_folder(folder: Path) -> None:
-    """Make every registry find the plugins in ``folder/*.py``; imports nothing."""
+def add_plugin_folder(folder: Path, *, trusted: bool = False) -> None:
+    """Make every registry find the plugins in ``folder/*.py``; imports nothing.
+
+    Plugins in the folder of a run, which may come from someone else, are ignored unless they are ``trusted``.
+    """
     folder = folder.resolve()
-    if folder.is_dir() and folder not in _plugin_folders:
+    if folder.is_dir() and folder not in _plugin_folders and (trusted or not is_in_run(folder)):
         _plugin_folders.append(folder)
+
+
+def is_in_run(folder: Path) -> bool:
+    """Whether a folder is directly in the folder of a run, which has a ``run.json``."""
+    return (folder.parent / "run.json").is_file()
 
 
 def plugin_folders() -> list[Path]:

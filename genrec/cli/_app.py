@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -18,6 +19,7 @@ from genrec.cli._output import allow_any_text, printable
 from genrec.cli._verbosity import add_verbosity
 from genrec.errors import GenrecError
 from genrec.registry import loaded_plugins, plugin_errors
+from genrec.runtime.files import reason
 from genrec.runtime.progress import set_verbosity, verbosity
 from genrec.version import __version__
 
@@ -29,6 +31,13 @@ _RESUMABLE = {"run", "compare", "tokenize"}
 
 _INTERRUPTED = 130
 """Exit status of an interrupted command."""
+
+_ENVIRONMENT = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ESTALE", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+}
+"""Errors of the operating system that the user can fix: full disks, read-only folders, missing rights."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """Wrong options and arguments; typer does not export this class by name."""
@@ -109,10 +118,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the pipe has exited, as in `genrec list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if (text := _of_environment(error)) is None:
+            return _bug()
+        print(printable(text), file=sys.stderr)
+        return 2
     except SystemExit as left:  # completion, and a pipe that was closed while rich or typer wrote to it
         return left.code if isinstance(left.code, int) else 0
     except Exception:
-        traceback.print_exc()
-        used = f" (plugins that were used: {', '.join(loaded_plugins())})" if loaded_plugins() else ""
-        print(f"\nThis is a bug in genrec {__version__}, not in your input; please report it{used}.", file=sys.stderr)
-        return 1
+        return _bug()
+
+
+def _bug() -> int:
+    """Print the traceback of the current exception; returns the exit status."""
+    traceback.print_exc()
+    used = f" (plugins that were used: {', '.join(loaded_plugins())})" if loaded_plugins() else ""
+    print(f"\nThis is a bug in genrec {__version__}, not in your input; please report it{used}.", file=sys.stderr)
+    return 1
+
+
+def _of_environment(error: OSError) -> str | None:
+    """The message for an error of the operating system; None if it is a bug in genrec."""
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working folder was deleted or cannot be read; change to another folder"
+    if error.errno not in _ENVIRONMENT:
+        return None
+    if error.filename is None:
+        try:
+            print(flush=True)
+        except OSError as failed:  # as in `genrec list > /dev/full`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return f"standard output cannot be written: {reason(failed)}"
+    return f"{error.filename or 'a file'}: cannot be read or written: {reason(error)}"

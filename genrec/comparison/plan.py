@@ -96,6 +96,11 @@ class ModelJob:
             trial.failure = why
 
     @property
+    def summary_stage(self) -> Stage:
+        """The stage of the summary of the model."""
+        return Stage("summary", self.recipe.title, self.summary_key)
+
+    @property
     def summary_key(self) -> str:
         """The cache key of the summary of the model."""
         keys = [fit.keys.model for fit in self.needed]
@@ -117,7 +122,7 @@ class ModelJob:
 
     def is_finished(self, cache: Cache) -> bool:
         """Whether all its stages are finished."""
-        return cache.path("summary", self.summary_key).is_file() and all(map(cache.has, self.searches()))
+        return all(map(cache.has, [self.summary_stage, *self.searches()]))
 
 
 @dataclass

@@ -25,6 +25,7 @@ from genrec.experiment.keys import SplitName
 from genrec.experiment.rankings import needs_fitting
 from genrec.merges.single import Single
 from genrec.registry import plugin_errors
+from genrec.runtime.files import read_json
 from genrec.runtime.progress import Bar
 from genrec.runtime.seeds import derive
 from genrec.training.log import TrainingLog
@@ -161,7 +162,7 @@ class _Ranker:
 def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool) -> Trained:
     """The trained model of a job, from the cache."""
     fit, cache = job.fits.of(split_name), plan.cache
-    summary: dict[str, Any] = json.loads(cache.path("summary", job.summary_key).read_text(encoding="utf-8"))
+    summary: dict[str, Any] = read_json(cache.path("summary", job.summary_key))
     log = TrainingLog.from_json(summary["log"])
     searched = cache.facts("candidates", fit.candidates_key(split_name, scores=scores))
     made = [cache.facts("model", part.keys.model) for part in job.needed]

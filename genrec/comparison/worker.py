@@ -7,7 +7,6 @@ when its standard input is closed, because the comparison has ended. It logs to 
 from __future__ import annotations
 
 import _thread
-import json
 import signal
 import sys
 import threading
@@ -68,10 +67,10 @@ def work(request: Request) -> None:
     from genrec.experiment.run_folder import RunFolder
     from genrec.recipe import recipe_of
     from genrec.registry import add_plugin_folder
-    from genrec.training.checkpoint import save_json
+    from genrec.runtime.files import read_json, write_json
 
     for folder in request.plugin_folders:
-        add_plugin_folder(folder)
+        add_plugin_folder(folder, trusted=True)
     recipe, environment = recipe_of(request.recipe), request.environment
     environment.check_device()
     cache = Cache(request.cache, machine=computed_on(environment.torch_device))
@@ -92,8 +91,8 @@ def work(request: Request) -> None:
     cache.get(
         Stage("summary", recipe.title, request.summary_key),
         work=lambda: summary(models),
-        save=save_json,
-        load=lambda path: json.loads(path.read_text(encoding="utf-8")),
+        save=lambda content, path: write_json(path, content),
+        load=read_json,
     )
 
 

@@ -13,6 +13,8 @@ from safetensors.numpy import save_file
 from genrec.errors import DataError
 from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.significance import Difference, paired_difference
+from genrec.runtime.checksums import verify
+from genrec.runtime.files import replacing
 
 FILE = "ranks.safetensors"
 _PREFIX = "ranks/"
@@ -37,7 +39,8 @@ class RankFile:
         tensors |= {_PREFIX + name: ranks_U for name, ranks_U in self.ranks.items()}
         # safetensors writes the memory as it is: a view or a transposed array would be read scrambled.
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        save_file(tensors, folder / FILE, metadata={"list_length": str(self.list_length)})
+        with replacing(folder / FILE) as partial:
+            save_file(tensors, partial, metadata={"list_length": str(self.list_length)})
         return folder / FILE
 
     @classmethod
@@ -53,7 +56,7 @@ class RankFile:
                 f"{file} is missing: expected the folder of a finished run; run the recipe to its end first"
             )
         try:
-            with safe_open(file, framework="numpy") as tensors:
+            with safe_open(verify(file), framework="numpy") as tensors:
                 length = int((tensors.metadata() or {})["list_length"])
                 names = [key for key in tensors.keys() if key.startswith(_PREFIX)]  # noqa: SIM118 (not a mapping)
                 ranks = {key.removeprefix(_PREFIX): tensors.get_tensor(key) for key in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,16 @@ import numpy as np
 
 from genrec.contracts.demands import Demands
 from genrec.contracts.results import check_independent, checked_ranking
+from genrec.errors import DataError
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit, Fits
 from genrec.experiment.keys import SplitName, Stage, baseline_key, ranking_key
 from genrec.experiment.selection import ranking_ndcg
 from genrec.experiment.storage import load_ranking, save_ranking
 from genrec.families import Baseline, FittedBaseline
-from genrec.training.checkpoint import save_json
+from genrec.runtime.checksums import is_intact, seal
+from genrec.runtime.files import read_json, write_json
+from genrec.runtime.progress import console
 from genrec.types import Ranking
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def fit_baseline(baseline: Baseline, fit: Fit, cache: Cache) -> FittedBaseline:
             )
             demand(isinstance(fitted, FittedBaseline), "fit() gives a FittedBaseline", type(fitted).__name__)
         if fitted.chosen is not None and folder.is_dir():
-            save_json(fitted.chosen.block(), _chosen_file(folder))
+            write_json(_chosen_file(folder), seal(fitted.chosen.block()))
     return fitted
 
 
@@ -90,8 +92,15 @@ def chosen_settings(baseline: Baseline, fit: Fit, cache: Cache) -> str:
     file = _chosen_file(cache.path("fitted", fitted_key(baseline, fit)))
     if not file.is_file():
         return ""
-    block = json.loads(file.read_text(encoding="utf-8"))
-    settings = ", ".join(f"{name} {value}" for name, value in block.items() if name != "type")
+    try:
+        block = read_json(file)
+    except DataError:
+        block = None
+    if not isinstance(block, dict) or not is_intact(block):
+        console.print(f"{file}: damaged; the baseline is fitted again", markup=False)
+        chosen = fit_baseline(baseline, fit, cache).chosen
+        block = {} if chosen is None else chosen.block()
+    settings = ", ".join(f"{name} {value}" for name, value in block.items() if name not in ("type", "checksum"))
     return f"baseline {baseline.type_name}: {settings}; epoch with the best validation score"
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from genrec.errors import DataError, StorageError
 from genrec.experiment.keys import Stage
+from genrec.runtime.checksums import checksum, is_intact, seal
+from genrec.runtime.files import PARTIAL, is_abandoned, read_json, reason, replacing, write_json
 from genrec.runtime.peak_memory import PeakMemory
 from genrec.runtime.progress import console, log_detail
 from genrec.runtime.timer import Timer
@@ -23,6 +25,9 @@ T = TypeVar("T")
 
 class Cache:
     """A folder of finished stages.
+
+    The record of a stage, ``made-<kind>-<key>.json``, has its cost and the checksums of its files. A stage whose files
+    do not match them is reported, is not finished, and is computed again.
 
     Args:
         root: the folder; created when the first stage is stored.
@@ -47,14 +52,16 @@ class Cache:
         self.root, self._place, self._quiet, self.machine = root, place, quiet, machine
         self.log: list[dict[str, Any]] = []
         self.timer = Timer()
+        self._checked: dict[Path, tuple[object, bool]] = {}
+        """By file of a stage: checksums, sizes and times when it was last checked, and whether it was intact."""
 
     def path(self, kind: str, key: str) -> Path:
         """The file of a stage, whether it is finished or not."""
         return self.root / f"{kind}-{key}"
 
     def has(self, stage: Stage) -> bool:
-        """Whether a stage is finished."""
-        return self.path(stage.kind, stage.key).is_file()
+        """Whether a stage is finished and its files are intact; damage is reported."""
+        return self._is_finished(stage.kind, stage.key)
 
     def get(
         self,
@@ -66,6 +73,7 @@ class Cache:
         artifact: str = "",
         like: Sequence[str] = (),
         scratch: Path | None = None,
+        beside: Sequence[str] = (),
     ) -> T:
         """The content of a stage: loaded if it is finished, else computed and stored atomically.
 
@@ -80,9 +88,13 @@ class Cache:
             artifact: file name in the folder of a run; "": in the cache only.
             like: what its duration depends on, to estimate the duration of similar stages.
             scratch: folder for unfinished work, removed when the stage is stored.
+            beside: names of other files that ``save`` writes beside its file.
+
+        Raises:
+            StorageError: a file cannot be written.
         """
         with self.lock(stage.kind, stage.key):
-            content, path = self._get(stage, work, save, load, like)
+            content, path = self._get(stage, work, save, load, like, beside)
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)
         if self._place is not None and artifact:
@@ -96,47 +108,79 @@ class Cache:
         save: Callable[[T, Path], None],
         load: Callable[[Path], T],
         like: Sequence[str],
+        beside: Sequence[str],
     ) -> tuple[T, Path]:
         kind, name, key = stage
         path = self.path(kind, key)
-        reused = path.is_file()
+        reused = self.has(stage)
         self.log.append({"kind": kind, "name": name, "key": key, "reused": reused})
         if reused:
             if not self._quiet:
                 console.print(f"{kind} of {name}: found in the cache ({path.name})", style="dim", markup=False)
             else:
                 log_detail(f"{kind} of {name}: reads {path}")
+            with suppress(OSError):
+                os.utime(self._facts(kind, key))  # the time of its last use
             return load(path), path
         log_detail(f"{kind} of {name}: computes {path}")
         began = time.monotonic()
         with PeakMemory() as peak:
             content = work()
-        self.root.mkdir(parents=True, exist_ok=True)
-        facts = {
-            "like": list(like),
-            "seconds": time.monotonic() - began,
-            "peak_bytes": peak.bytes,
-            "machine": self.machine,
-        }
-        self._facts(kind, key).write_text(json.dumps(facts) + "\n", encoding="utf-8")
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may write the same stage
-        save(content, partial)
-        partial.replace(path)
+        seconds = time.monotonic() - began
+        for file in self.root.glob(f"*-{key}*{PARTIAL}"):
+            if is_abandoned(file):
+                file.unlink(missing_ok=True)
+        with replacing(path) as partial:
+            save(content, partial)
+            files = {path.name: checksum(partial), **{name: checksum(self.root / name) for name in beside}}
+            facts = {"like": list(like), "seconds": seconds, "peak_bytes": peak.bytes, "machine": self.machine}
+            write_json(self._facts(kind, key), seal({**facts, "files": files}))
         size = "unknown" if peak.bytes is None else f"{peak.bytes / 1e6:,.0f} MB"
-        log_detail(f"{kind} of {name}: took {facts['seconds']:.1f} s, peak memory {size}")
+        log_detail(f"{kind} of {name}: took {seconds:.1f} s, peak memory {size}")
         return content, path
+
+    def _is_finished(self, kind: str, key: str) -> bool:
+        path = self.path(kind, key)
+        if not path.is_file():
+            return False
+        files = self.facts(kind, key).get("files", {})
+        stats = [file.stat() for file in (path, *(self.root / name for name in files)) if file.is_file()]
+        state = files, [(stat.st_size, stat.st_mtime_ns, stat.st_ino) for stat in stats]
+        if path not in self._checked or self._checked[path][0] != state:
+            problem = self._problem(path, files)
+            if problem:
+                console.print(f"{path}: {problem}; this stage is computed again", markup=False)
+            self._checked[path] = state, not problem
+        return self._checked[path][1]
+
+    def _problem(self, path: Path, files: dict[str, str]) -> str:
+        """What is wrong with the files of a stage; empty if they match their checksums."""
+        if path.name not in files:
+            return "has no checksum (its record is damaged or from an earlier version)"
+        for name, expected in files.items():
+            if not (self.root / name).is_file():
+                return f"{name} is missing"
+            if checksum(self.root / name) != expected:
+                return f"damaged, the checksum of {name} is not the recorded one"
+        return ""
 
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
         """Lock a stage while the block computes it; other processes wait and then load the finished stage.
 
         A finished stage is not locked. The lock is released when its process ends.
+
+        Raises:
+            StorageError: the cache cannot be written.
         """
-        if self.path(kind, key).is_file():
+        if self._is_finished(kind, key):
             yield
             return
         folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be written: {reason(error)}") from error
         lock = FileLock(folder / f"{kind}-{key}")
         try:
             lock.acquire(timeout=0)
@@ -179,7 +223,8 @@ class Cache:
 
 def _read_facts(file: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        facts = read_json(file)
+    except DataError:
         return {}
-    return facts if isinstance(facts, dict) and "seconds" in facts else {}
+    is_record = is_intact(facts) and "seconds" in facts and isinstance(facts.get("files", {}), dict)
+    return facts if is_record else {}

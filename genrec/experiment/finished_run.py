@@ -19,6 +19,7 @@ from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
 from genrec.reporting.report import read_metrics
+from genrec.runtime.checksums import parsing, read_mark, verify
 from genrec.runtime.environment import Environment
 from genrec.runtime.files import fingerprint
 from genrec.semantic_ids.trie import Trie
@@ -40,7 +41,8 @@ def finished_fits(folder: RunFolder, recipe: Recipe, dataset: Dataset, environme
         DataError: the run used other data, or a file is missing.
     """
     _check_data(folder, dataset)
-    rule = read_metrics(folder.path)["protocol"]["seen_items"]
+    with parsing(folder.path / "metrics.json", "the results of a run"):
+        rule = read_metrics(folder.path)["protocol"]["seen_items"]
     is_final = recipe.training.final_fit
     valid = Fit(recipe, dataset, environment, _keys(folder, final=is_final, first=True), selected_under=rule)
     if not is_final:
@@ -58,7 +60,8 @@ def load_fit(folder: RunFolder, fit: Fit) -> tuple[dict[str, StreamContext], Tra
     place = folder.path / fit.artifact("")
     streams = load_streams(fit.recipe, place)
     model = load_model(fit.recipe, place, streams, fit.dataset.num_items)
-    log = TrainingLog.from_file(_existing(place / "training.json"))
+    with parsing(file := _existing(place / "training.json"), "the log of a training"):
+        log = TrainingLog.from_file(file)
     return streams, Trained(model.to(fit.environment.torch_device), log)
 
 
@@ -73,12 +76,15 @@ def load_streams(recipe: Recipe, path: Path) -> dict[str, StreamContext]:
         DataError: a file is missing.
     """
     files = {name: path / "streams" / name for name in recipe.streams}
-    vectors = {name: load_vectors(_existing(file / "vectors.safetensors")) for name, file in files.items()}
-    streams = {}
+    vectors, ids, streams = {}, {}, {}
+    for name, folder in files.items():
+        with parsing(file := _existing(folder / "vectors.safetensors"), "item vectors"):
+            vectors[name] = load_vectors(file)
+        with parsing(file := _existing(folder / "ids.safetensors"), "semantic IDs"):
+            ids[name] = load_ids(file)
     for name, stream in recipe.streams.items():
-        ids = load_ids(_existing(files[name] / "ids.safetensors"))
         known = known_vectors(stream, name, vectors)
-        streams[name] = StreamContext(ids, Trie.of(ids), known, vectors[name].present_I)
+        streams[name] = StreamContext(ids[name], Trie.of(ids[name]), known, vectors[name].present_I)
     return streams
 
 
@@ -94,14 +100,15 @@ def load_model(recipe: Recipe, path: Path, streams: Mapping[str, StreamContext],
     Raises:
         DataError: the file of the weights is missing, or its weights do not fit the model.
     """
-    weights = load_tensors(_existing(path / "model.safetensors"))
-    model = untrained_model(recipe, streams, num_items)
-    load_weights(model, weights)
+    with parsing(file := _existing(path / "model.safetensors"), "the weights of the recipe's model"):
+        weights = load_tensors(file)
+        model = untrained_model(recipe, streams, num_items)
+        load_weights(model, weights)
     return model.eval()
 
 
 def _check_data(folder: RunFolder, dataset: Dataset) -> None:
-    known: list[str] = folder.read_json("items.json")["keys"]
+    known = folder.read_items()["keys"]
     if tuple(known) != dataset.catalog.keys:
         raise DataError(
             f"{folder.path}: the run used {len(known):,} items, but {dataset.name} has {dataset.num_items:,} or other "
@@ -119,7 +126,7 @@ def _check_data(folder: RunFolder, dataset: Dataset) -> None:
 def _keys(folder: RunFolder, *, final: bool, first: bool) -> Keys:
     """The key of the model of a run; a hash of the weights if the run stored none."""
     place = f"{TRAIN_ONLY}/" if final and first else ""
-    known = folder.read_json("run.json").get(f"{place}model")
+    known = read_mark(folder.path).get(f"{place}model")
     weights = folder.path / f"{place}model.safetensors"
     return Keys({}, {}, known or make_key(weights=fingerprint(_existing(weights))))
 
@@ -127,4 +134,4 @@ def _keys(folder: RunFolder, *, final: bool, first: bool) -> Keys:
 def _existing(file: Path) -> Path:
     if not file.is_file():
         raise DataError(f"{file}: missing, expected a file of the finished run; run its recipe again")
-    return file
+    return verify(file)

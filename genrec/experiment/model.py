@@ -15,9 +15,10 @@ from genrec.experiment.selection import mean_stream_ndcg
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
+from genrec.runtime.files import write_json
 from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatches
-from genrec.training.checkpoint import load_tensors, load_weights, save_json, save_tensors, weights_of
+from genrec.training.checkpoint import load_tensors, load_weights, save_tensors, weights_of
 from genrec.training.trainer import TrainingLog, train
 from genrec.types import Histories, Split
 
@@ -57,7 +58,7 @@ def train_model(
         logger.prepare()
     stage, folder = Stage("model", fit.title, fit.keys.model), cache.path("training", fit.keys.model)
     model = untrained_model(recipe, streams, dataset.num_items, dataset.train).to(fit.environment.torch_device)
-    users = validation_users(fit)
+    users, log_name = validation_users(fit), f"log-{stage.key}.json"
 
     def validate() -> float:
         return mean_stream_ndcg(
@@ -107,12 +108,12 @@ def train_model(
         return log
 
     def save(log: TrainingLog, path: Path) -> None:
-        save_json(log.as_json(), path.with_name(f"log-{stage.key}.json"))
+        write_json(path.with_name(log_name), log.as_json())
         save_tensors(weights_of(model), path)
 
     def load(path: Path) -> TrainingLog:
         load_weights(model, load_tensors(path))
-        return TrainingLog.from_file(path.with_name(f"log-{stage.key}.json"))
+        return TrainingLog.from_file(path.with_name(log_name))
 
     with cache.timer.measure(fit.part("training")):
         log = cache.get(
@@ -123,6 +124,7 @@ def train_model(
             artifact=fit.artifact("model.safetensors"),
             like=fit.like(stage),
             scratch=folder,
+            beside=[log_name],
         )
     return Trained(model.eval(), log)
 

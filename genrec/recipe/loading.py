@@ -14,24 +14,27 @@ from genrec.recipe.overrides import apply
 from genrec.recipe.problems import InvalidRecipeError, did_you_mean
 from genrec.recipe.schema import Recipe
 from genrec.recipe.source import Source, read
-from genrec.registry import add_plugin_folder
+from genrec.registry import add_plugin_folder, is_in_run
+from genrec.runtime.checksums import verify
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, trust_plugins: bool = False) -> Recipe:
     """Load and check a recipe; plugins are loaded from ``plugins/`` beside it and in the working folder.
 
     Args:
         path: a YAML file.
         overrides: ``a.b.c=value`` each, see :mod:`genrec.recipe.overrides`.
+        trust_plugins: also load plugins from the folder of a run, which may come from someone else.
 
     Raises:
-        RecipeError: the file cannot be read.
+        RecipeError: the file cannot be read, or there are plugins in the folder of a run that are not trusted.
+        DataError: the file is in the folder of a finished run and was changed.
         InvalidRecipeError: the recipe is not valid; the error lists all problems.
     """
     path = Path(path)
-    text = _text(path)
+    text = _text(verify(path))
     for folder in (path.resolve().parent, Path.cwd()):
-        add_plugin_folder(folder / "plugins")
+        _add_plugins(folder / "plugins", trusted=trust_plugins)
     return parse_recipe(text, name=str(path), overrides=overrides)
 
 
@@ -44,12 +47,13 @@ def load_recipe_of_run(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises:
         RecipeError: the file cannot be read.
+        DataError: the file was changed after the run.
         InvalidRecipeError: the recipe is not valid, e.g. because a plugin is missing; the error lists all problems.
     """
     plugins = Path.cwd() / "plugins"
     add_plugin_folder(plugins)
     hint = f"; the run had it from a plugin: put the file that registers it into {plugins}"
-    return _checked(read(_text(path), str(path)), overrides, hint)
+    return _checked(read(_text(verify(path)), str(path)), overrides, hint)
 
 
 def parse_recipe(text: str, *, name: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
@@ -68,6 +72,22 @@ def recipe_of(block: Mapping[str, Any], *, name: str = "recipe", overrides: Sequ
         InvalidRecipeError: the recipe is not valid; the error lists all problems.
     """
     return _checked(Source(name, plain(dict(block))), overrides)
+
+
+def _add_plugins(folder: Path, *, trusted: bool) -> None:
+    """Make the plugins of a folder known.
+
+    Raises:
+        RecipeError: they are in the folder of a run and not trusted.
+    """
+    code = [file.name for file in sorted(folder.glob("*.py"))] if is_in_run(folder) and not trusted else []
+    if code:
+        raise RecipeError(
+            f"{folder}: found plugins ({', '.join(code)}) in the folder of a run, which may come from someone else; "
+            "expected plugins/ in the working folder: move them there, or pass --trust-plugins to `run` or `validate` "
+            "to execute their code"
+        )
+    add_plugin_folder(folder, trusted=trusted)
 
 
 def _checked(source: Source, overrides: Sequence[str], hint: str = "") -> Recipe:

@@ -14,50 +14,54 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from genrec.comparison.results import Cell, Comparison, ComparisonRow
+from genrec.errors import DataError
 from genrec.evaluation import rank_file
 from genrec.evaluation.significance import samples_for
 from genrec.reporting.comparison_markdown import markdown
 from genrec.reporting.comparison_terminal import print_comparison
 from genrec.reporting.comparison_texts import Costs, costs_of
 from genrec.reporting.report import epoch_dict, finite
+from genrec.runtime.files import copy_file, read_json, replacing, write_text
 from genrec.types import Split
 
 __all__ = ["csv_text", "markdown", "print_comparison", "to_dict", "write"]
 
 
-def write(comparison: Comparison, split: Split, folder: Path) -> None:
+def write(comparison: Comparison, split: Split, folder: Path, *, draft: Path | None = None) -> None:
     """Write all files of a comparison.
 
     ``ranks.safetensors`` can be read as the rank file of a run with methods named ``<row>/<seed>``. Existing files of
-    the other split move into a folder of that name.
+    the other split are copied into a folder of that name.
 
     Args:
         comparison: to be written.
         split: the evaluation users, in the order of the rows' ranks.
         folder: created if missing.
+        draft: the folder that is written to, if its files move to ``folder`` later.
     """
     from genrec.reporting.page import page
 
-    folder.mkdir(parents=True, exist_ok=True)
-    _put_other_split_away(comparison, folder)
-    _write_ranks(comparison, split, folder / rank_file.FILE)
+    target = draft or folder
+    _keep_other_split(comparison, folder, target)
+    _write_ranks(comparison, split, target / rank_file.FILE)
     data = json.dumps(finite(to_dict(comparison)), indent=1, ensure_ascii=False, allow_nan=False)
     texts = {"json": data + "\n", "md": markdown(comparison, folder), "csv": csv_text(comparison)}
     texts["html"] = page(comparison, folder)
     for kind, text in texts.items():
-        (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", newline="")
+        write_text(target / f"comparison.{kind}", text)
 
 
-def _put_other_split_away(comparison: Comparison, folder: Path) -> None:
+def _keep_other_split(comparison: Comparison, folder: Path, target: Path) -> None:
+    """Copy the results of the other split, which are at the top of the folder or in a subfolder from before."""
+    other = "test" if comparison.split == "validation" else "validation"
     try:
-        split = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["split"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if split in ("validation", "test") and split != comparison.split:
-        (folder / split).mkdir(exist_ok=True)
-        for file in (*folder.glob("comparison.*"), folder / rank_file.FILE):
-            if file.is_file():
-                file.replace(folder / split / file.name)
+        is_at_top = read_json(folder / "comparison.json")["split"] == other
+    except (DataError, KeyError, TypeError):
+        is_at_top = False
+    source = folder if is_at_top else folder / other
+    for file in (*source.glob("comparison.*"), source / rank_file.FILE):
+        if file.is_file() and file.parent != target / other:
+            copy_file(file, target / other / file.name)
 
 
 def csv_text(comparison: Comparison) -> str:
@@ -155,4 +159,5 @@ def _write_ranks(comparison: Comparison, split: Split, file: Path) -> None:
         tensors["target_popularity"] = comparison.target_popularity_U
     # safetensors writes the memory as it is: a view or a transposed array would be read scrambled.
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    save_file(tensors, file, metadata={"list_length": str(max(comparison.protocol.cutoffs))})
+    with replacing(file) as partial:
+        save_file(tensors, partial, metadata={"list_length": str(max(comparison.protocol.cutoffs))})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,8 @@ from genrec.errors import DataError, PluginError, RecipeError
 from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, target_ranks
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import Difference, Verdict, bootstrap_interval, holm, paired_difference, verdict
+from genrec.runtime.checksums import verify
+from genrec.runtime.files import read_json
 from genrec.runtime.seeds import derive
 from genrec.training.log import EpochRecord
 from genrec.types import ABSENT, Dataset, Ranking, Split
@@ -154,10 +155,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     file = folder / "metrics.json"
     if not file.is_file():
         raise DataError(f"{file} is missing: expected the folder of a finished run; run the recipe to its end first")
-    try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{file} is not valid JSON ({error}): run the recipe again") from error
+    metrics = read_json(verify(file))
     if not isinstance(metrics, dict) or "methods" not in metrics:
         raise DataError(f"{file} has no methods: expected the metrics.json of a genrec run; run the recipe again")
     return metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -25,25 +24,25 @@ from genrec.reporting.report import (
     read_metrics,
 )
 from genrec.reporting.report_markdown import markdown
+from genrec.runtime.files import write_json, write_text
 from genrec.training.log import EpochRecord
 
 
-def write_report(report: Report, folder: Path) -> None:
+def write_report(report: Report, folder: Path, *, draft: Path | None = None) -> None:
     """Write all files of a report; ``curves.svg`` only if there is a training curve.
 
     Args:
         report: of a run.
         folder: of that run; created if missing.
+        draft: the folder that is written to, if its files move to ``folder`` later.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(markdown(report, folder), encoding="utf-8")
-    (folder / "metrics.json").write_text(
-        json.dumps(finite(to_dict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    target = draft or folder
+    write_text(target / "report.md", markdown(report, folder))
+    write_json(target / "metrics.json", finite(to_dict(report)), indent=2, allow_nan=False)
     ranks = {row.name: row.ranks_U for row in report.rows}
-    RankFile(report.users_U, report.targets_U, ranks, max(report.protocol.cutoffs)).write(folder)
+    RankFile(report.users_U, report.targets_U, ranks, max(report.protocol.cutoffs)).write(target)
     if report.curve:
-        (folder / "curves.svg").write_text(curves_svg(report.curve), encoding="utf-8")
+        write_text(target / "curves.svg", curves_svg(report.curve))
 
 
 def to_dict(report: Report) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from genrec.errors import DataError
+from genrec.runtime.checksums import verify
 from genrec.types import ABSENT, Candidates, StreamCandidates
 
 Score = Callable[[str, np.ndarray], np.ndarray]
@@ -100,12 +101,12 @@ def load_candidates(path: Path) -> Candidates:
     """Read what :func:`save_candidates` wrote.
 
     Raises:
-        DataError: no such file, or not a file of candidates.
+        DataError: no such file, a damaged file of a run, or not a file of candidates.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; candidates are written by a finished run")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(verify(path), framework="numpy") as file:
             streams = tuple(json.loads((file.metadata() or {})["streams"]))
             arrays = {name: file.get_tensor(name) for name in _ARRAYS}
         return Candidates(streams, **arrays)

@@ -19,6 +19,7 @@ from genrec.recipe import Recipe
 from genrec.recipe.loading import load_recipe_of_run
 from genrec.registry import plugin_errors
 from genrec.reporting.tables import Table
+from genrec.runtime.checksums import parsing
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.search.streams import search_streams
 from genrec.types import ABSENT, Candidates, Histories
@@ -126,7 +127,7 @@ class Recommender:
     def __init__(self, run: Path, *, environment: Environment = THIS_MACHINE) -> None:
         folder = RunFolder.open(run)
         self.recipe = recipe_of_run(folder)
-        items = folder.read_json("items.json")
+        items = folder.read_items()
         self.keys: list[str] = items["keys"]
         self.titles: list[str] = items["titles"]
         self._row_of_key = {key: row for row, key in enumerate(self.keys)}
@@ -302,4 +303,6 @@ def recipe_of_run(folder: RunFolder) -> Recipe:
         raise DataError(f"{file}: missing; the run is not complete")
     recipe = load_recipe_of_run(file)
     fitted = folder.read_json("merge.json")
-    return recipe.model_copy(update={"merge": merges.get(fitted.pop("type"))(**fitted)})
+    with parsing(folder.path / "merge.json", "the settings of a merge"):
+        merge = merges.get(fitted.pop("type"))(**fitted)
+    return recipe.model_copy(update={"merge": merge})

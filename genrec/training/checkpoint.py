@@ -1,18 +1,16 @@
-"""Weights and optimizer state on disk: safetensors and JSON, written whole or not at all."""
+"""Weights and optimizer state on disk: safetensors, written whole or not at all."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genrec.errors import DataError
+from genrec.runtime.files import replacing
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
@@ -46,21 +44,13 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors to a safetensors file that is complete or not there."""
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial)
 
 
 def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """Read a safetensors file."""
     return load_file(path, device=str(device))
-
-
-def save_json(content: Any, path: Path) -> None:
-    """Write JSON to a file that is complete or not there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from genrec.runtime.files import read_json
 
 
 @dataclass(frozen=True)
@@ -57,5 +58,9 @@ class TrainingLog:
 
     @classmethod
     def from_file(cls, path: Path) -> TrainingLog:
-        """Read what :func:`~genrec.training.checkpoint.save_json` wrote of :meth:`as_json`."""
-        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        """Read :meth:`as_json` from a file.
+
+        Raises:
+            DataError: the file cannot be read or is not JSON.
+        """
+        return cls.from_json(read_json(path))

@@ -5,7 +5,6 @@ It is independent of search, metrics and module, and trains everything in genrec
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -18,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from genrec.contracts.demands import Demands
-from genrec.errors import REMEDY, TrainingError
+from genrec.errors import REMEDY, DataError, TrainingError
 from genrec.families import StartedLogger, TrainingLogger
+from genrec.runtime.checksums import checksum, is_intact, seal
+from genrec.runtime.files import PARTIAL, read_json, write_json
 from genrec.runtime.float32_products import by_onednn
 from genrec.runtime.malloc import disable_malloc_trim
 from genrec.runtime.progress import Bar, console
@@ -30,7 +31,6 @@ from genrec.training.checkpoint import (
     load_tensors,
     load_weights,
     optimizer_tensors,
-    save_json,
     save_tensors,
     weights_of,
 )
@@ -311,10 +311,12 @@ def _save(
     epoch = len(log.epochs)
     tensors = {f"module/{name}": tensor for name, tensor in weights_of(module).items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
-    save_tensors(tensors | optimizer_tensors(optimizer), folder / f"epoch-{epoch}.safetensors")
-    save_json({"step": step, "log": log.as_json()}, folder / "training.json")
+    file = folder / f"epoch-{epoch}.safetensors"
+    save_tensors(tensors | optimizer_tensors(optimizer), file)
+    content = {"step": step, "log": log.as_json(), "tensors": checksum(file)}
+    write_json(folder / "training.json", seal(content))
     for old in folder.glob("epoch-*.safetensors"):
-        if old.name != f"epoch-{epoch}.safetensors":
+        if old != file:
             old.unlink()
 
 
@@ -328,11 +330,22 @@ def _resume(
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"*{PARTIAL}"):  # of a killed process
+            leftover.unlink()
     if folder is None or not (folder / "training.json").is_file():
         return TrainingLog(), 0, {}
-    content = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    log = TrainingLog.from_json(content["log"])
-    tensors = load_tensors(folder / f"epoch-{len(log.epochs)}.safetensors", next(module.parameters()).device)
+    try:
+        content = read_json(folder / "training.json")
+        if not is_intact(content):
+            raise DataError("its record is damaged")
+        log = TrainingLog.from_json(content["log"])
+        file = folder / f"epoch-{len(log.epochs)}.safetensors"
+        if checksum(file) != content["tensors"]:
+            raise DataError("the checksum of its tensors is not the recorded one")
+    except (DataError, KeyError) as error:
+        console.print(f"{folder}: the checkpoint cannot be used: {error}; training starts again", markup=False)
+        return TrainingLog(), 0, {}
+    tensors = load_tensors(file, next(module.parameters()).device)
     load_weights(module, {name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module/")})
     load_optimizer(optimizer, tensors)
     console.print(f"resuming after epoch {len(log.epochs)} ({folder})", markup=False)

@@ -31,6 +31,7 @@ from genrec.merges.log_prob_sum import LogProbSum
 from genrec.pipeline import run
 from genrec.recipe import load_recipe
 from genrec.runtime.environment import Environment
+from tests.damaged_files import forget_checksums
 
 pytestmark = pytest.mark.slow
 
@@ -117,12 +118,13 @@ def test_finished_runs_stand_beside_each_other_on_their_own_data(tmp_path):
     both = make_plan(variants([first.path, tmp_path / "second"]), (), cache, split="valid", environment=Environment())
     assert [trial.variant.name for trial in both.trials] == ["first", "second"], "equal recipes and seeds, two runs"
 
-    third = RunFolder(shutil.copytree(first.path, tmp_path / "third"), cache.root)
+    third = RunFolder(forget_checksums(shutil.copytree(first.path, tmp_path / "third")), cache.root)
     third.write_recipe(f"{recipe.read_text()}seed: 2\n", ())
     seeds = make_plan(variants([first.path, third.path]), (), cache, split="valid", environment=Environment())
     assert [(trial.variant.name, trial.seed) for trial in seeds.trials] == [("first", 1), ("first", 2)]
     assert f"first, seed 2: {third.path}, a run that differs only in its seed" in list(notes_of(seeds, "valid"))
 
+    forget_checksums(first.path)
     first.write_recipe(recipe.read_text().replace("users: 150", "users: 140"), ())
     other = variants([first.path], ["merge=confidence,log_prob_sum"])
     why = r"the run was evaluated on 150 test users of showroom.* the model may have been trained on"

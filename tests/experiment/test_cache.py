@@ -1,5 +1,6 @@
 """Finished stages: loaded where they are whole, worked out where they are not, and what decides a key."""
 
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from genrec.experiment.cache import Cache
 from genrec.experiment.keys import Stage, make_key
 from genrec.experiment.storage import load_ids, load_vectors, save_ids, save_vectors
 from genrec.types import ItemVectors, SemanticIds
+from tests.damaged_files import DAMAGES
 
 
 def ask(cache, key="k", *, work=lambda: "content", save=lambda text, path: path.write_text(text)):
@@ -44,6 +46,68 @@ def test_what_was_interrupted_is_worked_out_again(tmp_path):
         ask(cache, work=lambda: 1 / 0)
     assert not cache.path("ids", "k").exists()
     assert ask(cache) == "content"
+
+
+def whole(folder):
+    """A finished stage of two files, and that of another run in ``other``; returns a function to ask for it."""
+
+    def get(cache, content="content", key="k"):
+        def save(text, path):
+            path.write_text(f"a long {text}")
+            (path.parent / f"log-{key}.json").write_text(f"log of {text}")
+
+        return cache.get(
+            Stage("model", "text", key),
+            work=lambda: content,
+            save=save,
+            load=lambda path: path.read_text().removeprefix("a long "),
+            beside=[f"log-{key}.json"],
+        )
+
+    get(Cache(folder))
+    get(Cache(folder / "other"), "other content")
+    return get
+
+
+@pytest.mark.parametrize("name", ["model-k", "log-k.json", "made-model-k.json"])
+@pytest.mark.parametrize("how", sorted(DAMAGES))
+def test_a_damaged_stage_is_reported_and_computed_again(name, how, tmp_path, capsys):
+    get, stage = whole(tmp_path), Stage("model", "text", "k")
+    assert Cache(tmp_path).has(stage)
+    DAMAGES[how](tmp_path / name, tmp_path / "other" / name)
+    cache = Cache(tmp_path)
+    assert not cache.has(stage)
+    capsys.readouterr()
+    assert get(cache) == "content"
+    assert cache.log[-1]["reused"] is False
+    assert capsys.readouterr().err.count("this stage is computed again") == 0, "it was reported once"
+    assert (tmp_path / "model-k").read_text() == "a long content"
+    again = Cache(tmp_path)
+    assert get(again, "never") == "content"
+    assert again.log[-1]["reused"] is True
+    assert capsys.readouterr().err == "model of text: found in the cache (model-k)\n"
+
+
+def test_what_is_damaged_is_named(tmp_path, capsys):
+    whole(tmp_path)
+    for name, problem in {
+        "log-k.json": "log-k.json is missing",
+        "made-model-k.json": "has no checksum (its record is damaged or from an earlier version)",
+    }.items():
+        (tmp_path / name).unlink()
+        capsys.readouterr()
+        assert not Cache(tmp_path).has(Stage("model", "text", "k"))
+        assert capsys.readouterr().err == f"{tmp_path / 'model-k'}: {problem}; this stage is computed again\n"
+
+
+def test_temporary_files_of_dead_processes_are_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid in (dead.pid, os.getppid()):
+        (tmp_path / f"ids-k.{pid}.partial").write_text("half")
+    ask(Cache(tmp_path))
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"ids-k", "made-ids-k.json", "locks", f"ids-k.{os.getppid()}.partial"}
 
 
 def test_another_run_that_finished_the_same_stage_meanwhile_does_no_harm(tmp_path):
@@ -138,9 +202,10 @@ def test_a_stage_that_another_process_is_at_is_waited_for(tmp_path, capsys):
     cache = Cache(tmp_path)
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom genrec.experiment.cache import Cache\n"
-        "with Cache(Path(sys.argv[1])).lock('ids', 'k'):\n"
-        "    print('working', flush=True)\n    time.sleep(1)\n"
-        "    (Path(sys.argv[1]) / 'ids-k').write_text('content')\n"
+        "from genrec.experiment.keys import Stage\n"
+        "def work():\n    print('working', flush=True)\n    time.sleep(1)\n    return 'content'\n"
+        "save, load = (lambda text, path: path.write_text(text)), (lambda path: path.read_text())\n"
+        "Cache(Path(sys.argv[1])).get(Stage('ids', 'text', 'k'), work=work, save=save, load=load)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None

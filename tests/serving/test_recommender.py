@@ -20,6 +20,7 @@ from genrec.recipe import load_recipe
 from genrec.search.candidates import load_candidates
 from genrec.serving.recommender import Recommender
 from genrec.types import ABSENT, Dataset, Histories
+from tests.damaged_files import forget_checksums
 
 
 @pytest.fixture(scope="module", name="shop")
@@ -40,6 +41,7 @@ def keys_of(dataset: Dataset, histories: Histories) -> list[list[str]]:
 def copied(run: Path, folder: Path, *overrides: str, titles: Sequence[str] = (), keys: Sequence[str] = ()) -> Path:
     """A copy of a run, with changes of its recipe and other titles or keys of the first items."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".stages"))
+    forget_checksums(folder)
     recipe = load_recipe(folder / "recipe.yaml", overrides)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     (folder / "merge.json").write_text(json.dumps(recipe.merge.block()), encoding="utf-8")

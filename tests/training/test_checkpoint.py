@@ -1,7 +1,5 @@
 """Weights and optimizer state: what is stored, what comes back, and that no file is ever half-written."""
 
-import json
-
 import pytest
 import safetensors.torch
 import torch
@@ -14,7 +12,6 @@ from genrec.training.checkpoint import (
     load_tensors,
     load_weights,
     optimizer_tensors,
-    save_json,
     save_tensors,
     weights_of,
 )
@@ -110,19 +107,6 @@ def test_a_broken_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_tensors({"x": torch.zeros(3)}, file)
     assert torch.equal(safetensors.torch.load_file(file)["x"], torch.ones(3))
-
-
-def test_json_is_complete_or_not_there(tmp_path, monkeypatch):
-    file = tmp_path / "log.json"
-    with pytest.raises(TypeError):
-        save_json({"x": object()}, file)
-    assert not file.exists()
-    save_json({"title": "Größe"}, file)
-    assert json.loads(file.read_text(encoding="utf-8")) == {"title": "Größe"}
-    monkeypatch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
-    with pytest.raises(OSError, match="killed"):
-        save_json({"title": "new"}, file)
-    assert json.loads(file.read_text(encoding="utf-8")) == {"title": "Größe"}
 
 
 def test_views_and_transposes_can_be_saved(tmp_path):

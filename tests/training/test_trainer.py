@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from genrec.training.log import TrainingLog
 from genrec.training.optimizer import build_optimizer
 from genrec.training.settings import TrainingSettings
 from genrec.training.trainer import train, train_epoch
+from tests.damaged_files import DAMAGES
 
 
 class Line(nn.Module):
@@ -286,7 +288,7 @@ def test_a_run_that_has_ended_is_not_trained_again(tmp_path):
     assert same(weights_of(resumed), weights_of(module))
 
 
-@pytest.mark.parametrize("dies_in", ["save_tensors", "save_json"])
+@pytest.mark.parametrize("dies_in", ["save_tensors", "write_json"])
 def test_a_kill_while_a_checkpoint_is_written_does_no_harm(dies_in, tmp_path, monkeypatch):
     """The third epoch's checkpoint is half written: training goes on after the second."""
     from genrec.training import trainer
@@ -295,12 +297,13 @@ def test_a_kill_while_a_checkpoint_is_written_does_no_harm(dies_in, tmp_path, mo
     run(whole)
     calls, write = [], getattr(trainer, dies_in)
 
-    def dies(content, path):
+    def dies(*arguments):
+        path = next(argument for argument in arguments if isinstance(argument, Path))
         calls.append(path)
         if len(calls) == 3:
-            path.with_name(path.name + ".partial").write_bytes(b"half")
+            path.with_name(path.name + ".123.partial").write_bytes(b"half")
             raise KeyboardInterrupt
-        write(content, path)
+        write(*arguments)
 
     monkeypatch.setattr(trainer, dies_in, dies)
     with pytest.raises(KeyboardInterrupt):
@@ -311,6 +314,21 @@ def test_a_kill_while_a_checkpoint_is_written_does_no_harm(dies_in, tmp_path, mo
     assert (tmp_path / "epoch-2.safetensors").is_file()
     resumed = Line()
     run(resumed, folder=tmp_path)
+    assert same(weights_of(resumed), weights_of(whole))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["epoch-6.safetensors", "training.json"]
+
+
+@pytest.mark.parametrize("name", ["training.json", "epoch-6.safetensors"])
+@pytest.mark.parametrize("how", sorted(DAMAGES))
+def test_a_damaged_checkpoint_is_reported_and_training_starts_again(name, how, tmp_path, capsys):
+    whole = Line()
+    run(whole, folder=tmp_path)
+    other = tmp_path / "other"
+    run(Line(), folder=other, learning_rate=0.2)
+    DAMAGES[how](tmp_path / name, other / name)
+    resumed = Line()
+    run(resumed, folder=tmp_path)
+    assert "the checkpoint cannot be used: " in capsys.readouterr().err
     assert same(weights_of(resumed), weights_of(whole))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from genrec.errors import DataError
 from genrec.item_encoders.images.files import ImageList, Unreadable
+from genrec.runtime.files import replacing
 from genrec.runtime.progress import Bar
 from genrec.runtime.threads import cores
 
@@ -116,12 +117,11 @@ class _Part:
 
     def save(self, path: Path) -> None:
         """Write atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         unreadable = json.dumps([[image.name, image.kind] for image in self.unreadable])
         tensors = {"vectors_NE": np.ascontiguousarray(self.vectors_NE), "read_N": self.read_N}
-        save_file(tensors, partial, metadata={"start": str(self.start), "unreadable": unreadable})
-        partial.replace(path)
+        metadata = {"start": str(self.start), "unreadable": unreadable, "checksum": _checksum(**tensors)}
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path) -> _Part | None:
@@ -130,9 +130,16 @@ class _Part:
             with safe_open(path, "np") as file:
                 metadata = file.metadata()
                 unreadable = [Unreadable(*pair) for pair in json.loads(metadata["unreadable"])]
-                return cls(int(metadata["start"]), file.get_tensor("vectors_NE"), file.get_tensor("read_N"), unreadable)
+                vectors_NE, read_N = file.get_tensor("vectors_NE"), file.get_tensor("read_N")
+                if metadata["checksum"] != _checksum(vectors_NE, read_N):
+                    return None
+                return cls(int(metadata["start"]), vectors_NE, read_N, unreadable)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
+
+
+def _checksum(vectors_NE: np.ndarray, read_N: np.ndarray) -> str:
+    return hashlib.sha256(vectors_NE.tobytes() + read_N.tobytes()).hexdigest()
 
 
 def encode_images(

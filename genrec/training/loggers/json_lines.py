@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from genrec.families import StartedLogger, TrainingLogger, loggers
+from genrec.runtime.files import write_text
 from genrec.training.log import EpochRecord, TrainingLog
 
 
@@ -25,9 +25,7 @@ class JsonLines(TrainingLogger):
         file = folder / "training.jsonl"
         lines = _lines_until(step, file) if step else []
         lines = lines or [_line("start", 0, title=title, hyperparameters=dict(hyperparameters))]
-        partial = file.with_name(file.name + ".partial")
-        partial.write_text("".join(lines), encoding="utf-8")
-        os.replace(partial, file)
+        write_text(file, "".join(lines))
         return StartedJsonLines(file, step)
 
 
