@@ -116,18 +116,21 @@ def compare(
     environment = environment_of(data=data, device=device)
     files = recipe_files(recipes, output)
     compared, plan = _planned(files, vary, seeds, controls, split, output, overrides, environment)
-    folder = RunFolder.create(_path(output), Path(f"compare-{files[0].resolve().stem}"), verb="compare")
-    console.print(f"{len(plan.trials)} trials of {len(compared)} variants -> {folder.path}", markup=False)
-    runner = Runner(
-        logs=folder.path / "logs",
-        at_once=jobs or default_jobs(environment),
-        threads=thread_count,
-        deadline=None if seconds is None else began + seconds,
-    )
-    title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
-    comparison = compare_variants(plan, runner, title=title, split=_SPLITS[split])
-    write(comparison, plan.dataset.valid if split == "validation" else plan.dataset.test, folder.path)
-    folder.finish({"split": comparison.split, "stages": comparison.stages, "seconds": round(comparison.seconds, 1)})
+    with RunFolder.create(_path(output), Path(f"compare-{files[0].resolve().stem}"), verb="compare") as folder:
+        console.print(f"{len(plan.trials)} trials of {len(compared)} variants -> {folder.path}", markup=False)
+        runner = Runner(
+            logs=folder.path / "logs",
+            at_once=jobs or default_jobs(environment),
+            threads=thread_count,
+            deadline=None if seconds is None else began + seconds,
+        )
+        title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
+        comparison = compare_variants(plan, runner, title=title, split=_SPLITS[split])
+        users = plan.dataset.valid if split == "validation" else plan.dataset.test
+        write(comparison, users, folder.path, draft=folder.draft)
+        keys = {planned.stage.key for planned in plan.planned()} | {job.summary_key for job in plan.jobs}
+        facts = {"split": comparison.split, "stages": comparison.stages, "keys": sorted(keys)}
+        folder.finish({**facts, "seconds": round(comparison.seconds, 1)})
     return ComparisonResult(folder.path, comparison, _metrics(comparison), _tests(comparison))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec.api.inputs import Overrides, RecipeLike, environment_of, load_recipe, name_of, override_texts
-from genrec.errors import DataError, GenrecError
+from genrec.errors import DataError
 from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
 from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
@@ -86,6 +86,7 @@ def run(
     seed: int | None = None,
     device: str = "auto",
     threads: int | str | None = None,
+    force: bool = False,
 ) -> Run:
     """Run a recipe: encode, tokenize, train, search, merge, evaluate and report.
 
@@ -94,12 +95,14 @@ def run(
 
     Args:
         recipe: a YAML file, a mapping with the keys of a recipe, or a recipe (see :func:`load_recipe`).
-        output: folder of the run; default ``runs/<recipe>-<time>``. A run writes to it and its cache only.
+        output: folder of the run; default ``runs/<recipe>-<time>``. A run writes to it and its cache only. A finished
+            run of the same recipe in it is replaced when the new one is finished.
         overrides: values by dotted key, such as ``{"training.max_epochs": 3}``.
         data: data folder: ``<data>/<folder of the dataset>`` if it exists, else ``data`` itself.
         seed: random seed; default: the recipe's.
         device: auto, cpu, cuda, cuda:1 or mps.
         threads: number of threads of the model; default ``auto`` unless OMP_NUM_THREADS is set.
+        force: also replace a finished run of another recipe.
 
     Returns:
         The finished run.
@@ -113,18 +116,14 @@ def run(
     changes = override_texts(overrides, seed)
     checked = load_recipe(recipe, changes)
     environment = environment_of(recipe, checked, data=data, device=device, threads=threads)
-    folder = RunFolder.create(None if output is None else Path(output), name_of(recipe, checked))
-    folder.write_recipe(checked.to_yaml(), changes)
-    console.print(f"{checked.title} -> {folder.path}", markup=False)
+    path = None if output is None else Path(output)
+    with RunFolder.create(path, name_of(recipe, checked), recipe=checked, force=force) as folder, plugin_errors():
+        folder.write_recipe(checked.to_yaml(), changes)
+        console.print(f"{checked.title} -> {folder.path}", markup=False)
 
-    from genrec.pipeline import run as run_pipeline  # imports torch, which takes seconds
+        from genrec.pipeline import run as run_pipeline  # imports torch, which takes seconds
 
-    try:
-        with plugin_errors():
-            report = run_pipeline(checked, folder, environment=environment)
-    except GenrecError:
-        _discard_if_empty(folder.path)
-        raise
+        report = run_pipeline(checked, folder, environment=environment)
     return _run(folder, checked, report)
 
 
@@ -220,13 +219,3 @@ def _json_or_none(file: Path) -> dict[str, Any] | None:
         found = json.loads(file.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else None
     return None
-
-
-def _discard_if_empty(run: Path) -> None:
-    """Remove the folder of a run that failed before its first stage, e.g. because data is missing."""
-    initial = {"run.json", "recipe.yaml"}
-    if {file.name for file in run.iterdir()} == initial:
-        for name in initial:
-            (run / name).unlink()
-        with suppress(OSError):  # it is the working folder
-            run.rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,27 +90,28 @@ def tokenize(
     dataset = load_dataset(checked, environment)
     folder, is_run = _folder(None if output is None else Path(output), file)
     console.print(f"{checked.title} -> {folder.path}", markup=False)
-    if not is_run:
-        folder.write_catalog(dataset.catalog)
-        if len(chosen) == 1:
-            folder.write_recipe(checked.to_yaml(), changes)
-    place = folder.place if len(chosen) == 1 and not is_run else None
-    cache = Cache(RunFolder.cache_of(None if output is None else Path(output)), place=place, quiet=True)
-    measured, ids = [], {}
-    with computing_on(environment.threads):
-        cache.machine = computed_on(environment.torch_device)
-        for variant, fit in [
-            (variant, plan_fit(_train_only(variant.recipe), dataset, environment)) for variant in chosen
-        ]:
-            quality, codes = _measured(variant, fit, cache)
-            measured.append(quality)
-            ids[variant.name] = {name: _codes_table(dataset.catalog, found) for name, found in codes.items()}
-    notes = list(dict.fromkeys(note for variant in measured for note in variant.pop("notes")))
-    page = {"title": checked.title, "dataset": dataset.name, "variants": measured, "notes": notes}
-    folder.write_json("quality.json", page)
-    folder.write_text("quality.md", markdown(checked.title, measured, notes))
-    if not is_run:
-        folder.finish({"stages": cache.log})
+    with nullcontext() if is_run else folder:
+        if not is_run:
+            folder.write_catalog(dataset.catalog)
+            if len(chosen) == 1:
+                folder.write_recipe(checked.to_yaml(), changes)
+        place = folder.place if len(chosen) == 1 and not is_run else None
+        cache = Cache(RunFolder.cache_of(None if output is None else Path(output)), place=place, quiet=True)
+        measured, ids = [], {}
+        with computing_on(environment.threads):
+            cache.machine = computed_on(environment.torch_device)
+            for variant, fit in [
+                (variant, plan_fit(_train_only(variant.recipe), dataset, environment)) for variant in chosen
+            ]:
+                quality, codes = _measured(variant, fit, cache)
+                measured.append(quality)
+                ids[variant.name] = {name: _codes_table(dataset.catalog, found) for name, found in codes.items()}
+        notes = list(dict.fromkeys(note for variant in measured for note in variant.pop("notes")))
+        page = {"title": checked.title, "dataset": dataset.name, "variants": measured, "notes": notes}
+        folder.write_json("quality.json", page)
+        folder.write_text("quality.md", markdown(checked.title, measured, notes))
+        if not is_run:
+            folder.finish({"stages": cache.log})
     return Tokenized(folder.path, checked.title, ids, page, Table(_metrics(measured)))
 
 

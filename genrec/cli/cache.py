@@ -42,9 +42,7 @@ def list_entries(output: Output = None, as_json: AsJson = False) -> None:
     _print(f"{root}: {_total(entries)}", entries)
     unused = [entry for entry in entries if entry.is_stage and not entry.runs]
     if unused:
-        results().print(
-            f"{_total(unused)} used by no run (comparisons are not listed): genrec cache clean --unused", markup=False
-        )
+        results().print(f"{_total(unused)} used by no run: genrec cache clean --unused", markup=False)
 
 
 @app.command("clean")
