@@ -24,7 +24,7 @@ Overrides = Sequence[str] | Mapping[str, Any] | None
 
 
 @plugin_errors()
-def load_recipe(recipe: RecipeLike, overrides: Overrides = None) -> Recipe:
+def load_recipe(recipe: RecipeLike, overrides: Overrides = None, *, trust_plugins: bool = False) -> Recipe:
     """Load and check a recipe, from a file or built in Python.
 
     Plugins are loaded from ``plugins/`` beside the file and in the working folder. :meth:`Recipe.save` writes a recipe
@@ -35,13 +35,14 @@ def load_recipe(recipe: RecipeLike, overrides: Overrides = None) -> Recipe:
             ``type``, or an object; or a recipe.
         overrides: values by dotted key, such as ``{"merge": "learned", "streams.*.tokenizer.branching": 64}``, or
             texts ``key=value``.
+        trust_plugins: also load plugins beside a recipe in the folder of a run, which may come from someone else.
 
     Raises:
         RecipeError: the recipe cannot be read or is not valid; the error lists all problems.
     """
     changes = override_texts(overrides)
     if isinstance(recipe, str | Path):
-        return loading.load_recipe(recipe, changes)
+        return loading.load_recipe(recipe, changes, trust_plugins=trust_plugins)
     if not isinstance(recipe, Mapping | Recipe):
         raise RecipeError(f"found a {type(recipe).__name__}, expected a recipe: a YAML file, a mapping or a Recipe")
     add_plugin_folder(Path.cwd() / "plugins")

@@ -87,6 +87,7 @@ def run(
     device: str = "auto",
     threads: int | str | None = None,
     force: bool = False,
+    trust_plugins: bool = False,
 ) -> Run:
     """Run a recipe: encode, tokenize, train, search, merge, evaluate and report.
 
@@ -103,6 +104,7 @@ def run(
         device: auto, cpu, cuda, cuda:1 or mps.
         threads: number of threads of the model; default ``auto`` unless OMP_NUM_THREADS is set.
         force: also replace a finished run of another recipe.
+        trust_plugins: also load plugins beside a recipe in the folder of a run, which may come from someone else.
 
     Returns:
         The finished run.
@@ -114,7 +116,7 @@ def run(
         TrainingError: the training diverged.
     """
     changes = override_texts(overrides, seed)
-    checked = load_recipe(recipe, changes)
+    checked = load_recipe(recipe, changes, trust_plugins=trust_plugins)
     environment = environment_of(recipe, checked, data=data, device=device, threads=threads)
     path = None if output is None else Path(output)
     with RunFolder.create(path, name_of(recipe, checked), recipe=checked, force=force) as folder, plugin_errors():

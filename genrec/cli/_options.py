@@ -35,6 +35,13 @@ Data = Annotated[
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+TrustPlugins = Annotated[
+    bool,
+    typer.Option(
+        "--trust-plugins", help="Execute plugins beside a recipe in the folder of a run, which may be someone else's."
+    ),
+]
+
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Random seed (default: the recipe's).", show_default=False)
 ]

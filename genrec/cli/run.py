@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed, ThreadCount
+from genrec.cli._options import AsJson, Data, Device, Overrides, RecipeFile, Seed, ThreadCount, TrustPlugins
 
 
 def command(
@@ -21,12 +21,26 @@ def command(
     seed: Seed = None,
     device: Device = "auto",
     threads: ThreadCount = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a finished run of another recipe in --output, and list its files.")
+    ] = False,
+    trust_plugins: TrustPlugins = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe: encode, tokenize, train, search, merge, evaluate and report, with confidence intervals."""
     import genrec
 
-    run = genrec.run(recipe, output, overrides, data=data, seed=seed, device=device, threads=threads)
+    run = genrec.run(
+        recipe,
+        output,
+        overrides,
+        data=data,
+        seed=seed,
+        device=device,
+        threads=threads,
+        force=force,
+        trust_plugins=trust_plugins,
+    )
     if as_json:
         typer.echo((run.path / "metrics.json").read_text(encoding="utf-8"), nl=False)
         return

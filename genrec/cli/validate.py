@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec.cli._options import AsJson, Data, Overrides, Seed
+from genrec.cli._options import AsJson, Data, Overrides, Seed, TrustPlugins
 
 if TYPE_CHECKING:
     from genrec.recipe.problems import Problem
@@ -20,6 +20,7 @@ def command(
     data: Data = None,
     overrides: Overrides = None,
     seed: Seed = None,
+    trust_plugins: TrustPlugins = False,
     as_json: AsJson = False,
 ) -> None:
     """Check recipes, and their data and weights if there is a data folder; report all errors at once."""
@@ -29,7 +30,7 @@ def command(
     from genrec.cli._output import print_json, printable
     from genrec.runtime.progress import console
 
-    found = {path: _checked(path, override_texts(overrides, seed), data) for path in recipes}
+    found = {path: _checked(path, override_texts(overrides, seed), data, trust_plugins) for path in recipes}
     if as_json:
         print_json(
             [
@@ -49,7 +50,9 @@ def command(
         raise typer.Exit(2)
 
 
-def _checked(path: Path, overrides: list[str], data: Path | None) -> tuple[list[Problem], list[str]]:
+def _checked(
+    path: Path, overrides: list[str], data: Path | None, trust_plugins: bool
+) -> tuple[list[Problem], list[str]]:
     """The problems of a recipe, else of its inputs; and notes."""
     from genrec.errors import GenrecError
     from genrec.recipe import InvalidRecipeError, load_recipe
@@ -57,7 +60,7 @@ def _checked(path: Path, overrides: list[str], data: Path | None) -> tuple[list[
     from genrec.runtime.environment import Environment
 
     try:
-        recipe = load_recipe(path, overrides)
+        recipe = load_recipe(path, overrides, trust_plugins=trust_plugins)
     except InvalidRecipeError as error:
         return list(error.problems), []
     except GenrecError as error:  # the file cannot be read

@@ -138,12 +138,12 @@ def test_what_was_done_is_not_done_again(capsys: Capture) -> None:
     assert "model of behavior+text+visual: found in the cache" in capsys.readouterr().err
     assert numbers(Path("out")) == first
 
-    assert run("--output", "out", "--set", "merge=reciprocal_rank") == 0
+    assert run("--output", "out", "--set", "merge=reciprocal_rank", "--force") == 0
     assert set(reused(Path("out")).values()) == {True}, "another merge retrains nothing and searches nothing"
     assert Path("out/model.safetensors").read_bytes() == model
     assert "merge: reciprocal_rank" in Path("out/report.md").read_text(encoding="utf-8")
 
-    assert run("--output", "out", "--set", "merge=log_prob_sum") == 0
+    assert run("--output", "out", "--set", "merge=log_prob_sum", "--force") == 0
     assert {name for name, was_there in reused(Path("out")).items() if not was_there} == {"candidates test"}
     assert Path("out/model.safetensors").read_bytes() == model
 
@@ -189,7 +189,7 @@ def test_missing_data_is_one_message_and_leaves_no_run(
 def test_a_failed_run_keeps_the_stages_and_results_of_an_earlier_one(folder: Path) -> None:
     assert run("--output", "out") == 0
     before = files(folder / "out"), read(folder / "out" / "run.json"), numbers(folder / "out")
-    assert run("--output", "out", "--set", SEQUENCES) == 2
+    assert run("--output", "out", "--set", SEQUENCES, "--force") == 2
     assert (files(folder / "out"), read(folder / "out" / "run.json"), numbers(folder / "out")) == before
     assert run("--output", "out") == 0
     assert set(reused(folder / "out").values()) == {True}
@@ -199,7 +199,8 @@ def test_another_recipe_in_the_same_folder_finds_no_stream_of_the_first(folder: 
     assert run("--output", "out") == 0
     text = (folder / "small.yaml").read_text(encoding="utf-8")
     (folder / "small.yaml").write_text(text.replace("  visual:", "  photos:"), encoding="utf-8")
-    assert run("--output", "out") == 0
+    assert run("--output", "out") == 2
+    assert run("--output", "out", "--force") == 0
     assert {path.name for path in (folder / "out" / "streams").iterdir()} == {"behavior", "text", "photos"}
 
 

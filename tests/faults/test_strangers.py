@@ -64,12 +64,13 @@ def test_no_command_that_takes_a_run_imports_its_plugins(
     run = named(hostile)
     if place == "in the run":
         monkeypatch.chdir(run)
+    folder = Path.cwd() / "plugins"
     for words in (["compare", str(run), "--dry-run"], ["bench", str(run)], ["recommend", str(run), "--history", "x"]):
         assert main(words) == 2, words
         told = capsys.readouterr().err
         assert told.startswith(f"{run / 'recipe.yaml'}:")
         assert "unknown merge 'evil'" in told
-        assert told.endswith("; plugins of a run are imported from plugins/ of the working folder only\n")
+        assert told.endswith(f"; the run had it from a plugin: put the file that registers it into {folder}\n")
     assert main(["list", "merges"]) == 0
     assert "evil" not in capsys.readouterr().out
     assert not evidence.exists()
@@ -109,6 +110,7 @@ def test_plugins_of_a_run_can_be_trusted(hostile: Path, evidence: Path) -> None:
     assert not evidence.exists()
     assert load_recipe(run / "recipe.yaml", trust_plugins=True).merge.type_name == "evil"
     assert evidence.exists()
+    assert main(["validate", str(run / "recipe.yaml"), "--trust-plugins"]) == 0
 
 
 def test_a_run_in_the_working_folder_does_not_import_either(
