@@ -116,7 +116,8 @@ def _plain(entry: CacheEntry) -> dict[str, Any]:
 
 
 def _total(entries: list[CacheEntry]) -> str:
-    return f"{len(entries):,} entries, {_size(sum(entry.size for entry in entries))}"
+    count = "1 entry" if len(entries) == 1 else f"{len(entries):,} entries"
+    return f"{count}, {_size(sum(entry.size for entry in entries))}"
 
 
 def _size(count: float) -> str:

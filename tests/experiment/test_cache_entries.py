@@ -130,7 +130,8 @@ def test_the_commands(root, capsys, monkeypatch):
     told = capsys.readouterr().out
     assert told.startswith("runs/.stages: 10 entries, ")
     assert "first, second" in told
-    assert "1 entries, " in told.splitlines()[-1]
+    assert told.splitlines()[-1].startswith("1 entry, ")
+    assert "genrec cache clean --unused" in told.splitlines()[-1]
     assert main(["cache", "clean", "--dry-run", "--older-than", "0s"]) == 0
     assert capsys.readouterr().out.startswith("runs/.stages: would remove 6 entries, ")
     assert main(["cache", "clean", "--unused", "--older-than", "0s", "--json"]) == 0
