@@ -22,7 +22,7 @@ class Evil(Merge):
     length_normalized: bool = False
 
     def merge(self, candidates, *, top_n):
-        raise NotImplementedError
+        return candidates
 """
 
 Capture = pytest.CaptureFixture[str]
