@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.report import Report
 from genrec.reporting.report_files import read_report
 from genrec.reporting.tables import Table
+from genrec.runtime.checksums import verify
+from genrec.runtime.files import read_json
 from genrec.runtime.progress import console
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _listed(place: Path) -> dict[str, Any] | None:
 
 
 def _json_or_none(file: Path) -> dict[str, Any] | None:
-    with suppress(OSError, ValueError):
-        found = json.loads(file.read_text(encoding="utf-8"))
+    with suppress(DataError):
+        found = read_json(verify(file))
         return found if isinstance(found, dict) else None
     return None

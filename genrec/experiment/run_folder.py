@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -55,6 +56,8 @@ class RunFolder:
         self.draft = path
         """Where files are written: a folder in ``path`` until the run is finished, else ``path``."""
         self._lock: FolderLock | None = None
+        self._logs_since = 0.0
+        """Training logs that were last written before this time are those of a run of another recipe."""
 
     @staticmethod
     def cache_of(output: Path | None) -> Path:
@@ -161,9 +164,16 @@ class RunFolder:
         """
         files = {name: checksum(self.draft / name) for name in _files(self.draft) if name != MARK}
         write_json(self.draft / MARK, seal({"verb": self.verb, "finished": True, **facts, "files": files}))
+        for folder in {parent for name in files for parent in Path(name).parents}:
+            sync(self.draft / folder)
         self.draft.rename(self.path / _READY)
         sync(self.path)
         _replace_last_run(self.path)
+        for name in _LOGS:
+            for log in list((self.path / name).rglob("*")):
+                if log.is_file() and log.stat().st_mtime < self._logs_since:
+                    log.unlink()
+            _remove_empty(self.path / name)
         self.close()
 
     def close(self) -> None:
@@ -249,12 +259,16 @@ class RunFolder:
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be written: {reason(error)}") from error
         self._lock = lock
-        _replace_last_run(self.path)
-        self.draft = self.path / DRAFT
-        shutil.rmtree(self.draft, ignore_errors=True)  # of a killed run
-        self.draft.mkdir()
-        if not (self.path / MARK).is_file():
-            write_json(self.path / MARK, {"verb": self.verb, "finished": False})
+        try:
+            _replace_last_run(self.path)
+            self.draft = self.path / DRAFT
+            shutil.rmtree(self.draft, ignore_errors=True)  # of a killed run
+            self.draft.mkdir()
+            if not (self.path / MARK).is_file():
+                write_json(self.path / MARK, {"verb": self.verb, "finished": False})
+        except BaseException:
+            self.close()
+            raise
 
     def _last_mark(self) -> dict[str, Any]:
         """The record of the last run of the folder; empty if it is damaged, which is reported."""
@@ -265,7 +279,7 @@ class RunFolder:
             return {"verb": self.verb}
 
     def _check_same(self, recipe: Recipe, mark: dict[str, Any], *, force: bool) -> None:
-        """Check that a finished run has this recipe; with ``force`` list its files and remove its training logs."""
+        """Check that a finished run has this recipe; with ``force``, list its files, which :meth:`finish` replaces."""
         changed = changed_keys(self.path / "recipe.yaml", recipe)
         if not changed:
             return
@@ -279,11 +293,10 @@ class RunFolder:
         files = _grouped([*_files_of(self.path, mark), *(f"{name}/" for name in _LOGS if (self.path / name).is_dir())])
         console.print(
             f"{self.path}: --force replaces the finished run of another recipe:\n{shown}\n"
-            f"Its training logs are removed now, the other files when this run has finished: {', '.join(files)}",
+            f"When this run has finished, these files are replaced or removed: {', '.join(files)}",
             markup=False,
         )
-        for name in _LOGS:
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        self._logs_since = time.time()
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -324,26 +337,32 @@ def _replace_last_run(path: Path) -> None:
     ready = path / _READY
     if not ready.is_dir():
         return
-    if (ready / MARK).is_file():
-        _refuse_links(path)
-        new = read_mark(ready)
-        last = {}
-        with suppress(DataError):
-            last = read_mark(path)
+    _refuse_links(path)
+    new = _mark_or_empty(ready)
+    if new:
+        last = _mark_or_empty(path)
         for name in set(_files_of(path, last)) - set(_files_of(path, new)):
             (path / name).unlink(missing_ok=True)
         names = [name for name in _files(ready) if name != MARK]
         for name in names:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (ready / name).replace(path / name)
-        for folder in {(path / name).parent for name in names}:
-            sync(folder)
+        for folder in {parent for name in names for parent in Path(name).parents}:
+            sync(path / folder)
         (ready / MARK).replace(path / MARK)
         sync(path)
         for name in _RESULTS:
             _remove_empty(path / name)
         _remove_empty(path / "train_only")
     shutil.rmtree(ready, ignore_errors=True)
+
+
+def _mark_or_empty(path: Path) -> dict[str, Any]:
+    """The record of the run in a folder; empty if it is missing or damaged."""
+    try:
+        return read_mark(path)
+    except DataError:
+        return {}
 
 
 def _files_of(path: Path, mark: dict[str, Any]) -> list[str]:

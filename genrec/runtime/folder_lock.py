@@ -48,7 +48,11 @@ class FolderLock:
             "host": socket.gethostname(),
             "started": datetime.now().isoformat(timespec="seconds"),
         }
-        write_json(self._owner, owner)
+        try:
+            write_json(self._owner, owner)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Release the lock and remove its files; nothing happens if it is not held."""

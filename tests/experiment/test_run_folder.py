@@ -184,6 +184,16 @@ def test_a_kill_while_a_run_is_replaced_leaves_the_last_one_or_the_new_one(numbe
     assert read_mark(tmp_path / "run")["files"].keys() == expected.keys()
 
 
+def test_a_damaged_replacement_is_dropped(tmp_path):
+    """Its files are still in the cache."""
+    finished(tmp_path / "run", {"report.md": "old"})
+    (tmp_path / "run" / ".ready").mkdir()
+    (tmp_path / "run" / ".ready" / "report.md").write_text("new")
+    (tmp_path / "run" / ".ready" / "run.json").write_text("")
+    assert RunFolder.open(tmp_path / "run").file("report.md").read_text() == "old"
+    assert names_in(tmp_path / "run") == {"report.md", "run.json"}
+
+
 def test_a_folder_in_use_is_refused_and_taken_over_when_its_process_is_dead(tmp_path):
     program = (
         "import sys\nfrom pathlib import Path\nfrom genrec.experiment.run_folder import RunFolder\n"
@@ -218,6 +228,8 @@ def test_another_recipe_in_the_folder_of_a_finished_run_is_refused_unless_forced
     path = tmp_path / "run"
     finished(path, {"report.md": "old", "streams/a/ids": "old", "streams/b/ids": "old"}, recipe=recipe)
     (path / "logs").mkdir()
+    (path / "logs" / "old").write_text("log")
+    os.utime(path / "logs" / "old", (0, 0))
     with RunFolder.create(path, RECIPE, recipe=recipe):
         pass
     differences = (
@@ -230,16 +242,18 @@ def test_another_recipe_in_the_folder_of_a_finished_run_is_refused_unless_forced
     text = str(caught.value)
     opening = f"{path}: has a finished run of another recipe; pass another folder to --output, or --force to replace"
     assert text.startswith(f"{opening} that run:\n{differences}")
-    assert names_in(path) == {"recipe.yaml", "report.md", "run.json", "streams/a/ids", "streams/b/ids"}
+    assert names_in(path) == {"recipe.yaml", "report.md", "run.json", "streams/a/ids", "streams/b/ids", "logs/old"}
     capsys.readouterr()
     with RunFolder.create(path, RECIPE, recipe=other, force=True) as folder:
-        assert (path / "report.md").read_text() == "old"
+        assert [(path / name).read_text() for name in ("report.md", "logs/old")] == ["old", "log"]
         folder.write_text("report.md", "new")
+        (path / "logs" / "new").write_text("log")
+        os.utime(path / "logs" / "new", (2**32, 2**32))
         folder.finish({})
     told = capsys.readouterr().err
     assert told.startswith(f"{path}: --force replaces the finished run of another recipe:\n{differences}")
-    assert told.endswith("the other files when this run has finished: recipe.yaml, report.md, streams/, logs/\n")
-    assert names_in(path) == {"report.md", "run.json"}
+    assert told.endswith("these files are replaced or removed: recipe.yaml, report.md, streams/, logs/\n")
+    assert names_in(path) == {"report.md", "run.json", "logs/new"}
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "streams", ".stages", ".stages/locks", ".new"])
