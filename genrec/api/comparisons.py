@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from genrec.api.inputs import (
     Overrides,
     RecipeLike,
     environment_of,
+    listed_texts,
     load_recipe,
     name_of,
     override_texts,
@@ -25,6 +26,7 @@ from genrec.comparison.measuring import measure
 from genrec.comparison.plan import Plan, PlannedStage, make_plan
 from genrec.comparison.results import Comparison
 from genrec.comparison.runner import Runner, default_jobs
+from genrec.errors import RecipeError
 from genrec.experiment.cache import Cache
 from genrec.experiment.keys import SplitName
 from genrec.experiment.run_folder import RunFolder
@@ -76,7 +78,7 @@ def compare(
     recipes: Recipes,
     vary: Vary = (),
     *,
-    seeds: Sequence[int] | str = (),
+    seeds: Sequence[int] | int | str = (),
     controls: bool = False,
     split: Literal["validation", "test"] = "validation",
     output: str | Path | None = None,
@@ -111,8 +113,10 @@ def compare(
         GenrecError: recipes or options are not valid, data is missing, or no variant has a result.
     """
     began = time.monotonic()
-    seconds = None if budget is None else parse_budget(budget)
+    seconds = None if budget is None else parse_budget(str(budget))
     thread_count = parse_threads(threads)
+    if jobs is not None and jobs < 1:
+        raise RecipeError(f"jobs: found {jobs}, expected at least 1, or None for one per processor")
     environment = environment_of(data=data, device=device)
     files = recipe_files(recipes, output)
     compared, plan = _planned(files, vary, seeds, controls, split, output, overrides, environment)
@@ -139,7 +143,7 @@ def plan_comparison(
     recipes: Recipes,
     vary: Vary = (),
     *,
-    seeds: Sequence[int] | str = (),
+    seeds: Sequence[int] | int | str = (),
     controls: bool = False,
     split: Literal["validation", "test"] = "validation",
     output: str | Path | None = None,
@@ -170,14 +174,16 @@ _SPLITS: dict[str, SplitName] = {"validation": "valid", "test": "test"}
 def _planned(
     files: Sequence[Path],
     vary: Vary,
-    seeds: Sequence[int] | str,
+    seeds: Sequence[int] | int | str,
     controls: bool,
     split: str,
     output: str | Path | None,
     overrides: Overrides,
     environment: Environment,
 ) -> tuple[list[Variant], Plan]:
-    text = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
+    if split not in _SPLITS:
+        raise RecipeError(f"split: found {split!r}, expected {' or '.join(map(repr, _SPLITS))}")
+    text = str(seeds) if isinstance(seeds, str | int) else ",".join(map(str, seeds))
     seed_list = parse_seeds(text) if text else ()
     compared = variants(files, axis_texts(vary), overrides=override_texts(overrides), controls=controls)
     cache = Cache(RunFolder.cache_of(_path(output)), quiet=True)
@@ -185,18 +191,27 @@ def _planned(
 
 
 def axis_texts(vary: Vary) -> list[str]:
-    """Axes as texts ``key=value,value``."""
-    if isinstance(vary, Mapping):
-        return [f"{key}={','.join(map(value_text, values))}" for key, values in vary.items()]
-    return [vary] if isinstance(vary, str) else list(vary)
+    """Axes as texts ``key=value,value``.
+
+    Raises:
+        RecipeError: the values of a key are not a list, or the axes are neither a mapping nor texts.
+    """
+    example = '{"merge": ["confidence", "learned"]}'
+    if not isinstance(vary, Mapping):
+        return listed_texts("vary", vary, example)
+    for key, values in vary.items():
+        if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+            raise RecipeError(f"vary: {key}: found {values!r}, expected a list of values, such as {example}")
+    return [f"{key}={','.join(map(value_text, values))}" for key, values in vary.items()]
 
 
 def recipe_files(recipes: Recipes, output: str | Path | None) -> list[Path]:
     """The files of recipes and folders of runs; recipes built in Python are written as files beside the cache."""
-    several = [recipes] if isinstance(recipes, str | Path | Mapping | Recipe | Run) else recipes
+    if isinstance(recipes, str | Path | Mapping | Recipe | Run) or not isinstance(recipes, Iterable):
+        recipes = [recipes]
     folder = RunFolder.cache_of(_path(output)) / "recipes"
     files: list[Path] = []
-    for recipe in several:
+    for recipe in recipes:
         if isinstance(recipe, Run):
             files.append(recipe.path)
         elif isinstance(recipe, str | Path):

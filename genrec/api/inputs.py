@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genrec.errors import GenrecError, RecipeError
 from genrec.families import plain
 from genrec.recipe import loading
@@ -51,22 +53,49 @@ def load_recipe(recipe: RecipeLike, overrides: Overrides = None, *, trust_plugin
 
 
 def override_texts(overrides: Overrides, seed: int | None = None) -> list[str]:
-    """Overrides as texts ``key=value``, with the seed as the last of them."""
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    texts = (
-        [f"{key}={value_text(value)}" for key, value in overrides.items()]
-        if isinstance(overrides, Mapping)
-        else list(overrides or ())
-    )
+    """Overrides as texts ``key=value``, with the seed as the last of them.
+
+    Raises:
+        RecipeError: they are neither a mapping nor texts, or a value cannot be written in a recipe.
+    """
+    if isinstance(overrides, Mapping):
+        texts = [f"{key}={value_text(value)}" for key, value in overrides.items()]
+    else:
+        texts = listed_texts("overrides", overrides, '{"training.max_epochs": 3}')
     return [*texts, *([] if seed is None else [f"seed={seed}"])]
 
 
+def listed_texts(argument: str, texts: Any, example: str) -> list[str]:
+    """Texts ``key=value`` as a list; one text alone, and none.
+
+    Raises:
+        RecipeError: an entry is not a text.
+    """
+    found = [] if texts is None else [texts] if isinstance(texts, str) else texts
+    if not isinstance(found, Sequence) or not all(isinstance(text, str) for text in found):
+        raise RecipeError(f"{argument}: found {texts!r}, expected a mapping such as {example}, or texts 'key=value'")
+    return list(found)
+
+
 def value_text(value: Any) -> str:
-    """A value in one line of YAML; a text that is not quoted stays as it is."""
+    """A value in one line of YAML; a text that is not quoted stays as it is.
+
+    Raises:
+        RecipeError: the value cannot be written in a recipe.
+    """
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.+~-]*", value) and scalar(value) == value:
         return value
-    return json.dumps(plain(value), ensure_ascii=False)
+    try:
+        return json.dumps(plain(value), ensure_ascii=False, default=_plain_number)
+    except TypeError as error:
+        raise RecipeError(f"found {value!r}, expected a value of a recipe: a number, a text, a list, ...") from error
+
+
+def _plain_number(value: Any) -> Any:
+    """Numbers and arrays of numpy as those of Python."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(type(value).__name__)
 
 
 def folder_of(recipe: RecipeLike) -> Path | None:

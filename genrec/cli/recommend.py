@@ -43,7 +43,7 @@ def command(
     recommender = Recommender.load(run, device=device)
     with computing_on(threads_for(requested, recommender.recipe.block())):
         history = recommender.parse_history(history)
-        found = recommender.recommend(history, top, seen=None if seen == "recipe" else seen)[0]
+        found = recommender.recommend([history], top, seen=None if seen == "recipe" else seen)[0]
     if as_json:
         print_json([asdict(item) for item in found])
         return

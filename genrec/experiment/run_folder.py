@@ -305,8 +305,8 @@ def _refuse_foreign(path: Path) -> None:
     Raises:
         DataError: it is not.
     """
-    if path.exists() and not path.is_dir():
-        raise DataError(f"{path}: is a file, expected a folder for the run")
+    if blocked := [place for place in (path, *path.parents) if place.exists() and not place.is_dir()]:
+        raise DataError(f"{blocked[0]}: is a file, expected a folder for the run")
     if not path.is_dir() or {file.name for file in path.iterdir()} <= _OWN:
         return
     try:

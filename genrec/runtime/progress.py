@@ -9,10 +9,12 @@ import importlib.util
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from genrec.errors import GenrecError
 
 T = TypeVar("T")
 
@@ -33,7 +35,16 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 def set_verbosity(verbosity: Verbosity) -> None:
-    """Set how much this process shows of its work."""
+    """Set how much this process shows of its work.
+
+    Args:
+        verbosity: ``quiet``, ``normal`` or ``verbose``.
+
+    Raises:
+        GenrecError: it is something else.
+    """
+    if verbosity not in get_args(Verbosity):
+        raise GenrecError(f"verbosity: found {verbosity!r}, expected {' or '.join(map(repr, get_args(Verbosity)))}")
     console.quiet, console.verbose = verbosity == "quiet", verbosity == "verbose"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -138,6 +139,9 @@ class Recommender:
         )
         self.tries = {name: context.trie for name, context in streams.items()}
 
+    def __repr__(self) -> str:
+        return f"Recommender({self.recipe.title}: {len(self.keys):,} items, streams {', '.join(self.tries)})"
+
     @classmethod
     @plugin_errors()
     def load(cls, path: str | Path, *, device: str = "auto") -> Recommender:
@@ -170,7 +174,7 @@ class Recommender:
             exactly = "use a key" if what == "title" else "write it exactly"
             raise DataError(f"{name!r}: {len(rows)} items have this {what}; {exactly}: {keys}")
         near = get_close_matches(name.casefold(), self._rows_of_title, n=3, cutoff=0.5)
-        near += [title for title in self._rows_of_title if name.casefold() in title and title not in near][:3]
+        near += [title for title in self._rows_of_title if name and name.casefold() in title and title not in near][:3]
         near += get_close_matches(name, self.keys, n=2, cutoff=0.8)
         shown = [self.titles[self._rows_of_title[text][0]] if text in self._rows_of_title else text for text in near]
         hint = f"; did you mean {' or '.join(map(repr, shown))}?" if shown else ""
@@ -209,7 +213,7 @@ class Recommender:
     @plugin_errors()
     def recommend(
         self,
-        histories: Sequence[str] | Sequence[Sequence[str]],
+        histories: Iterable[str] | Iterable[Iterable[str]],
         k: int = 10,
         *,
         seen: Literal["keep", "filter"] | None = "filter",
@@ -217,16 +221,20 @@ class Recommender:
         """Recommend the next items, with the search and merge of the run.
 
         Args:
-            histories: keys or titles of items, oldest first: one history, or a sequence of them.
-            k: number of items for each history.
+            histories: keys or titles of items, oldest first: one history, or several of them; lists, arrays or Series.
+                A single text is a history of one item.
+            k: number of items for each history, at least 1.
             seen: ``filter`` leaves out the items of the history, ``keep`` does not; None follows the recipe.
 
         Returns:
             A list of at most ``k`` items for each history.
 
         Raises:
-            DataError: a history is empty, or an item is not in the catalog.
+            DataError: a history is empty, an item is not in the catalog, or an argument has another type or value.
         """
+        if seen not in ("keep", "filter", None):
+            raise DataError(f"seen: found {seen!r}, expected 'keep', 'filter' or None")
+        k = min(_count(k), len(self.keys))
         rows = [self._rows(history, number) for number, history in enumerate(_several(histories), start=1)]
         settings = self.recipe.search
         found = search_streams(
@@ -284,11 +292,41 @@ def _rows_by_folded(names: Sequence[str]) -> dict[str, list[int]]:
     return rows
 
 
-def _several(histories: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+def _several(histories: Iterable[str] | Iterable[Iterable[str]]) -> list[list[str]]:
     """Histories as a list; a flat list of names is one history."""
-    if all(isinstance(entry, str) for entry in histories):
-        return [[str(entry) for entry in histories]] if histories else []
-    return [[entry] if isinstance(entry, str) else list(entry) for entry in histories]
+    entries = _listed(histories)
+    if entries and all(isinstance(entry, str) for entry in entries):
+        return [entries]
+    lists = [_listed(entry) for entry in entries]
+    for name in (name for names in lists for name in names if not isinstance(name, str)):
+        raise DataError(_unfit(name))
+    return lists
+
+
+def _listed(entries: Any) -> list[Any]:
+    if isinstance(entries, str):
+        return [entries]
+    if isinstance(entries, bytes | set | frozenset) or not isinstance(entries, Iterable):
+        raise DataError(_unfit(entries))
+    return list(entries)
+
+
+def _unfit(found: Any) -> str:
+    return (
+        f"histories: found {found!r} ({type(found).__name__}), expected keys or titles as texts, oldest first: "
+        "a list for one history, a list of lists for several"
+    )
+
+
+def _count(k: Any) -> int:
+    """A number of items as an int."""
+    try:
+        count = index(k)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise DataError(f"k: found {k!r}, expected a whole number of at least 1")
+    return count
 
 
 def recipe_of_run(folder: RunFolder) -> Recipe:

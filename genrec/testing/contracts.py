@@ -60,8 +60,14 @@ def check(
     Raises:
         ContractError: it breaks the contract; the text has its file and the broken sentence.
         PluginError: its code raised an exception; the text has file and line.
-        GenrecError: raised by the component on purpose, e.g. because weights are missing.
+        GenrecError: it is no component; or raised by the component on purpose, e.g. because weights are missing.
     """
+    if not isinstance(component, Component):
+        name = getattr(component, "__name__", repr(component))
+        raise GenrecError(
+            f"check: found {name} ({type(component).__name__}), expected a component, such as Borda(depth=3); "
+            "a metric is checked when a recipe names it"
+        )
     demand = Demands(component)
     try:
         _check(component, Environment(data=data, recipe=recipe), dataset, demand)
@@ -245,7 +251,8 @@ def _check_merge(merge: Merge, demand: Demands) -> None:
             raise
         except GenrecError as error:
             refused.append(error)
-    demand(len(refused) < len(STREAMS), f"a merge works with one stream as well, but: {refused[:1]}")
+    found = str(refused[0]) if refused else ""
+    demand(len(refused) < len(STREAMS), "a merge works with one stream as well", found)
 
 
 def _check_ranking_of(merge: Merge, candidates: Candidates, demand: Demands) -> None:

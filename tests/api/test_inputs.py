@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -42,6 +43,48 @@ def test_overrides_are_a_mapping_or_texts() -> None:
 @pytest.mark.parametrize("title", ["yes: no", "1e3", "#5", "a 'b' \"c\"", "on", "Zürich\nline", "null"])
 def test_texts_of_overrides_are_quoted(title: str) -> None:
     assert genrec.load_recipe("small.yaml", {"title": title}).title == title
+
+
+def test_values_may_be_numbers_of_numpy() -> None:
+    overrides = {"training.max_epochs": np.int64(3), "training.learning_rate": np.float64(0.01), "merge": "learned"}
+    overrides |= {"evaluation.cutoffs": np.array([5, 10])}
+    recipe = genrec.load_recipe("small.yaml", overrides)
+    assert (recipe.training.max_epochs, recipe.training.learning_rate) == (3, 0.01)
+    assert recipe.evaluation.cutoffs == (5, 10)
+
+
+@pytest.mark.parametrize("overrides", [[{"training.max_epochs": 3}], 5, [5], {3: 4}.items()])
+def test_other_overrides_are_refused(overrides: Any) -> None:
+    expected = r"^overrides: found .*, expected a mapping such as .*, or texts 'key=value'$"
+    with pytest.raises(genrec.RecipeError, match=expected):
+        genrec.load_recipe("small.yaml", overrides)
+
+
+def test_a_value_that_no_recipe_can_have_is_refused() -> None:
+    with pytest.raises(genrec.RecipeError, match=r"^found <object .*>, expected a value of a recipe"):
+        genrec.load_recipe("small.yaml", {"title": object()})
+
+
+def test_verbosity_is_one_of_three() -> None:
+    with pytest.raises(genrec.GenrecError, match=r"^verbosity: found 'loud', expected 'quiet' or"):
+        genrec.set_verbosity("loud")  # type: ignore[arg-type]
+
+
+def test_arguments_of_comparisons_are_checked_before_any_work() -> None:
+    expected = {
+        r"vary: merge: found 'learned', expected a list of values, such as": {"vary": {"merge": "learned"}},
+        r"vary: seed: found 3, expected a list of values": {"vary": {"seed": 3}},
+        r"vary: found \[\{'merge'.*\}\], expected a mapping such as": {"vary": [{"merge": ["learned"]}]},
+        "split: found 'tset', expected 'validation' or 'test'": {"split": "tset"},
+        "jobs: found 0, expected at least 1": {"jobs": 0},
+        "--budget 90: expected a time such as 90s, .*did you mean 90m or 90s": {"budget": 90},
+    }
+    for text, arguments in expected.items():
+        with pytest.raises(genrec.RecipeError, match=text):
+            genrec.compare("small.yaml", output="out", device="cpu", **arguments)
+    with pytest.raises(genrec.RecipeError, match="found a NoneType, expected a recipe"):
+        genrec.compare(None, output="out", device="cpu")  # type: ignore[arg-type]
+    assert not Path("out").exists()
 
 
 def test_components_may_be_objects(block: dict[str, Any]) -> None:

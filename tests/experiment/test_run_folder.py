@@ -65,9 +65,10 @@ def test_a_foreign_folder_is_refused(tmp_path):
         RunFolder.create(tmp_path, RECIPE)
     assert str(caught.value) == f"{tmp_path}: is not empty and not the folder of a run; pass another folder to --output"
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
-    with pytest.raises(DataError) as caught:
-        RunFolder.create(tmp_path / "thesis.tex", RECIPE)
-    assert str(caught.value) == f"{tmp_path / 'thesis.tex'}: is a file, expected a folder for the run"
+    for below in (tmp_path / "thesis.tex", tmp_path / "thesis.tex" / "runs" / "first"):
+        with pytest.raises(DataError) as caught:
+            RunFolder.create(below, RECIPE)
+        assert str(caught.value) == f"{tmp_path / 'thesis.tex'}: is a file, expected a folder for the run"
 
 
 def test_a_comparison_and_a_run_keep_to_their_own_folders(tmp_path):

@@ -6,8 +6,10 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from genrec.comparison.axes import variants
@@ -137,6 +139,55 @@ def test_a_flat_list_of_names_is_one_history(recommender: Recommender) -> None:
     assert flat == nested
 
 
+@pytest.mark.parametrize(
+    "histories",
+    [
+        np.array(["item-3", "item-9"]),
+        pd.Series(["item-3", "item-9"]),
+        ("item-3", "item-9"),
+        iter(["item-3", "item-9"]),
+        pd.Series([["item-3", "item-9"]]),
+        np.array([["item-3", "item-9"]]),
+    ],
+    ids=lambda histories: type(histories).__name__,
+)
+def test_histories_may_be_arrays_and_series(recommender: Recommender, histories: Any) -> None:
+    [found], [expected] = recommender.recommend(histories), recommender.recommend(["item-3", "item-9"])
+    assert found == expected
+
+
+def test_one_text_is_a_history_of_one_item(recommender: Recommender) -> None:
+    assert recommender.recommend("item-3")[0] == recommender.recommend(["item-3"])[0]
+
+
+@pytest.mark.parametrize("histories", [None, 3, [3], [["item-3", 4]], [None], b"item-3", {"item-3"}, np.array([1, 2])])
+def test_other_histories_are_one_error(recommender: Recommender, histories: Any) -> None:
+    with pytest.raises(DataError, match=r"^histories: found .*, expected keys or titles as texts, oldest first"):
+        recommender.recommend(histories)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, "3", None])
+def test_a_list_has_at_least_one_item(recommender: Recommender, k: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        recommender.recommend(["item-3"], k=k)
+    assert str(caught.value) == f"k: found {k!r}, expected a whole number of at least 1"
+
+
+def test_a_list_has_at_most_the_catalog(recommender: Recommender) -> None:
+    [items] = recommender.recommend(["item-3"], k=10**9, seen="keep")
+    assert 30 < len(items) <= len(recommender.keys)
+
+
+def test_the_rule_for_seen_items_is_one_of_two(recommender: Recommender) -> None:
+    with pytest.raises(DataError, match=r"^seen: found 'drop', expected 'keep', 'filter' or None$"):
+        recommender.recommend(["item-3"], seen="drop")  # type: ignore[arg-type]
+
+
+def test_a_recommender_describes_itself(recommender: Recommender) -> None:
+    streams = ", ".join(recommender.recipe.streams)
+    assert repr(recommender) == f"Recommender({recommender.recipe.title}: 60 items, streams {streams})"
+
+
 def test_recommendations_are_a_table(recommender: Recommender) -> None:
     found = recommender.recommend([["item-3"], ["item-9"]], k=4)
     frame = found.to_pandas()
@@ -175,7 +226,7 @@ def test_names_are_separated_by_commas_unless_a_name_has_them(small_run: Path, t
     assert recommender.parse_history([]) == recommender.parse_history([","]) == []
     with pytest.raises(DataError, match=r"^'lamp': no item has this key or title, .* did you mean 'Lamp, small, red'"):
         recommender.parse_history(["oak, lamp"])
-    with pytest.raises(DataError, match=r"^'': no item"):
+    with pytest.raises(DataError, match=r"^'': no item has this key or title, expected one of 60 items$"):
         recommender.parse_history([""])
 
 

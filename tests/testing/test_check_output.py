@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from genrec.datasets.showroom import Showroom
-from genrec.errors import ContractError, DataError, PluginError
+from genrec.errors import ContractError, DataError, GenrecError, PluginError
 from genrec.families import ItemEncoder, Merge, TrainingLogger
 from genrec.item_encoders.precomputed import Precomputed
 from genrec.merges.confidence import Confidence
@@ -26,6 +26,19 @@ def test_prints_each_sentence_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert heading == f"the merge 'confidence' keeps {len(lines)} sentences of its contract:"
     assert "  ok: no item occurs twice in a row" in lines
     assert len(set(lines)) == len(lines)
+
+
+def test_sentences_that_hold_have_no_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    check(Confidence())
+    assert "  ok: a merge works with one stream as well" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("found", [Confidence, len, None, "confidence"])
+def test_what_is_no_component_is_one_error(found: Any) -> None:
+    with pytest.raises(
+        GenrecError, match=r"^check: found .*, expected a component, such as Borda\(depth=3\); a metric"
+    ):
+        check(found)
 
 
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
