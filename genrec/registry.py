@@ -35,6 +35,8 @@ _MAX_IMPORTS = 5
 _plugin_folders: list[Path] = []
 _plugin_packages: set[str] = set()
 """Top-level names of installed packages from which a plugin was loaded."""
+_plugin_sources: dict[str, bytes] = {}
+"""Module name of a plugin file -> its content when it was imported."""
 
 
 def add_plugin_folder(folder: Path, *, trusted: bool = False) -> None:
@@ -197,11 +199,26 @@ def load_plugin(file: Path) -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _plugin_sources[name] = file.read_bytes()
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def check_unchanged(part: Any) -> None:
+    """Check that a class or function of a plugin file is what the file says now: a process imports a file once.
+
+    Raises:
+        PluginError: the file was edited after this process imported it.
+    """
+    source = _plugin_sources.get(part.__module__)
+    file = Path(inspect.getfile(part)) if source is not None else None
+    if file is not None and file.is_file() and file.read_bytes() != source:
+        raise PluginError(
+            f"{shown_path(file)}: edited after this process imported it; restart Python, or the kernel of the notebook"
+        )
 
 
 @contextmanager

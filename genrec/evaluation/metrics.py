@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from genrec.errors import PluginError
-from genrec.registry import Entry, error_text, load_entry, place_of, plugin_entries, plugin_line
+from genrec.registry import Entry, check_unchanged, error_text, load_entry, place_of, plugin_entries, plugin_line
 from genrec.types import ABSENT, Ranking
 
 Measure: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
@@ -164,6 +164,7 @@ class MetricRegistry:
             load_entry(entries[0], lambda _: None)
             if name not in self._known:
                 raise PluginError(f"{entries[0].origin}: registers no metric named {name!r}")
+        check_unchanged(self._known[name].measure)
         self._known[name].check()
         return self._known[name]
 

@@ -15,7 +15,7 @@ from genrec.families import Component, registry_of
 from genrec.recipe.former_keys import former_key
 from genrec.recipe.problems import Path, Problem, closest, did_you_mean, dotted, one_of, shown, wording
 from genrec.recipe.source import UNREADABLE, Source, holds
-from genrec.registry import Registry
+from genrec.registry import Registry, check_unchanged
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -108,6 +108,7 @@ class Assembly:
             return None
         try:
             cls = registry.get(name)
+            check_unchanged(cls)
         except PluginError as error:
             self._complain(path, " ".join(str(error).split()))
             return None

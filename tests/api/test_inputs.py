@@ -11,6 +11,8 @@ import yaml
 
 import genrec
 from genrec.api.inputs import override_texts
+from genrec.evaluation.metrics import METRICS
+from genrec.families import merges
 from genrec.recipe import InvalidRecipeError
 from genrec.tokenizers.kmeans_tree import KMeansTree
 
@@ -85,6 +87,47 @@ def test_arguments_of_comparisons_are_checked_before_any_work() -> None:
     with pytest.raises(genrec.RecipeError, match="found a NoneType, expected a recipe"):
         genrec.compare(None, output="out", device="cpu")  # type: ignore[arg-type]
     assert not Path("out").exists()
+
+
+EDITED_MERGE = """\
+from genrec.plugin import Merge, merges
+
+
+@merges.register("edited_merge")
+class EditedMerge(Merge):
+    def merge(self, candidates, *, top_n): ...
+"""
+EDITED_METRIC = """\
+from genrec.plugin import metrics
+
+
+@metrics.register("edited_metric", "Edited")
+def edited_metric(ranks_U, cutoff):
+    return (ranks_U == 0) * 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [(EDITED_MERGE, {"merge": "edited_merge"}), (EDITED_METRIC, {"evaluation.metrics": ["edited_metric"]})],
+    ids=["merge", "metric"],
+)
+def test_a_plugin_that_is_edited_after_its_import_is_an_error(
+    text: str, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for family in (merges, METRICS):
+        known = "_known" if family is METRICS else "_classes"
+        monkeypatch.setattr(family, known, dict(getattr(family, known)))
+    file = Path("plugins/edited.py")
+    file.parent.mkdir()
+    file.write_text(text, encoding="utf-8")
+    assert genrec.load_recipe("small.yaml", overrides) == genrec.load_recipe("small.yaml", overrides)
+    file.write_text(text + "\n# edited\n", encoding="utf-8")
+    with pytest.raises(InvalidRecipeError) as caught:
+        genrec.load_recipe("small.yaml", overrides)
+    expected = f"{file}: edited after this process imported it; restart Python, or the kernel of the notebook"
+    assert str(caught.value).endswith(expected)
+    genrec.load_recipe("small.yaml")  # uses nothing of the file
 
 
 def test_components_may_be_objects(block: dict[str, Any]) -> None:
