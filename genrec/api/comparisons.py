@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genrec.api.inputs import (
+    ONE_AT_A_TIME,
     Overrides,
     RecipeLike,
     environment_of,
@@ -129,7 +130,8 @@ def compare(
             deadline=None if seconds is None else began + seconds,
         )
         title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
-        comparison = compare_variants(plan, runner, title=title, split=_SPLITS[split])
+        with ONE_AT_A_TIME:
+            comparison = compare_variants(plan, runner, title=title, split=_SPLITS[split])
         users = plan.dataset.valid if split == "validation" else plan.dataset.test
         write(comparison, users, folder.path, draft=folder.draft)
         keys = {planned.stage.key for planned in plan.planned()} | {job.summary_key for job in plan.jobs}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ RecipeLike = str | Path | Mapping[str, Any] | Recipe
 """A recipe: a YAML file, plain data (components may be objects), or a checked recipe."""
 Overrides = Sequence[str] | Mapping[str, Any] | None
 """Changes of a recipe: ``{"training.max_epochs": 3}``, or texts ``training.max_epochs=3`` as for ``--set``."""
+ONE_AT_A_TIME = threading.RLock()
+"""Held while a stage may be computed: torch has one random generator and one number of threads for all threads."""
 
 
 @plugin_errors()

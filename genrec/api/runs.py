@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrec.api.inputs import Overrides, RecipeLike, environment_of, load_recipe, name_of, override_texts
+from genrec.api.inputs import (
+    ONE_AT_A_TIME,
+    Overrides,
+    RecipeLike,
+    environment_of,
+    load_recipe,
+    name_of,
+    override_texts,
+)
 from genrec.errors import DataError
 from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
 from genrec.experiment.run_folder import RunFolder
@@ -93,7 +101,7 @@ def run(
     """Run a recipe: encode, tokenize, train, search, merge, evaluate and report.
 
     Finished stages are cached: an interrupted run resumes with the same call, and a change of the merge retrains
-    nothing.
+    nothing. Calls from several threads take turns; processes run at the same time.
 
     Args:
         recipe: a YAML file, a mapping with the keys of a recipe, or a recipe (see :func:`load_recipe`).
@@ -120,7 +128,8 @@ def run(
     checked = load_recipe(recipe, changes, trust_plugins=trust_plugins)
     environment = environment_of(recipe, checked, data=data, device=device, threads=threads)
     path = None if output is None else Path(output)
-    with RunFolder.create(path, name_of(recipe, checked), recipe=checked, force=force) as folder, plugin_errors():
+    created = RunFolder.create(path, name_of(recipe, checked), recipe=checked, force=force)
+    with created as folder, ONE_AT_A_TIME, plugin_errors():
         folder.write_recipe(checked.to_yaml(), changes)
         console.print(f"{checked.title} -> {folder.path}", markup=False)
 

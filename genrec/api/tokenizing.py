@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from genrec.api.comparisons import Vary, axis_texts, recipe_files
-from genrec.api.inputs import Overrides, RecipeLike, environment_of, override_texts
+from genrec.api.inputs import ONE_AT_A_TIME, Overrides, RecipeLike, environment_of, override_texts
 from genrec.comparison.axes import Variant, variants
 from genrec.errors import DataError
 from genrec.evaluation.code_quality import measure_agreement, measure_codes
@@ -98,7 +98,7 @@ def tokenize(
         place = folder.place if len(chosen) == 1 and not is_run else None
         cache = Cache(RunFolder.cache_of(None if output is None else Path(output)), place=place, quiet=True)
         measured, ids = [], {}
-        with computing_on(environment.threads):
+        with ONE_AT_A_TIME, computing_on(environment.threads):
             cache.machine = computed_on(environment.torch_device)
             for variant, fit in [
                 (variant, plan_fit(_train_only(variant.recipe), dataset, environment)) for variant in chosen

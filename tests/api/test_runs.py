@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_a_recipe_built_in_python_runs_and_is_stored(small_recipe: str) -> None:
     run = genrec.run(recipe, device="cpu")
     assert re.fullmatch(r"built_in_python-\d{8}-\d{6}", run.path.name)
     assert genrec.load_recipe(run.path / "recipe.yaml") == recipe
+
+
+def test_runs_of_several_threads_give_their_own_results() -> None:
+    def metrics(seed: int, output: str) -> list[float]:
+        return genrec.run("small.yaml", output, seed=seed, device="cpu").metrics["mean"].to_list()
+
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(metrics, (1, 2), ("first", "second")))
+    assert together == [metrics(1, "third"), metrics(2, "fourth")]
 
 
 def test_metrics_agree_with_the_ranks(run: genrec.Run) -> None:
