@@ -332,11 +332,6 @@ def test_wrong_usage_is_told(words: list[str], small_run: Path, capsys: Capture)
     assert "Traceback" not in told.err
 
 
-def test_a_history_of_commas_is_empty(small_run: Path, capsys: Capture) -> None:
-    assert recommend(small_run, "--history", ",") == 2
-    assert capsys.readouterr() == ("", "history 1: found no item, expected at least one key or title\n")
-
-
 def test_brackets_in_titles_are_no_markup(small_run: Path, folder: Path, capsys: Capture) -> None:
     forget_checksums(shutil.copytree(small_run, folder / "copy", ignore=shutil.ignore_patterns(".stages")))
     items = read(folder / "copy" / "items.json")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genrec.cli import main
 from genrec.comparison.axes import variants
 from genrec.datasets.showroom import Showroom
 from genrec.errors import DataError, RecipeError
@@ -106,6 +107,11 @@ def test_no_history_no_answer(recommender: Recommender) -> None:
     with pytest.raises(DataError) as caught:
         recommender.recommend([["item-1"], []])
     assert str(caught.value) == "history 2: found no item, expected at least one key or title"
+
+
+def test_a_history_of_commas_is_empty(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", str(small_run), "--history", ",", "--device", "cpu"]) == 2
+    assert capsys.readouterr() == ("", "history 1: found no item, expected at least one key or title\n")
 
 
 def test_lists_may_be_longer_than_the_recipes(recommender: Recommender) -> None:
