@@ -28,12 +28,16 @@ from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.report import Report
 from genrec.reporting.report_files import read_report
 from genrec.reporting.tables import Table
-from genrec.runtime.checksums import verify
+from genrec.runtime.checksums import MARK, read_mark, verify
 from genrec.runtime.files import read_json
 from genrec.runtime.progress import console
 
 if TYPE_CHECKING:
     from genrec.serving.recommender import Recommender
+
+
+_COLUMNS = ("path", "command", "title", "dataset", "date", "state", "metric", "value")
+"""Of the list of runs."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,8 +167,8 @@ def list_runs(folder: str | Path = "runs") -> Table:
         folder: the folder that contains them.
 
     Returns:
-        By run: path, command, title, dataset, date, whether it is finished, and the merge's (or the only stream's) main
-        metric with its value; null where a run has none.
+        By run: path, command, title, dataset, date, state (finished, not finished or damaged), and the merge's (or the
+        only stream's) main metric with its value; null where a run has none.
 
     Raises:
         DataError: there is no such folder.
@@ -175,8 +179,7 @@ def list_runs(folder: str | Path = "runs") -> Table:
     runs = [path, *path.iterdir()] if (path / "run.json").is_file() else path.iterdir()
     rows = [row for place in sorted(runs) if (row := _listed(place)) is not None]
     rows.sort(key=lambda row: (row["date"] or "", row["path"]), reverse=True)
-    names = ("path", "command", "title", "dataset", "date", "finished", "metric", "value")
-    return Table({name: [row[name] for row in rows] for name in names})
+    return Table({name: [row[name] for row in rows] for name in _COLUMNS})
 
 
 def _run(folder: RunFolder, recipe: Recipe, report: Report) -> Run:
@@ -207,27 +210,28 @@ def _main_result(report: Report) -> str:
 
 def _listed(place: Path) -> dict[str, Any] | None:
     """The line of a run in the list; None for folders that are no runs."""
-    mark = _json_or_none(place / "run.json")
-    if mark is None:
+    if not (place / MARK).is_file():
         return None
-    row = dict.fromkeys(("title", "dataset", "metric", "value"))
-    with suppress(KeyError, IndexError, TypeError, ValueError):  # files of other versions
-        results = _json_or_none(place / "metrics.json") or _json_or_none(place / "comparison.json") or {}
-        row |= {"title": results["title"], "dataset": results["protocol"]["dataset"]}
-        first, cutoff = results["methods"][0], main_cutoff(results["protocol"]["cutoffs"])
-        metric = main_metric([key for key in first if key in METRICS.names()])
-        row |= {"metric": column_name(metric, cutoff), "value": float(first[metric][str(cutoff)]["mean"])}
-    return {
-        "path": str(place),
-        "command": mark.get("verb", "run"),
-        "date": mark.get("date"),
-        "finished": bool(mark.get("finished")),
-        **row,
-    }
+    row: dict[str, Any] = {"path": str(place), **dict.fromkeys(_COLUMNS[1:])}
+    try:
+        mark = read_mark(place)
+        row |= {"command": mark.get("verb", "run"), "date": mark.get("date"), "state": "not finished"}
+        if mark.get("finished"):
+            row |= {**_result(place), "state": "finished"}
+    except DataError:
+        row["state"] = "damaged"
+    return row
 
 
-def _json_or_none(file: Path) -> dict[str, Any] | None:
-    with suppress(DataError):
-        found = read_json(verify(file))
-        return found if isinstance(found, dict) else None
-    return None
+def _result(place: Path) -> dict[str, Any]:
+    """Title and dataset of a finished run or comparison, and the main metric of a run; empty if unknown."""
+    found: dict[str, Any] = {}
+    file = next((place / name for name in ("metrics.json", "comparison.json") if (place / name).is_file()), None)
+    if file is not None:
+        results = read_json(verify(file))
+        with suppress(KeyError, IndexError, TypeError, ValueError):  # files of other versions
+            found |= {"title": results["title"], "dataset": results["protocol"]["dataset"]}
+            first, cutoff = results["methods"][0], main_cutoff(results["protocol"]["cutoffs"])
+            metric = main_metric([key for key in first if key in METRICS.names()])
+            found |= {"metric": column_name(metric, cutoff), "value": float(first[metric][str(cutoff)]["mean"])}
+    return found

@@ -31,12 +31,12 @@ def list_(
     rows = [
         (
             run["path"],
-            run["command"],
+            run["command"] or "-",
             run["title"] or "-",
             run["dataset"] or "-",
             run["date"] or "-",
             "-" if run["value"] is None else f"{run['metric']} {run['value']:.4f}",
-            "finished" if run["finished"] else "not finished",
+            run["state"],
         )
         for run in found
     ]

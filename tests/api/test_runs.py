@@ -17,6 +17,7 @@ import pytest
 import genrec
 from genrec.cli import main
 from genrec.evaluation.metrics import METRICS
+from genrec.runtime.checksums import seal
 
 pytestmark = pytest.mark.slow
 
@@ -107,14 +108,15 @@ def test_runs_are_listed_newest_first(small_run: Path, capsys: pytest.CaptureFix
     for name in ("runs/first", "runs/second"):
         shutil.copytree(small_run, name, ignore=shutil.ignore_patterns(".stages"))
     mark = json.loads(Path("runs/second/run.json").read_text(encoding="utf-8"))
-    Path("runs/second/run.json").write_text(json.dumps({**mark, "date": "2999-01-01T10:00:00"}), encoding="utf-8")
+    del mark["checksum"]
+    Path("runs/second/run.json").write_text(json.dumps(seal({**mark, "date": "2999"})), encoding="utf-8")
     Path("runs/third").mkdir()
     Path("runs/third/run.json").write_text('{"verb": "compare", "finished": false}', encoding="utf-8")
     Path("runs/broken").mkdir()
     Path("runs/broken/run.json").write_text("{", encoding="utf-8")
     Path("runs/notes").mkdir()
     listed = genrec.list_runs().to_dicts()
-    assert [row["path"] for row in listed] == ["runs/second", "runs/first", "runs/third"]
+    assert [row["path"] for row in listed] == ["runs/second", "runs/first", "runs/third", "runs/broken"]
     run = genrec.load_run("runs/first")
     mean = next(row["mean"] for row in run.metrics.to_dicts() if (row["metric"], row["cutoff"]) == ("ndcg", 10))
     assert listed[0] == {
@@ -122,11 +124,12 @@ def test_runs_are_listed_newest_first(small_run: Path, capsys: pytest.CaptureFix
         "command": "run",
         "title": "Three views of a small shop [showroom]",
         "dataset": "showroom",
-        "date": "2999-01-01T10:00:00",
-        "finished": True,
+        "date": "2999",
+        "state": "finished",
         "metric": "NDCG@10",
         "value": mean,
     }
+    assert [row["state"] for row in listed] == ["finished", "finished", "not finished", "damaged"]
     assert listed[2]["value"] is None
     assert main(["runs", "list"]) == 0
     printed = capsys.readouterr().out
