@@ -39,7 +39,7 @@ DAMAGES: dict[str, Callable[[Path, Path], None]] = {
 
 def forget_checksums(run: Path) -> Path:
     """Make a run one of a version that recorded no checksums, so that its files can be changed; returns its folder."""
-    mark = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    mark = {key: value for key, value in mark.items() if key not in ("files", "checksum")}
-    (run / "run.json").write_text(json.dumps(mark), encoding="utf-8")
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    facts = {key: value for key, value in facts.items() if key not in ("files", "checksum")}
+    (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     return run

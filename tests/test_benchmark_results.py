@@ -45,9 +45,10 @@ def finished(folder, *overrides):
     file = folder.parent / "recipe.yaml"
     file.write_text(RECIPE, encoding="utf-8")
     recipe = load_recipe(file, overrides)
-    made = RunFolder(RunFolder.create(folder, file).path, folder.parent / "stages")
-    made.write_recipe(recipe.to_yaml(), ())
-    run(recipe, made)
+    with RunFolder.create(folder, file) as made:
+        made.cache = folder.parent / "stages"
+        made.write_recipe(recipe.to_yaml(), ())
+        run(recipe, made)
     return folder
 
 

@@ -23,7 +23,7 @@ from genrec.runtime.files import reason
 from genrec.runtime.progress import set_verbosity, verbosity
 from genrec.version import __version__
 
-_FIRST = ("run", "compare", "tokenize", "bench", "validate", "show", "list", "schema", "doctor")
+_FIRST = ("run", "compare", "tokenize", "recommend", "bench", "validate", "show", "list", "schema", "doctor")
 """Commands that the help lists first, in this order; the others follow alphabetically."""
 
 _RESUMABLE = {"run", "compare", "tokenize"}

@@ -128,7 +128,8 @@ class _Sample:
 
     @classmethod
     def of(cls, fit: Fit, plan: Plan) -> _Sample:
-        streams = tokenize_items(fit, encode_items(fit, plan.cache), plan.cache)
+        vectors = encode_items(fit, plan.cache)
+        streams = tokenize_items(fit, vectors, plan.cache)
         model = untrained_model(fit.recipe, streams, fit.dataset.num_items, fit.dataset.train)
         tries = {name: context.trie for name, context in streams.items()}
         return cls(fit, model.to(fit.environment.torch_device), tries)

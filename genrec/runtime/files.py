@@ -36,6 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{path}: cannot be written: is not a regular file")
         partial.unlink(missing_ok=True)
         yield partial
         sync(partial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def test_help_names_every_verb_in_reading_order(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     verbs = cli.verbs()
     assert {"validate", "show", "list", "schema", "doctor"} <= set(verbs)
-    positions = [text.index(f" {verb} ") for verb in verbs]
+    positions = [re.search(rf"^\W*{verb} ", text, re.MULTILINE).start() for verb in verbs]
     assert positions == sorted(positions)
 
 

@@ -283,7 +283,7 @@ def test_mistakes_of_variants_are_reported_once_with_the_variants_they_affect() 
     found = problems(lambda: of("two.yaml", "merge=confidence,frist", "training.batch_size=8,-1,16"))
     assert sorted(found) == [
         "--vary merge=confidence,frist: merge: unknown merge 'frist', expected a merge that exists (see: genrec list merges) (in: frist, 8; frist, -1; frist, 16)",
-        "--vary training.batch_size=8,-1,16: training.batch_size: found -1, expected more than 0 (in: confidence, -1; frist, -1)",
+        "--vary training.batch_size=8,-1,16: training.batch_size: found -1, expected at least 1 (in: confidence, -1; frist, -1)",
     ]
 
 

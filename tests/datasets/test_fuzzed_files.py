@@ -24,7 +24,7 @@ def write(folder, files):
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 SNIPPETS = st.sampled_from(
     [
         "u",

@@ -62,7 +62,7 @@ def readers(run: Path) -> dict[str, Callable[[], Any]]:
         return [fits.test.keys.model, fits.valid.selected_under, [log.best_epoch for log in logs]]
 
     return {
-        "recommend": lambda: Recommender(run).recommend([["item-1", "item-2"]], top_n=5),
+        "recommend": lambda: Recommender(run).recommend([["item-1", "item-2"]], k=5),
         "plan": plan,
         "ranks": lambda: {name: ranks_U.tolist() for name, ranks_U in RankFile.read(run).ranks.items()},
         "metrics": lambda: read_metrics(run)["methods"],

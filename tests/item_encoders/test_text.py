@@ -109,7 +109,7 @@ def test_texts_that_are_cut_are_counted_with_the_field_of_the_cut(bert_folder, c
 
 
 def test_the_models_own_limit_cuts_as_well(bert_folder, catalog_of, no_histories):
-    texts = ["red " * 12, "red " * 13, "red " * 14]
+    texts = [" ".join(WORDS[:6]), "red " * 13, "red " * 14]
     vectors = Text(model=str(bert_folder)).encode(catalog_of(texts), no_histories, context=WorkContext(seed=0))
     assert vectors.notes == (
         CUT % (2, 3, 12, 14, "title or description (2)"),

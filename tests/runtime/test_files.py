@@ -81,7 +81,7 @@ def test_the_reason_of_a_failed_write_is_the_one_of_the_system(error, text, tmp_
 def test_a_tensor_file_that_cannot_be_written_names_the_file(tmp_path):
     """The library reports what the operating system said, in words of its own."""
     with pytest.raises(StorageError) as caught, replacing(tmp_path / "x"):
-        save_file({"x": np.ones(3)}, "/dev/full")
+        save_file({"x": np.ones(3)}, tmp_path / "missing" / "x")
     assert str(caught.value).startswith(f"{tmp_path / 'x'}: cannot be written: ")
     assert "{" not in str(caught.value)
 
@@ -122,3 +122,11 @@ def test_a_file_is_checked_against_the_nearest_record(tmp_path):
     write_text(file, "abd")
     with pytest.raises(DataError, match="its checksum is not the one in"):
         verify(file)
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(StorageError, match=r": cannot be written: is not a regular file$"):
+            write_text(path, "text")
+    assert (tmp_path / "pipe").is_fifo()
