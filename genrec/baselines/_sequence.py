@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import product
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ _LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
 
 
 class SequenceBaseline(Baseline):
-    """A network over item IDs, trained at all positions by cross-entropy over the whole catalog.
+    """A network over item IDs, trained by cross-entropy over the whole catalog.
 
     ``dim``, ``dropout`` and ``learning_rate`` take one value or a list: every combination is trained, and the best on
     the validation users is kept. A subclass adds settings and :meth:`network`.
@@ -51,14 +51,20 @@ class SequenceBaseline(Baseline):
     """Peak learning rate of AdamW; one or a list to choose from."""
     max_history: Length = 20
     """Most recent items that are read."""
+    samples: Literal["all_positions", "prefixes"] = "all_positions"
+    """Train all positions of a sequence at once, or every prefix as a sample whose loss is at its last position."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Learning rate after warm-up: constant, or falling to 0 along a cosine over ``max_epochs``."""
     warmup_steps: NonNegativeInt | None = None
     """Steps of linear warm-up; by default 5 % of the steps of ``max_epochs``, at most 2,000."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay; embeddings, norms and biases are left out."""
     batch_size: Count = 256
-    """Sequences in a batch."""
+    """Sequences, or prefixes, in a batch."""
     max_epochs: Count = 20
-    """Passes over the training histories, in which the learning rate falls to 0 along a cosine."""
+    """Passes over the training histories at most."""
+    patience: Count | None = None
+    """Stop after so many epochs without a new best on the validation users; None: train for ``max_epochs``."""
     epochs: Count | None = None
     """Stop after this many epochs, without validation; None: keep the best epoch on the validation users."""
 
@@ -122,7 +128,7 @@ class SequenceBaseline(Baseline):
             num_items=network.num_items,
             max_history=self.max_history,
             batch_size=self.batch_size,
-            all_positions=True,
+            all_positions=self.samples == "all_positions",
             seed=context.seed,
             device=network.item_table.weight.device,
         )
@@ -133,8 +139,8 @@ class SequenceBaseline(Baseline):
             warmup_steps=self.warmup_steps,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
-            patience=self.max_epochs,
-            schedule="cosine",
+            patience=self.patience or self.max_epochs,
+            schedule=self.schedule,
             gradient_clip=1.0,
         )
         return trainer.train(
@@ -171,12 +177,21 @@ class SequenceNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, history_BT: Tensor) -> Tensor:
-        """States (B, T, D): what follows each item of histories that are padded at the end; causal."""
+        """States (B, T, D): what follows each item of histories that are padded at the end.
+
+        Padding changes no state of an item. A network that is trained at all positions is causal.
+        """
+
+    def last_states(self, history_BT: Tensor) -> Tensor:
+        """States (B, D): what follows each history; that of the padding where a history is empty."""
+        last_B = ((history_BT != self.num_items).sum(1) - 1).clamp(min=0)
+        return self(history_BT)[torch.arange(len(history_BT), device=history_BT.device), last_B]
 
     def losses(self, batch: HistoryBatch) -> dict[str, Tensor]:
-        """Cross-entropy of the item that follows each position, over the whole catalog."""
-        is_target_BT = batch.target_BQ != ABSENT
-        states_ND, target_N = self(batch.history_BT)[is_target_BT], batch.target_BQ[is_target_BT]
+        """Cross-entropy of the item that follows each position or each whole history, over the whole catalog."""
+        is_target_BQ = batch.target_BQ != ABSENT
+        states_BQD = self(batch.history_BT) if batch.all_positions else self.last_states(batch.history_BT)[:, None]
+        states_ND, target_N = states_BQD[is_target_BQ], batch.target_BQ[is_target_BQ]
         return {"cross_entropy": catalog_cross_entropy(states_ND, self.item_vectors_ID, target_N)}
 
 
@@ -235,9 +250,7 @@ class FittedSequenceBaseline(FittedBaseline):
             part = histories.take(rows)
             history_BT, length_B = part.last(module.max_history, padding=num_items)
             history_BT = torch.from_numpy(history_BT[:, : max(int(length_B.max()), 1)]).to(device)
-            last_B = torch.from_numpy(np.maximum(length_B - 1, 0)).to(device)  # an empty history: the padding's state
-            states_BD = module(history_BT)[torch.arange(len(rows), device=device), last_B]
-            scores_BI = (states_BD @ module.item_vectors_ID.T).float()
+            scores_BI = (module.last_states(history_BT) @ module.item_vectors_ID.T).float()
             if exclude_seen:
                 user_P = torch.from_numpy(np.repeat(np.arange(len(rows)), part.lengths)).to(device)
                 scores_BI[user_P, torch.from_numpy(part.items.astype(np.int64)).to(device)] = -torch.inf

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from torch import nn
 from torch.nn import functional
 
 from genrec.baselines import _sequence
 from genrec.baselines._sequence import FittedSequenceBaseline, catalog_cross_entropy
-from genrec.baselines.sasrec import Sasrec, SasrecNetwork
+from genrec.baselines.sasrec import Sasrec
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg, recall, target_ranks
 from genrec.model.layers import init_weights
@@ -26,11 +27,12 @@ SMALL = {"dim": 16, "num_heads": 2, "num_layers": 1, "dropout": 0.1, "max_histor
 QUICK = SMALL | {"learning_rate": 0.01, "warmup_steps": 5, "batch_size": 8}
 
 
-def module_of(num_items=9, *, max_history=4, seed=0):
+FORMER = {"samples": "all_positions", "embeddings": "scaled", "positions": "start", "norm": "pre"}
+
+
+def module_of(num_items=9, *, max_history=4, seed=0, **changes):
     torch.manual_seed(seed)
-    module = SasrecNetwork(
-        num_items, dim=8, num_layers=2, num_heads=2, feedforward_dim=12, dropout=0.5, max_history=max_history
-    )
+    module = Sasrec(max_history=max_history, **changes).network(num_items, dim=8, dropout=0.5)
     init_weights(module, std=1.0)
     return module.eval()
 
@@ -70,11 +72,66 @@ def test_items_have_one_vector_for_input_and_output():
     assert moved_I.tolist() == [True] * 9 + [False], "items without users are learned from, padding is not"
 
 
-def test_a_state_depends_on_its_item_and_those_before_alone():
-    module = module_of()
-    whole, start = module(torch.tensor([[3, 1, 4, 1]])), module(torch.tensor([[3, 1, 9, 9]]))
-    torch.testing.assert_close(whole[:, :2], start[:, :2])
+@pytest.mark.parametrize("changes", [{}, FORMER])
+def test_a_state_depends_on_its_item_and_those_before_alone(changes):
+    module = module_of(**changes)
+    whole, other = module(torch.tensor([[3, 1, 4, 1]])), module(torch.tensor([[3, 1, 2, 5]]))
+    torch.testing.assert_close(whole[:, :2], other[:, :2])
     assert not torch.allclose(whole[:, 3], module(torch.tensor([[2, 1, 4, 1]]))[:, 3])
+    short, padded = module(torch.tensor([[3, 1]])), module(torch.tensor([[3, 1, 9, 9]]))
+    torch.testing.assert_close(padded[:, :2], short)
+
+
+def test_positions_count_from_the_most_recent_item_or_from_the_oldest():
+    from_end, from_start = module_of(), module_of(positions="start")
+    with torch.no_grad():  # of three items; the fourth row is for longer histories
+        from_start.positions.weight[:3] = from_end.positions.weight[:3].flip(0)
+    history_BT = torch.tensor([[3, 1, 4, 9]])
+    torch.testing.assert_close(from_end(history_BT)[:, :3], from_start(history_BT)[:, :3])
+
+
+@pytest.mark.parametrize("embeddings", ["normalized", "scaled"])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_the_network_is_that_of_torch(norm, embeddings):
+    """The layers against torch's own with the same weights."""
+    module = module_of(norm=norm, embeddings=embeddings, num_layers=1)
+    layer = module.layers[0]
+    theirs = nn.TransformerEncoderLayer(8, 2, 32, activation="gelu", batch_first=True, norm_first=norm == "pre").eval()
+    attention = layer.attention
+    weights = {
+        "self_attn.in_proj_weight": torch.cat([attention.query.weight, attention.key_value.weight]),
+        "self_attn.in_proj_bias": torch.cat([attention.query.bias, attention.key_value.bias]),
+    }
+    parts = {
+        "self_attn.out_proj": attention.output,
+        "linear1": layer.feedforward[0],
+        "linear2": layer.feedforward[3],
+        "norm1": layer.attention_norm,
+        "norm2": layer.feedforward_norm,
+    }
+    weights |= {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+    theirs.load_state_dict(weights)
+    history_BT = torch.tensor([[3, 1, 4, 1], [2, 7, 1, 8]])
+    items_BTD, positions_TD = module.item_table(history_BT), module.positions.weight.flip(0)
+    x_BTD = functional.layer_norm(items_BTD + positions_TD, (8,))
+    if embeddings == "scaled":
+        x_BTD = items_BTD * 8**0.5 + positions_TD
+    expected = theirs(x_BTD, src_mask=nn.Transformer.generate_square_subsequent_mask(4))
+    expected = functional.layer_norm(expected, (8,)) if norm == "pre" else expected
+    torch.testing.assert_close(module(history_BT), expected)
+
+
+def test_the_loss_is_at_the_last_place_of_a_prefix_or_at_all_positions():
+    module = module_of()
+    history_BT = torch.tensor([[0, 1, 9], [2, 3, 4]])
+    logits_BTI = module(history_BT) @ module.item_vectors_ID.T
+    prefixes = HistoryBatch(history_BT, torch.tensor([[5], [6]]), all_positions=False)
+    expected = functional.cross_entropy(torch.stack([logits_BTI[0, 1], logits_BTI[1, 2]]), torch.tensor([5, 6]))
+    torch.testing.assert_close(module.losses(prefixes)["cross_entropy"], expected)
+    positions = HistoryBatch(history_BT, torch.tensor([[1, 5, ABSENT], [3, 4, 6]]), all_positions=True)
+    logits_NI = torch.cat([logits_BTI[0, :2], logits_BTI[1]])
+    expected = functional.cross_entropy(logits_NI, torch.tensor([1, 5, 3, 4, 6]))
+    torch.testing.assert_close(module.losses(positions)["cross_entropy"], expected)
 
 
 @pytest.mark.parametrize("at_once", [1, 20, 2**21])
@@ -118,10 +175,11 @@ def test_equal_scores_go_by_item_number(scores_BI, count):
     np.testing.assert_array_equal(best_BN[is_scored_BN], expected[is_scored_BN])
 
 
-def test_it_learns_a_certain_next_item(tmp_path):
+@pytest.mark.parametrize("changes", [{"max_epochs": 6}, {"max_epochs": 40, "schedule": "cosine", **FORMER}])
+def test_it_learns_a_certain_next_item(tmp_path, changes):
     world = clockwork(num_items=40, rounds=3)
     data = world.dataset
-    fitted = Sasrec(**QUICK, max_epochs=40).fit_validated(
+    fitted = Sasrec(**QUICK, **changes).fit_validated(
         data.catalog, data.train, context=WorkContext(1, folder=tmp_path), validate=validation_of(world)
     )
     ranking = fitted.rank(data.test.histories, top_n=5, exclude_seen=False)
@@ -155,6 +213,16 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path):
     rankings = [fitted.rank(histories, top_n=12, exclude_seen=False).items_BN for fitted in (resumed, again, whole)]
     np.testing.assert_array_equal(rankings[0], rankings[2])
     np.testing.assert_array_equal(rankings[1], rankings[2])
+
+
+def test_training_stops_after_epochs_without_a_new_best():
+    scores = iter([0.1, 0.3, 0.2, 0.25, 0.3])
+    baseline = Sasrec(**QUICK, max_epochs=9, patience=3)
+    fitted = baseline.fit_validated(
+        tiny_catalog(), tiny_histories(), context=WorkContext(1), validate=lambda fitted: next(scores)
+    )
+    assert fitted.chosen.epochs == 2
+    assert next(scores, None) is None, "three epochs after the second were no better, the sixth is not trained"
 
 
 def test_the_best_combination_on_validation_is_kept():

@@ -358,13 +358,13 @@ def _settings() -> dict[str, Golden]:
 
 
 def _sasrec(**fields: Any) -> Block:
-    small: Block = {"type": "sasrec", "num_layers": 1, "max_history": 10, "warmup_steps": 1, "batch_size": 32}
-    return {**small, "max_epochs": 2, **fields}
+    """SASRec with the settings that it had in version 0.1."""
+    former: Block = {"samples": "all_positions", "embeddings": "scaled", "positions": "start", "norm": "pre"}
+    return _sequence_baseline("sasrec", num_layers=1, **{**former, **fields})
 
 
-def _gru4rec(**fields: Any) -> Block:
-    small: Block = {"type": "gru4rec", "max_history": 10, "warmup_steps": 1, "batch_size": 32}
-    return {**small, "max_epochs": 2, **fields}
+def _sequence_baseline(kind: str, **fields: Any) -> Block:
+    return {"type": kind, "max_history": 10, "warmup_steps": 1, "batch_size": 32, "max_epochs": 2, **fields}
 
 
 def _merges() -> dict[str, Golden]:
@@ -397,8 +397,11 @@ def _baselines() -> dict[str, Golden]:
         "transition_short": [{"type": "transition", "next_items": 1, "recent_items": 2}],
         "sasrec": [_sasrec(**lists)],
         "sasrec_epochs": [_sasrec(dim=16, epochs=1)],
-        "gru4rec": [_gru4rec(**lists)],
-        "gru4rec_untied": [_gru4rec(dim=16, epochs=1, tied_output=False)],
+        "sasrec_prefixes": [_sequence_baseline("sasrec", dim=16)],
+        "bsarec": [_sequence_baseline("bsarec", **lists)],
+        "bsarec_control": [_sequence_baseline("bsarec", dim=16, alpha=0, samples="all_positions")],
+        "gru4rec": [_sequence_baseline("gru4rec", **lists)],
+        "gru4rec_untied": [_sequence_baseline("gru4rec", dim=16, epochs=1, tied_output=False)],
     }
     counted: Block = {"counts": {"decoder": "transition"}}
     return {
