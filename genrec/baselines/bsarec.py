@@ -35,11 +35,13 @@ class Bsarec(Sasrec):
     @model_validator(mode="after")
     def _frequencies_are_of_prefixes(self) -> Bsarec:
         if self.alpha and self.samples != "prefixes":
-            raise ValueError("samples 'all_positions' needs alpha 0: the frequency layer reads later items too")
-        if self.num_frequencies > (found := self.max_history // 2 + 1):
             raise ValueError(
-                f"num_frequencies {self.num_frequencies} is more than the {found} frequencies of max_history "
-                f"{self.max_history}"
+                "samples: found 'all_positions', expected 'prefixes' unless alpha is 0: the filter reads later items"
+            )
+        if self.num_frequencies > (most := self.max_history // 2 + 1):
+            raise ValueError(
+                f"num_frequencies: found {self.num_frequencies}, expected at most {most}: histories of "
+                f"{self.max_history} items have no more"
             )
         return self
 

@@ -91,10 +91,10 @@ def test_it_learns_a_certain_next_item():
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(ValueError, match="samples 'all_positions' needs alpha 0: the frequency layer reads"):
+    with pytest.raises(ValueError, match="samples: found 'all_positions', expected 'prefixes' unless alpha is 0"):
         Bsarec(samples="all_positions")
     assert Bsarec(samples="all_positions", alpha=0).samples == "all_positions"
-    with pytest.raises(ValueError, match="num_frequencies 5 is more than the 4 frequencies of max_history 6"):
+    with pytest.raises(ValueError, match="num_frequencies: found 5, expected at most 4: histories of 6 items"):
         Bsarec(max_history=6, num_frequencies=5)
     with pytest.raises(ValueError, match="dim 9 is not a multiple of num_heads 2"):
         Bsarec(dim=9)
