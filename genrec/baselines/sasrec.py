@@ -32,7 +32,7 @@ class Sasrec(SequenceBaseline):
     """Width of item vectors and states; one or a list to choose from."""
     samples: Literal["all_positions", "prefixes"] = "prefixes"
     """Train all positions of a sequence at once, or every prefix as a sample whose loss is at its last position."""
-    max_epochs: Count = 16
+    max_epochs: Count = 24
     """Passes over the training histories at most."""
     num_layers: Annotated[int, Field(ge=0, le=256)] = 2
     """Transformer layers."""
