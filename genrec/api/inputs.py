@@ -152,6 +152,6 @@ def parse_threads(threads: int | str | None) -> Threads:
     if threads is None or threads == "auto":
         return threads  # type: ignore[return-value]
     text = str(threads)
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
         raise GenrecError(f"--threads {threads}: expected a positive integer or auto")
     return int(text)

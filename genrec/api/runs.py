@@ -28,7 +28,7 @@ from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.report import Report
 from genrec.reporting.report_files import read_report
 from genrec.reporting.tables import Table
-from genrec.runtime.checksums import MARK, read_mark, verify
+from genrec.runtime.checksums import MARK, parsing, read_mark, verify
 from genrec.runtime.files import read_json
 from genrec.runtime.progress import console
 
@@ -184,14 +184,16 @@ def list_runs(folder: str | Path = "runs") -> Table:
 
 def _run(folder: RunFolder, recipe: Recipe, report: Report) -> Run:
     names = ("method", "kind", "metric", "cutoff", "mean", "low", "high")
-    metrics: dict[str, Any] = dict(zip(names, zip(*_metric_rows(report), strict=True), strict=True))
-    keys = folder.read_json("items.json")["keys"]
-    ranks = {
-        "user": folder.read_json("users.json")["keys"],
-        "target": [keys[item] for item in report.targets_U],
-        **{row.name: np.ma.masked_less(row.ranks_U.astype(np.int64) + 1, 1) for row in report.rows},
-    }
-    return Run(folder.path, recipe, report, Table(metrics), Table(ranks))
+    keys, users = folder.read_items()["keys"], folder.read_json("users.json")
+    with parsing(folder.path, "results, users and items that belong together"):
+        metrics: dict[str, Any] = dict(zip(names, zip(*_metric_rows(report), strict=True), strict=True))
+        ranks = {
+            "user": users["keys"],
+            "target": [keys[item] for item in report.targets_U],
+            **{row.name: np.ma.masked_less(row.ranks_U.astype(np.int64) + 1, 1) for row in report.rows},
+        }
+        _main_result(report)  # fails if the results lack the main metric
+        return Run(folder.path, recipe, report, Table(metrics), Table(ranks))
 
 
 def _metric_rows(report: Report) -> Iterator[tuple[Any, ...]]:

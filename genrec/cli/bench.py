@@ -126,7 +126,7 @@ def _parse_batch_sizes(text: str) -> list[int]:
     sizes: list[int] = []
     for part in text.split(","):
         word = part.strip()
-        if not (word.isascii() and word.isdigit() and int(word) > 0):
+        if not (word.isascii() and word.isdigit() and len(word) < 10 and int(word) > 0):
             raise GenrecError(f"--batch-sizes {text}: found {word!r}, expected positive integers such as 1,32,256")
         sizes.append(int(word))
     if twice := sorted({size for size in sizes if sizes.count(size) > 1}):

@@ -24,7 +24,7 @@ from genrec.formats.json_text import JsonError, parse_json
 from genrec.formats.text import decode, numbered_lines, shown
 from genrec.types import Catalog, Dataset, Histories
 
-_LINE = re.compile(r"\S+(?:\s+\d{1,18})+", re.ASCII)
+_LINE = re.compile(r"\S+(?:\s+[0-9]{1,18})+")
 _SOURCE = "the authors of S3-Rec publish Beauty, Sports_and_Outdoors, Toys_and_Games and Yelp in this format"
 
 

@@ -98,8 +98,9 @@ def _names(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Pa
 
 def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
     """Tokenizers, and components that refer to a stream by name, need item vectors."""
+    streams = source.data["streams"] if _are_streams(source) else {}
     without = []
-    for name in (source.data.get("streams") or {}) if _are_streams(source) else ():
+    for name in streams:
         path: Path = ("streams", name, "item_encoder")
         encoder = built.get(path)
         is_written = _written(source.data, path) is not None
@@ -113,7 +114,7 @@ def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
                 path,
                 f"{found}, expected an item encoder: the tokenizer needs vectors (see: genrec list item_encoders)",
             )
-    for name in source.data["streams"] if without else ():
+    for name in streams if without else ():
         guide = _written(source.data, ("streams", name, "nearest_in"))
         if isinstance(guide, str) and guide in without:
             yield ("streams", name, "nearest_in"), _no_vectors(guide)
@@ -124,7 +125,7 @@ def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
         for name in dict.fromkeys(component.streams_used()):
             if name in without:
                 yield _where(_written(source.data, path), name, path), _no_vectors(name)
-        if not component.streams_used() and isinstance(component, Task) and set(without) == set(source.data["streams"]):
+        if without and not component.streams_used() and isinstance(component, Task) and set(without) == set(streams):
             yield path, "no stream has vectors, expected one with an item_encoder"
 
 

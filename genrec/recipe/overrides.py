@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from genrec.recipe.problems import InvalidRecipeError, Path, Place, Problem, dotted, shown
-from genrec.recipe.source import UNREADABLE, Source, holds, read
+from genrec.recipe.source import MAX_DEPTH, UNREADABLE, Source, holds, read
 
 
 class _UnfitError(Exception):
@@ -34,6 +34,10 @@ def apply(source: Source, overrides: Sequence[str]) -> None:
         parts = path.strip().split(".")
         if not equals or not all(parts):
             source.problems.append(Problem(place, "", "expected KEY=VALUE, such as training.batch_size=64"))
+            continue
+        if len(parts) > MAX_DEPTH:
+            text = f"nested too deep, found {len(parts)} keys, expected at most {MAX_DEPTH} levels"
+            source.problems.append(Problem(place, "", text))
             continue
         try:
             value = read(text, place.source, mapping=False)
@@ -67,7 +71,7 @@ def _targets(data: Any, parts: Sequence[str], path: Path = (), *, starred: bool 
         for key in list(data) if isinstance(data, dict) else range(len(data)):
             yield from _targets(data[key], rest, (*path, key), starred=True)
     elif isinstance(data, list):
-        if not (head.isdecimal() and int(head) < len(data)):
+        if head not in map(str, range(len(data))):
             entries = f"0 to {len(data) - 1}" if data else "nothing, the list is empty"
             raise _UnfitError((*path, head), f"no such entry, expected {entries}")
         yield from _targets(data[int(head)], rest, (*path, int(head)), starred=starred)

@@ -16,7 +16,8 @@ import yaml
 from genrec.recipe.problems import InvalidRecipeError, Path, Place, Problem, dotted
 
 _MAX_CHARACTERS: Final = 500_000
-_MAX_DEPTH: Final = 40
+MAX_DEPTH: Final = 40
+"""Levels of mappings and lists in a recipe."""
 
 _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -146,9 +147,9 @@ class _Builder:
         return data
 
     def node(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Any:
-        if len(path) > _MAX_DEPTH:
+        if len(path) > MAX_DEPTH:
             line = self.at(event).line
-            raise _fatal(self.name, line, f"nested too deep, expected at most {_MAX_DEPTH} levels")
+            raise _fatal(self.name, line, f"nested too deep, expected at most {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent):
             return self.refuse(event, path, f"found the alias *{event.anchor}, expected the value itself")
         refused = self.refused(event)

@@ -127,6 +127,7 @@ class Recommender:
 
     def __init__(self, run: Path, *, environment: Environment = THIS_MACHINE) -> None:
         folder = RunFolder.open(run)
+        self._merge_file = folder.path / "merge.json"
         self.recipe = recipe_of_run(folder)
         items = folder.read_items()
         self.keys: list[str] = items["keys"]
@@ -249,7 +250,10 @@ class Recommender:
         )
         stream, *others = found.streams
         merge = self.recipe.merge if others else Single(stream=stream)
-        ranking = merge.merge(found, top_n=k)
+        try:
+            ranking = merge.merge(found, top_n=k)
+        except DataError as error:
+            raise DataError(f"{self._merge_file}: {error}") from None
         return Recommendations(
             [
                 [

@@ -18,6 +18,7 @@ import genrec
 from genrec.cli import main
 from genrec.evaluation.metrics import METRICS
 from genrec.runtime.checksums import seal
+from tests.damaged_files import forget_checksums
 
 pytestmark = pytest.mark.slow
 
@@ -155,6 +156,15 @@ def test_damaged_results_are_one_error(content: str, small_run: Path) -> None:
     Path("run/metrics.json").write_text(content, encoding="utf-8")
     with pytest.raises(genrec.DataError, match=r"run/metrics.json"):
         genrec.load_run("run")
+
+
+def test_files_that_do_not_belong_together_are_one_error(small_run: Path) -> None:
+    run = forget_checksums(shutil.copytree(small_run, Path("run"), ignore=shutil.ignore_patterns(".stages")))
+    file = run / "users.json"
+    for content in ({"keys": ["one"]}, {}, 5):
+        file.write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(genrec.DataError, match=r"^run: expected results, users and items that belong together, "):
+            genrec.load_run("run")
 
 
 def test_import_is_light() -> None:

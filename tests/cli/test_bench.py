@@ -113,6 +113,7 @@ def test_one_kind_of_work_alone(capsys: Capture) -> None:
             ["small.yaml", "--batch-sizes", "8,0"],
             "--batch-sizes 8,0: found '0', expected positive integers such as",
         ),
+        (["small.yaml", "--batch-sizes", "9" * 5000], f"--batch-sizes {'9' * 5000}: found '"),
         (["small.yaml", "--batch-sizes", ""], "--batch-sizes : found '', expected positive integers such as"),
         (["small.yaml", "--batch-sizes", "8,8"], "--batch-sizes 8,8: 8 more than once, expected each size once"),
         (["small.yaml", "--what", "decode,serve"], "--what decode,serve: found 'serve', expected decode or train, or "),

@@ -98,8 +98,9 @@ def test_threads_and_device_are_recorded(folder: Path, monkeypatch: pytest.Monke
         assert f"on cpu with {trained} thread" in Path(out, "report.md").read_text(encoding="utf-8")
     capsys.readouterr()
     for words in (["run", "small.yaml"], ["compare", "small.yaml"], ["tokenize", "small.yaml"]):
-        assert main([*words, "--threads", "many"]) == 2
-        assert capsys.readouterr().err == "--threads many: expected a positive integer or auto\n"
+        for threads in ("many", "9" * 5000):
+            assert main([*words, "--threads", threads]) == 2
+            assert capsys.readouterr().err == f"--threads {threads}: expected a positive integer or auto\n"
 
 
 def test_seed_and_set_are_recorded_and_the_recorded_recipe_runs_again(folder: Path) -> None:

@@ -95,6 +95,11 @@ WRONG_PARQUET = {
     "keys that are bytes": (parquet(item=[b"x"]), ": item is of type Binary, expected text or whole numbers"),
     "keys that are truth values": (parquet(user=[True]), ": user is of type Boolean, expected text or whole numbers"),
     "keys that are lists": (parquet(user=[[1]]), ": user is of type List(Int64), expected text or whole numbers"),
+    "lists of users beside a time that is missing": (parquet(user=[[1], [2]], time=[T, None]),
+        ": row 2: time is empty or of the wrong kind"),
+    "dates after the year 9999 beside one that is missing": (
+        parquet(user=pl.Series([2**62, 0]).cast(pl.Datetime("us")), time=[None, T]),
+        ": row 1: time is empty or of the wrong kind"),
     "times that are truth values": (parquet(time=[True]), ": row 1: time is 'true', "
         + NO_TIME.format("%d.%m.%Y") + SKIP),
     "dates in digits": (parquet(time=[12292023, 12302023, 1012024]), ": time is 12292023, which looks like a date; set "
@@ -177,6 +182,30 @@ def test_keys_that_are_the_same_number_have_one_title(tmp_path, items, keys):
     write(tmp_path, {"interactions.csv": f"{HEAD}u,{first},{T}\nu,{second},{T + 1}\n", "items.parquet": items})
     catalog = Table(core=0, items="items.parquet", title="title").load(tmp_path).catalog
     assert (catalog.keys, catalog.titles) == (keys, ("A", "B"))
+
+
+def test_keys_of_items_that_are_lists_are_one_error(tmp_path):
+    items = pl.DataFrame({"item": [[1], [2], [3]], "title": ["A", "B", "C"]})
+    write(tmp_path, {"interactions.csv": SHOP, "items.parquet": items})
+    assert error_of(Table(core=0, items="items.parquet", title="title"), tmp_path) == (
+        f"{tmp_path / 'items.parquet'}: item is of type List(Int64), expected text or whole numbers"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "problem"),
+    [
+        ([1, 2], pl.Duration("ms"), "casting from Duration('ms') to String not supported"),
+        ([2**62, 0], pl.Datetime("us"), "year 148108 is out of range"),
+    ],
+)
+def test_titles_and_tags_that_are_no_texts_are_one_error(tmp_path, values, kind, problem):
+    items = pl.DataFrame({"item": [1, 2], "tags": pl.Series(values, dtype=pl.Int64).cast(kind)})
+    write(tmp_path, {"interactions.csv": SHOP, "items.parquet": items})
+    fields = {"attributes": ("tags",)} if kind == pl.Duration else {"title": "tags"}
+    assert error_of(Table(core=0, items="items.parquet", **fields), tmp_path) == (
+        f"{tmp_path / 'items.parquet'}: tags is of type {kind} and cannot be read ({problem}), expected texts"
+    )
 
 
 def test_fractions_stay_apart_in_interactions_too(tmp_path):

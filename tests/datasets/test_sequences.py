@@ -137,6 +137,10 @@ def test_a_lone_surrogate_becomes_text_that_can_be_written(tmp_path):
         (b"u 1 2\nv 3 x\n", "2: 'x' is not an item number; expected 'user item item ...' with whole numbers as items"),
         (b"u 1 -2\n", "1: '-2' is not an item number; expected 'user item item ...' with whole numbers as items"),
         (b"u 1_0\n", "1: '1_0' is not an item number; expected 'user item item ...' with whole numbers as items"),
+        ("u\u2028v 1\n".encode(), "1: 'v' is not an item number; expected 'user item item ...' with whole numbers as "
+         "items"),
+        ("u \u0661\n".encode(), "1: '\u0661' is not an item number; expected 'user item item ...' with whole numbers "
+         "as items"),
         (b"u 1\n\nv\n", "3: user 'v' has no items; expected 'user item item ...' with whole numbers as items"),
         (b"u 1\nv 2\nu 3\n", "3: user 'u' was on line 1; every user has one line"),
         (b"u 1\nv \xff\n", "2: not UTF-8: byte 0xff; save the file as UTF-8 and run again"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from genrec.runtime.progress import set_verbosity
 from tests.fuzz.fuzzer import Fuzzer, Round
 from tests.fuzz.readers import READERS
 
@@ -16,7 +20,7 @@ FINDINGS = Path("build/fuzz")
 """Where the inputs of findings are written."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz; returns 1 if there are findings."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"one of {', '.join(READERS)}; default: all")
@@ -25,11 +29,14 @@ def main() -> int:
     parser.add_argument("--input", type=Path, help="folder of a finding: read it again, once")
     parser.add_argument("--world", type=int, default=0, help="of the input")
     parser.add_argument("--way", type=int, default=0, help="of the input")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if unknown := set(options.readers) - READERS.keys():
         parser.error(f"unknown reader {min(unknown)!r}, expected one of {', '.join(READERS)}")
     names = options.readers or list(READERS)
+    if options.input and len(names) > 1:
+        parser.error("--input needs the name of one reader")
     if len(names) == 1:
+        set_verbosity("quiet")
         return _fuzz(names[0], options)
     limit = 60 * options.minutes + 300
     common = [sys.executable, "-m", "tests.fuzz", "--minutes", str(options.minutes), "--seed", str(options.seed)]
@@ -53,14 +60,14 @@ def _fuzz(name: str, options: argparse.Namespace) -> int:
         outcome, problem = fuzzer.read(fuzzer.saved(options.input, options.world, options.way))
         print(problem or outcome)
         return int(problem is not None)
-    done = Round()
-    known: set[str] = set()
-    for done in fuzzer.run(seed=options.seed, seconds=60 * options.minutes):
-        for kind in done.findings.keys() - known:
-            known.add(kind)
-            place = folder / f"{options.seed}-{len(known)}"
-            fuzzer.save(done.findings[kind], place, command)
-            print(f"{name}: FOUND {kind}: {place}", flush=True)
+    done, known = Round(), set[str]()
+    with _native_errors(folder / "stderr.txt"):
+        for done in fuzzer.run(seed=options.seed, seconds=60 * options.minutes):
+            for kind in done.findings.keys() - known:
+                known.add(kind)
+                place = folder / f"{options.seed}-{len(known)}"
+                fuzzer.save(done.findings[kind], place, command)
+                print(f"{name}: FOUND {kind}: {place}", flush=True)
     shutil.rmtree(folder / "work", ignore_errors=True)
     print(
         f"{name}: {done.seconds:.0f} s, {done.inputs:,} inputs, {done.rejected:,} rejected, {len(done.outcomes):,} "
@@ -68,6 +75,19 @@ def _fuzz(name: str, options: argparse.Namespace) -> int:
         flush=True,
     )
     return int(bool(done.findings))
+
+
+@contextmanager
+def _native_errors(file: Path) -> Iterator[None]:
+    """Write what libraries print to standard error into a file: polars prints the traceback of each of its panics."""
+    stderr = os.dup(2)
+    with file.open("wb") as stream:
+        os.dup2(stream.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 if __name__ == "__main__":

@@ -249,4 +249,3 @@ def _write(file: Path, content: bytes | None) -> None:
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-

@@ -36,7 +36,8 @@ from tests.faults.tiny_shop import RECIPE, recipe_file, run_in
 from tests.fuzz.fuzzer import Reader
 
 ROOT = Path(__file__).parents[2]
-ROWS = [(user, item, 1_577_836_800 + 60 * place) for place, (user, item) in enumerate(zip("aabbcca", "xyxzyzx"))]
+PAIRS = ("ax", "ay", "bx", "bz", "cy", "cz", "ax")
+ROWS = [(user, item, 1_577_836_800 + 60 * place) for place, (user, item) in enumerate(PAIRS)]
 NUMBERED = [("abc".index(user) + 1, "xyz".index(item) + 1, time) for user, item, time in ROWS]
 ITEMS = {
     "x": {"title": "Soap", "brand": "Ann", "categories": ["Beauty", "Bath"], "description": "Clean.", "price": 3.5},
@@ -167,8 +168,7 @@ def _loads_recipe(number_of_changes: int) -> Callable[[Path], object]:
 
 
 def _write_run(folder: Path) -> Path:
-    run = run_in(folder / "run", recipe_file(folder))
-    return run
+    return run_in(folder / "run", recipe_file(folder))
 
 
 def _plan(folder: Path) -> object:
@@ -255,4 +255,3 @@ READERS: dict[str, Reader] = {
     ),
 }
 """By name on the command line."""
-

@@ -93,6 +93,8 @@ def test_star_passes_over_streams_that_lack_the_part() -> None:
         ("seed=-2", "--set seed=-2: seed: found -2, expected at least 0"),
         ("tasks.1.weight=2", "--set tasks.1.weight=2: tasks.1: no such entry, expected 0 to 0"),
         ("tasks.first.weight=2", "--set tasks.first.weight=2: tasks.first: no such entry, expected 0 to 0"),
+        (f"tasks.{'9' * 70}=2", f"--set tasks.{'9' * 70}=2: tasks.{'9' * 70}: no such entry, expected 0 to 0"),
+        (".".join("a" * 41) + "=1", f"--set {'.'.join('a' * 41)}=1: nested too deep, found 41 keys, expected at most 40 levels"),
         ("streams.*.nothing.there=1", "--set streams.*.nothing.there=1: streams.*.nothing.there matches nothing in this recipe"),
         ("seed.*=1", "--set seed.*=1: seed: found nothing, expected a mapping or a list to put * in place of its entries"),
         ("training.batch_size.*=1", "--set training.batch_size.*=1: training.batch_size: found 32, expected a mapping or a list to put * in place of its entries"),

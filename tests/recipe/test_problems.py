@@ -130,6 +130,15 @@ def test_tasks_need_vectors_and_states_of_the_streams_that_they_name(recipe_text
     ]
 
 
+@pytest.mark.parametrize("streams", ["", "streams: 5\n"])
+def test_tasks_without_streams_are_no_mistake_of_their_own(recipe_text: str, streams: str) -> None:
+    head, rest = recipe_text.split("streams:\n")
+    text = f"{head}{streams}tasks: [global_contrastive]\ntraining:" + rest.split("training:")[1]
+    [problem] = problems(text)
+    assert "streams: " in problem
+    assert "expected" in problem
+
+
 OWN_TABLES = """\
 title: Two history encoders
 dataset: shelf

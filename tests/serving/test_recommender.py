@@ -60,6 +60,18 @@ def message(recommender: Recommender, name: str) -> str:
     return str(caught.value)
 
 
+def test_a_merge_that_was_fitted_to_other_streams_names_its_file(small_run: Path, tmp_path: Path) -> None:
+    run = copied(small_run, tmp_path / "run", "merge=learned")
+    fitted = {"type": "learned", "features": ["found"], "streams": ["a", "b"], "weights": {"found": [1.0, 2.0]}}
+    (run / "merge.json").write_text(json.dumps(fitted), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        Recommender(run).recommend([["item-1"]])
+    assert str(caught.value) == (
+        f"{run / 'merge.json'}: merge learned: found candidates of the streams behavior, text, visual, expected a, b, "
+        "to which it was fitted: fit it to these"
+    )
+
+
 def test_what_is_recommended_is_what_was_measured(recommender: Recommender, shop: Dataset, small_run: Path) -> None:
     found = recommender.recommend(keys_of(shop, shop.test.histories), k=10, seen=None)
     ranking = Confidence().merge(load_candidates(small_run / "candidates" / "test.safetensors"), top_n=10)

@@ -103,8 +103,8 @@ def read_items(
     typed = typed or {}
     names = list(dict.fromkeys([key, *fields.values(), *(column for column, _ in typed.values())]))
     table, num_skipped = file.read(dict.fromkeys(names), filled=[key], skip=skip)
-    written = table[key].cast(pl.String)
-    table, num_keyless = with_keys(file, table.with_columns(written.alias(_WRITTEN)), [key], skip=skip)
+    table, num_keyless = with_keys(file, table.with_columns(pl.col(key).alias(_WRITTEN)), [key], skip=skip)
+    table = table.with_columns(pl.col(_WRITTEN).cast(pl.String))
     num_skipped += num_keyless
     own = table[key].cast(pl.String)
     distinct = own.unique(maintain_order=True).to_list()
@@ -130,10 +130,7 @@ def read_items(
         num_skipped += int(again.sum())
         table = table.filter(~again)
     findings += skipped(num_skipped, "broken or repeated rows", file.path)
-    values = {
-        field: _parts(table[column], separators[field]) if field in separators else table[column].to_list()
-        for field, column in fields.items()
-    }
+    values = {field: _values(file, table[column], field, separators) for field, column in fields.items()}
     rows = zip(*values.values(), strict=True) if values else ([] for _ in range(len(table)))
     keys_N = table[key].to_list()
     entries = {item: dict(zip(values, row, strict=True)) for item, row in zip(keys_N, rows, strict=True)}
@@ -141,7 +138,7 @@ def read_items(
     for name, (column, kind) in typed.items():
         num_unread = 0
         if kind == "categorical":
-            found = _parts(table[column], separators[name]) if name in separators else table[column].to_list()
+            found = _values(file, table[column], name, separators)
         else:
             form = (formats or {}).get(name)
             read, num_unread = _numbers_or_seconds(file, table[column], kind, form, skip=skip_values)
@@ -190,6 +187,21 @@ def _numbers_or_seconds(
             wanted = f"{expected(value, ticks, time_format)}; {advice}"
         raise DataError(f"{file.place_of(column.name, value)}: {column.name} is {shown(value)}, {wanted}")
     return read, int(unread.sum())
+
+
+def _values(file: TableFile, column: pl.Series, field: str, separators: Mapping[str, str | None]) -> list[Any]:
+    """The values of a column, lists if the field has a separator.
+
+    Raises:
+        DataError: they cannot be read, such as durations and dates after the year 9999.
+    """
+    try:
+        return _parts(column, separators[field]) if field in separators else column.to_list()
+    except (pl.exceptions.PolarsError, OverflowError, ValueError) as error:
+        problem = str(error).strip().partition("\n")[0]
+        raise DataError(
+            f"{file.path}: {column.name} is of type {column.dtype} and cannot be read ({problem}), expected texts"
+        ) from None
 
 
 def _parts(column: pl.Series, separator: str | None) -> list[list[str]]:

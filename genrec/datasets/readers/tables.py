@@ -89,12 +89,14 @@ class TableFile:
             raise DataError(f"{self.path}: there are no rows")
         table = table.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))  # NaN is missing, as null is
         required = [name for name, kind in columns.items() if name in filled or (kind and kind is not pl.String)]
-        texts = [name for name in required if table.schema[name] == pl.String]
-        broken = [*(pl.col(name).is_null() for name in required), *(pl.col(name) == "" for name in texts)]
-        is_broken = table.select(pl.any_horizontal(broken or False).fill_null(True)).to_series()
+        broken = {
+            name: pl.col(name).fill_null("") == "" if table.schema[name] == pl.String else pl.col(name).is_null()
+            for name in required
+        }
+        is_broken = table.select(pl.any_horizontal(list(broken.values()) or False)).to_series()
         if is_broken.any() and not skip:
             row = int(is_broken.arg_true()[0])
-            name = next(name for name in required if table[name][row] in (None, ""))
+            name = next(name for name, test in broken.items() if table[row].select(test).item())
             raise DataError(f"{self.path}: row {row + 1}: {name} is empty or of the wrong kind")
         table = table.filter(~is_broken) if is_broken.any() else table
         return table.with_columns(pl.col(pl.String).fill_null("")), int(is_broken.sum())
