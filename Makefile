@@ -5,15 +5,16 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+MINUTES ?= 10
 
 # One thread per process: parallel test processes with several OpenMP threads each are slower.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart install test-fast test acceptance fuzz golden oldest lint format coverage clean
+.PHONY: help quickstart install test-fast test acceptance fuzz fuzz-readers golden oldest lint format coverage clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: $(VENV)/.base  ## install the package into .venv and run the quickstart recipe
 	$(BIN)/genrec run recipes/quickstart.yaml
@@ -26,12 +27,15 @@ test-fast: $(VENV)/.dev  ## run fast unit tests (two minutes); no lint, subproce
 test: lint  ## lint, check types and layers, run all tests except acceptance (15 minutes); run by CI
 	$(BIN)/pytest -n $(WORKERS)
 
-acceptance: test $(VENV)/.dev  ## run all checks (hours): also interruptions, a million items, fuzz, golden, oldest
+acceptance: test $(VENV)/.dev  ## run all checks (hours): also interruptions, a million items, fuzz, fuzz-readers, golden, oldest
 	$(BIN)/pytest -n $(WORKERS) -m acceptance
-	$(MAKE) fuzz golden oldest
+	$(MAKE) fuzz fuzz-readers golden oldest
 
 fuzz: $(VENV)/.dev  ## run property-based tests with many more examples (one hour)
 	$(BIN)/pytest -n $(WORKERS) -m 'hypothesis and not acceptance' --hypothesis-profile acceptance
+
+fuzz-readers: $(VENV)/.dev  ## read randomly changed data, recipes and runs, MINUTES=10 for each of 13 readers (two hours)
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 golden: $(VENV)/.dev  ## compare the ranks of the quickstart and best_beauty with the recorded ones (one hour)
 	$(BIN)/python tests/golden/record.py --check quickstart best_beauty

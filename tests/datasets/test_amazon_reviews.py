@@ -279,6 +279,13 @@ def test_an_address_cannot_name_a_file_outside(tmp_path):
     assert load(tmp_path, max_images=None).catalog.images is None
 
 
+def test_an_address_that_is_none_names_no_file(tmp_path):
+    urls = ["http://[images.example/a", "http://images.example/I/b.jpg?size=2#top", ""]
+    write_2018(tmp_path, REVIEWS, {"B01": {"title": "Odd", "images": urls}})
+    image(tmp_path / "images" / "b.jpg")
+    assert load(tmp_path, max_images=None).catalog.images.counts_I.tolist() == [1, 0, 0]
+
+
 def test_the_2018_page_left_things_in_fields(tmp_path):
     write_2018(tmp_path, REVIEWS, {})
     lines = [

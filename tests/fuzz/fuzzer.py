@@ -3,9 +3,10 @@
 Findings are exceptions other than :class:`GenrecError`, warnings, a rejection of a file that does not say where, a read
 that takes more than 20 seconds, and more than 1.5 GB of memory.
 
-Inputs that lead to a new outcome, which is the error without its names and numbers and the line that raised it, are
-changed further. This finds its way through a reader as a coverage-guided fuzzer does and costs nothing. Atheris was
-tried: see tests/fuzz/__main__.py.
+Inputs that lead to a new outcome, which is the line that raised the error and its text without names and numbers, are
+changed further. Atheris 3.0, guided by coverage, installs and was tried with the same mutations: in 40 seconds of one
+core it reached 412 outcomes of ``table_csv`` and 260 of ``recipe``, this loop 551 and 413. Most time is spent in polars
+and PyYAML, which it does not see, and its mutations stay near what it has. So it is not used, and any platform fuzzes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 _ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _NUMBERED = re.compile(r"(.+)_(\d{1,9})", re.ASCII)
@@ -34,6 +34,6 @@ class ImageFolder:
         """
         if found := self._by_key.get(key):
             return found
-        ends = (urlsplit(url).path.rpartition("/")[2] for url in urls)
+        ends = (re.split("[?#]", url, maxsplit=1)[0].rpartition("/")[2] for url in urls)
         names = (name for end in ends for name in (unquote(end), end))
         return list(dict.fromkeys(name for name in names if name in self._names))
