@@ -13,13 +13,13 @@ from genrec.errors import DataError
 
 @contextmanager
 def reading_parquet(path: Path) -> Iterator[None]:
-    """Report errors of polars, its panics included, as errors of the file.
+    """Report errors of polars, its panics and values that Python does not have included, as errors of the file.
 
     Raises:
         DataError: the file is damaged or not Parquet, or a column cannot be read as wanted.
     """
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, OverflowError, ValueError) as error:
         problem = str(error).strip().partition("\n")[0]
         raise DataError(f"{path}: not a Parquet file that can be read ({problem:.200})") from None

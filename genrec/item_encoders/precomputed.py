@@ -154,9 +154,10 @@ def _read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
         raise DataError(f"{file}: vectors differ in width: {widths.min()} to {widths.max()}")
     try:
         vectors_NE = np.array(frame["vector"].to_list(), dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: column 'vector' must hold lists of numbers, found {frame['vector'].dtype}") from error
-    keys = [key_text(key) for key in frame["key"].to_list()]
+    with reading_parquet(file):
+        keys = [key_text(key) for key in frame["key"].to_list()]
     if None in keys:
         raise DataError(
             f"{file}: key {frame['key'][keys.index(None)]!r} is blank or no key; expected texts or whole numbers"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from genrec.errors import DataError
+from genrec.errors import DataError, TrainingError
 from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.run_folder import RunFolder
 from genrec.families import merges
@@ -127,7 +127,7 @@ class Recommender:
 
     def __init__(self, run: Path, *, environment: Environment = THIS_MACHINE) -> None:
         folder = RunFolder.open(run)
-        self._merge_file = folder.path / "merge.json"
+        self._folder = folder.path
         self.recipe = recipe_of_run(folder)
         items = folder.read_items()
         self.keys: list[str] = items["keys"]
@@ -232,28 +232,32 @@ class Recommender:
 
         Raises:
             DataError: a history is empty, an item is not in the catalog, or an argument has another type or value.
+            TrainingError: the model gives log-probabilities that are not finite.
         """
         if seen not in ("keep", "filter", None):
             raise DataError(f"seen: found {seen!r}, expected 'keep', 'filter' or None")
         k = min(_count(k), len(self.keys))
         rows = [self._rows(history, number) for number, history in enumerate(_several(histories), start=1)]
         settings = self.recipe.search
-        found = search_streams(
-            self.model,
-            self.tries,
-            Histories.of(rows),
-            settings.model_copy(update={"list_length": max(settings.list_length, k)}),
-            num_items=len(self.keys),
-            max_history=self.recipe.max_history,
-            with_scores=self.recipe.merge.needs_scores,
-            seen=self.recipe.evaluation.seen_items if seen is None else seen,
-        )
+        try:
+            found = search_streams(
+                self.model,
+                self.tries,
+                Histories.of(rows),
+                settings.model_copy(update={"list_length": max(settings.list_length, k)}),
+                num_items=len(self.keys),
+                max_history=self.recipe.max_history,
+                with_scores=self.recipe.merge.needs_scores,
+                seen=self.recipe.evaluation.seen_items if seen is None else seen,
+            )
+        except TrainingError as error:
+            raise TrainingError(f"{self._folder / 'model.safetensors'}: {error}") from None
         stream, *others = found.streams
         merge = self.recipe.merge if others else Single(stream=stream)
         try:
             ranking = merge.merge(found, top_n=k)
         except DataError as error:
-            raise DataError(f"{self._merge_file}: {error}") from None
+            raise DataError(f"{self._folder / 'merge.json'}: {error}") from None
         return Recommendations(
             [
                 [

@@ -118,14 +118,15 @@ def _from_parquet(content: bytes, file: Path) -> dict[str, Any]:
         table = polars.read_parquet(content)
     if not {"key", "codes"} <= set(table.columns):
         raise DataError(f"{file}: has the columns {', '.join(table.columns)}; expected key and codes")
-    keys = [key_text(key) for key in table["key"].to_list()]
+    with reading_parquet(file):
+        keys, codes = [key_text(key) for key in table["key"].to_list()], table["codes"].to_list()
     if None in keys:
         found = table["key"][keys.index(None)]
         raise DataError(f"{file}: the key {found!r} is blank or no key; expected texts or whole numbers")
     if len(set(keys)) != len(keys):
         [(twice, _)] = Counter(keys).most_common(1)
         raise DataError(f"{file}: the key {twice!r} appears twice; expected each item once")
-    return {key: codes for key, codes in zip(keys, table["codes"].to_list(), strict=True) if key is not None}
+    return {key: found for key, found in zip(keys, codes, strict=True) if key is not None}
 
 
 def _checked(codes: Any, key: str, file: Path) -> list[int]:

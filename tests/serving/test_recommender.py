@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from genrec.cli import main
 from genrec.comparison.axes import variants
 from genrec.datasets.showroom import Showroom
-from genrec.errors import DataError, RecipeError
+from genrec.errors import DataError, RecipeError, TrainingError
 from genrec.evaluation.metrics import target_ranks
 from genrec.evaluation.rank_file import RankFile
 from genrec.merges.confidence import Confidence
@@ -58,6 +60,14 @@ def message(recommender: Recommender, name: str) -> str:
     with pytest.raises(DataError) as caught:
         recommender.row(name)
     return str(caught.value)
+
+
+def test_a_model_that_is_not_finite_names_its_file(small_run: Path, tmp_path: Path) -> None:
+    run = copied(small_run, tmp_path / "run")
+    weights = {name: np.full_like(weight, np.nan) for name, weight in load_file(run / "model.safetensors").items()}
+    save_file(weights, run / "model.safetensors")
+    with pytest.raises(TrainingError, match=rf"^{re.escape(str(run / 'model.safetensors'))}: stream 'behavior': "):
+        Recommender(run).recommend([["item-1"]])
 
 
 def test_a_merge_that_was_fitted_to_other_streams_names_its_file(small_run: Path, tmp_path: Path) -> None:

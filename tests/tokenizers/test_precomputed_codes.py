@@ -39,6 +39,14 @@ def test_parquet_and_json_agree(tmp_path):
     assert np.array_equal(fit(tmp_path / "codes.parquet").codes_IL, fit(written(tmp_path, codes)).codes_IL)
 
 
+@pytest.mark.parametrize("column", ["key", "codes"])
+def test_values_that_python_does_not_have_are_one_error(tmp_path, column):
+    days = polars.Series([2**31 - 1], dtype=polars.Int32).cast(polars.Date)
+    polars.DataFrame({"key": ["a"], "codes": [[1]]} | {column: days}).write_parquet(tmp_path / "codes.parquet")
+    with pytest.raises(DataError, match=f"^{tmp_path / 'codes.parquet'}: not a Parquet file that can be read \\("):
+        fit(tmp_path / "codes.parquet")
+
+
 def test_marked_codes(tmp_path):
     ids = fit(written(tmp_path, {"a": ["<a_5>", "<b_0>"], "b": ["<a_1>", "<b_2>"]}))
     assert ids.codes_IL[:2].tolist() == [[5, 0], [1, 2]]
