@@ -21,7 +21,8 @@ from genrec.api.inputs import (
     value_text,
 )
 from genrec.api.runs import Run
-from genrec.comparison.axes import Variant, parse_budget, parse_seeds, variants
+from genrec.comparison.axes import parse_budget, parse_seeds
+from genrec.comparison.axes import variants as variants_of
 from genrec.comparison.comparing import compare as compare_variants
 from genrec.comparison.measuring import measure
 from genrec.comparison.plan import Plan, PlannedStage, make_plan
@@ -118,18 +119,30 @@ def compare(
     thread_count = parse_threads(threads)
     if jobs is not None and jobs < 1:
         raise RecipeError(f"jobs: found {jobs}, expected at least 1, or None for one per processor")
-    environment = environment_of(data=data, device=device)
-    files = recipe_files(recipes, output)
-    compared, plan = _planned(files, vary, seeds, controls, split, output, overrides, environment)
-    with RunFolder.create(_path(output), Path(f"compare-{files[0].resolve().stem}"), verb="compare") as folder:
-        console.print(f"{len(plan.trials)} trials of {len(compared)} variants -> {folder.path}", markup=False)
+    plan = plan_comparison(
+        recipes,
+        vary,
+        seeds=seeds,
+        controls=controls,
+        split=split,
+        output=output,
+        overrides=overrides,
+        data=data,
+        device=device,
+    )
+    variants = {trial.variant.name: trial.variant for trial in plan.trials}
+    first = plan.trials[0].variant
+    with RunFolder.create(
+        _path(output), Path(f"compare-{(first.run or first.source).resolve().stem}"), verb="compare"
+    ) as folder:
+        console.print(f"{len(plan.trials)} trials of {len(variants)} variants -> {folder.path}", markup=False)
         runner = Runner(
             logs=folder.path / "logs",
-            at_once=jobs or default_jobs(environment),
+            at_once=jobs or default_jobs(Environment(device)),
             threads=thread_count,
             deadline=None if seconds is None else began + seconds,
         )
-        title = " and ".join(dict.fromkeys(variant.recipe.title for variant in compared))
+        title = " and ".join(dict.fromkeys(variant.recipe.title for variant in variants.values()))
         with ONE_AT_A_TIME:
             comparison = compare_variants(plan, runner, title=title, split=_SPLITS[split])
         users = plan.dataset.valid if split == "validation" else plan.dataset.test
@@ -154,9 +167,15 @@ def plan_comparison(
     device: str = "auto",
 ) -> Plan:
     """The trials and stages of a comparison, without computing them; arguments as :func:`compare`."""
+    if split not in _SPLITS:
+        raise RecipeError(f"split: found {split!r}, expected {' or '.join(map(repr, _SPLITS))}")
+    text = str(seeds) if isinstance(seeds, str | int) else ",".join(map(str, seeds))
+    seed_list = parse_seeds(text) if text else ()
     environment = environment_of(data=data, device=device)
     files = recipe_files(recipes, output)
-    return _planned(files, vary, seeds, controls, split, output, overrides, environment)[1]
+    compared = variants_of(files, axis_texts(vary), overrides=override_texts(overrides), controls=controls)
+    cache = Cache(RunFolder.cache_of(_path(output)), quiet=True)
+    return make_plan(compared, seed_list, cache, split=_SPLITS[split], environment=environment)
 
 
 def measured_stages(plan: Plan, *, jobs: int = 1, threads: int | str | None = None) -> list[PlannedStage]:
@@ -171,25 +190,6 @@ def measured_stages(plan: Plan, *, jobs: int = 1, threads: int | str | None = No
 
 
 _SPLITS: dict[str, SplitName] = {"validation": "valid", "test": "test"}
-
-
-def _planned(
-    files: Sequence[Path],
-    vary: Vary,
-    seeds: Sequence[int] | int | str,
-    controls: bool,
-    split: str,
-    output: str | Path | None,
-    overrides: Overrides,
-    environment: Environment,
-) -> tuple[list[Variant], Plan]:
-    if split not in _SPLITS:
-        raise RecipeError(f"split: found {split!r}, expected {' or '.join(map(repr, _SPLITS))}")
-    text = str(seeds) if isinstance(seeds, str | int) else ",".join(map(str, seeds))
-    seed_list = parse_seeds(text) if text else ()
-    compared = variants(files, axis_texts(vary), overrides=override_texts(overrides), controls=controls)
-    cache = Cache(RunFolder.cache_of(_path(output)), quiet=True)
-    return compared, make_plan(compared, seed_list, cache, split=_SPLITS[split], environment=environment)
 
 
 def axis_texts(vary: Vary) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -96,42 +96,26 @@ def command(
     """Compare recipes, tokenizers, merges, streams and seeds in one table; shared stages run once."""
     import genrec
     from genrec.api.comparisons import measured_stages, plan_comparison
-    from genrec.comparison.axes import parse_seeds
     from genrec.comparison.runner import default_jobs
     from genrec.runtime.environment import Environment
 
-    split: Literal["validation", "test"] = "test" if test else "validation"
-    seed_list = () if seeds is None else parse_seeds(seeds)
+    choices: dict[str, Any] = {
+        "vary": vary or (),
+        "seeds": seeds or (),
+        "controls": controls,
+        "split": "test" if test else "validation",
+        "output": output,
+        "overrides": overrides,
+        "data": data,
+        "device": device,
+    }
     if dry_run or measure:
-        plan = plan_comparison(
-            recipes,
-            vary or (),
-            seeds=seed_list,
-            controls=controls,
-            split=split,
-            output=output,
-            overrides=overrides,
-            data=data,
-            device=device,
-        )
+        plan = plan_comparison(recipes, **choices)
         at_once = jobs or default_jobs(Environment(device))
         planned = measured_stages(plan, jobs=at_once, threads=threads) if measure else plan.planned()
         _print_plan(plan, planned, at_once)
         return
-    result = genrec.compare(
-        recipes,
-        vary or (),
-        seeds=seed_list,
-        controls=controls,
-        split=split,
-        output=output,
-        overrides=overrides,
-        data=data,
-        budget=budget,
-        jobs=jobs,
-        device=device,
-        threads=threads,
-    )
+    result = genrec.compare(recipes, **choices, budget=budget, jobs=jobs, threads=threads)
     if as_json:
         typer.echo((result.path / "comparison.json").read_text(encoding="utf-8"), nl=False)
         return

@@ -59,7 +59,7 @@ class ComparisonRow:
     notes: tuple[str, ...] = ()
     """Changes beyond the setting, such as tasks left out."""
     command: str = ""
-    """Command that runs this variant alone, with ``SEED`` as a placeholder."""
+    """Command that runs this variant alone, with ``SEED`` in place of the seed."""
 
     def values_SU(self, metric: str, cutoff: int) -> np.ndarray:
         """A metric of each seed and user, float64 (S, U)."""

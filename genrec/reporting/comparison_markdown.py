@@ -202,7 +202,7 @@ def _commands(comparison: Comparison) -> Iterator[str]:
     if commands:
         yield from ("## Commands of the variants", "")
         if any(command.endswith(" SEED") for command in commands.values()):
-            yield from ("`SEED` is a placeholder.", "")
+            yield from ("Replace `SEED` by a number.", "")
         yield "```sh"
         for name, command in commands.items():
             yield from (f"# {name}", command)

@@ -271,7 +271,7 @@ def _commands(comparison: Comparison) -> str:
     commands = [(row.name, row.command) for row in comparison.rows if row.command]
     if not commands:
         return ""
-    note = "<p>Click a command to select it; <code>SEED</code> is a placeholder.</p>"
+    note = "<p>Click a command to select it; replace <code>SEED</code> by a number.</p>"
     return note + "".join(
         f"<h3><bdi>{breakable(name)}</bdi></h3><pre><code>{escape(command)}</code></pre>" for name, command in commands
     )
