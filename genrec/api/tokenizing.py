@@ -25,6 +25,7 @@ from genrec.recipe.schema import Recipe
 from genrec.registry import plugin_errors
 from genrec.reporting.code_tables import markdown
 from genrec.reporting.tables import Table
+from genrec.reporting.texts import count_text
 from genrec.runtime.progress import console
 from genrec.runtime.threads import computed_on
 from genrec.runtime.threads import threads as computing_on
@@ -48,8 +49,9 @@ class Tokenized:
     and, for each number of codes, the share of nearest neighbors that share them and the reconstruction error."""
 
     def __repr__(self) -> str:
-        streams = len(next(iter(self.ids.values()), ()))
-        return f"Tokenized({str(self.path)!r}: {self.title}; {len(self.ids)} variants, {streams} streams)"
+        variants, streams = len(self.ids), len(next(iter(self.ids.values()), ()))
+        counts = f"{count_text(variants, 'variant')}, {count_text(streams, 'stream')}"
+        return f"Tokenized({str(self.path)!r}: {self.title}; {counts})"
 
     def _repr_html_(self) -> str:
         return self.metrics._repr_html_()

@@ -20,6 +20,7 @@ from genrec.experiment.selection import mean_stream_ndcg
 from genrec.experiment.vectors import encode_items
 from genrec.families import FittedBaseline
 from genrec.model.retriever import Retriever
+from genrec.reporting.texts import count_text
 from genrec.runtime.progress import log_detail
 from genrec.runtime.threads import Threads, cores, threads, threads_for
 from genrec.search.streams import search_streams
@@ -171,7 +172,8 @@ class _Sample:
             device=self.fit.environment.torch_device,
         )
         seconds = len(batches) * timing.milliseconds_a_step / 1e3
-        basis = f"{settings.max_epochs} epochs x {len(batches):,} steps of {timing.milliseconds_a_step:.0f} ms"
+        epochs, steps = count_text(settings.max_epochs, "epoch"), count_text(len(batches), "step")
+        basis = f"{epochs} x {steps} of {timing.milliseconds_a_step:.0f} ms"
         if self.fit.selection is None:
             validation, _ = _timed_on_some(self._validate, validation_users(self.fit))
             seconds, basis = seconds + validation, f"{basis} and validation of {validation:.1f} s"

@@ -71,7 +71,7 @@ def test_what_has_no_estimate_is_timed_once_for_all_seeds(tmp_path: Path, monkey
     model, search, baseline = (
         next(s.basis for s in found if s.stage.kind == k) for k in ("model", "candidates", "baseline")
     )
-    assert model.startswith("1 epochs x 3 steps of ")
+    assert model.startswith("1 epoch x 3 steps of ")
     assert model.endswith(" s, less if it stops early")
     assert search == "150 of 150 users"
     assert baseline == "3 epochs, from one on 100% of the interactions"
@@ -95,7 +95,7 @@ def test_the_command_measures_and_can_then_be_run(
     assert "unknown: 10 stages without an estimate" in capsys.readouterr().out
     assert main([*words, "--measure"]) == 0
     told = capsys.readouterr().out
-    assert "measured: model of showroom, item_ids, kmeans_tree mlp, kmeans_tree mlp, max_epochs 1: 1 epochs x" in told
+    assert "measured: model of showroom, item_ids, kmeans_tree mlp, kmeans_tree mlp, max_epochs 1: 1 epoch x" in told
     assert "about 0 s" not in told
     assert [file.name for file in Path("out").iterdir()] == [".stages"]
     RunFolder.create(Path("out"), Path("small.yaml"), verb="compare")  # as the comparison does
