@@ -12,6 +12,9 @@ from genrec.dataset_audit.audit import audit
 from genrec.datasets.amazon_reviews import AmazonReviews
 from genrec.datasets.movielens import MovieLens
 from genrec.datasets.readers import json_lines
+from genrec.datasets.readers.csv import CSV
+from genrec.datasets.readers.item_tables import read_items
+from genrec.datasets.readers.tables import TableFile
 from genrec.datasets.recbole import RecBole
 from genrec.datasets.sequences import Sequences
 from genrec.datasets.table import Table
@@ -347,6 +350,16 @@ def test_values_that_nobody_reads_may_be_nan_or_look_like_keys(tmp_path):
     dataset = AmazonReviews(core=0, category="A").load(tmp_path)
     assert keys_of(dataset) == {"u": ["1", "2", "1", "2"]}
     assert dataset.catalog.texts == ("A", "B")
+
+
+def test_items_are_found_without_a_search_through_all_of_them(tmp_path):
+    class Keys(tuple[str, ...]):
+        def __contains__(self, key: object) -> bool:
+            raise AssertionError("its time would grow with the square of the items")
+
+    file = write(tmp_path, {"items.csv": "item,title\n1,A\n2,B\n"}) / "items.csv"
+    items = read_items(TableFile(file, CSV), "item", {"title": "title"}, {}, Keys(("1", "2")), sold={"1", "2"})
+    assert items.entries == {"1": {"title": "A"}, "2": {"title": "B"}}
 
 
 def test_keys_that_occur_twice_in_metadata_are_reported(tmp_path):

@@ -110,7 +110,8 @@ def read_items(
     distinct = own.unique(maintain_order=True).to_list()
     matches = match_keys(sold, distinct)
     unsold = sorted_keys(set(distinct).difference(matches))
-    known = {found: wanted for found, wanted in matches.items() if wanted in keys}
+    of_histories = frozenset(keys)
+    known = {found: wanted for found, wanted in matches.items() if wanted in of_histories}
     findings = unmatched(keys, len(known), distinct, file.path)
     notes = []
     if unsold:
