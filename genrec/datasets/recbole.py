@@ -11,7 +11,7 @@ from genrec.datasets._columns import is_of_behavior, refuse_behavior
 from genrec.datasets.readers.csv import Layout, require_columns
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find
-from genrec.datasets.readers.interaction_tables import InteractionColumns, read_interactions
+from genrec.datasets.readers.interaction_tables import InteractionColumns, check_time_settings, read_interactions
 from genrec.datasets.readers.interactions import Duplicates, Order, order_histories
 from genrec.datasets.readers.item_tables import ItemColumns, Items, catalog_of, read_items
 from genrec.datasets.readers.tables import TableFile
@@ -37,7 +37,7 @@ class RecBole(DatasetSource):
     """A dataset in RecBole's atomic files, as RecSysDatasets publishes many.
 
     A header ``user_id:token item_id:token rating:float timestamp:float``, tabs between the fields, no quotes. Times are
-    seconds since 1970, or milliseconds and finer if they are too large for that. Without ``.item`` items have no text.
+    Unix times in any unit, ISO 8601, or counters. Without ``.item`` items have no text.
     """
 
     folder: RelativePath = "recbole"
@@ -89,9 +89,8 @@ class RecBole(DatasetSource):
     """Whether an unreadable row or a repeated item is an error, or is skipped and counted."""
 
     @model_validator(mode="after")
-    def _one_way_to_read_times(self) -> RecBole:
-        if self.time_format is not None and self.time_unit != "auto":
-            raise ValueError("time_format and time_unit exclude each other; set the one that the file needs")
+    def _times_can_be_read(self) -> RecBole:
+        check_time_settings("time_field", self.time_field, self.time_format, self.time_unit, self.duplicates)
         return self
 
     def load(self, data: Path | None) -> Dataset:

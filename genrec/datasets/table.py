@@ -11,7 +11,7 @@ from genrec.datasets._columns import is_of_behavior, refuse_behavior
 from genrec.datasets.readers.csv import Layout
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
-from genrec.datasets.readers.interaction_tables import InteractionColumns, read_interactions
+from genrec.datasets.readers.interaction_tables import InteractionColumns, check_time_settings, read_interactions
 from genrec.datasets.readers.interactions import Duplicates, Order, order_histories
 from genrec.datasets.readers.item_tables import ItemColumns, Items, catalog_of, read_items
 from genrec.datasets.readers.tables import TableFile
@@ -104,15 +104,18 @@ class Table(DatasetSource):
         chosen = [name for name in _OF_ITEMS if getattr(self, name)]
         if self.items is None and chosen:
             raise ValueError(f"{chosen[0]} needs a table of items; set items: FILE")
+        if self.items is None and self.unsold_items == "keep":
+            raise ValueError("unsold_items: keep needs a table of items; set items: FILE")
         if self.items is not None and chosen in ([], ["key"]):
             named = "title:, text_fields:, attributes:, columns: or image:"
             raise ValueError(f"no column of {self.items} is named; set {named}")
         if self.min_rating is not None and self.rating is None:
             raise ValueError("min_rating needs the column that has the rating; set rating: COLUMN")
-        if self.time_format is not None and self.time_unit != "auto":
-            raise ValueError("time_format and time_unit exclude each other; set the one that the file needs")
+        check_time_settings("time", self.time, self.time_format, self.time_unit, self.duplicates)
         if wrong := [name for name in self.column_formats if self.columns.get(name) != "datetime"]:
-            raise ValueError(f"column_formats names {wrong[0]!r}, which is no datetime column; set columns: it there")
+            raise ValueError(
+                f"column_formats names {wrong[0]!r}, which is no datetime column; set columns: {{{wrong[0]}: datetime}}"
+            )
         if self.time is None and self.order == "time":
             raise ValueError("histories cannot be ordered by time without a time column; set order: file")
         return self

@@ -104,6 +104,11 @@ def test_the_header_says_what_columns_are(tmp_path):
     assert "no column color" in error(tmp_path, column_fields=("color",))
 
 
+def test_settings_of_times_need_a_field_of_times():
+    with pytest.raises(ValidationError, match="time_unit needs the column of the times; set time_field: COLUMN"):
+        RecBole(time_field=None, order="file", time_unit="ms")
+
+
 @pytest.mark.parametrize("field", ["item_stars", "review_count", "sales_rank", "average_rating", "popularity"])
 def test_what_customers_did_is_rejected_as_a_column(field):
     with pytest.raises(ValidationError, match=f"'{field}' would leak: it is computed from all interactions"):

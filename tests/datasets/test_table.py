@@ -245,6 +245,17 @@ def test_missing_files_say_what_to_put_there(tmp_path):
         ),
         ({"min_rating": 3}, "min_rating needs the column that has the rating; set rating: COLUMN"),
         ({"time": None}, "histories cannot be ordered by time without a time column; set order: file"),
+        ({"time_format": "%Y", "time_unit": "s"}, "time_format and time_unit exclude each other; set the one that the"),
+        (
+            {"time": None, "time_unit": "s", "order": "file"},
+            "time_unit needs the column of the times; set time: COLUMN",
+        ),
+        ({"time": None, "duplicates": "drop", "order": "file"}, "duplicates needs the column of the times; set time: "),
+        ({"unsold_items": "keep"}, "unsold_items: keep needs a table of items; set items: FILE"),
+        (
+            {"items": "items.csv", "columns": {"price": "numeric"}, "column_formats": {"price": "%Y"}},
+            "column_formats names 'price', which is no datetime column; set columns: {price: datetime}",
+        ),
         ({"separator": ", "}, "', ' is not a separator; expected one character, any number of times"),
         ({"interactions": "../a.csv"}, "'../a.csv' is absolute or contains '..'"),
     ],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from genrec.datasets.readers.findings import skipped, texts_of
+from genrec.datasets.readers.interactions import Duplicates
 from genrec.datasets.readers.key_columns import with_keys
 from genrec.datasets.readers.tables import TableFile
 from genrec.datasets.readers.timestamps import (
@@ -49,6 +50,32 @@ class Interactions:
     notes: tuple[str, ...]
     findings: tuple[Finding, ...]
     """Skipped rows; the notes have their texts."""
+
+
+def check_time_settings(
+    name: str, column: str | None, time_format: str | Sequence[str] | None, time_unit: TimeUnit, duplicates: Duplicates
+) -> None:
+    """Reject settings of times that exclude each other, or that no column of times is there for.
+
+    Args:
+        name: of the setting that names the column, for messages.
+        column: of the times.
+        time_format: as given to :func:`read_interactions`.
+        time_unit: as given to :func:`read_interactions`.
+        duplicates: as given to :func:`~genrec.datasets.readers.interactions.order_histories`.
+
+    Raises:
+        ValueError: some of the settings would be ignored.
+    """
+    used = {
+        "time_format": time_format is not None,
+        "time_unit": time_unit != "auto",
+        "duplicates": duplicates != "keep",
+    }
+    if column is None and (ignored := [setting for setting, is_used in used.items() if is_used]):
+        raise ValueError(f"{ignored[0]} needs the column of the times; set {name}: COLUMN")
+    if used["time_format"] and used["time_unit"]:
+        raise ValueError("time_format and time_unit exclude each other; set the one that the file needs")
 
 
 def read_interactions(
