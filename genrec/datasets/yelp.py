@@ -204,8 +204,9 @@ class Yelp(DatasetSource):
         inside = photos.relative_to(folder).as_posix()
         names: dict[str, list[str]] = {key: [] for key in keys}
         broken: list[DataError] = []
+        repeated: list[tuple[int, str]] = []
         lost = 0
-        for _, entry in self._objects(path, ("photo_id", "business_id"), broken, []):
+        for _, entry in self._objects(path, ("photo_id", "business_id"), broken, repeated):
             of_item = names.get(entry["business_id"])
             if of_item is None or (self.photo_labels is not None and entry.get("label") not in self.photo_labels):
                 continue
@@ -216,7 +217,7 @@ class Yelp(DatasetSource):
                 else:
                     lost += 1
         images = ImageFiles(folder, list(names.values()))
-        findings = skipped(len(broken), "broken lines", path)
+        findings = [*skipped(len(broken), "broken lines", path), *repeated_keys(repeated, path)]
         notes = []
         if lost:
             notes.append(f"{lost:,} photos named in {path.name} are missing from photos/ and are skipped")

@@ -39,6 +39,14 @@ def read(path, **options):
     return read_json_lines(path, COLUMNS, title="test", **options)
 
 
+def test_a_key_that_occurs_twice_is_an_error_beside_a_nan_too(tmp_path):
+    broken = line().replace(b"{", b'{"helpful": NaN, "user": "u0", ', 1)
+    path = write(tmp_path, line(), broken)
+    with pytest.raises(DataError, match=r":2: the key 'user' occurs twice in the object"):
+        read(path)
+    assert read(path, broken_lines="skip")[1] == 1
+
+
 @pytest.mark.parametrize("name", ["data.json", "data.jsonl.gz", "unpacked.txt"])
 @pytest.mark.parametrize("end", [b"\n", b"", b"\r\n \n\n"])
 def test_some_keys_become_a_table(tmp_path, name, end):

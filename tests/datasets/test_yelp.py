@@ -170,6 +170,18 @@ def test_photos_come_in_the_order_of_their_file(tmp_path):
     )
 
 
+def test_photos_with_a_repeated_key_are_reported(tmp_path):
+    write(tmp_path, photos=PHOTOS)
+    file = tmp_path / "photos.json"
+    file.write_text(
+        file.read_text(encoding="utf-8").replace('"label"', '"label": "menu", "label"', 1), encoding="utf-8"
+    )
+    text = "1 keys occur again in the same object of photos.json (first: 'label' on line 1); the last value counts"
+    dataset = load(tmp_path)
+    assert [finding.text for finding in dataset.findings] == [text]
+    assert text in dataset.notes
+
+
 def test_photos_may_lie_in_a_folder_of_their_own_and_the_rest_too(tmp_path):
     (tmp_path / "Yelp JSON" / "yelp_dataset").mkdir(parents=True)
     write(tmp_path / "Yelp JSON" / "yelp_dataset")

@@ -245,15 +245,19 @@ def _table(content: bytes, columns: Columns, *, is_checked: bool = False) -> pl.
 
 
 def _without_nan(chunk: bytes, columns: Columns) -> bytes:
-    """A chunk in which polars finds no NaN: its lines with the wanted keys only; broken lines stay as they are."""
+    """A chunk in which polars finds no NaN: its lines with the wanted keys only; broken lines stay as they are.
+
+    So do lines that have a wanted key twice.
+    """
     lines = []
     for line in chunk.split(b"\n"):
         if _NOT_A_NUMBER.search(line):
+            repeated: list[str] = []
             try:
-                found = parse_json(line.decode())
+                found = parse_json(line.decode(), repeated.append)
             except ValueError:  # broken, which is reported later
                 found = None
-            if isinstance(found, dict):
+            if isinstance(found, dict) and columns.keys().isdisjoint(repeated):
                 line = json.dumps({name: found[name] for name in columns if name in found}).encode()
         lines.append(line)
     return b"\n".join(lines)
