@@ -18,6 +18,7 @@ from genrec.datasets.readers.interactions import Duplicates, Ordered, order_hist
 from genrec.datasets.readers.movielens_files import SOURCE, Edition, find_edition, read_ratings
 from genrec.datasets.readers.movielens_tags import tags_by_film, without_held_out
 from genrec.families import DatasetSource, datasets
+from genrec.formats.finding import Finding
 from genrec.types import Catalog, Dataset
 
 _YEAR = re.compile(r"\((\d{4})(?:\s?[-–]\s?(?:\d{4})?)?\)$")
@@ -62,23 +63,22 @@ class MovieLens(DatasetSource):
         ordered = order_histories(
             ratings, path=ratings_path, core=self.core, ties_by="movieId", duplicates=self.duplicates
         )
-        findings = list(ordered.findings)
+        findings: list[Finding] = []
         metadata: dict[int, dict[str, Any]] = {}
         if (path := folder / "items.jsonl").is_file():
-            entries, repeated = read_entries(path, fingerprint.read(path))
+            entries, findings = read_entries(path, fingerprint.read(path))
             metadata = {item: dict(entry) for item, entry in entries.items()}
-            findings += repeated
         fingerprint.add_file(films_path)
         for item, name, genres in edition.read_films(films_path):
             metadata.setdefault(item, {}).update(title=name, genres=words(genres))
         titled = {str(item) for item, film in metadata.items() if "genres" in film}
-        findings += unmatched(ordered.item_keys, len(titled.intersection(ordered.item_keys)), titled, films_path)
-        nameless = sum("genres" not in metadata.get(int(key), {}) for key in ordered.item_keys)
-        notes = [*ordered.notes, *texts_of(findings[len(ordered.findings) :])]
-        notes += [*self._add_tags(metadata, folder, edition, ordered, fingerprint)]
+        num_titled = len(titled.intersection(ordered.item_keys))
+        findings += unmatched(ordered.item_keys, num_titled, titled, films_path)
+        notes = [*ordered.notes, *texts_of(findings)]
+        notes += self._add_tags(metadata, folder, edition, ordered, fingerprint)
         films: list[Entry] = [metadata.get(int(key), {}) for key in ordered.item_keys]
         notes.append(f"share of films with each text field: {coverage(films, self.text_fields)}")
-        if nameless:
+        if nameless := len(ordered.item_keys) - num_titled:
             notes.append(f"{nameless} rated films are not in {edition.films}; they have no title and no genres")
         images = ImageFiles(
             folder,
@@ -110,7 +110,7 @@ class MovieLens(DatasetSource):
             notes=tuple(notes),
             order=ordered.order,
             times=ordered.times,
-            findings=tuple(findings),
+            findings=(*ordered.findings, *findings),
         )
 
     def _add_tags(

@@ -65,6 +65,7 @@ class Sequences(DatasetSource):
         fingerprint = Fingerprint(self.block())
         path = require(folder, self.sequences_file, "the histories, a line 'user item item ...' for each user", _SOURCE)
         users, sources, lengths = _read_sequences(path, fingerprint.read(path))
+        seen = np.unique(sources)
         entries: Mapping[int, Entry] = {}
         findings: list[Finding] = []
         if self.items_file is not None:
@@ -75,10 +76,9 @@ class Sequences(DatasetSource):
                 "make it from the source's metadata, or set items_file: null to run without texts",
             )
             entries, findings = read_entries(path, fingerprint.read(path))
-            keys = list(map(str, np.unique(sources).tolist()))
             others = {str(item) for item in entries}
+            keys = list(map(str, seen.tolist()))
             findings += unmatched(keys, len(others.intersection(keys)), others, path)
-        seen = np.unique(sources)
         unused = sorted(set(entries).difference(seen.tolist()))
         ids = np.union1d(seen, np.array(unused, dtype=np.int64)) if self.unused_items == "keep" else seen
         metadata = [entries.get(item, {}) for item in ids.tolist()]

@@ -83,7 +83,7 @@ def _wanted_lines(
 ) -> Iterator[tuple[int, Entry]]:
     """Number and content of the lines that may be about one of these items; ``broken`` gets unreadable ones.
 
-    ``repeated`` gets keys that occur again in one object.
+    ``repeated`` gets keys that occur again in one object; lines of 2014, which are printed dicts, have none.
     """
     title, is_wanted = f"reading {path.name}", _names_one_of(keys, edition.item)
     if edition.year != 2014:

@@ -72,9 +72,8 @@ def order_histories(
         )
     findings: list[Finding] = []
     if "time" in table.columns:
-        is_again = ~table.select("user", "item", "time").is_unique()
+        is_again = ~table.select(pl.struct("user", "item", "time").is_first_distinct()).to_series()
         if is_again.any():
-            is_again &= ~table.select(pl.struct("user", "item", "time").is_first_distinct()).to_series()
             findings = duplicate_events(int(is_again.sum()), len(table), dropped=duplicates == "drop")
             table = table.filter(~is_again) if duplicates == "drop" else table
     total = len(table)
