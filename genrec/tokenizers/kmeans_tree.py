@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
-from genrec.runtime.limits import Count
+from genrec.runtime.limits import Codes, Count
 from genrec.runtime.progress import Bar
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.new_items import Prefix, check_same_width, with_new_items
@@ -38,7 +38,7 @@ class KMeansTree(Tokenizer):
 
     is_random: ClassVar[bool] = True
 
-    branching: Annotated[int, Field(ge=2, le=1_048_576)] = 256
+    branching: Annotated[Codes, Field(ge=2)] = 256
     """Children of a node, k."""
     balanced: bool = True
     """Off: plain k-means at each node. Clusters then are as large as the data have them, and codes as long as the

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from genrec.families import Tokenizer, tokenizers
 from genrec.runtime.environment import WorkContext
+from genrec.runtime.limits import Codes
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.new_items import check_same_width, with_new_items
 from genrec.tokenizers._present import for_all_items, present_rows
@@ -28,7 +29,7 @@ class RandomCodes(Tokenizer):
 
     is_random: ClassVar[bool] = True
 
-    branching: Annotated[int, Field(ge=2, le=1_048_576)] = 256
+    branching: Annotated[Codes, Field(ge=2)] = 256
     """Children of a node, k."""
 
     def fit(self, vectors: ItemVectors, *, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:
