@@ -34,7 +34,7 @@ from tests.fuzz.mutations import TOKEN, mutate
 
 MAX_SECONDS = 20
 MAX_MEMORY = 1_500_000_000
-"""Bytes, of the whole process."""
+"""Bytes, beyond what the process held before."""
 _MAX_POOL = 1000
 
 

@@ -73,11 +73,10 @@ def _table(ending: str, write: Callable[[Path, table_files.Rows], object]) -> Re
 
 
 def _write_amazon(folder: Path) -> None:
-    rows = [(user, item, time) for user, item, time in ROWS]
-    amazon_files.write_2014(folder, rows, ITEMS, category="Old")
-    amazon_files.write_2018(folder, rows, ITEMS, category="Mid")
-    amazon_files.write_2023(folder, rows, ITEMS, category="New")
-    amazon_files.write_2023_ratings(folder, rows, category="Core")
+    amazon_files.write_2014(folder, ROWS, ITEMS, category="Old")
+    amazon_files.write_2018(folder, ROWS, ITEMS, category="Mid")
+    amazon_files.write_2023(folder, ROWS, ITEMS, category="New")
+    amazon_files.write_2023_ratings(folder, ROWS, category="Core")
 
 
 def _write_yelp(folder: Path) -> None:
