@@ -106,15 +106,12 @@ class Vocabulary(nn.Module, ABC):
 
     @abstractmethod
     def alternatives(self, nodes_NL: Tensor, chosen_NL: Tensor, count: int) -> Alternatives:
-        """Which codes of some paths to hide, and random entries that could stand in their place.
+        """Which codes of some paths to hide, and entries for their place, drawn from torch's global generator.
 
         Args:
             nodes_NL: the paths.
             chosen_NL: the codes to predict or to replace, bool; only where :meth:`has_others`.
             count: number of alternatives for each code.
-
-        Returns:
-            Random choices come from torch's global generator.
         """
 
 
