@@ -85,8 +85,8 @@ class Table(DatasetSource):
     """Columns of categories, brand, tags; values may be lists. They are categorical columns of the catalog."""
     columns: Annotated[dict[str, ColumnKind], AfterValidator(_without_leaks)] = {}
     """Further columns of the catalog, each numeric, categorical or datetime: ``{price: numeric, released:
-    datetime}``. Numbers have a point and no thousands separator; times are seconds since 1970 or ISO 8601; empty is
-    missing. Fields computed from user behavior, such as a mean rating or a sales rank, are rejected."""
+    datetime}``. Numbers have a point and no thousands separator; times are Unix times or ISO 8601; empty is missing.
+    Fields computed from user behavior, such as a mean rating or a sales rank, are rejected."""
     column_formats: dict[str, TimeFormat] = {}
     """Formats of datetime columns that are neither Unix times nor ISO 8601: ``{released: "%Y%m%d"}``."""
     unsold_items: Literal["drop", "keep"] = "drop"
