@@ -29,6 +29,8 @@ def command(
 ) -> None:
     """Run a recipe: encode, tokenize, train, search, merge, evaluate and report, with confidence intervals."""
     import genrec
+    from genrec.cli._output import print_json, results
+    from genrec.runtime.files import read_json
 
     run = genrec.run(
         recipe,
@@ -42,10 +44,9 @@ def command(
         trust_plugins=trust_plugins,
     )
     if as_json:
-        typer.echo((run.path / "metrics.json").read_text(encoding="utf-8"), nl=False)
+        print_json(read_json(run.path / "metrics.json"))
         return
 
-    from genrec.cli._output import results
     from genrec.reporting.report_terminal import print_report
     from genrec.runtime.progress import console
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from genrec.cli import main
 from tests.damaged_files import forget_checksums
 
 
@@ -31,3 +33,12 @@ def test_titles_that_a_pipe_cannot_encode(small_run: Path, folder: Path, encodin
         assert "\x9b" not in text
         assert ("红色" in text) == (encoding == "utf-8")
     assert all(item["title"].startswith("红色 \ud83d \x1b[2J\x9b2J ") for item in json.loads(text))
+
+
+@pytest.mark.slow
+def test_the_json_of_a_run_loses_no_character_in_a_pipe_of_another_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    small = ["--set", "dataset={type: showroom, users: 300, items: 60}", "--set", "baselines=[]"]
+    assert main(["run", "recipe.yaml", "--json", "--quiet", "--set", "title=红色", *small]) == 0
+    assert json.loads(pipe.buffer.getvalue())["title"] == "红色"  # type: ignore[attr-defined]
