@@ -24,6 +24,7 @@ from genrec.families import (
     plain,
 )
 from genrec.recipe.source import write
+from genrec.runtime.files import write_text
 from genrec.search.settings import SearchSettings
 from genrec.semantic_ids.absent_items import AbsentItems
 from genrec.training.settings import TrainingSettings
@@ -141,5 +142,9 @@ class Recipe(BaseModel):
         return write(self.block())
 
     def save(self, path: str | Path) -> None:
-        """Write the recipe with all defaults to a YAML file."""
-        Path(path).write_text(self.to_yaml(), encoding="utf-8")
+        """Write the recipe with all defaults to a YAML file.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        write_text(Path(path), self.to_yaml())

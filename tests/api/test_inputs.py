@@ -11,6 +11,7 @@ import yaml
 
 import genrec
 from genrec.api.inputs import override_texts
+from genrec.errors import StorageError
 from genrec.evaluation.metrics import METRICS
 from genrec.families import merges
 from genrec.recipe import InvalidRecipeError
@@ -142,6 +143,9 @@ def test_a_saved_recipe_loads_as_an_equal_recipe(block: dict[str, Any]) -> None:
     recipe.save("saved.yaml")
     assert genrec.load_recipe("saved.yaml") == recipe
     assert Path("saved.yaml").read_text(encoding="utf-8") == recipe.to_yaml()
+    Path("folder.yaml").mkdir()
+    with pytest.raises(StorageError, match=r"^folder\.yaml: cannot be written: "):
+        recipe.save("folder.yaml")
 
 
 def test_all_mistakes_of_a_mapping_are_reported(block: dict[str, Any]) -> None:
