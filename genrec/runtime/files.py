@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -51,10 +52,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def is_abandoned(partial: Path) -> bool:
-    """Whether the process of this machine that wrote a temporary file of :func:`replacing` has ended."""
+    """Whether the process of this machine that wrote a temporary file of :func:`replacing` has ended.
+
+    False on Windows, where it is not known.
+    """
     number = partial.name.removesuffix(PARTIAL).rpartition(".")[2]
     if not number.isdecimal():
         return True
+    if sys.platform == "win32":  # signal 0 is Ctrl-C there
+        return False
     try:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):

@@ -102,6 +102,13 @@ def test_a_temporary_file_of_a_living_process_is_not_abandoned(tmp_path):
     assert files.is_abandoned(tmp_path / "x.partial")
 
 
+def test_no_signal_is_sent_where_it_would_interrupt_the_process(tmp_path, monkeypatch):
+    """On Windows, signal 0 is Ctrl-C."""
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr(os, "kill", lambda pid, signal: pytest.fail("a signal was sent"))
+    assert not files.is_abandoned(tmp_path / "x.999999999.partial")
+
+
 def test_checksums_are_those_of_sha256sum_and_seals_detect_changes(tmp_path):
     (tmp_path / "x").write_text("abc")
     assert checksum(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
