@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ from genrec.reporting.comparison_markdown import markdown
 from genrec.reporting.comparison_terminal import print_comparison
 from genrec.reporting.comparison_texts import Costs, costs_of
 from genrec.reporting.report import epoch_dict, finite
-from genrec.runtime.files import copy_file, read_json, replacing, write_text
+from genrec.runtime.files import copy_file, read_json, replacing, write_json, write_text
 from genrec.types import Split
 
 __all__ = ["csv_text", "markdown", "print_comparison", "to_dict", "write"]
@@ -44,9 +43,8 @@ def write(comparison: Comparison, split: Split, folder: Path, *, draft: Path | N
     target = draft or folder
     _keep_other_split(comparison, folder, target)
     _write_ranks(comparison, split, target / rank_file.FILE)
-    data = json.dumps(finite(to_dict(comparison)), indent=1, ensure_ascii=False, allow_nan=False)
-    texts = {"json": data + "\n", "md": markdown(comparison, folder), "csv": csv_text(comparison)}
-    texts["html"] = page(comparison, folder)
+    write_json(target / "comparison.json", finite(to_dict(comparison)), allow_nan=False)
+    texts = {"md": markdown(comparison, folder), "csv": csv_text(comparison), "html": page(comparison, folder)}
     for kind, text in texts.items():
         write_text(target / f"comparison.{kind}", text)
 

@@ -138,7 +138,7 @@ class Report:
     example_history: Sequence[str] = ()
     """Keys of a few items of one user, oldest first, for the example of ``genrec recommend``."""
     data_folder: Path | None = None
-    """``--data`` of the run, for the commands of the next steps."""
+    """The data folder of the run, given or found beside the recipe, for the commands of the next steps."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -155,7 +155,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     file = folder / "metrics.json"
     if not file.is_file():
         raise DataError(f"{file} is missing: expected the folder of a finished run; run the recipe to its end first")
-    metrics = read_json(verify(file))
+    verify(file)
+    try:
+        metrics = read_json(file)
+    except DataError as error:
+        raise DataError(f"{error}; run the recipe again") from None
     if not isinstance(metrics, dict) or "methods" not in metrics:
         raise DataError(f"{file} has no methods: expected the metrics.json of a genrec run; run the recipe again")
     return metrics
