@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from genrec.comparison.plan import PlannedStage
+from genrec.reporting.texts import count_text
 
 _SHARED = ("vectors", "ids")
 """Stages that run one after the other, before the models."""
@@ -33,17 +34,13 @@ def total_estimate(planned: Sequence[PlannedStage], jobs: int) -> Iterator[str]:
     if not left:
         yield f"nothing to train: {rest}"
     elif not known:
-        yield f"unknown: {_stages(unknown)} without an estimate; {_ADVICE}"
+        yield f"unknown: {count_text(unknown, 'stage')} without an estimate; {_ADVICE}"
     elif unknown:
-        yield f"{total}, plus {_stages(unknown)} of unknown duration; {_ADVICE}"
+        yield f"{total}, plus {count_text(unknown, 'stage')} of unknown duration; {_ADVICE}"
     else:
         yield f"{total}, plus {rest}"
     for stage in {(stage.like, stage.basis): stage for stage in left if stage.basis}.values():
         yield f"measured: {stage.stage.kind} of {', '.join(stage.like)}: {stage.basis}"
-
-
-def _stages(count: int) -> str:
-    return "1 stage" if count == 1 else f"{count} stages"
 
 
 def _duration(seconds: float) -> str:

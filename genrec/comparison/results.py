@@ -164,7 +164,7 @@ class Comparison:
     cutoff: int
     """The main cutoff: of pairs, letters and slices."""
     stages: Mapping[str, Mapping[str, int]]
-    """RowKind of stage -> ``made``, ``reused``: how often it was worked out and found finished."""
+    """Kind of stage -> how many are ``made``, ``reused`` and ``missing``; ``wanted``: summed over the trials."""
     seconds: float
     notes: Sequence[str] = ()
     controls: Sequence[Control] = ()

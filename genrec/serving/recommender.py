@@ -135,9 +135,7 @@ class Recommender:
         self._row_of_key = {key: row for row, key in enumerate(self.keys)}
         self._rows_of_title, self._rows_of_folded_key = _rows_by_folded(self.titles), _rows_by_folded(self.keys)
         streams = load_streams(self.recipe, folder.path)
-        self.model = load_model(self.recipe, folder.path, streams, len(self.keys)).to(
-            (environment or Environment()).torch_device
-        )
+        self.model = load_model(self.recipe, folder.path, streams, len(self.keys)).to(environment.torch_device)
         self.tries = {name: context.trie for name, context in streams.items()}
 
     def __repr__(self) -> str:
@@ -154,7 +152,7 @@ class Recommender:
 
         Raises:
             DataError: the folder is not that of a finished run, or a file is missing or damaged.
-            PluginError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
+            RecipeError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
         """
         environment = Environment(device)
         environment.check_device()
@@ -342,7 +340,7 @@ def recipe_of_run(folder: RunFolder) -> Recipe:
 
     Raises:
         DataError: a file of the run is missing or damaged.
-        PluginError: the recipe names a plugin that is not in ``plugins/`` of the working folder.
+        RecipeError: the recipe names a plugin that is not in ``plugins/`` of the working folder.
     """
     file = folder.path / "recipe.yaml"
     if not file.is_file():
