@@ -22,7 +22,7 @@ from genrec.experiment.changed_keys import changed_keys
 from genrec.recipe.schema import Recipe
 from genrec.runtime.checksums import MARK, checksum, parsing, read_mark, seal, verify
 from genrec.runtime.environment import Environment
-from genrec.runtime.files import copy_file, read_json, reason, sync, write_json, write_text
+from genrec.runtime.files import PARTIAL, copy_file, is_abandoned, read_json, reason, sync, write_json, write_text
 from genrec.runtime.folder_lock import LOCK, OWNER, FolderLock
 from genrec.runtime.progress import console
 from genrec.types import Catalog, Dataset
@@ -260,6 +260,8 @@ class RunFolder:
             raise StorageError(f"{self.path}: cannot be written: {reason(error)}") from error
         self._lock = lock
         try:
+            for partial in filter(is_abandoned, _partials(self.path)):
+                partial.unlink(missing_ok=True)
             _replace_last_run(self.path)
             self.draft = self.path / DRAFT
             shutil.rmtree(self.draft, ignore_errors=True)  # of a killed run
@@ -307,7 +309,7 @@ def _refuse_foreign(path: Path) -> None:
     """
     if blocked := [place for place in (path, *path.parents) if place.exists() and not place.is_dir()]:
         raise DataError(f"{blocked[0]}: is a file, expected a folder for the run")
-    if not path.is_dir() or {file.name for file in path.iterdir()} <= _OWN:
+    if not path.is_dir() or {file.name for file in path.iterdir()} - {file.name for file in _partials(path)} <= _OWN:
         return
     try:
         is_run = (path / MARK).is_file() and "finished" in read_mark(path)
@@ -315,6 +317,11 @@ def _refuse_foreign(path: Path) -> None:
         is_run = any((path / name).is_file() for name in ("recipe.yaml", "comparison.json"))
     if not is_run:
         raise DataError(f"{path}: is not empty and not the folder of a run; pass another folder to --output")
+
+
+def _partials(path: Path) -> list[Path]:
+    """The files in a folder that a process began to write outside of its draft; a killed one leaves them."""
+    return [file for name in (MARK, OWNER) for file in path.glob(f"{name}.*{PARTIAL}")]
 
 
 def _refuse_links(path: Path) -> None:

@@ -59,6 +59,16 @@ def test_a_new_run_marks_its_folder(tmp_path):
     assert names_in(folder.path) == {"report.md", "run.json"}
 
 
+def test_a_folder_in_which_a_run_was_killed_at_its_first_file_is_used_again(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f"{name}.{ended.pid}.partial" for name in ("run.json", ".lock.json")]
+    for name in names:
+        (tmp_path / name).write_text("{", encoding="utf-8")
+    with RunFolder.create(tmp_path, RECIPE):
+        assert not any((tmp_path / name).exists() for name in names)
+
+
 def test_a_foreign_folder_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(DataError) as caught:
