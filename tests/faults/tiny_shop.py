@@ -12,6 +12,7 @@ from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
 from genrec.recipe import load_recipe
 from genrec.recipe.source import write
+from genrec.runtime.environment import Environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,7 @@ from genrec.experiment.run_folder import RunFolder
 from genrec.pipeline import run
 from genrec.recipe import load_recipe
 from genrec.recipe.source import write
+from genrec.runtime.environment import Environment
 
 recipe, folder, seed, last, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), 0
 checked = load_recipe(recipe, [f"seed={seed}"])
@@ -54,7 +56,7 @@ def kill(event, arguments):
 sys.addaudithook(kill)
 made = RunFolder.create(folder, recipe, recipe=checked, force=True)
 made.write_recipe(write(checked.block()), ())
-run(checked, made)
+run(checked, made, environment=Environment("cpu", threads=1))
 print(count)
 """
 """Kills itself before a call that changes the file system in the folder of the run, given by its number."""
@@ -72,7 +74,7 @@ def run_in(folder: Path, recipe: Path, *, seed: int = 1) -> Path:
     checked = load_recipe(recipe, [f"seed={seed}"])
     made = RunFolder.create(folder, recipe, recipe=checked, force=True)
     made.write_recipe(write(checked.block()), ())
-    run(checked, made)
+    run(checked, made, environment=Environment("cpu", threads=1))
     return folder
 
 
