@@ -17,6 +17,7 @@ from genrec.experiment.ids import tokenize_items
 from genrec.experiment.model import train_model
 from genrec.experiment.rankings import fit_merges, merge_streams, needs_fitting
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_items import SavedItems
 from genrec.experiment.vectors import encode_items
 from genrec.recipe.schema import Recipe
 from genrec.reporting.report import Report, evaluate, paired_tests
@@ -44,7 +45,7 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
 
         with cache.timer.measure("dataset"):
             dataset = load_dataset(recipe, environment)
-        folder.write_catalog(dataset.catalog)
+        folder.write_items(SavedItems.of(dataset.catalog, dataset.train))
         folder.write_users(dataset)
         audited = audit(dataset)
         folder.write_json("audit.json", audited.to_dict())

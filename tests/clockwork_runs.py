@@ -7,8 +7,8 @@ from typing import ClassVar
 from genrec.baselines.popularity import Popularity
 from genrec.decoders.mlp import Mlp
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_model import load_model, load_streams
 from genrec.families import DatasetSource, ItemEncoder
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.confidence import Confidence

@@ -10,8 +10,9 @@ from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
 from genrec.experiment.cache import Cache
 from genrec.experiment.candidates import search_users
-from genrec.experiment.finished_run import finished_fits, load_fit, load_streams
+from genrec.experiment.finished_run import finished_fits, load_fit
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_model import load_streams
 from genrec.experiment.storage import load_ids, load_vectors
 from genrec.merges.log_prob_sum import LogProbSum
 from genrec.merges.reciprocal_rank import ReciprocalRank

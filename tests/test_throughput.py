@@ -14,10 +14,11 @@ from genrec.experiment.cache import Cache
 from genrec.experiment.dataset import load_dataset
 from genrec.experiment.fit import plan_fit
 from genrec.experiment.ids import tokenize_items
-from genrec.experiment.model import untrained_model
+from genrec.experiment.untrained_model import untrained_model
 from genrec.experiment.vectors import encode_items
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.merges.log_prob_sum import LogProbSum
+from genrec.model.weights import weights_of
 from genrec.runtime.environment import Environment
 from genrec.runtime.threads import threads
 from genrec.search.settings import SearchSettings
@@ -26,7 +27,6 @@ from genrec.throughput.machine import higher, measure_peak
 from genrec.throughput.measurement import measure
 from genrec.throughput.timing import Peak, Seconds, Timing, counted_flops
 from genrec.throughput.training import time_training
-from genrec.training.checkpoint import weights_of
 
 pytestmark = pytest.mark.slow
 

@@ -154,7 +154,7 @@ def load_run(path: str | Path) -> Run:
         DataError: the folder is not that of a finished run, or a file is missing or damaged.
         PluginError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
     """
-    from genrec.serving.recommender import recipe_of_run
+    from genrec.experiment.saved_model import recipe_of_run
 
     folder = RunFolder.open(Path(path))
     return _run(folder, recipe_of_run(folder), read_report(folder.path))
@@ -184,7 +184,7 @@ def list_runs(folder: str | Path = "runs") -> Table:
 
 def _run(folder: RunFolder, recipe: Recipe, report: Report) -> Run:
     names = ("method", "kind", "metric", "cutoff", "mean", "low", "high")
-    keys, users = folder.read_items()["keys"], folder.read_json("users.json")
+    keys, users = folder.read_items().keys, folder.read_json("users.json")
     with parsing(folder.path, "results, users and items that belong together"):
         metrics: dict[str, Any] = dict(zip(names, zip(*_metric_rows(report), strict=True), strict=True))
         ranks = {

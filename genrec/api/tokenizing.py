@@ -20,6 +20,7 @@ from genrec.experiment.dataset import load_dataset
 from genrec.experiment.fit import Fit, plan_fit
 from genrec.experiment.ids import tokenize_items
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_items import SavedItems
 from genrec.experiment.vectors import encode_items
 from genrec.recipe.schema import Recipe
 from genrec.registry import plugin_errors
@@ -94,7 +95,7 @@ def tokenize(
     console.print(f"{checked.title} -> {folder.path}", markup=False)
     with nullcontext() if is_run else folder:
         if not is_run:
-            folder.write_catalog(dataset.catalog)
+            folder.write_items(SavedItems.of(dataset.catalog, dataset.train))
             if len(chosen) == 1:
                 folder.write_recipe(checked.to_yaml(), changes)
         place = folder.place if len(chosen) == 1 and not is_run else None

@@ -59,8 +59,8 @@ def command(
     from genrec.experiment.finished_run import finished_fits, load_fit
     from genrec.experiment.fit import plan_fit
     from genrec.experiment.ids import tokenize_items
-    from genrec.experiment.model import untrained_model
     from genrec.experiment.run_folder import RunFolder
+    from genrec.experiment.untrained_model import untrained_model
     from genrec.experiment.vectors import encode_items
     from genrec.runtime.threads import computed_on
     from genrec.runtime.threads import threads as computing_on

@@ -19,7 +19,7 @@ def command(
             show_default=False,
         ),
     ],
-    top: Annotated[int, typer.Option("--top", min=1, help="Number of items to recommend.")] = 10,
+    k: Annotated[int, typer.Option("--k", min=1, help="Number of items to recommend.")] = 10,
     seen: Annotated[
         Literal["filter", "keep", "recipe"],
         typer.Option("--seen", help="Items of the history: filter leaves them out; recipe: as in the run."),
@@ -34,6 +34,7 @@ def command(
     from genrec.api.inputs import parse_threads
     from genrec.cli._output import print_json, print_table
     from genrec.cli._plugins import find_plugins
+    from genrec.errors import DataError
     from genrec.runtime.threads import threads as computing_on
     from genrec.runtime.threads import threads_for
     from genrec.serving.recommender import Recommender
@@ -43,7 +44,9 @@ def command(
     recommender = Recommender.load(run, device=device)
     with computing_on(threads_for(requested, recommender.recipe.block())):
         history = recommender.parse_history(history)
-        found = recommender.recommend([history], top, seen=None if seen == "recipe" else seen)[0]
+        if not history:
+            raise DataError("--history: found no item, expected at least one key or title")
+        found = recommender.recommend([history], k, seen=None if seen == "recipe" else seen)[0]
     if as_json:
         print_json([asdict(item) for item in found])
         return

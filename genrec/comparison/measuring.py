@@ -15,8 +15,9 @@ from genrec.errors import GenrecError
 from genrec.experiment.fit import Fit
 from genrec.experiment.ids import tokenize_items
 from genrec.experiment.keys import SplitName, Stage
-from genrec.experiment.model import untrained_model, validation_users
+from genrec.experiment.model import validation_users
 from genrec.experiment.selection import mean_stream_ndcg
+from genrec.experiment.untrained_model import untrained_model
 from genrec.experiment.vectors import encode_items
 from genrec.families import FittedBaseline
 from genrec.model.retriever import Retriever

@@ -10,11 +10,12 @@ from genrec.contracts.results import check_ids
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit
 from genrec.experiment.keys import Stage
+from genrec.experiment.known_vectors import known_vectors
 from genrec.experiment.storage import load_ids, save_ids
 from genrec.model.contracts import StreamContext
 from genrec.recipe.schema import Stream
 from genrec.runtime.environment import WorkContext
-from genrec.semantic_ids.absent_items import like_nearest, with_own_branch
+from genrec.semantic_ids.absent_items import with_own_branch
 from genrec.semantic_ids.item_numbers import item_numbers
 from genrec.semantic_ids.trie import Trie
 from genrec.types import ItemVectors, SemanticIds
@@ -46,18 +47,6 @@ def tokenize_items(fit: Fit, vectors: Mapping[str, ItemVectors], cache: Cache) -
             )
         contexts[name] = StreamContext(ids, Trie.of(ids), known, vectors[name].present_I)
     return contexts
-
-
-def known_vectors(stream: Stream, name: str, vectors: Mapping[str, ItemVectors]) -> ItemVectors:
-    """The vectors to tokenize: those of the stream; with ``nearest_in``, absent items get that of a similar item.
-
-    Args:
-        stream: settings of the stream.
-        name: name of the stream.
-        vectors: item vectors of every stream.
-    """
-    guide = stream.nearest_in
-    return vectors[name] if guide is None else like_nearest(vectors[name], vectors[guide])
 
 
 def _tokenize(stream: Stream, vectors: ItemVectors, keys: tuple[str, ...], context: WorkContext) -> SemanticIds:

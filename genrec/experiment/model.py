@@ -12,15 +12,14 @@ from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit
 from genrec.experiment.keys import Stage
 from genrec.experiment.selection import mean_stream_ndcg
+from genrec.experiment.untrained_model import untrained_model
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
-from genrec.recipe.schema import Recipe
+from genrec.model.weights import load_tensors, load_weights, save_tensors, weights_of
 from genrec.runtime.files import write_json
-from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatches
-from genrec.training.checkpoint import load_tensors, load_weights, save_tensors, weights_of
 from genrec.training.trainer import TrainingLog, train
-from genrec.types import Histories, Split
+from genrec.types import Split
 
 
 @dataclass(frozen=True)
@@ -127,24 +126,6 @@ def train_model(
             beside=[log_name],
         )
     return Trained(model.eval(), log)
-
-
-def untrained_model(
-    recipe: Recipe, streams: Mapping[str, StreamContext], num_items: int, train: Histories | None = None
-) -> Retriever:
-    """The model of a recipe with initial weights; without training histories, load its weights to set its counts."""
-    decoders = {name: stream.decoder for name, stream in recipe.streams.items()}
-    seed = derive(recipe.seed, "model")
-    return Retriever(
-        recipe.history_encoder,
-        decoders,
-        recipe.tasks,
-        streams,
-        num_items=num_items,
-        seed=seed,
-        train=train,
-        own_history_encoders=recipe.own_history_encoders,
-    )
 
 
 def validation_users(fit: Fit) -> Split:

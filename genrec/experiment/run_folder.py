@@ -19,13 +19,14 @@ from typing import Any
 
 from genrec.errors import DataError, StorageError
 from genrec.experiment.changed_keys import changed_keys
+from genrec.experiment.saved_items import SavedItems
 from genrec.recipe.schema import Recipe
 from genrec.runtime.checksums import MARK, checksum, parsing, read_mark, seal, verify
 from genrec.runtime.environment import Environment
 from genrec.runtime.files import PARTIAL, copy_file, is_abandoned, read_json, reason, sync, write_json, write_text
 from genrec.runtime.folder_lock import LOCK, OWNER, FolderLock
 from genrec.runtime.progress import console
-from genrec.types import Catalog, Dataset
+from genrec.types import Dataset
 
 DRAFT, _READY, _CACHE = ".new", ".ready", ".stages"
 _OWN = {DRAFT, _READY, _CACHE, LOCK, OWNER}
@@ -218,29 +219,24 @@ class RunFolder:
         """
         return read_json(self.file(name))
 
-    def read_items(self) -> dict[str, list[str]]:
-        """The ``keys`` and ``titles`` of all items, which :meth:`write_catalog` wrote.
+    def read_items(self) -> SavedItems:
+        """The items of the run, which :meth:`write_items` wrote.
 
         Raises:
             DataError: the file is missing, damaged or not valid.
         """
-        items = self.read_json("items.json")
+        content = self.read_json("items.json")
         with parsing(self.path / "items.json", "the keys and titles of the items"):
-            lists = {name: items[name] for name in ("keys", "titles")}
-            if not all(isinstance(texts, list) and all(isinstance(t, str) for t in texts) for texts in lists.values()):
-                raise TypeError("not lists of texts")
-            if len(lists["keys"]) != len(lists["titles"]):
-                raise ValueError(f"{len(lists['keys'])} keys and {len(lists['titles'])} titles")
-        return lists
+            return SavedItems.from_json(content)
 
     def write_recipe(self, text: str, overrides: Sequence[str]) -> None:
         """Write the recipe as YAML with all defaults, preceded by the ``--set`` options as comments."""
         header = "".join(f"# --set {' '.join(override.splitlines())}\n" for override in overrides)
         self.write_text("recipe.yaml", header + text)
 
-    def write_catalog(self, catalog: Catalog) -> None:
-        """Write the key and title of every item, in the row order of all matrices."""
-        self.write_json("items.json", {"keys": catalog.keys, "titles": catalog.titles})
+    def write_items(self, items: SavedItems) -> None:
+        """Write the items of the run."""
+        self.write_json("items.json", items.to_json())
 
     def write_users(self, dataset: Dataset) -> None:
         """Write the keys of the test users, in the row order of ``ranks.safetensors``."""

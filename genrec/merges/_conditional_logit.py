@@ -1,7 +1,6 @@
 """Conditional logit: which one of a user's candidates, explained by a weighted sum of their features."""
 
 import numpy as np
-from scipy.optimize import minimize
 
 
 def fit_conditional_logit(
@@ -47,4 +46,6 @@ def fit_conditional_logit(
 
     if not len(users):
         return prior_F
+    from scipy.optimize import minimize
+
     return minimize(loss, start_F, jac=True, method="L-BFGS-B", options={"ftol": 1e-12, "gtol": 1e-6}).x / scale_F

@@ -6,6 +6,7 @@ How much is shown is a setting of the process (``--quiet``, ``--verbose``); it c
 from __future__ import annotations
 
 import importlib.util
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -32,6 +33,8 @@ console = _LogConsole(stderr=True, highlight=False, soft_wrap=True)
 """Progress and log lines go to stderr; results go to stdout."""
 
 _SECONDS_BETWEEN_LINES = 30.0
+_BAR = threading.Lock()
+"""Held by the bar on the terminal, which has room for one; work in other threads prints lines."""
 
 
 def set_verbosity(verbosity: Verbosity) -> None:
@@ -80,7 +83,7 @@ class Bar:
         self._spoke = time.monotonic()
 
     def __enter__(self) -> Bar:
-        if _shows_bars():
+        if _shows_bars() and _BAR.acquire(blocking=False):
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
@@ -98,6 +101,7 @@ class Bar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._progress is not None:
             self._progress.stop()
+            _BAR.release()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Some steps are done; ``note`` stands behind the bar (loss, samples/s)."""

@@ -1,118 +1,32 @@
-"""Recommendations from a finished run: histories by key or title in, items with each stream's share out."""
+"""Recommendations from a finished run: histories in, ranked items with what each stream says about them out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Iterable
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 
 from genrec.errors import DataError, TrainingError
-from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.run_folder import RunFolder
-from genrec.families import merges
+from genrec.experiment.saved_model import load_model, load_streams, recipe_of_run
+from genrec.families import Merge, merges
 from genrec.merges.single import Single
-from genrec.recipe import Recipe
-from genrec.recipe.loading import load_recipe_of_run
 from genrec.registry import plugin_errors
-from genrec.reporting.tables import Table
-from genrec.runtime.checksums import parsing
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.search.streams import search_streams
-from genrec.types import ABSENT, Candidates, Histories
+from genrec.serving.item_names import ItemNames
+from genrec.serving.recommendations import Recommendations, Votes
+from genrec.types import ABSENT, Candidates, Histories, Ranking
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-
-
-@dataclass(frozen=True)
-class StreamVote:
-    """One stream's evidence for a recommended item."""
-
-    rank: int | None
-    """Place in the stream's own list, from 1; None where it did not propose the item."""
-    log_prob: float | None
-    """Log-probability (nats) of the item's code; None where it is not known."""
-    share: float
-    """Its probability of the item as a share of all streams' probabilities of it; the shares of an item sum to 1."""
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item."""
-
-    key: str
-    title: str
-    score: float
-    """The merge's score; the log-probability (nats) if there is one stream."""
-    streams: dict[str, StreamVote]
-
-
-class Recommendations(Sequence[list[Recommendation]]):
-    """The recommended items of each history, best first: a sequence of lists, and a table."""
-
-    def __init__(self, lists: Sequence[list[Recommendation]]) -> None:
-        self._lists = list(lists)
-
-    def __len__(self) -> int:
-        return len(self._lists)
-
-    @overload
-    def __getitem__(self, place: int) -> list[Recommendation]: ...
-    @overload
-    def __getitem__(self, place: slice) -> Recommendations: ...
-    def __getitem__(self, place: int | slice) -> list[Recommendation] | Recommendations:
-        return Recommendations(self._lists[place]) if isinstance(place, slice) else self._lists[place]
-
-    def table(self) -> Table:
-        """A row for each recommended item: place of its history, rank from 1, key, title, score, and by stream its
-        rank (``<stream> rank``, null where the stream did not propose the item), log-probability and share.
-        """
-        rows = [
-            (place, rank, item) for place, items in enumerate(self._lists) for rank, item in enumerate(items, start=1)
-        ]
-        columns: dict[str, list[Any]] = {
-            "history": [place for place, _, _ in rows],
-            "rank": [rank for _, rank, _ in rows],
-            "item": [item.key for _, _, item in rows],
-            "title": [item.title for _, _, item in rows],
-            "score": [item.score for _, _, item in rows],
-        }
-        for name in rows[0][2].streams if rows else ():
-            votes = [item.streams[name] for _, _, item in rows]
-            columns[f"{name} rank"] = [vote.rank for vote in votes]
-            columns[f"{name} log_prob"] = [vote.log_prob for vote in votes]
-            columns[f"{name} share"] = [vote.share for vote in votes]
-        return Table(columns)
-
-    def to_polars(self) -> pl.DataFrame:
-        """:meth:`table` as a polars DataFrame."""
-        return self.table().to_polars()
-
-    def to_pandas(self) -> pd.DataFrame:
-        """:meth:`table` as a pandas DataFrame.
-
-        Raises:
-            GenrecError: pandas is not installed.
-        """
-        return self.table().to_pandas()
-
-    def __repr__(self) -> str:
-        shown = "; ".join(", ".join(item.title or item.key for item in items[:3]) for items in self._lists[:3])
-        count = "1 history" if len(self) == 1 else f"{len(self):,} histories"
-        return f"Recommendations({count}: {shown}{', ...' if shown else ''})"
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+_MOST_AT_ONCE = 8192
+"""Histories that are searched together; their candidates are in memory."""
 
 
 class Recommender:
-    """The model of a finished run, ready to recommend.
+    """The model of a finished run, ready to recommend. It imports no training code, and threads may share it.
 
     Plugins come from ``plugins/`` of the working folder; nothing in the run's folder is ever imported.
 
@@ -127,19 +41,18 @@ class Recommender:
 
     def __init__(self, run: Path, *, environment: Environment = THIS_MACHINE) -> None:
         folder = RunFolder.open(run)
-        self._folder = folder.path
+        self.path = folder.path
         self.recipe = recipe_of_run(folder)
         items = folder.read_items()
-        self.keys: list[str] = items["keys"]
-        self.titles: list[str] = items["titles"]
-        self._row_of_key = {key: row for row, key in enumerate(self.keys)}
-        self._rows_of_title, self._rows_of_folded_key = _rows_by_folded(self.titles), _rows_by_folded(self.keys)
-        streams = load_streams(self.recipe, folder.path)
-        self.model = load_model(self.recipe, folder.path, streams, len(self.keys)).to(environment.torch_device)
-        self.tries = {name: context.trie for name, context in streams.items()}
-
-    def __repr__(self) -> str:
-        return f"Recommender({self.recipe.title}: {len(self.keys):,} items, streams {', '.join(self.tries)})"
+        self.names = ItemNames(items.keys, items.titles)
+        self.counts_I = items.counts_I
+        """Training purchases of each item, int64 (I,); None in runs of earlier versions."""
+        self.streams = load_streams(self.recipe, folder.path)
+        self.tries = {name: context.trie for name, context in self.streams.items()}
+        self.model = load_model(self.recipe, folder.path, self.streams, len(self.names)).to(environment.torch_device)
+        self._code_tries = {
+            name: trie for name, trie in self.tries.items() if self.recipe.streams[name].decoder.writes_codes
+        }
 
     @classmethod
     @plugin_errors()
@@ -152,11 +65,24 @@ class Recommender:
 
         Raises:
             DataError: the folder is not that of a finished run, or a file is missing or damaged.
-            RecipeError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
+            PluginError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
         """
         environment = Environment(device)
         environment.check_device()
         return cls(Path(path), environment=environment)
+
+    def __repr__(self) -> str:
+        return f"Recommender({self.recipe.title}: {len(self.names):,} items, streams {', '.join(self.tries)})"
+
+    @property
+    def keys(self) -> list[str]:
+        """The key of each item."""
+        return self.names.keys
+
+    @property
+    def titles(self) -> list[str]:
+        """The title of each item; "" where it has none."""
+        return self.names.titles
 
     def row(self, name: str) -> int:
         """The item that a key or a title names; upper and lower case differ only where keys do.
@@ -164,20 +90,7 @@ class Recommender:
         Raises:
             DataError: no item has that key or title, or several have it.
         """
-        name = name.strip()
-        rows, what = self._named(name)
-        if len(rows) == 1:
-            return rows[0]
-        if rows:
-            keys = ", ".join(self.keys[row] for row in rows)
-            exactly = "use a key" if what == "title" else "write it exactly"
-            raise DataError(f"{name!r}: {len(rows)} items have this {what}; {exactly}: {keys}")
-        near = get_close_matches(name.casefold(), self._rows_of_title, n=3, cutoff=0.5)
-        near += [title for title in self._rows_of_title if name and name.casefold() in title and title not in near][:3]
-        near += get_close_matches(name, self.keys, n=2, cutoff=0.8)
-        shown = [self.titles[self._rows_of_title[text][0]] if text in self._rows_of_title else text for text in near]
-        hint = f"; did you mean {' or '.join(map(repr, shown))}?" if shown else ""
-        raise DataError(f"{name!r}: no item has this key or title, expected one of {len(self.keys):,} items{hint}")
+        return self.names.row(name)
 
     def parse_history(self, texts: Iterable[str]) -> list[str]:
         """The keys of the items in some texts, in their order.
@@ -189,25 +102,7 @@ class Recommender:
         Raises:
             DataError: no item has a name, or several have it.
         """
-        return [self.keys[row] for text in texts for row in self._rows_in(text)]
-
-    def _rows_in(self, text: str) -> Iterator[int]:
-        parts, start = text.split(","), 0
-        while start < len(parts):
-            ends = range(len(parts), start, -1)
-            names = {end: ",".join(parts[start:end]).strip() for end in ends}
-            end = next((end for end in ends if self._named(names[end])[0]), start + 1)
-            if names[end] or len(parts) == 1:  # nothing between two commas names nothing
-                yield self.row(names[end])
-            start = end
-
-    def _named(self, name: str) -> tuple[list[int], str]:
-        """The items that a name may mean, and whether it is their title or their key."""
-        if name in self._row_of_key:
-            return [self._row_of_key[name]], "key"
-        if rows := self._rows_of_title.get(name.casefold()):
-            return rows, "title"
-        return self._rows_of_folded_key.get(name.casefold(), []), "key"
+        return [self.keys[row] for text in texts for row in self.names.rows_in(text)]
 
     @plugin_errors()
     def recommend(
@@ -216,86 +111,154 @@ class Recommender:
         k: int = 10,
         *,
         seen: Literal["keep", "filter"] | None = "filter",
+        exclude: Iterable[str] = (),
+        merge: Merge | str | None = None,
+        explain: bool = True,
     ) -> Recommendations:
-        """Recommend the next items, with the search and merge of the run.
+        """Recommend the next items, with the search of the run.
 
         Args:
             histories: keys or titles of items, oldest first: one history, or several of them; lists, arrays or Series.
-                A single text is a history of one item.
+                A single text is a history of one item. Items that are not in the catalog are skipped and counted; a
+                history without any known item gets the most popular items.
             k: number of items for each history, at least 1.
             seen: ``filter`` leaves out the items of the history, ``keep`` does not; None follows the recipe.
+            exclude: keys or titles of items that no list may have, such as those that are sold out.
+            merge: another merge than the run's: an object, the name of a merge that is not fitted, or the name of a
+                stream for the stream alone.
+            explain: also give each stream's rank, log-probability and share of each item.
 
         Returns:
             A list of at most ``k`` items for each history.
 
         Raises:
-            DataError: a history is empty, an item is not in the catalog, or an argument has another type or value.
+            DataError: an argument has another type or value, or a history needs popular items and the run, which is of
+                an earlier version, has no counts of purchases.
             TrainingError: the model gives log-probabilities that are not finite.
         """
         if seen not in ("keep", "filter", None):
             raise DataError(f"seen: found {seen!r}, expected 'keep', 'filter' or None")
-        k = min(_count(k), len(self.keys))
-        rows = [self._rows(history, number) for number, history in enumerate(_several(histories), start=1)]
+        k = min(_count(k), len(self.names))
+        merge = self._merge(merge)
+        allowed_I = self._allowed(exclude)
+        asked = _several(histories)
+        known = [[row for row in map(self.names.find, history) if row is not None] for history in asked]
+        ranking, votes = _nothing(len(known), k, tuple(self.tries) if explain else None)
+        users = np.flatnonzero([len(rows) > 0 for rows in known])
+        if allowed_I is None or allowed_I.any():
+            for start in range(0, len(users), _MOST_AT_ONCE):
+                some_U = users[start : start + _MOST_AT_ONCE]
+                found = self._search([known[user] for user in some_U], k, merge, allowed_I, seen)
+                merged = self._merged(found, merge, k)
+                width = merged.items_BN.shape[1]
+                ranking.items_BN[some_U, :width], ranking.scores_BN[some_U, :width] = merged.items_BN, merged.scores_BN
+                if votes is not None:
+                    votes.put(some_U, Votes.of(found, merged))
+        is_fallback = [not rows for rows in known]
+        if any(is_fallback):
+            items_N, scores_N = self._popular(k, allowed_I)
+            ranking.items_BN[is_fallback, : len(items_N)] = items_N
+            ranking.scores_BN[is_fallback, : len(items_N)] = scores_N
+        return Recommendations(
+            self.names,
+            self._code_tries,
+            ranking,
+            votes,
+            unknown=[len(history) - len(rows) for history, rows in zip(asked, known, strict=True)],
+            is_fallback=is_fallback,
+        )
+
+    def _search(
+        self,
+        rows: list[list[int]],
+        k: int,
+        merge: Merge,
+        allowed_I: np.ndarray | None,
+        seen: Literal["keep", "filter"] | None,
+    ) -> Candidates:
+        """The candidates of all streams for histories of at least one item each."""
         settings = self.recipe.search
         try:
-            found = search_streams(
+            return search_streams(
                 self.model,
                 self.tries,
                 Histories.of(rows),
                 settings.model_copy(update={"list_length": max(settings.list_length, k)}),
-                num_items=len(self.keys),
+                num_items=len(self.names),
                 max_history=self.recipe.max_history,
-                with_scores=self.recipe.merge.needs_scores,
+                with_scores=merge.needs_scores,
                 seen=self.recipe.evaluation.seen_items if seen is None else seen,
+                allowed_I=allowed_I,
             )
         except TrainingError as error:
-            raise TrainingError(f"{self._folder / 'model.safetensors'}: {error}") from None
-        stream, *others = found.streams
-        merge = self.recipe.merge if others else Single(stream=stream)
+            raise TrainingError(f"{self.path / 'model.safetensors'}: {error}") from None
+
+    def _merged(self, found: Candidates, merge: Merge, k: int) -> Ranking:
         try:
-            ranking = merge.merge(found, top_n=k)
+            return merge.merge(found, top_n=k)
         except DataError as error:
-            raise DataError(f"{self._folder / 'merge.json'}: {error}") from None
-        return Recommendations(
-            [
-                [
-                    Recommendation(
-                        self.keys[item], self.titles[item], float(score), self._votes(found, user, int(item))
-                    )
-                    for item, score in zip(ranking.items_BN[user], ranking.scores_BN[user], strict=True)
-                    if item != ABSENT
-                ]
-                for user in range(len(rows))
-            ]
-        )
+            raise DataError(f"{self.path / 'merge.json'}: {error}") from None
 
-    def _rows(self, history: Sequence[str], number: int) -> list[int]:
-        if not history:
-            raise DataError(f"history {number}: found no item, expected at least one key or title")
-        return [self.row(name) for name in history]
+    def _merge(self, merge: Merge | str | None) -> Merge:
+        """The merge to use; one stream needs none.
 
-    def _votes(self, found: Candidates, user: int, item: int) -> dict[str, StreamVote]:
-        column = int(np.flatnonzero(found.items_BC[user] == item)[0])
-        log_probs_S, ranks_S = found.log_probs_BCS[user, column], found.ranks_BCS[user, column]
-        known_S = np.isfinite(log_probs_S)
-        weights_S = np.where(known_S, np.exp(np.where(known_S, log_probs_S - np.max(log_probs_S[known_S]), 0.0)), 0.0)
-        return {
-            name: StreamVote(
-                rank=None if ranks_S[s] == ABSENT else int(ranks_S[s]) + 1,
-                log_prob=float(log_probs_S[s]) if known_S[s] else None,
-                share=float(weights_S[s] / weights_S.sum()),
+        Raises:
+            DataError: there is no such merge, or it would have to be fitted.
+        """
+        if len(self.tries) == 1:
+            return Single(stream=next(iter(self.tries)))
+        if merge is None:
+            return self.recipe.merge
+        if isinstance(merge, Merge):
+            return merge
+        if merge in self.tries:
+            return Single(stream=merge)
+        if merge == self.recipe.merge.type_name:
+            return self.recipe.merge
+        if merge in merges.names() and merge != Single.type_name and not _is_fitted(merges.get(merge)):
+            return merges.get(merge)()
+        raise DataError(f"merge: found {merge!r}, expected one of {', '.join([*self.merge_names(), *self.tries])}")
+
+    def merge_names(self) -> list[str]:
+        """The names of the merges that :meth:`recommend` takes: that of the run first, then those without a fit."""
+        own = self.recipe.merge.type_name
+        others = [name for name in merges.names() if name not in (own, Single.type_name)]
+        return [own, *(name for name in others if not _is_fitted(merges.get(name)))]
+
+    def _allowed(self, exclude: Iterable[str]) -> np.ndarray | None:
+        names = [exclude] if isinstance(exclude, str) else list(exclude)
+        for name in (name for name in names if not isinstance(name, str)):
+            raise DataError(f"exclude: found {name!r} ({type(name).__name__}), expected keys or titles as texts")
+        if not names:
+            return None
+        allowed_I = np.ones(len(self.names), dtype=bool)
+        allowed_I[[row for row in map(self.names.find, names) if row is not None]] = False
+        return allowed_I
+
+    def _popular(self, k: int, allowed_I: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The items with most training purchases, and their shares of all purchases."""
+        if self.counts_I is None:
+            raise DataError(
+                f"{self.path}: a history has no known item, and this run of an earlier version has no counts of "
+                "purchases for a list of popular items; run its recipe again"
             )
-            for s, name in enumerate(found.streams)
-        }
+        order = np.argsort(-self.counts_I, kind="stable")
+        items_N = (order if allowed_I is None else order[allowed_I[order]])[:k]
+        return items_N, self.counts_I[items_N] / max(self.counts_I.sum(), 1)
 
 
-def _rows_by_folded(names: Sequence[str]) -> dict[str, list[int]]:
-    """The rows of each name, regardless of upper and lower case; without empty names."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        if name:
-            rows.setdefault(name.casefold(), []).append(row)
-    return rows
+def _is_fitted(merge: type[Merge]) -> bool:
+    return merge.fit is not Merge.fit
+
+
+def _nothing(num_rows: int, k: int, streams: tuple[str, ...] | None) -> tuple[Ranking, Votes | None]:
+    """A ranking of no items, to be filled."""
+    ranking = Ranking(np.full((num_rows, k), ABSENT, dtype=np.int64), np.full((num_rows, k), -np.inf, np.float32))
+    if streams is None:
+        return ranking, None
+    shape = (num_rows, k, len(streams))
+    log_probs_BNS, shares_BNS = (np.full(shape, np.nan, np.float32) for _ in range(2))
+    return ranking, Votes(streams, np.full(shape, ABSENT, np.int32), log_probs_BNS, shares_BNS)
 
 
 def _several(histories: Iterable[str] | Iterable[Iterable[str]]) -> list[list[str]]:
@@ -333,20 +296,3 @@ def _count(k: Any) -> int:
     if count < 1:
         raise DataError(f"k: found {k!r}, expected a whole number of at least 1")
     return count
-
-
-def recipe_of_run(folder: RunFolder) -> Recipe:
-    """The recipe of a finished run as it was run, with its merge as it was fitted.
-
-    Raises:
-        DataError: a file of the run is missing or damaged.
-        RecipeError: the recipe names a plugin that is not in ``plugins/`` of the working folder.
-    """
-    file = folder.path / "recipe.yaml"
-    if not file.is_file():
-        raise DataError(f"{file}: missing; the run is not complete")
-    recipe = load_recipe_of_run(file)
-    fitted = folder.read_json("merge.json")
-    with parsing(folder.path / "merge.json", "the settings of a merge"):
-        merge = merges.get(fitted.pop("type"))(**fitted)
-    return recipe.model_copy(update={"merge": merge})

@@ -1,11 +1,12 @@
-"""The optimizer and its learning rate over time."""
+"""The optimizer, its state as tensors, and its learning rate over time."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from genrec.training.settings import OptimizationSettings
 
@@ -42,3 +43,23 @@ def learning_rate(step: int, settings: OptimizationSettings, steps_per_epoch: in
         total = max(settings.max_epochs * steps_per_epoch - warmup, 1)
         return peak * 0.5 * (1 + math.cos(math.pi * min((step - warmup) / total, 1.0)))
     return peak
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors (``optimizer/<parameter number>/<name>``)."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer/{number}/{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what :func:`optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer/"):
+            _, number, name = key.split("/")
+            state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

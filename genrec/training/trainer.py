@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from genrec.contracts.demands import Demands
 from genrec.errors import REMEDY, DataError, TrainingError
 from genrec.families import StartedLogger, TrainingLogger
+from genrec.model.weights import load_tensors, load_weights, save_tensors, weights_of
 from genrec.runtime.checksums import checksum, is_intact, seal
 from genrec.runtime.files import PARTIAL, read_json, write_json
 from genrec.runtime.float32_products import by_onednn
@@ -26,16 +27,8 @@ from genrec.runtime.malloc import disable_malloc_trim
 from genrec.runtime.progress import Bar, console
 from genrec.runtime.seeds import derive
 from genrec.runtime.threads import computed_on
-from genrec.training.checkpoint import (
-    load_optimizer,
-    load_tensors,
-    load_weights,
-    optimizer_tensors,
-    save_tensors,
-    weights_of,
-)
 from genrec.training.log import EpochRecord, TrainingLog
-from genrec.training.optimizer import build_optimizer, learning_rate, warmup_steps
+from genrec.training.optimizer import build_optimizer, learning_rate, load_optimizer, optimizer_tensors, warmup_steps
 from genrec.training.settings import OptimizationSettings
 
 Batch = TypeVar("Batch")

@@ -274,7 +274,7 @@ def test_json_has_the_same_items_with_shares_that_sum_to_1(small_run: Path, caps
 def test_top_says_how_many(top: int, small_run: Path, capsys: Capture) -> None:
     assert recommend(small_run, *history(["item-3"]), "--json") == 0
     ten = [item["key"] for item in json.loads(capsys.readouterr().out)]
-    assert recommend(small_run, *history(["item-3"]), "--json", "--top", str(top)) == 0
+    assert recommend(small_run, *history(["item-3"]), "--json", "--k", str(top)) == 0
     found = [item["key"] for item in json.loads(capsys.readouterr().out)]
     assert len(found) == top
     assert found[:10] == ten[:top]
@@ -323,7 +323,7 @@ def test_a_run_with_a_former_key_names_the_new_key(small_run: Path, folder: Path
     assert capsys.readouterr() == ("", f"{copy / 'recipe.yaml'}:{line}: {former}\n")
 
 
-@pytest.mark.parametrize("words", [[], ["--history", "item-3", "--top", "0"]])
+@pytest.mark.parametrize("words", [[], ["--history", "item-3", "--k", "0"]])
 def test_wrong_usage_is_told(words: list[str], small_run: Path, capsys: Capture) -> None:
     assert recommend(small_run, *words) == 2
     told = capsys.readouterr()

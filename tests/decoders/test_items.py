@@ -11,11 +11,11 @@ from genrec.decoders.transition import Transition
 from genrec.families import history_encoders
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
 from genrec.model.retriever import Retriever
+from genrec.model.weights import load_weights, weights_of
 from genrec.search.exact import score_all
 from genrec.semantic_ids.item_numbers import item_numbers
 from genrec.semantic_ids.trie import Trie
 from genrec.training.batches import HistoryBatches
-from genrec.training.checkpoint import load_weights, weights_of
 from genrec.types import Histories, ItemVectors
 
 NUM_ITEMS, DIM, LONGEST = 12, 8, 6

@@ -12,13 +12,14 @@ from genrec.errors import DataError
 from genrec.evaluation.metrics import target_ranks
 from genrec.experiment.cache import Cache
 from genrec.experiment.candidates import search_users
-from genrec.experiment.finished_run import finished_fits, load_fit, load_model
+from genrec.experiment.finished_run import finished_fits, load_fit
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_model import load_model
 from genrec.merges.learned import Learned
 from genrec.merges.single import Single
+from genrec.model.weights import load_tensors, weights_of
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.search.candidates import load_candidates
-from genrec.training.checkpoint import load_tensors, weights_of
 
 
 def final(**changes):

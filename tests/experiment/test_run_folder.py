@@ -11,9 +11,11 @@ import pytest
 from genrec.errors import DataError
 from genrec.experiment import run_folder
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_items import SavedItems
 from genrec.recipe import parse_recipe
 from genrec.runtime.checksums import checksum, read_mark
 from genrec.testing import tiny_catalog
+from genrec.types import Histories
 
 RECIPE = Path("recipes/small.yaml")
 
@@ -398,10 +400,22 @@ def test_the_recipe_says_what_was_changed(tmp_path):
 
 def test_the_catalog_maps_rows_to_the_sources_keys(tmp_path):
     folder, catalog = RunFolder.create(tmp_path, RECIPE), tiny_catalog()
-    folder.write_catalog(catalog)
-    stored = json.loads((folder.draft / "items.json").read_text())
-    assert folder.read_items() == stored
-    assert (tuple(stored["keys"]), tuple(stored["titles"])) == (catalog.keys, catalog.titles)
+    folder.write_items(SavedItems.of(catalog, Histories.of([[0, 2], [2]])))
+    stored, read = json.loads((folder.draft / "items.json").read_text()), folder.read_items()
+    assert (tuple(read.keys), tuple(read.titles)) == (catalog.keys, catalog.titles)
+    assert read.counts_I is not None
+    assert stored["counts"] == read.counts_I.tolist() == [1, 0, 2] + [0] * (len(catalog) - 3)
+
+
+@pytest.mark.parametrize("counts", [{}, [1, -1], [1], [1.5, 2], [True, 1], [1, 10**30]])
+def test_counts_that_are_not_counts_name_their_file(counts, tmp_path):
+    folder = finished(
+        tmp_path / "run", {"items.json": json.dumps({"keys": ["a", "b"], "titles": ["", ""], "counts": counts})}
+    )
+    with pytest.raises(
+        DataError, match=r"items\.json: expected the keys and titles of the items, found something else"
+    ):
+        folder.read_items()
 
 
 @pytest.mark.parametrize("whole", [True, False])

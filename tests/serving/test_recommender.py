@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from polars.testing import assert_frame_equal
 from safetensors.numpy import load_file, save_file
 
 from genrec.cli import main
@@ -126,14 +129,113 @@ def test_histories_are_answered_one_by_one_and_in_order(recommender: Recommender
 
 def test_no_history_no_answer(recommender: Recommender) -> None:
     assert len(recommender.recommend([])) == 0
+
+
+def test_unknown_items_are_skipped_and_counted(recommender: Recommender) -> None:
+    found = recommender.recommend([["item-1", "no such item", "item-3"], ["item-1", "item-3"]])
+    assert found[0] == found[1]
+    assert (found.unknown, found.is_fallback) == ((1, 0), (False, False))
+
+
+def test_a_history_without_known_items_gets_the_popular_items(recommender: Recommender, shop: Dataset) -> None:
+    found = recommender.recommend([[], ["item-3"], ["?", "!"]], k=5)
+    assert (found.unknown, found.is_fallback) == ((0, 0, 2), (True, False, True))
+    counts = np.bincount(shop.train.items, minlength=60)
+    popular = np.argsort(-counts, kind="stable")[:5]
+    assert found.item_keys()[0] == found.item_keys()[2] == [shop.catalog.keys[item] for item in popular]
+    assert [item.score for item in found[0]] == pytest.approx(counts[popular] / counts.sum())
+    assert all(item.streams == {} for item in found[0])
+    assert found[1] == recommender.recommend(["item-3"], k=5)[0]
+    assert found.table()["fallback"].to_list() == [True] * 5 + [False] * 5 + [True] * 5
+
+
+def test_a_run_without_counts_has_no_popular_items(small_run: Path, tmp_path: Path) -> None:
+    run = copied(small_run, tmp_path / "run")
+    items = json.loads((run / "items.json").read_text(encoding="utf-8"))
+    del items["counts"]
+    (run / "items.json").write_text(json.dumps(items), encoding="utf-8")
+    recommender = Recommender(run)
+    assert len(recommender.recommend(["item-3"])[0]) == 10
     with pytest.raises(DataError) as caught:
-        recommender.recommend([["item-1"], []])
-    assert str(caught.value) == "history 2: found no item, expected at least one key or title"
+        recommender.recommend([[]])
+    assert str(caught.value) == (
+        f"{run}: a history has no known item, and this run of an earlier version has no counts of purchases for a list "
+        "of popular items; run its recipe again"
+    )
 
 
 def test_a_history_of_commas_is_empty(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recommend", str(small_run), "--history", ",", "--device", "cpu"]) == 2
-    assert capsys.readouterr() == ("", "history 1: found no item, expected at least one key or title\n")
+    assert capsys.readouterr() == ("", "--history: found no item, expected at least one key or title\n")
+
+
+def test_excluded_items_are_in_no_list_and_lists_stay_full(recommender: Recommender) -> None:
+    free = recommender.recommend([["item-3"], []], k=10)
+    excluded = free.item_keys()[0][:3] + free.item_keys()[1][:2]
+    found = recommender.recommend([["item-3"], []], k=10, exclude=[*excluded, "no such item"])
+    assert [len(keys) for keys in found.item_keys()] == [10, 10]
+    assert not {key for keys in found.item_keys() for key in keys} & set(excluded)
+    assert len(recommender.recommend(["item-3"], exclude=recommender.keys)[0]) == 0
+    for wrong in ([3], [None]):
+        with pytest.raises(DataError, match=r"^exclude: found .*, expected keys or titles as texts$"):
+            recommender.recommend(["item-3"], exclude=wrong)  # type: ignore[list-item]
+
+
+def test_another_merge_may_rank_the_same_candidates(recommender: Recommender) -> None:
+    names = recommender.merge_names()
+    assert names[0] == "confidence"
+    assert {"entropy_weighted", "log_prob_sum", "reciprocal_rank", "round_robin"} <= set(names)
+    assert not {"learned", "single"} & set(names)
+    lists = {name: recommender.recommend(["item-3", "item-9"], merge=name)[0] for name in names}
+    assert lists["confidence"] == recommender.recommend(["item-3", "item-9"])[0]
+    assert len({tuple(item.key for item in items) for items in lists.values()}) > 1
+    alone = recommender.recommend(["item-3", "item-9"], merge="text")[0]
+    assert [item.streams["text"].rank for item in alone] == list(range(1, 11))
+    assert recommender.recommend(["item-3", "item-9"], merge=Confidence())[0] == lists["confidence"]
+    for wrong in ("learned", "single", "best"):
+        with pytest.raises(DataError, match=rf"^merge: found '{wrong}', expected one of confidence, .*, visual$"):
+            recommender.recommend(["item-3"], merge=wrong)
+
+
+def test_an_explanation_has_the_semantic_id_and_who_shares_its_prefix(recommender: Recommender) -> None:
+    for item in recommender.recommend(["item-3", "item-9"])[0]:
+        for name, vote in item.streams.items():
+            codes_IL = recommender.streams[name].ids.codes_IL
+            codes = codes_IL[recommender.row(item.key)]
+            assert vote.semantic_id == (None if codes[0] == ABSENT else tuple(codes))
+            near = [recommender.row(key) for key in vote.neighbors]
+            assert recommender.row(item.key) not in near
+            assert (codes_IL[near, :-1] == codes[:-1]).all()
+            others = (codes_IL[:, :-1] == codes[:-1]).all(axis=1).sum() - 1
+            assert len(near) == (0 if codes[0] == ABSENT else min(5, others))
+
+
+def test_without_explanation_the_lists_are_the_same(recommender: Recommender) -> None:
+    found, plain = (recommender.recommend([["item-3"], ["item-9"]], explain=explain) for explain in (True, False))
+    assert plain.item_keys() == found.item_keys()
+    assert all(item.streams == {} for items in plain for item in items)
+    assert plain.table().columns == ["history", "rank", "item", "title", "score", "fallback"]
+
+
+def test_many_histories_are_searched_in_parts(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    histories = [["item-3"], [], ["item-9"], ["item-5", "item-7"], ["item-12"]]
+    whole = recommender.recommend(histories)
+    monkeypatch.setattr("genrec.serving.recommender._MOST_AT_ONCE", 2)
+    parts = recommender.recommend(histories)
+    assert parts.item_keys() == whole.item_keys()
+    assert_frame_equal(parts.to_polars(), whole.to_polars(), check_exact=False)
+
+
+def test_no_training_code_is_imported(small_run: Path) -> None:
+    script = (
+        "import sys\nfrom genrec import Recommender\n"
+        f"Recommender.load({str(small_run)!r}, device='cpu').recommend(['item-3']).table()\n"
+        "names = ('genrec.training.trainer', 'genrec.experiment.model', 'genrec.pipeline', 'genrec.comparison',\n"
+        "    'faiss', 'sklearn', 'matplotlib', 'scipy')\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_lists_may_be_longer_than_the_recipes(recommender: Recommender) -> None:
@@ -156,7 +258,7 @@ def test_seen_items_are_filtered_unless_requested(recommender: Recommender, shop
     assert recommender.recipe.evaluation.seen_items == "keep"
     histories = keys_of(shop, shop.test.histories)
     for seen, repeats in (({}, False), ({"seen": "filter"}, False), ({"seen": "keep"}, True)):
-        found = recommender.recommend(histories, **seen)
+        found = recommender.recommend(histories, **seen)  # type: ignore[arg-type]
         assert repeats == any(
             {item.key for item in items} & set(history) for items, history in zip(found, histories, strict=True)
         )
@@ -222,7 +324,7 @@ def test_recommendations_are_a_table(recommender: Recommender) -> None:
     assert frame["history"].tolist() == [0] * 4 + [1] * 4
     assert frame["rank"].tolist() == [1, 2, 3, 4] * 2
     assert frame["item"].tolist() == [item.key for items in found for item in items]
-    assert list(frame.columns[5:8]) == ["behavior rank", "behavior log_prob", "behavior share"]
+    assert list(frame.columns[6:9]) == ["behavior rank", "behavior log_prob", "behavior share"]
     shares = frame[[name for name in frame.columns if name.endswith(" share")]].sum(axis=1)
     np.testing.assert_allclose(shares, 1.0)
     assert found.to_polars()["item"].to_list() == frame["item"].tolist()

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from genrec import registry
 from genrec.errors import DataError, RecipeError, TrainingError
 from genrec.families import StartedLogger, TrainingLogger, loggers
+from genrec.model.weights import weights_of
 from genrec.recipe import parse_recipe
 from genrec.testing import check
-from genrec.training.checkpoint import weights_of
 from genrec.training.log import EpochRecord, TrainingLog
 from genrec.training.loggers.json_lines import JsonLines
 from genrec.training.settings import OptimizationSettings, TrainingSettings

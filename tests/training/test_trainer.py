@@ -11,9 +11,9 @@ from torch import nn
 
 from genrec.errors import TrainingError
 from genrec.model.layers import Dropout
+from genrec.model.weights import weights_of
 from genrec.runtime.seeds import derive
 from genrec.runtime.threads import threads
-from genrec.training.checkpoint import weights_of
 from genrec.training.log import TrainingLog
 from genrec.training.optimizer import build_optimizer
 from genrec.training.settings import TrainingSettings

@@ -6,16 +6,9 @@ import torch
 from torch import nn
 
 from genrec.errors import DataError
-from genrec.training import checkpoint
-from genrec.training.checkpoint import (
-    load_optimizer,
-    load_tensors,
-    load_weights,
-    optimizer_tensors,
-    save_tensors,
-    weights_of,
-)
-from genrec.training.optimizer import build_optimizer
+from genrec.model import weights as model_weights
+from genrec.model.weights import load_tensors, load_weights, save_tensors, weights_of
+from genrec.training.optimizer import build_optimizer, load_optimizer, optimizer_tensors
 from genrec.training.settings import TrainingSettings
 
 
@@ -103,7 +96,7 @@ def test_a_broken_write_leaves_the_old_file(tmp_path, monkeypatch):
         path.write_bytes(b"half a fi")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save_file", dies)
+    monkeypatch.setattr(model_weights, "save_file", dies)
     with pytest.raises(KeyboardInterrupt):
         save_tensors({"x": torch.zeros(3)}, file)
     assert torch.equal(safetensors.torch.load_file(file)["x"], torch.ones(3))

@@ -1,4 +1,4 @@
-"""Weights and optimizer state on disk: safetensors, written whole or not at all."""
+"""Weights of a module, and tensors on disk: safetensors, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -51,23 +51,3 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """Read a safetensors file."""
     return load_file(path, device=str(device))
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors (``optimizer/<parameter number>/<name>``)."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer/{number}/{name}": torch.as_tensor(value)
-        for number, values in state.items()
-        for name, value in values.items()
-    }
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` gave."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        if key.startswith("optimizer/"):
-            _, number, name = key.split("/")
-            state.setdefault(int(number), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
