@@ -22,6 +22,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return folder / "run", count
 
 
+@pytest.fixture(scope="module")
+def moments_of_second(undisturbed: tuple[Path, int], tmp_path_factory: pytest.TempPathFactory) -> int:
+    """The number of moments of a second run in the folder of the first, which has some of its stages."""
+    folder = tmp_path_factory.mktemp("second")
+    count = run_killed(shutil.copytree(undisturbed[0], folder / "run"), recipe_file(folder), moment=0, seed=2)
+    assert count is not None
+    assert count > 150
+    return count
+
+
 def kill_and_resume(undisturbed: tuple[Path, int], tmp_path: Path, share: float) -> None:
     expected, count = undisturbed
     recipe, folder = recipe_file(tmp_path), tmp_path / "run"
@@ -32,8 +42,7 @@ def kill_and_resume(undisturbed: tuple[Path, int], tmp_path: Path, share: float)
     assert all(verify(folder / name).is_file() for name in read_mark(folder)["files"])
 
 
-def kill_a_second_run(undisturbed: tuple[Path, int], tmp_path: Path, share: float) -> None:
-    first, count = undisturbed
+def kill_a_second_run(first: Path, count: int, tmp_path: Path, share: float) -> None:
     recipe, folder = recipe_file(tmp_path), shutil.copytree(first, tmp_path / "run")
     before = results(folder)
     killed = run_killed(folder, recipe, moment=1 + int(share * count), seed=2) is None
@@ -64,12 +73,14 @@ def test_a_run_killed_at_fifty_moments(undisturbed: tuple[Path, int], tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_a_killed_second_run_leaves_the_first_or_the_second(
-    undisturbed: tuple[Path, int], tmp_path: Path, share: float
+    undisturbed: tuple[Path, int], moments_of_second: int, tmp_path: Path, share: float
 ) -> None:
-    kill_a_second_run(undisturbed, tmp_path, share)
+    kill_a_second_run(undisturbed[0], moments_of_second, tmp_path, share)
 
 
 @pytest.mark.acceptance
 @pytest.mark.parametrize("fiftieth", FIFTIETHS)
-def test_a_second_run_killed_at_fifty_moments(undisturbed: tuple[Path, int], tmp_path: Path, fiftieth: int) -> None:
-    kill_a_second_run(undisturbed, tmp_path, (fiftieth + 0.5) / len(FIFTIETHS))
+def test_a_second_run_killed_at_fifty_moments(
+    undisturbed: tuple[Path, int], moments_of_second: int, tmp_path: Path, fiftieth: int
+) -> None:
+    kill_a_second_run(undisturbed[0], moments_of_second, tmp_path, (fiftieth + 0.5) / len(FIFTIETHS))
