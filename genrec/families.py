@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 class Component(BaseModel, ABC):
     """Base class of all components."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
 
     type_name: ClassVar[str] = ""
     """Its registered name, the ``type`` of its recipe block."""

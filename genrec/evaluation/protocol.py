@@ -40,7 +40,7 @@ MetricName = Annotated[str, AfterValidator(_known), _NamesForEditors()]
 class EvaluationSettings(BaseModel):
     """Full-catalog ranking of one target per user."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1), AfterValidator(_each_once)] = DEFAULT_METRICS
     """Reported metrics, in the order of the columns; tests are corrected for these only."""

@@ -33,7 +33,7 @@ def recipe_of_run(folder: RunFolder) -> Recipe:
     recipe = load_recipe_of_run(file)
     fitted = folder.read_json("merge.json")
     with parsing(folder.path / "merge.json", "the settings of a merge"):
-        merge = merges.get(fitted.pop("type"))(**fitted)
+        merge = merges.get(fitted["type"])(**{key: value for key, value in fitted.items() if key != "type"})
     return recipe.model_copy(update={"merge": merge})
 
 

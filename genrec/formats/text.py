@@ -29,6 +29,8 @@ def decode(path: Path, content: bytes) -> str:
 
 def not_utf8(path: Path, line: int, byte: int) -> DataError:
     """The error of a byte that is not UTF-8."""
+    if line == 1 and byte == 0x8B:  # the second byte of a gzip file; the first is a letter of no text
+        return DataError(f"{path}: compressed with gzip, expected text in UTF-8; unpack it")
     return DataError(f"{path}:{line}: not UTF-8: byte 0x{byte:02x}; save the file as UTF-8 and run again")
 
 

@@ -13,7 +13,7 @@ from genrec.recipe.consistency import disagreements
 from genrec.recipe.overrides import apply
 from genrec.recipe.problems import InvalidRecipeError, did_you_mean
 from genrec.recipe.schema import Recipe
-from genrec.recipe.source import Source, read
+from genrec.recipe.source import MAX_CHARACTERS, Source, read
 from genrec.registry import add_plugin_folder, is_in_run
 from genrec.runtime.checksums import verify
 
@@ -103,8 +103,15 @@ def _checked(source: Source, overrides: Sequence[str], hint: str = "") -> Recipe
 def _text(path: Path) -> str:
     if path.is_dir():
         raise RecipeError(f"{path}: found a folder, expected a recipe: a YAML file")
+    most = 4 * MAX_CHARACTERS  # bytes; a device file may have no end
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise RecipeError(
+                f"{path}: found more than {most} bytes, expected a recipe of at most {MAX_CHARACTERS} characters"
+            )
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         there = [str(path.with_name(file.name)) for file in sorted(path.parent.glob("*.y*ml"))]
         raise RecipeError(f"{path}: no such file, expected a recipe{did_you_mean(str(path), there)}") from None

@@ -55,7 +55,7 @@ def _stream_name(name: str) -> str:
 class Stream(BaseModel):
     """One view of the items: its vectors, its semantic IDs and the decoder that generates them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     item_encoder: ItemEncoder = Field(default_factory=lambda: item_encoders.get("none")())
     """Catalog and training histories -> item vectors; optional if nothing reads the vectors of this stream."""
@@ -78,7 +78,7 @@ class Stream(BaseModel):
 class Recipe(BaseModel):
     """The complete configuration of one experiment. From plain data: :func:`genrec.recipe.recipe_of`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     title: Annotated[str, AfterValidator(_title)] = ""
     """One line that describes the recipe; the title of every table. Default: the dataset and the streams."""

@@ -15,7 +15,7 @@ import yaml
 
 from genrec.recipe.problems import InvalidRecipeError, Path, Place, Problem, dotted
 
-_MAX_CHARACTERS: Final = 500_000
+MAX_CHARACTERS: Final = 500_000
 MAX_DEPTH: Final = 40
 """Levels of mappings and lists in a recipe."""
 
@@ -89,8 +89,8 @@ def read(text: str, name: str, *, mapping: bool = True) -> Source:
     Raises:
         InvalidRecipeError: the text is not valid YAML, not a mapping, too large or too deeply nested.
     """
-    if len(text) > _MAX_CHARACTERS:
-        raise _fatal(name, 0, f"found {len(text)} characters, expected a recipe of at most {_MAX_CHARACTERS}")
+    if len(text) > MAX_CHARACTERS:
+        raise _fatal(name, 0, f"found {len(text)} characters, expected a recipe of at most {MAX_CHARACTERS}")
     builder = _Builder(name)
     try:
         events = yaml.parse(text, Loader=yaml.SafeLoader)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genrec.errors import DataError, GenrecError
+from genrec.errors import DataError, GenrecError, PluginError
 from genrec.runtime.files import read_json, reason
 
 MARK = "run.json"
@@ -96,6 +96,10 @@ def parsing(file: Path, what: str) -> Iterator[None]:
     """
     try:
         yield
+    except (DataError, PluginError) as error:
+        if file.name in str(error):
+            raise
+        raise type(error)(f"{file}: {error}") from None
     except GenrecError:
         raise
     except Exception as error:

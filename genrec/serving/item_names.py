@@ -8,6 +8,9 @@ from difflib import get_close_matches
 import numpy as np
 
 from genrec.errors import DataError
+from genrec.formats.text import shown
+
+_LONGEST_COMPARED = 200
 
 
 class ItemNames:
@@ -47,13 +50,13 @@ class ItemNames:
         if rows:
             keys = ", ".join(self.keys[row] for row in rows)
             exactly = "use a key" if what == "title" else "write it exactly"
-            raise DataError(f"{name!r}: {len(rows)} items have this {what}; {exactly}: {keys}")
-        near = get_close_matches(name.casefold(), self._rows_of_title, n=3, cutoff=0.5)
+            raise DataError(f"{shown(name)}: {len(rows)} items have this {what}; {exactly}: {keys}")
+        near = get_close_matches(name.casefold()[:_LONGEST_COMPARED], self._rows_of_title, n=3, cutoff=0.5)
         near += [title for title in self._rows_of_title if name and name.casefold() in title and title not in near][:3]
-        near += get_close_matches(name, self.keys, n=2, cutoff=0.8)
-        shown = [self.titles[self._rows_of_title[text][0]] if text in self._rows_of_title else text for text in near]
-        hint = f"; did you mean {' or '.join(map(repr, shown))}?" if shown else ""
-        raise DataError(f"{name!r}: no item has this key or title, expected one of {len(self.keys):,} items{hint}")
+        near += get_close_matches(name[:_LONGEST_COMPARED], self.keys, n=2, cutoff=0.8)
+        names = [self.titles[self._rows_of_title[text][0]] if text in self._rows_of_title else text for text in near]
+        hint = f"; did you mean {' or '.join(map(shown, names))}?" if names else ""
+        raise DataError(f"{shown(name)}: no item has this key or title, expected one of {len(self.keys):,} items{hint}")
 
     def rows_in(self, text: str) -> Iterator[int]:
         """The items in a text of names separated by commas; of several readings, the longest names come first.

@@ -19,7 +19,7 @@ from genrec.runtime.limits import Count
 class OptimizationSettings(BaseModel):
     """Optimization, stopping and validation: all settings that determine the trained weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     longest_warmup: ClassVar[int] = 2000
     """Upper bound of the default of ``warmup_steps``."""
