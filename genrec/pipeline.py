@@ -22,6 +22,8 @@ from genrec.experiment.vectors import encode_items
 from genrec.recipe.schema import Recipe
 from genrec.reporting.report import Report, evaluate, paired_tests
 from genrec.reporting.report_files import write_report
+from genrec.reporting.run_details import describe_run
+from genrec.reporting.run_page import run_page
 from genrec.reporting.run_report import machine_of, make_report
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.runtime.threads import computed_on, threads
@@ -82,6 +84,8 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
 
         report = make_report(fits, selected, trained, vectors, streams, rows, tests, audited, cache)
         write_report(report, folder.path, draft=folder.draft)
+        details = describe_run(fits.test.dataset, recipe, streams, found, rankings, report)
+        folder.write_text("report.html", run_page(report, details, folder.path))
         folder.finish(
             {
                 **{split_fit.artifact("model"): split_fit.keys.model for split_fit in (fits.test, fits.valid)},

@@ -6,27 +6,19 @@ from collections.abc import Sequence
 from html import escape
 
 from genrec.comparison.results import Comparison
-from genrec.evaluation.metrics import METRICS, column_name
+from genrec.evaluation.metrics import column_name
 from genrec.reporting.conclusion import comparison_sentences, run_conclusion
 from genrec.reporting.html_tables import TableCell, TableRow, html_table
 from genrec.reporting.report import Report
-from genrec.reporting.report_markdown import best_means, columns
+from genrec.reporting.report_markdown import columns
+from genrec.reporting.run_page import method_rows
 from genrec.reporting.texts import interval_text
 
 
 def report_html(report: Report) -> str:
     """The conclusion and the table of a run: methods by metrics, the best method in bold, intervals below."""
-    best = best_means(report)
-    rows = []
-    for row in report.rows:
-        cells = []
-        for metric, cutoff in columns(report):
-            estimate = row.metrics[metric][cutoff]
-            is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[metric, cutoff])
-            cells.append(TableCell(f"{estimate.mean:.4f}", is_bold=is_best, note=interval_text(estimate)))
-        rows.append(TableRow(row.name, cells))
     heads = ["method", *(column_name(metric, cutoff) for metric, cutoff in columns(report))]
-    return _with([run_conclusion(report)], html_table(report.title, heads, rows))
+    return _with([run_conclusion(report)], html_table(report.title, heads, method_rows(report)))
 
 
 def comparison_html(comparison: Comparison) -> str:

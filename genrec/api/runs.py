@@ -66,6 +66,11 @@ class Run:
         """The first sentence of the report: what the merge beats, by paired tests."""
         return run_conclusion(self.report)
 
+    @property
+    def report_html(self) -> Path:
+        """The page of this run, for a browser: results, codes and example users; runs of version 0.1.0 have none."""
+        return self.path / "report.html"
+
     def recommender(self, *, device: str = "auto") -> Recommender:
         """The model of this run, ready to recommend.
 

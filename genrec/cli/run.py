@@ -51,4 +51,4 @@ def command(
     from genrec.runtime.progress import console
 
     print_report(run.report, results(), run.path)
-    console.print(f"report: {run.path / 'report.md'}", markup=False)
+    console.print(f"report: {run.report_html}", markup=False)

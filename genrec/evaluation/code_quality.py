@@ -84,13 +84,18 @@ def measure_codes(
         "collisions": ids.collisions,
         "collision_ratio": ids.collisions / num_items,
         "collisions_after_repair": count_collisions(ids.codes_IL[ids.present_I]),
-        "levels": [_level(ids.codes_IL[ids.present_I, level], size) for level, size in enumerate(ids.vocabulary_sizes)],
+        "levels": measure_levels(ids),
         "prefixes": prefixes,
         "reconstruction_error": errors[-1],
         "neighbors": min(neighbors, len(rows_N) - 1),
         "neighborhoods": min(sample, len(rows_N)),
         "categories": None if catalog is None else _categories(ids, catalog, rows_N, seed),
     }
+
+
+def measure_levels(ids: SemanticIds) -> list[dict[str, Any]]:
+    """Measure the use of codes: ``levels`` of :func:`measure_codes`, which takes no vectors and little time."""
+    return [_level(ids.codes_IL[ids.present_I, level], size) for level, size in enumerate(ids.vocabulary_sizes)]
 
 
 def measure_agreement(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from genrec.comparison.results import Comparison, ComparisonRow, Pair
@@ -32,17 +31,11 @@ from genrec.reporting.figures import (
     intervals_figure,
     metric_by_cutoff,
 )
-from genrec.reporting.html_tables import (
-    TableCell,
-    TableRow,
-    breakable,
-    row_head,
-    scrolling,
-    table_element,
-    table_style,
-)
+from genrec.reporting.html_page import Section, document, list_element
+from genrec.reporting.html_tables import TableCell, TableRow, breakable, table_element
 from genrec.reporting.next_steps import step_lines
-from genrec.reporting.texts import interval_text, named, p_text, plain, signed_text
+from genrec.reporting.slices_table import SliceColumn, SliceRow, slices_table
+from genrec.reporting.texts import interval_text, named, p_text, signed_text
 
 _PARTS = {
     "variant": "Variants",
@@ -50,8 +43,6 @@ _PARTS = {
     "stream": "Single streams",
     "oracle": "Oracle (upper bound)",
 }
-_HALF = 0.5
-"""Cells of the heat map have no color up to this share of the best in their column."""
 
 
 def page(comparison: Comparison, folder: Path) -> str:
@@ -61,24 +52,14 @@ def page(comparison: Comparison, folder: Path) -> str:
         comparison: to be reported.
         folder: of the comparison, for the commands at the end.
     """
-    style = table_style() + (files("genrec.reporting") / "page.css").read_text(encoding="utf-8")
-    sections = "\n".join(
-        f'<section aria-label="{escape(title)}"><h2 id="{slug}">{title}</h2>\n{content}\n</section>'
-        for slug, title, content in _sections(comparison, folder)
-        if content
+    footer = (
+        "Written by genrec compare. In the same folder: comparison.json (unrounded numbers, all tests), "
+        "comparison.csv, comparison.md and ranks.safetensors (the rank of every user under every seed)."
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(plain(comparison.title))}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{_header(comparison)}\n<main>\n{sections}\n</main>\n"
-        "<footer>Written by genrec compare. In the same folder: comparison.json (unrounded numbers, all tests), "
-        "comparison.csv, comparison.md and ranks.safetensors (the rank of every user under every seed).</footer>\n"
-        "</body>\n</html>\n"
-    )
+    return document(comparison.title, _header(comparison), _sections(comparison, folder), footer)
 
 
-def _sections(comparison: Comparison, folder: Path) -> Iterator[tuple[str, str, str]]:
+def _sections(comparison: Comparison, folder: Path) -> Iterator[Section]:
     metric, by_cutoff = column_name(comparison.metric, comparison.cutoff), metric_by_cutoff(comparison)
     yield "results", "Results", _results(comparison)
     yield "steps", "Next steps", _steps(comparison, folder)
@@ -90,9 +71,9 @@ def _sections(comparison: Comparison, folder: Path) -> Iterator[tuple[str, str, 
     yield "codes", "Use of codes", codes_figure(comparison)
     yield "streams", "Single streams", _streams(comparison)
     yield "costs", "Time, parameters, memory", _costs(comparison)
-    yield "changes", "Changes to variants", _list(_changes(comparison))
+    yield "changes", "Changes to variants", list_element(_changes(comparison))
     yield "stages", "Shared stages", _stages(comparison)
-    yield "notes", "Notes", _list(comparison.notes)
+    yield "notes", "Notes", list_element(comparison.notes)
     yield "commands", "Commands of the variants", _commands(comparison)
 
 
@@ -121,7 +102,7 @@ def _failures(comparison: Comparison) -> str:
     failed = [text for row in comparison.rows for text in failure_texts(row)]
     if not failed:
         return ""
-    return f'<div class="failed"><p><strong>Variants without a result:</strong></p>{_list(failed)}</div>'
+    return f'<div class="failed"><p><strong>Variants without a result:</strong></p>{list_element(failed)}</div>'
 
 
 def _results(comparison: Comparison) -> str:
@@ -209,47 +190,22 @@ def _test(test: Pair, group: str) -> TableRow:
 
 
 def _slices(comparison: Comparison) -> str:
-    """A heat map of slices and methods as a table."""
-    rows, slices = comparison.methods, comparison.slices
-    if not slices:
+    if not comparison.slices:
         return ""
-    axes = list(dict.fromkeys(part.axis for part in slices))
-    ordered = [part for axis in axes for part in slices if part.axis == axis]
-    firsts = [next(part for part in ordered if part.axis == axis) for axis in axes]
-    measure = METRICS.get(comparison.metric)
-    top = [measure.best(part.cells[row.name][comparison.metric].mean for row in rows) for part in ordered]
-
-    def cell(row: ComparisonRow, place: int) -> str:
-        mean = ordered[place].cells[row.name][comparison.metric].mean
-        small, large = (mean, top[place]) if measure.higher_is_better else (top[place], mean)
-        share = max(small / large - _HALF, 0.0) / (1.0 - _HALF) if large > 0 else 0.0
-        first = " first" if ordered[place] in firsts else ""
-        text = f"<b>{mean:.4f}</b>" if measure.is_best(mean, top[place]) else f"{mean:.4f}"
-        return f'<td class="heat{first}" style="--share: {share:.3f}">{text}</td>'
-
-    spans = "".join(
-        f'<th scope="colgroup" class="first" colspan="{sum(part.axis == axis for part in slices)}">{escape(axis)}</th>'
-        for axis in axes
+    return slices_table(
+        comparison.metric,
+        comparison.cutoff,
+        [SliceColumn(part.axis, part.label, part.users) for part in comparison.slices],
+        [
+            SliceRow(
+                row.name,
+                row.kind == "baseline",
+                [part.cells[row.name][comparison.metric].mean for part in comparison.slices],
+            )
+            for row in comparison.methods
+        ],
+        averaged_over="users and seeds",
     )
-    labels = "".join(
-        f'<th scope="col"{" class=first" if part in firsts else ""}>{escape(part.label)}'
-        f'<span class="note">{part.users:,} users</span></th>'
-        for part in ordered
-    )
-    tag = ' <span class="tag">baseline</span>'
-    body = "".join(
-        f"<tr>{row_head(row.name, tag * (row.kind == 'baseline'))}"
-        f"{''.join(cell(row, place) for place in range(len(ordered)))}</tr>"
-        for row in rows
-    )
-    metric = column_name(comparison.metric, comparison.cutoff)
-    note = (
-        f"{metric}, mean over users and seeds. Color: share of the best in the column, none below {_HALF:.0%}. "
-        "Slices are small and differences between them are not tested."
-    )
-    head = f'<thead><tr><td></td>{spans}</tr><tr><th scope="col">method</th>{labels}</tr></thead>'
-    table = scrolling(f"{metric} by slice", f"{head}<tbody>{body}</tbody>", kind="slices")
-    return f'<p class="small">{note}</p>{table}'
 
 
 def _stages(comparison: Comparison) -> str:
@@ -280,8 +236,3 @@ def _commands(comparison: Comparison) -> str:
 def _steps(comparison: Comparison, folder: Path) -> str:
     lines = "\n".join(step_lines(steps_of(comparison, folder)[1:]))  # the first opens this page
     return f"<pre><code>{escape(lines)}</code></pre>"
-
-
-def _list(texts: Iterable[str]) -> str:
-    items = "".join(f"<li>{breakable(text)}</li>" for text in texts)
-    return f"<ul>{items}</ul>" if items else ""
