@@ -169,7 +169,15 @@ def methods(smoke: Smoke) -> dict[str, str]:
 
 def test_it_ends_well_and_leaves_its_files(smoke: Smoke) -> None:
     assert smoke.status == 0
-    expected = {"report.md", "metrics.json", "ranks.safetensors", "model.safetensors", "recipe.yaml", "items.json"}
+    expected = {
+        "report.md",
+        "report.html",
+        "metrics.json",
+        "ranks.safetensors",
+        "model.safetensors",
+        "recipe.yaml",
+        "items.json",
+    }
     assert expected <= {file.name for file in smoke.folder.iterdir()}
     assert json.loads((smoke.folder / "run.json").read_text(encoding="utf-8"))["finished"] is True
     weights = load_file(smoke.folder / "model.safetensors")

@@ -9,9 +9,6 @@ from genrec.reporting.html_tables import breakable
 from genrec.reporting.run_details import ExampleUser, RankedItem, ShownItem
 from genrec.reporting.texts import count_text, plain
 
-_LONGEST = 200
-"""Maximum number of letters of a name."""
-
 
 def example_element(user: ExampleUser, *, list_length: int, has_images: bool) -> str:
     """A user as an article.
@@ -23,16 +20,18 @@ def example_element(user: ExampleUser, *, list_length: int, has_images: bool) ->
     """
     target = user.target
     rank = f"rank {target.rank}" if target.rank is not None else f"not among the first {list_length}"
+    length = count_text(user.history_length, "item")
     earlier = user.history_length - len(user.history)
     more = f", the last {len(user.history)}" if earlier else ""
     history = "".join(_card(item, has_images=has_images) for item in user.history)
     recommended = "".join(_ranked(item, has_images=has_images) for item in user.recommended)
     listed = f'<ol class="cards numbered">{recommended}</ol>' if recommended else '<p class="small">None.</p>'
     return (
-        f'<article class="user"><h3>User <bdi>{_name(user.key)}</bdi></h3>'
-        f"<h4>History: {count_text(user.history_length, 'item')}{more}</h4>"
-        f'<ol class="cards">{history}</ol>'
-        f'<h4>Target: {rank}</h4><ul class="cards">{_ranked(target, has_images=has_images, tag=False)}</ul>'
+        f'<article class="user"><h3>User <bdi>{breakable(user.key)}</bdi></h3>'
+        f'<div class="past"><div><h4>History: {length}{more}</h4>'
+        f'<ol class="cards">{history}</ol></div>'
+        f"<div><h4>Target: {rank}</h4>"
+        f'<ul class="cards">{_ranked(target, has_images=has_images, tag=False)}</ul></div></div>'
         f"<h4>Recommendations</h4>{listed}</article>"
     )
 
@@ -54,20 +53,15 @@ def _streams(ranks: Mapping[str, int | None]) -> str:
 
 
 def _card(item: ShownItem, *, has_images: bool, is_target: bool = False, below: str = "") -> str:
-    name, image = plain(item.name), ""
+    image = ""
     if has_images:
         image = (
-            f'<img src="data:image/jpeg;base64,{item.thumbnail}" alt="" loading="lazy">'
+            f'<img src="data:image/jpeg;base64,{item.thumbnail}" alt="">'
             if item.thumbnail
             else '<span class="no-image">no image</span>'
         )
     start = '<li class="target">' if is_target else "<li>"
     return (
         f"{start}{image}"
-        f'<span class="name" title="{escape(name[:_LONGEST])}"><bdi>{_name(name)}</bdi></span>{below}</li>'
+        f'<span class="name" title="{escape(plain(item.name))}"><bdi>{breakable(item.name)}</bdi></span>{below}</li>'
     )
-
-
-def _name(text: str) -> str:
-    short = plain(text)
-    return breakable(short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…")

@@ -17,6 +17,7 @@ from genrec.evaluation.metrics import METRICS, main_cutoff, main_metric
 from genrec.evaluation.slices import groups_by_length, groups_by_popularity
 from genrec.model.contracts import StreamContext
 from genrec.reporting.report import MethodResult, Report
+from genrec.reporting.texts import clipped
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, Candidates, Catalog, Dataset, Images, Ranking
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 NUM_EXAMPLES = 10
 """Number of example users."""
-_NUM_SHOWN = 10
-"""Maximum number of recommended items of an example user, and of items of the history."""
+_RECENT, _RECOMMENDED = 8, 10
+"""Maximum number of items of an example user: of the history and of the recommendations."""
+_LONGEST = 200
+"""Maximum length of the name of an item or user."""
 _THUMBNAIL = 96
 """Maximum width and height of a thumbnail, pixels."""
 
@@ -99,6 +102,8 @@ class RunDetails:
     slices: Sequence[UserSlice]
     codes: Sequence[StreamCodes]
     """Of the streams with a tokenizer."""
+    without_codes: Sequence[str]
+    """Names of the other streams."""
     item_names: Sequence[str]
     """Title of each item; its key if it has none."""
     purchases_I: np.ndarray
@@ -132,7 +137,7 @@ def describe_run(
     """
     catalog, split = dataset.catalog, dataset.test
     method, (_, ranking) = next(iter(rankings.items()))
-    names = [title or key for title, key in zip(catalog.titles, catalog.keys, strict=True)]
+    names = [clipped(title or key, _LONGEST) for title, key in zip(catalog.titles, catalog.keys, strict=True)]
     random = np.random.default_rng(derive(report.protocol.seed, "example users"))
     rows = np.sort(random.choice(len(split), min(NUM_EXAMPLES, len(split)), replace=False))
     shown = _shown_items(catalog, names, dataset, ranking, rows)
@@ -143,6 +148,7 @@ def describe_run(
             for name, context in streams.items()
             if (tokenizer := recipe.streams[name].tokenizer) is not None
         ],
+        without_codes=[name for name in streams if recipe.streams[name].tokenizer is None],
         item_names=names,
         purchases_I=np.bincount(dataset.train.items, minlength=len(catalog)),
         has_images=_has_images(catalog),
@@ -182,8 +188,8 @@ def _shown_items(
 ) -> dict[int, ShownItem]:
     """All items of the example users by item number; every image is read once."""
     split = dataset.test
-    histories = (split.histories[row][-_NUM_SHOWN:].tolist() for row in rows)
-    lists = ranking.items_BN[rows, :_NUM_SHOWN].ravel().tolist()
+    histories = (split.histories[row][-_RECENT:].tolist() for row in rows)
+    lists = ranking.items_BN[rows, :_RECOMMENDED].ravel().tolist()
     items = dict.fromkeys(chain(*histories, split.targets[rows].tolist(), lists))
     images = catalog.images
     return {
@@ -229,9 +235,9 @@ def _example(
         )
 
     return ExampleUser(
-        key=dataset.user_keys[split.users[row]],
-        history=[shown[item] for item in history[-_NUM_SHOWN:]],
+        key=clipped(dataset.user_keys[split.users[row]], _LONGEST),
+        history=[shown[item] for item in history[-_RECENT:]],
         history_length=len(history),
         target=place(target),
-        recommended=[place(item) for item in ranked[:_NUM_SHOWN]],
+        recommended=[place(item) for item in ranked[:_RECOMMENDED]],
     )

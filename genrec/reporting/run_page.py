@@ -194,7 +194,7 @@ def _curves(report: Report) -> str:
     parts = list(dict.fromkeys(part for epoch in report.curve for part in epoch.losses))
     losses = {part: [(epoch.epoch, epoch.losses.get(part)) for epoch in report.curve] for part in parts}
     validation = [(epoch.epoch, epoch.validation) for epoch in report.curve]
-    return lines_figure(
+    figures = lines_figure(
         "losses",
         [series for part in parts if (series := _series(part, losses[part]))],
         caption="The parts of the training loss by epoch.",
@@ -208,6 +208,7 @@ def _curves(report: Report) -> str:
         x_label="epoch",
         y_label="validation NDCG@10",
     )
+    return f'<div class="beside">{figures}</div>' if figures else ""
 
 
 def _series(name: str, points: Sequence[tuple[int, float | None]]) -> Series | None:
@@ -220,9 +221,11 @@ def _series(name: str, points: Sequence[tuple[int, float | None]]) -> Series | N
 
 
 def _codes(details: RunDetails) -> str:
-    codes = details.codes
+    codes, others = details.codes, ""
+    if details.without_codes:
+        others = f"<p>Without codes, as they have no tokenizer: {breakable(', '.join(details.without_codes))}.</p>"
     if not codes:
-        return "<p>No stream has a tokenizer, so there are no codes.</p>"
+        return others
     head = ("stream", "tokenizer", "items", "codes by level", "entropy (bits)", "collisions before repair")
     rows = [
         TableRow(
@@ -240,7 +243,7 @@ def _codes(details: RunDetails) -> str:
     note = "Codes by level: used/total if some are unused. Entropy: of the use of codes; at most log2 of their number."
     use = codes_use_figure([CodeUse(of_stream.stream, of_stream.levels) for of_stream in codes])
     trees = "".join(_tree(of_stream, details) for of_stream in codes)
-    return f'{table_element("Codes", head, rows)}<p class="small">{note}</p>{use}{trees}'
+    return f'{table_element("Codes", head, rows)}{others}<p class="small">{note}</p>{use}{trees}'
 
 
 def _tree(codes: StreamCodes, details: RunDetails) -> str:

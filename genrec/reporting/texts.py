@@ -102,6 +102,11 @@ def plain(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
+def clipped(text: str, length: int) -> str:
+    """The beginning of a text, with an ellipsis if it is longer than ``length``."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """The lines of a Markdown table; a bar in a cell is escaped."""
     yield _line(head)

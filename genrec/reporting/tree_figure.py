@@ -10,7 +10,7 @@ import numpy as np
 
 from genrec.reporting.html_figures import wide_figure
 from genrec.reporting.plots import text_width
-from genrec.reporting.texts import count_text, plain
+from genrec.reporting.texts import clipped, count_text, plain
 from genrec.semantic_ids.trie import Trie
 
 _MARGIN, _WIDTH, _ROW, _GAP = 84, 916, 44, 4
@@ -85,7 +85,7 @@ def tree_figure(
     missing = sizes[len(levels) - 1 :]
     caption = (
         "The tree of codes. The width of a node is its number of items; point at a node to see its most bought items. "
-        "Darker: its items are bought more often than the average item. Gray: nodes too narrow to be drawn alone."
+        "Stronger color: items bought more often than average. Gray: nodes too narrow to be drawn alone."
     )
     if missing:
         caption += f" Not drawn: {', '.join(missing)}."
@@ -106,9 +106,8 @@ def most_bought(trie: Trie, node: Node, item_names: Sequence[str], purchases_I: 
     """The names of the most bought items of a node, and how often all its items are bought."""
     items = trie.item_of_leaf[node.start : node.end]
     first = items[np.argsort(-purchases_I[items], kind="stable")[:_NUM_NAMED]]
-    names = [plain(item_names[int(item)]) for item in first]
-    short = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
-    return short, int(purchases_I[items].sum())
+    names = [clipped(plain(item_names[int(item)]), _LONGEST) for item in first]
+    return names, int(purchases_I[items].sum())
 
 
 def _levels(trie: Trie, narrowest: float) -> Iterator[list[Node]]:
@@ -171,10 +170,11 @@ def _drawn(node: Node, num_items: int, top: int, opacity: float, described: str)
     if not node.is_wide:
         return box
     labels = (str(node.codes[-1]) if node.codes else "all items", f"{node.num_items:,}")
-    for label, below in zip(labels, (18, 33), strict=True):
-        if text_width(label) * _EM * _FONT + 4 <= width:
-            box += _text(x + width / 2, top + below, label, anchor="middle")
-    return box
+    if max(map(text_width, labels)) * _EM * _FONT + 4 > width:
+        return box
+    return box + "".join(
+        _text(x + width / 2, top + below, label, anchor="middle") for label, below in zip(labels, (18, 33), strict=True)
+    )
 
 
 def _text(x: float, y: float, text: str, color: str = "ink", *, anchor: str = "start") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -36,6 +37,7 @@ def test_run_returns_what_it_wrote(small_run: Path) -> None:
     assert run.metrics.to_dicts() == again.metrics.to_dicts()
     assert run.ranks.to_dicts() == again.ranks.to_dicts()
     assert run.conclusion == again.conclusion
+    assert run.conclusion in html.unescape(again.report_html.read_text(encoding="utf-8").replace("<wbr>", ""))
     for part in dataclasses.fields(run.report):
         if part.name not in ("rows", "users_U", "targets_U", "data_folder", "curve"):
             mine, theirs = getattr(run.report, part.name), getattr(again.report, part.name)
@@ -99,10 +101,10 @@ def test_a_run_describes_itself(run: genrec.Run) -> None:
     assert repr(run).startswith(
         f"Run({str(run.path)!r}: Three views of a small shop [showroom]; merge: confidence NDCG@"
     )
-    html = run._repr_html_()
-    assert run.conclusion in html.replace("&#x27;", "'")
-    assert "merge: confidence" in re.sub("<wbr>", "", html)
-    assert "Three views of a small shop" in html
+    shown = run._repr_html_()
+    assert run.conclusion in shown.replace("&#x27;", "'")
+    assert "merge: confidence" in re.sub("<wbr>", "", shown)
+    assert "Three views of a small shop" in shown
 
 
 def test_runs_are_listed_newest_first(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,13 +64,13 @@ def test_a_run_writes_into_its_folder_and_nowhere_else(folder: Path, capsys: Cap
     assert run("--output", "out") == 0
     new = files(folder) - before
     assert {Path(name).parts[0] for name in new} == {"out"}
-    assert {"out/report.md", "out/metrics.json", "out/ranks.safetensors", "out/model.safetensors"} <= new
+    assert {f"out/{name}" for name in ("report.md", "report.html", "metrics.json", "model.safetensors")} <= new
     told = capsys.readouterr()
     conclusion, title = told.out.split("\n")[:2]
     assert conclusion.startswith("The merge is ")
     assert title.startswith("Three views of a small shop [showroom]"), "titles are no markup"
     assert "Three views of a small shop [showroom] -> out\n" in told.err
-    assert told.err.endswith(f"report: {Path('out', 'report.md')}\n")
+    assert told.err.endswith(f"report: {Path('out', 'report.html')}\n")
     for name in ("merge: confidence", "stream: behavior", "stream: text", "stream: visual", "oracle", "popularity"):
         assert name in told.out
 
