@@ -48,7 +48,6 @@ def intervals_figure(comparison: Comparison) -> str:
         )
         grouped.setdefault(group, []).append(span)
     plot = intervals(
-        "intervals",
         list(zip(shortened(list(grouped), _LABEL), grouped.values(), strict=True)),
         described=f"{metric} of {len(rows)} methods with their intervals; the numbers are in the table of results",
         x_label=metric,
@@ -93,7 +92,6 @@ def by_cutoff_figure(comparison: Comparison) -> str:
         for number, row in enumerate(row for row in rows if row.kind == "baseline")
     }
     return lines_figure(
-        metric,
         series,
         caption=f"{title}@K at every K, averaged over users and seeds.",
         x_label="K",
@@ -116,7 +114,6 @@ def curves_figure(comparison: Comparison) -> str:
         if curves:
             series.append(Series(name, group, label, curves))
     return lines_figure(
-        "curves",
         series,
         caption="NDCG@10 on validation users by epoch, mean of the single streams, before any merge: the criterion "
         "of checkpoint selection. Merges share one model. Thin: one seed; thick: mean over seeds.",

@@ -41,7 +41,6 @@ class CodeUse:
 
 
 def lines_figure(
-    name: str,
     series: Sequence[Series],
     *,
     caption: str,
@@ -52,7 +51,6 @@ def lines_figure(
     """Series in few panels: one, one for each group, or one for each series with all others behind it.
 
     Args:
-        name: letters and digits, unique on the page.
         series: to be drawn; without any, the figure is empty.
         caption: above the plots.
         x_label: of the horizontal axes.
@@ -86,7 +84,6 @@ def lines_figure(
     drawn = [
         _titled(title)
         + panel(
-            f"{name}{number}",
             [*beside.values(), *lines],
             described=f"{y_label} by {x_label}: {title or ', '.join(part.name for part in series)}",
             x_label=x_label,
@@ -94,7 +91,7 @@ def lines_figure(
             y_range=(max(low - margin, min(low, 0.0)), high + margin),
             size=_LARGE if len(panels) == 1 else PANEL,
         )
-        for number, (title, lines) in enumerate(panels)
+        for title, lines in panels
     ]
     return _panels_figure(caption, legend, drawn)
 
@@ -137,10 +134,9 @@ def codes_use_figure(uses: Sequence[CodeUse], *, note: str = "") -> str:
     top = max((float(y.max()) for of_stream in curves for _, y in of_stream if len(y)), default=1.0)
     deepest = max(len(of_stream) for of_stream in curves)
     panels = []
-    for number, (use, of_stream) in enumerate(zip(uses, curves, strict=True)):
+    for use, of_stream in zip(uses, curves, strict=True):
         used = ", ".join(f"{level['used']:,} of {level['vocabulary']:,}" for level in use.levels)
         plot = panel(
-            f"codes{number}",
             [
                 Line(x, y, _color(level), width=max(1.4, 4.0 - 1.3 * level))
                 for level, (x, y) in enumerate(of_stream)

@@ -1,48 +1,36 @@
-"""Plots as SVG inside a page: unique ids, colors of the page, selectable text.
+"""Plots as SVG inside a page: lines over an axis, and intervals of methods.
 
 Colors are CSS variables of the page (``--ink``, ``--muted``, ``--line``, ``--c0`` to ``--c6``), so that light and dark
-mode share a plot. Equal data give equal bytes.
+mode share a plot; texts are selectable. Equal data give equal bytes.
 """
 
 from __future__ import annotations
 
-import io
-import re
+import math
 import unicodedata
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genrec.reporting.texts import plain
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 NUM_COLORS = 7
 """``--c0`` to ``--c6``: Okabe and Ito's palette, distinguishable for color-blind readers."""
-DASHES: Sequence[Any] = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-"""Line styles of the baselines, as matplotlib writes them."""
-_STAND_INS = {
-    "ink": "#010101",
-    "muted": "#020202",
-    "line": "#030303",
-    **{f"c{number}": f"#04040{number}" for number in range(NUM_COLORS)},
-}
-"""Placeholder colors for matplotlib, later replaced by variables. Matplotlib shortens none of them."""
+DASHES = ("7 3", "1.6 2.4", "9 3 1.5 3")
+"""Line styles of the baselines, as SVG writes them."""
 _EM = 0.62
-"""Upper bound of the width of a letter as a share of the font size, for fonts that matplotlib cannot measure."""
+"""Upper bound of the width of a letter as a share of the font size."""
 _CONTEXT = 12
 """Number of shared letters of long names that stay before and after the differing part."""
-_FONT, _ROW = 11, 19
+_FONT, _SMALL, _ROW = 11, 10, 19
+"""Font size, font size of the axes, and height of a line of intervals, in units of a plot."""
 PANEL = (300, 190)
-"""Width and height of one of several plots, in points."""
+"""Width and height of one of several plots, in units of a plot."""
+Scale = Callable[[float], float]
+"""From a value to its place in a plot."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +43,8 @@ class Line:
     """Name of a variable of the page."""
     width: float = 1.8
     opacity: float = 1.0
-    dash: Any = "solid"
+    dash: str = ""
+    """One of ``DASHES``; empty for a solid line."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,6 @@ class Span:
 
 
 def panel(
-    name: str,
     lines: Sequence[Line],
     *,
     described: str,
@@ -85,12 +73,11 @@ def panel(
     y_range: tuple[float, float],
     x_range: tuple[float, float] | None = None,
     is_log: bool = False,
-    size: tuple[float, float] = PANEL,
+    size: tuple[int, int] = PANEL,
 ) -> str:
     """A small plot of lines.
 
     Args:
-        name: letters and digits, unique on the page.
         lines: in the order of drawing.
         described: text alternative.
         x_label: of the horizontal axis.
@@ -98,81 +85,83 @@ def panel(
         y_range: of the vertical axis, equal for plots that are compared.
         x_range: of the horizontal axis; default: fitted to the lines.
         is_log: whether the vertical axis is logarithmic.
-        size: width and height in points.
+        size: width and height in units of a plot.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-    with _style():
-        figure, axes = _figure(*size, left=54, right=12, top=8, bottom=38)
-        for line in lines:
-            marker = "o" if len(line.x) == 1 else ""
-            axes.plot(
-                line.x,
-                line.y,
-                color=_STAND_INS[line.color],
-                linewidth=line.width,
-                alpha=line.opacity,
-                linestyle=line.dash,
-                marker=marker,
-                markersize=4,
-                solid_capstyle="round",
-            )
-        axes.set_ylim(*y_range)
-        if x_range is not None:
-            axes.set_xlim(*x_range)
-        if is_log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(numticks=5))
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        else:
-            axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        axes.grid(axis="y")
-        axes.set_xlabel(x_label, labelpad=3)
-        figure.text(
-            10 / size[0], 0.5 + 15 / size[1], y_label, rotation=90, va="center", ha="center", rotation_mode="anchor"
-        )
-        return _svg(figure, name, described)
+    width, height = size
+    left, right, top, bottom = 58.0, width - 18.0, 8.0, height - 38.0
+    x_low, x_high = x_range or _widened([float(x) for line in lines for x in line.x])
+    across = _scale(x_low, x_high, left, right)
+    y_low, y_high = (math.log10(y_range[0]), math.log10(y_range[1])) if is_log else y_range
+    up = _scale(y_low, y_high, bottom, top)
+    parts = []
+    for value, label in _powers(*y_range) if is_log else ticks(*y_range, 4):
+        y = up(math.log10(value) if is_log else value)
+        parts.append(_rule(left, y, right, y))
+        parts.append(_text(left - 6, y + 3.5, label, anchor="end", size=_SMALL))
+    parts += _axis(across, ticks(x_low, x_high, 5, whole=True), left, right, bottom, x_label)
+    parts.append(_rule(left, top, left, bottom))
+    middle = (top + bottom) / 2
+    parts.append(_text(12, middle, y_label, anchor="middle", more=f' transform="rotate(-90 12 {_number(middle)})"'))
+    for line in lines:
+        heights = np.log10(line.y) if is_log else line.y
+        points = [(across(float(x)), up(float(y))) for x, y in zip(line.x, heights, strict=True)]
+        parts.append(_curve(points, line))
+    return _svg(width, height, parts, described)
 
 
-def intervals(name: str, groups: Sequence[tuple[str, Sequence[Span]]], *, described: str, x_label: str) -> str:
+def intervals(groups: Sequence[tuple[str, Sequence[Span]]], *, described: str, x_label: str) -> str:
     """A line for each method: its interval, its mean and the means of its seeds.
 
     Args:
-        name: letters and digits, unique on the page.
         groups: title ("" for none) and members, from top to bottom.
         described: text alternative.
         x_label: of the horizontal axis.
     """
-    from matplotlib.ticker import MaxNLocator
-
     spans = [span for _, members in groups for span in members]
     rows = sum(len(members) + bool(title) for title, members in groups)
     left = 14 + _EM * _FONT * max([text_width(span.label) + 2 for span in spans] + [text_width(t) for t, _ in groups])
-    right = 22 + _EM * _FONT * max(text_width(span.note) for span in spans)
-    width, top, bottom = max(left + right + 380, 640), 8, 34
-    height = top + bottom + rows * _ROW
-    with _style():
-        figure, axes = _figure(width, height, left=left, right=right, top=top, bottom=bottom)
-        axes.set_ylim(rows - 0.5, -0.5)
-        row = 0
-        for title, members in groups:
-            if title:
-                _text(axes, 4 - left, row, title, "left", weight="bold")
-                row += 1
-            for span in members:
-                _span(axes, span, row, indent=(18 if title else 4) - left, width=width - left - right)
-                row += 1
-        extent = [value for span in spans for value in (span.low, span.high, *span.seeds)]
-        margin = 0.04 * (max(extent) - min(extent)) or 0.01
-        axes.set_xlim(min(extent) - margin, max(extent) + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.set_yticks([])
-        axes.grid(axis="x")
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel(x_label, labelpad=3)
-        return _svg(figure, name, described)
+    margin = 22 + _EM * _FONT * max(text_width(span.note) for span in spans)
+    width, top = round(max(left + margin + 380, 640)), 8
+    right, bottom = width - margin, float(top + rows * _ROW)
+    extent = [value for span in spans for value in (span.low, span.high, *span.seeds)]
+    low, high = _widened(extent)
+    across = _scale(low, high, left, right)
+    parts = [_rule(across(value), top, across(value), bottom) for value, _ in ticks(low, high, 6)]
+    parts += _axis(across, ticks(low, high, 6), left, right, bottom, x_label)
+    parts += [
+        _rule(across(span.mean), top, across(span.mean), bottom, span.color, f' stroke-dasharray="5 2" {_faint(0.7)}')
+        for span in spans
+        if span.is_baseline
+    ]
+    y = top + _ROW / 2
+    for title, members in groups:
+        if title:
+            parts.append(_text(4, y + 4, title, more=' font-weight="bold"'))
+            y += _ROW
+        for span in members:
+            parts.append(_text(18 if title else 4, y + 4, span.label))
+            parts.append(_text(right + 10, y + 4, span.note))
+            parts += _marks(span, across, y)
+            y += _ROW
+    return _svg(width, round(bottom) + 34, parts, described)
+
+
+def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[tuple[float, str]]:
+    """Round values inside a range and their labels.
+
+    Args:
+        low: start of the range.
+        high: end of the range, larger than ``low``.
+        most: maximum number of steps between them.
+        whole: whether the values are whole numbers.
+    """
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    steps = (factor * power for factor in (1, 2, 2.5, 5, 10, 20) if not whole or factor * power % 1 == 0)
+    step = next((step for step in steps if _last(high, step) - _first(low, step) <= most), 1.0)
+    digits = max(-math.floor(math.log10(step)), 0)
+    digits += round(step * 10**digits, 6) % 1 != 0
+    values = [number * step + 0.0 for number in range(_first(low, step), _last(high, step) + 1)]
+    return [(value, f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")) for value in values]
 
 
 def text_width(text: str) -> int:
@@ -210,110 +199,96 @@ def _shorten(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
-def _span(axes: Axes, span: Span, row: int, *, indent: float, width: float) -> None:
-    color = _STAND_INS[span.color]
-    if span.is_baseline:
-        axes.axvline(span.mean, color=color, linewidth=1, linestyle=DASHES[0], alpha=0.7, zorder=1)
-    axes.plot(
-        [span.low, span.high], [row, row], color=color, linewidth=2.4, alpha=0.45, solid_capstyle="butt", zorder=2
+def _first(low: float, step: float) -> int:
+    """The first multiple of a step that is not below a value, in steps."""
+    return math.ceil(low / step - 1e-9)
+
+
+def _last(high: float, step: float) -> int:
+    """The last multiple of a step that is not above a value, in steps."""
+    return math.floor(high / step + 1e-9)
+
+
+def _powers(low: float, high: float) -> list[tuple[float, str]]:
+    """Five powers of ten or fewer inside a range, and their labels."""
+    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
+    return [(10.0**power, f"{10.0**power:,g}") for power in range(first, last + 1, max((last - first) // 4, 1))]
+
+
+def _widened(values: Sequence[float]) -> tuple[float, float]:
+    """The range of some values and a little more."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = 0.04 * (high - low) or max(0.01 * abs(low), 0.01)
+    return low - margin, high + margin
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
+    return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def _axis(
+    across: Scale, marked: Sequence[tuple[float, str]], left: float, right: float, bottom: float, label: str
+) -> list[str]:
+    """The horizontal axis with its label."""
+    labels = [_text(across(value), bottom + 14, text, anchor="middle", size=_SMALL) for value, text in marked]
+    return [
+        _rule(left, bottom, right, bottom),
+        *labels,
+        _text((left + right) / 2, bottom + 29, label, anchor="middle"),
+    ]
+
+
+def _curve(points: Sequence[tuple[float, float]], line: Line) -> str:
+    """A curve; a single point is a dot."""
+    if len(points) == 1:
+        return _dot(*points[0], 2.5, line.color, line.opacity)
+    path = "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
+    dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
+    return (
+        f'<path d="M{path}" fill="none" stroke="var(--{line.color})" stroke-width="{line.width:g}"'
+        f'{dash} {_faint(line.opacity)} stroke-linecap="{"butt" if line.dash else "round"}"/>'
     )
+
+
+def _marks(span: Span, across: Scale, y: float) -> list[str]:
+    """The interval, the mean and the means of the seeds."""
+    x, color = across(span.mean), span.color
+    marks = [_rule(across(span.low), y, across(span.high), y, color, f' stroke-width="2.4" {_faint(0.45)}')]
     if len(span.seeds) > 1:
-        axes.plot(span.seeds, [row + 0.27] * len(span.seeds), "o", color=color, markersize=2.6, alpha=0.75, zorder=3)
-    axes.plot([span.mean], [row], "D" if span.is_baseline else "o", color=color, markersize=5.5, zorder=4)
-    _text(axes, indent, row, span.label, "left")
-    _text(axes, width + 10, row, span.note, "left")
+        marks += [_dot(across(seed), y + 0.27 * _ROW, 1.3, color, 0.75) for seed in span.seeds]
+    if span.is_baseline:
+        marks.append(f'<path d="M{_number(x)} {_number(y - 3.9)}l3.9 3.9l-3.9 3.9l-3.9 -3.9z" fill="var(--{color})"/>')
+    else:
+        marks.append(_dot(x, y, 2.75, color))
+    return marks
 
 
-def _text(axes: Axes, x: float, row: int, text: str, align: Any, **style: Any) -> None:
-    """A text at a distance from the left edge of the axes, on a row."""
-    axes.annotate(
-        text,
-        (0, row),
-        xycoords=("axes fraction", "data"),
-        xytext=(x, 0),
-        textcoords=("offset points", "offset points"),
-        va="center_baseline",
-        ha=align,
-        annotation_clip=False,
-        **style,
+def _dot(x: float, y: float, radius: float, color: str, opacity: float = 1.0) -> str:
+    return f'<circle cx="{_number(x)}" cy="{_number(y)}" r="{radius:g}" fill="var(--{color})" {_faint(opacity)}/>'
+
+
+def _rule(x: float, y: float, to_x: float, to_y: float, color: str = "line", more: str = "") -> str:
+    return f'<path d="M{_number(x)} {_number(y)}L{_number(to_x)} {_number(to_y)}" stroke="var(--{color})"{more}/>'
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = _FONT, more: str = "") -> str:
+    return (
+        f'<text x="{_number(x)}" y="{_number(y)}" fill="var(--ink)" font-size="{size}" text-anchor="{anchor}"{more}>'
+        f"{escape(text)}</text>"
     )
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib settings of all plots; warnings about missing glyphs are irrelevant for SVG text."""
-    from matplotlib import rc_context
-
-    ink, line = _STAND_INS["ink"], _STAND_INS["line"]
-    settings: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "genrec",
-        "text.parse_math": False,
-        "font.size": _FONT,
-        "font.family": "sans-serif",
-        "text.color": ink,
-        "axes.labelcolor": ink,
-        "axes.edgecolor": line,
-        "axes.linewidth": 1,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.labelsize": _FONT,
-        "axes.axisbelow": True,
-        "axes.unicode_minus": True,
-        "grid.color": line,
-        "grid.linewidth": 0.8,
-        "xtick.color": line,
-        "ytick.color": line,
-        "xtick.labelcolor": ink,
-        "ytick.labelcolor": ink,
-        "xtick.labelsize": _FONT - 1,
-        "ytick.labelsize": _FONT - 1,
-        "ytick.major.size": 0,
-        "path.simplify": True,
-    }
-    with rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
-        yield
+def _faint(opacity: float) -> str:
+    return f'opacity="{opacity:g}"'
 
 
-def _figure(
-    width: float, height: float, *, left: float, right: float, top: float, bottom: float
-) -> tuple[Figure, Axes]:
-    """A figure with one plot, in points, which are the units of its SVG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    place = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    axes = figure.add_axes(place)
-    figure.patch.set_visible(False)
-    axes.patch.set_visible(False)
-    return figure, axes
+def _number(value: float) -> str:
+    """A coordinate with one digit after the point."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
-def _svg(figure: Figure, name: str, described: str) -> str:
-    """The figure as an element of a page."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    svg = file.getvalue()
-    svg = svg[svg.index("<g") : svg.rindex("</svg>")]
-    linked = set(re.findall(r'<[^>]*?(?:url\(|href=")#([^)"]+)', svg))
-    svg = re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name, linked), svg)  # texts stay as they are
-    svg = re.sub(r"<!--.*?-->|<defs>\s*</defs>|<g/>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\n\s*", "\n", svg)
-    width, height = (round(inches * 72) for inches in figure.get_size_inches())
+def _svg(width: int, height: int, parts: Sequence[str], described: str) -> str:
     return (
         f'<svg class="plot" role="img" aria-label="{escape(plain(described))}" viewBox="0 0 {width} {height}" '
-        f'style="--natural: {width}px">{svg}</svg>'
+        f'style="--natural: {width}px">{"".join(parts)}</svg>'
     )
-
-
-def _tag(tag: str, name: str, linked: set[str]) -> str:
-    """A tag with the colors and fonts of the page, unique ids and few digits."""
-    tag = re.sub(r"""font: ([^;"]*?)([\d.]+)px[^;"]*""", r"font-weight: \1; font-size: \2px", tag)
-    tag = re.sub(r"""font-weight: ;\s*|font-family: [^;"]*;?\s*| transform="rotate\(-0 [^"]*\)\"""", "", tag)
-    tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in linked else "", tag)
-    tag = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", tag)
-    for variable, stand_in in _STAND_INS.items():
-        tag = tag.replace(stand_in, f"var(--{variable})")
-    tag = re.sub(r"(?<=\d)\.(\d)\d+", r".\1", tag)
-    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"\s*([MLCz])\s*", r"\1", path[0]), tag)

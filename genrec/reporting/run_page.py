@@ -112,7 +112,6 @@ def _intervals(report: Report, metric: str, cutoff: int) -> str:
         groups.append((title, spans))
     main = column_name(metric, cutoff)
     plot = intervals(
-        "intervals",
         groups,
         described=f"{main} of {len(report.rows)} methods with their intervals; the numbers are in the table of results",
         x_label=main,
@@ -195,13 +194,11 @@ def _curves(report: Report) -> str:
     losses = {part: [(epoch.epoch, epoch.losses.get(part)) for epoch in report.curve] for part in parts}
     validation = [(epoch.epoch, epoch.validation) for epoch in report.curve]
     figures = lines_figure(
-        "losses",
         [series for part in parts if (series := _series(part, losses[part]))],
         caption="The parts of the training loss by epoch.",
         x_label="epoch",
         y_label="loss",
     ) + lines_figure(
-        "validation",
         [series for series in [_series("validation NDCG@10", validation)] if series],
         caption="NDCG@10 on validation users by epoch, mean of the single streams, before any merge: the criterion of "
         "checkpoint selection.",

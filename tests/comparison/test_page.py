@@ -63,17 +63,13 @@ def test_it_needs_nothing_else(text):
     parsed = Parsed(text)
     assert not re.search(r"https?:|//\w|@import|@font-face|javascript:|data:", text.replace("data: 3.1 %", ""))
     assert {tag for tag, _ in parsed.tags} & {"script", "link", "img", "iframe", "object", "image"} == set()
-    links = [value for _, attributes in parsed.tags for name, value in attributes.items() if name.endswith("href")]
-    assert links
-    assert all(link.startswith("#") for link in links)
+    assert not any(name.endswith(("href", "src")) for _, attributes in parsed.tags for name in attributes)
 
 
-def test_ids_are_of_their_own_and_all_that_is_linked_is_there(text):
+def test_ids_are_unique(text):
     ids = Parsed(text).ids
+    assert {"results", "steps", "tests"} <= set(ids)
     assert [name for name, count in Counter(ids).items() if count > 1] == []
-    linked = re.findall(r'(?:url\(|href=")#([^)"]+)', text)
-    assert set(linked) <= set(ids)
-    assert len(set(linked)) > 10
 
 
 def test_every_color_is_one_of_the_page(text):
