@@ -80,7 +80,7 @@ def lines_figure(
     everything = [line for _, lines in panels for line in lines] + list(beside.values())
     low = min(float(line.y.min()) for line in everything)
     high = max(float(line.y.max()) for line in everything)
-    margin = 0.05 * (high - low) or 0.01
+    margin = max(0.05 * (high - low), 1e-3 * max(abs(low), abs(high))) or 0.01
     drawn = [
         _titled(title)
         + panel(

@@ -11,6 +11,8 @@ from genrec.reporting.texts import plain
 
 Section = tuple[str, str, str]
 """Id, heading and content as HTML; a section without content is left out."""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""What a browser may load and run: styles and images of the page itself."""
 
 
 def document(title: str, header: str, sections: Iterable[Section], footer: str, *, styles: Iterable[str] = ()) -> str:
@@ -32,6 +34,7 @@ def document(title: str, header: str, sections: Iterable[Section], footer: str, 
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{escape(plain(title))}</title>\n<style>\n{table_style()}{''.join(sheets)}</style>\n</head>\n<body>\n"
         f"{header}\n<main>\n{shown}\n</main>\n<footer>{escape(footer)}</footer>\n</body>\n</html>\n"
     )

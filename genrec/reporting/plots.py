@@ -27,6 +27,8 @@ _CONTEXT = 12
 """Number of shared letters of long names that stay before and after the differing part."""
 _FONT, _SMALL, _ROW = 11, 10, 19
 """Font size, font size of the axes, and height of a line of intervals, in units of a plot."""
+_LONG = 1e6
+"""Ticks of an axis that reaches this far are written with an exponent."""
 PANEL = (300, 190)
 """Width and height of one of several plots, in units of a plot."""
 Scale = Callable[[float], float]
@@ -161,7 +163,8 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[tu
     digits = max(-math.floor(math.log10(step)), 0)
     digits += round(step * 10**digits, 6) % 1 != 0
     values = [number * step + 0.0 for number in range(_first(low, step), _last(high, step) + 1)]
-    return [(value, f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")) for value in values]
+    form = f",.{digits}f" if max(abs(low), abs(high)) < _LONG else ".3g"
+    return [(value, f"{value:{form}}".replace("-", "\N{MINUS SIGN}")) for value in values]
 
 
 def text_width(text: str) -> int:
@@ -218,7 +221,7 @@ def _powers(low: float, high: float) -> list[tuple[float, str]]:
 def _widened(values: Sequence[float]) -> tuple[float, float]:
     """The range of some values and a little more."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    margin = 0.04 * (high - low) or max(0.01 * abs(low), 0.01)
+    margin = max(0.04 * (high - low), 1e-3 * max(abs(low), abs(high))) or 0.01
     return low - margin, high + margin
 
 

@@ -87,6 +87,8 @@ def test_it_is_well_formed_and_can_be_read_without_seeing_it(text):
 def test_it_loads_nothing(text):
     assert not re.search(r"https?:|//\w|@import|@font-face|javascript:", re.sub(r"base64,[^\"]+", "", text))
     parsed = Parsed(text)
+    policies = [attributes.get("content") for tag, attributes in parsed.tags if "http-equiv" in attributes]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
     assert {tag for tag, _ in parsed.tags} & {"script", "link", "iframe", "object", "image"} == set()
     sources = {attributes["src"][:23] for tag, attributes in parsed.tags if tag == "img"}
     assert sources == {"data:image/jpeg;base64,"}
