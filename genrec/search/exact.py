@@ -20,7 +20,7 @@ _CHILDREN_OF_A_PREFIX = 1024
 
 @dataclass(frozen=True)
 class ExactSearch(SearchMethod):
-    """Expands every prefix; the log-probabilities of all items also serve :meth:`score`."""
+    """Expands every prefix; the log-probabilities of all items also serve ``score_items``."""
 
     @classmethod
     def of(cls, settings: SearchSettings) -> ExactSearch:
@@ -33,11 +33,6 @@ class ExactSearch(SearchMethod):
         num_prefixes = sum(trie.num_nodes(depth) for depth in range(1, trie.num_levels))
         num_expanded_B = torch.full((len(log_probs_BI),), num_prefixes, device=log_probs_BI.device)
         return Found(*lists, num_expanded_B, log_probs_BI)
-
-    @torch.inference_mode()
-    def score(self, decoder: DecoderModule, encoded: Encoded, found: Found, items_BC: Tensor) -> Tensor:
-        assert found.log_probs_BI is not None
-        return found.log_probs_BI.gather(1, items_BC.clamp_min(0)).masked_fill(items_BC < 0, torch.nan)
 
 
 @torch.inference_mode()

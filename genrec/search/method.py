@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec.model.contracts import DecoderModule, Encoded, Outputs
+from genrec.model.contracts import DecoderModule, Encoded
 from genrec.search.settings import SearchSettings
 from genrec.semantic_ids.trie import Trie, TrieTensors
 
@@ -109,13 +109,13 @@ class Found(NamedTuple):
     num_expanded_B: Tensor
     """Prefixes that were expanded for each user, int64; the root does not count."""
     log_probs_BI: Tensor | None = None
-    """Log-probabilities of all items, excluded ones included, float32; from methods that compute them anyway."""
+    """Log-probabilities of all items, excluded ones included, float32; where they are computed anyway."""
 
     @classmethod
     def concatenate(cls, parts: Sequence[Found]) -> Found:
         """The lists of several groups of users, one below the other."""
-        items, log_probs, num_expanded, _ = zip(*parts, strict=True)
-        return cls(torch.cat(items), torch.cat(log_probs), torch.cat(num_expanded))
+        *columns, of_leaves = zip(*parts, strict=True)
+        return cls(*map(torch.cat, columns), None if of_leaves[0] is None else torch.cat(of_leaves))
 
 
 class SearchMethod(ABC):
@@ -141,46 +141,3 @@ class SearchMethod(ABC):
         Raises:
             FloatingPointError: the decoder gave NaN.
         """
-
-    def score(self, decoder: DecoderModule, encoded: Encoded, found: Found, items_BC: Tensor) -> Tensor:
-        """Exact log-probabilities of given items, whether or not the rules allow them.
-
-        Args:
-            decoder: the stream's decoder, in eval mode.
-            encoded: B users' histories.
-            found: what :meth:`search` returned for them.
-            items_BC: item numbers; negative entries are ignored.
-
-        Returns:
-            ``log_probs_BC`` as :func:`score_items` returns them.
-        """
-        return score_items(decoder, encoded, items_BC)
-
-
-@torch.inference_mode()
-def score_items(decoder: DecoderModule, encoded: Encoded, items_BC: Tensor, *, chunk_size: int = 4096) -> Tensor:
-    """Log-probability of given items, by teacher forcing.
-
-    Args:
-        decoder: the stream's decoder, in eval mode.
-        encoded: B users' histories.
-        items_BC: item numbers; negative entries are ignored.
-        chunk_size: about how many items go through the decoder together.
-
-    Returns:
-        ``log_probs_BC`` float32 (nats): NaN where the entry is negative, -inf for items without codes in this stream.
-    """
-    # A decoder may spend as much on a negative entry, so the others move together to the left.
-    order_BC = (items_BC < 0).to(torch.uint8).argsort(dim=1, stable=True)
-    packed_BQ = items_BC.gather(1, order_BC)[:, : int((items_BC >= 0).sum(1).max()) if items_BC.numel() else 0]
-    log_probs_BQ = torch.full(packed_BQ.shape, torch.nan, dtype=torch.float32, device=items_BC.device)
-    size = max(1, chunk_size // max(1, packed_BQ.shape[1]))
-    for start in range(0, len(packed_BQ), size):
-        chunk = slice(start, start + size)
-        is_item_BQ = packed_BQ[chunk] >= 0
-        if is_item_BQ.any():
-            outputs: Outputs = decoder(encoded.rows(chunk), packed_BQ[chunk])
-            log_probs_N = outputs.log_probs_NL.float().sum(1).masked_fill(~outputs.present_N, _DEAD)
-            log_probs_BQ[chunk][is_item_BQ] = log_probs_N
-    log_probs_BC = torch.full(items_BC.shape, torch.nan, dtype=torch.float32, device=items_BC.device)
-    return log_probs_BC.scatter(1, order_BC[:, : packed_BQ.shape[1]], log_probs_BQ)

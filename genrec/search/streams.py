@@ -17,6 +17,7 @@ from genrec.runtime.progress import Bar, console
 from genrec.search.candidates import stack, unite
 from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.methods import METHODS
+from genrec.search.scores import score_items
 from genrec.search.settings import SearchSettings
 from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, Candidates, Histories, StreamCandidates
@@ -107,7 +108,7 @@ def search_streams(
                 }
                 for name in tries:
                     num_expanded[name] += int(found[name].num_expanded_B.sum())
-                parts.append(_unite(retriever, encoded, tries, method, found, with_scores=with_scores))
+                parts.append(_unite(retriever, encoded, tries, found, with_scores=with_scores))
                 bar.advance(len(batch))
     finally:
         retriever.train(was_training)
@@ -135,7 +136,6 @@ def _unite(
     retriever: Searchable,
     encoded: Mapping[str, Encoded],
     tries: Mapping[str, Trie],
-    method: SearchMethod,
     found: Mapping[str, Found],
     *,
     with_scores: bool,
@@ -144,7 +144,8 @@ def _unite(
 
     def score(name: str, items_BC: np.ndarray) -> np.ndarray:
         on_device_BC = torch.from_numpy(items_BC).to(encoded[name].states_BTD.device)
-        return method.score(retriever.decoders[name], encoded[name], found[name], on_device_BC).cpu().numpy()
+        scores_BC = score_items(retriever.decoders[name], encoded[name], tries[name], on_device_BC, found[name])
+        return scores_BC.cpu().numpy()
 
     lists = {
         name: StreamCandidates(of_stream.items_BN.cpu().numpy(), of_stream.log_probs_BN.cpu().numpy())

@@ -37,6 +37,8 @@ class TrieTensors:
     """slot[d]: for each node of depth d + 1 its place among its parent's children."""
     item_of_leaf: torch.Tensor
     """As in :class:`Trie`."""
+    leaf_of_item: torch.Tensor
+    """The leaf of each item; ABSENT for items without codes."""
     widths: tuple[int, ...]
     """widths[d]: C, the largest number of children that a node of depth d has."""
     tables: tuple[tuple[torch.Tensor, torch.Tensor] | None, ...]
@@ -195,4 +197,5 @@ class Trie:
                 for starts, node, width in zip(child_start, nodes, widths, strict=True)
             ]
             item_of_leaf = torch.from_numpy(self.item_of_leaf).to(device)
-        return TrieTensors(child_start, tuple(parent), tuple(slot), item_of_leaf, widths, tuple(tables))
+            leaf_of_item = torch.from_numpy(self.nodes_IL[:, -1].copy()).to(device)
+        return TrieTensors(child_start, tuple(parent), tuple(slot), item_of_leaf, leaf_of_item, widths, tuple(tables))
