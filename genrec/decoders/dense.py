@@ -43,6 +43,8 @@ class Dense(Decoder):
 class DenseDecoder(DecoderModule):
     """The present items of the stream are the children of the root of a tree of one level."""
 
+    reads_last_only = True
+
     def __init__(self, settings: Dense, context: BuildContext) -> None:
         super().__init__()
         self.vocabulary = build_vocabulary(context, "path", settings.items)

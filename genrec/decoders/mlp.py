@@ -63,6 +63,8 @@ class Block(nn.Module):
 class MlpDecoder(DecoderModule):
     """One block for each level, and one for the summary token that reads the whole code."""
 
+    reads_last_only = True
+
     def __init__(self, settings: Mlp, context: BuildContext) -> None:
         super().__init__()
         self.vocabulary = build_vocabulary(context, settings.vocabulary, settings.leaves)

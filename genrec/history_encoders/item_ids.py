@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genrec.families import EmbeddingHistoryEncoder, history_encoders
 from genrec.model.contracts import BuildContext, Encoded
 from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
-from genrec.model.layers import Dropout, EncoderLayer, init_weights
+from genrec.model.layers import Dropout, EncoderLayer, Packing, init_weights
 from genrec.runtime.limits import Width
 
 
@@ -60,18 +60,30 @@ class ItemIdEncoder(EmbeddingHistoryEncoderModule):
         self.add_item_embeddings(settings, context)
 
     def forward(self, history_BT: Tensor) -> Encoded:
-        """Causal: positions count from the oldest item; bidirectional: from the most recent one."""
-        T = history_BT.shape[1]
         mask_BT = self.is_item(history_BT)
-        place = torch.arange(T, device=history_BT.device)
-        if self.is_causal:
-            position_BT = place.expand_as(history_BT)
-        else:
-            position_BT = (mask_BT.sum(1, keepdim=True) - 1 - place).clamp_min(0)
         items_BTD = self.embed(history_BT)
-        x_BTD = self.dropout(items_BTD + self.positions(position_BT))
+        x_BTD = self.dropout(items_BTD + self.positions(self._positions(mask_BT)))
         # Padding stands at the end, so a causal mask already hides it from every item.
         mask = None if self.is_causal else mask_BT[:, None, None, :]
         for layer in self.layers:
             x_BTD = layer(x_BTD, mask, self.is_causal)
         return Encoded(self.norm(x_BTD), mask_BT, self.is_causal)
+
+    def last(self, history_BT: Tensor) -> Tensor:
+        """Without padding, and in the last layer with the queries of the last items alone."""
+        if not len(self.layers):
+            return super().last(history_BT)
+        mask_BT = self.is_item(history_BT)
+        packing = Packing.of(mask_BT)
+        x_ND = self.embed(packing.pack(history_BT)) + self.positions(packing.pack(self._positions(mask_BT)))
+        *layers, last_layer = self.layers
+        for layer in layers:
+            x_ND = layer.read_packed(x_ND, packing, is_causal=self.is_causal)
+        return self.norm(last_layer.read_packed(x_ND, packing, is_causal=self.is_causal, last_only=True))
+
+    def _positions(self, mask_BT: Tensor) -> Tensor:
+        """Causal: positions count from the oldest item; bidirectional: from the most recent one."""
+        place = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+        if self.is_causal:
+            return place.expand_as(mask_BT)
+        return (mask_BT.sum(1, keepdim=True) - 1 - place).clamp_min(0)

@@ -126,6 +126,10 @@ class HistoryEncoderModule(nn.Module, ABC):
     def forward(self, history_BT: Tensor) -> Encoded:
         """Read histories padded at the end with ``num_items``."""
 
+    def last(self, history_BT: Tensor) -> Tensor:
+        """The state of each user's most recent item (B, D), in eval mode; an encoder may have a shorter way to it."""
+        return self(history_BT).last_BD
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -167,6 +171,9 @@ class DecoderModule(nn.Module, ABC):
     """Generates the codes of one stream."""
 
     vocabulary: Vocabulary
+
+    reads_last_only: bool = False
+    """Whether a search needs of the histories' states only that of the most recent item (``encoded.last_BD``)."""
 
     @abstractmethod
     def forward(

@@ -59,6 +59,31 @@ class Folded(NamedTuple):
     output_BMD: Tensor
 
 
+class Packing(NamedTuple):
+    """How the N items of B histories stand one behind the other, without padding."""
+
+    mask_BT: Tensor
+    """True at items; items come first, padding last."""
+    place_N: Tensor
+    """Place of each item in the B * T places."""
+    last_B: Tensor
+    """Which of the N items is the last of each history."""
+
+    @classmethod
+    def of(cls, mask_BT: Tensor) -> Packing:
+        """That of histories of at least one item each."""
+        return cls(mask_BT, mask_BT.flatten().nonzero()[:, 0], mask_BT.sum(1).cumsum(0) - 1)
+
+    def pack(self, x_BTE: Tensor) -> Tensor:
+        """(B, T, ...) -> (N, ...)."""
+        return x_BTE.flatten(0, 1).index_select(0, self.place_N)
+
+    def pad(self, x_NE: Tensor) -> Tensor:
+        """(N, E) -> (B, T, E), zeros at padding."""
+        x_ME = x_NE.new_zeros(self.mask_BT.numel(), x_NE.shape[1]).index_copy_(0, self.place_N, x_NE)
+        return x_ME.view(*self.mask_BT.shape, -1)
+
+
 def _attend(
     query_BHQd: Tensor, key_BHTd: Tensor, value_BHTd: Tensor, mask: Tensor | None, *, is_causal: bool
 ) -> Tensor:
@@ -99,19 +124,42 @@ class Attention(nn.Module):
 
     def keys_values(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, each (B, heads, T, D / heads)."""
-        B, T, D = x_BTD.shape
-        both = self.key_value(x_BTD).view(B, T, 2, self.num_heads, D // self.num_heads)
-        key, value = both.permute(2, 0, 3, 1, 4)
+        key, value = self._by_heads(self.key_value(x_BTD)).chunk(2, 1)
         return key, value
 
     def forward(
         self, x_BTD: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
         """Attend; ``mask`` is True where a query may look, broadcast over (B, heads, queries, keys)."""
-        B, T, D = x_BTD.shape
-        query = self.query(x_BTD).view(B, T, self.num_heads, D // self.num_heads).transpose(1, 2)
-        mixed = _attend(query, *keys_values, mask, is_causal=is_causal)
-        return self.output(mixed.transpose(1, 2).reshape(B, T, D))
+        mixed = _attend(self._by_heads(self.query(x_BTD)), *keys_values, mask, is_causal=is_causal)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def read_packed(self, x_ND: Tensor, packing: Packing, *, is_causal: bool, last_only: bool) -> Tensor:
+        """:meth:`forward` of packed histories on themselves, in which padding takes part in no product with weights.
+
+        Args:
+            x_ND: the items.
+            packing: how they stand.
+            is_causal: whether an item sees only those before it.
+            last_only: only the last item of each history asks.
+
+        Returns:
+            (N, D), or (B, D) with ``last_only``.
+        """
+        key, value = self._by_heads(packing.pad(self.key_value(x_ND))).chunk(2, 1)
+        if last_only:
+            query = self._by_heads(self.query(x_ND[packing.last_B])[:, None])
+            mixed = _attend(query, key, value, packing.mask_BT[:, None, None, :], is_causal=False)
+            return self.output(mixed.transpose(1, 2).flatten(1))
+        query = self._by_heads(packing.pad(self.query(x_ND)))
+        # Padding stands at the end, so that a causal mask hides it from every item.
+        mask = None if is_causal else packing.mask_BT[:, None, None, :]
+        mixed = _attend(query, key, value, mask, is_causal=is_causal)
+        return self.output(packing.pack(mixed.transpose(1, 2).flatten(2)))
+
+    def _by_heads(self, x_BTE: Tensor) -> Tensor:
+        """(B, T, E) -> (B, E / width of a head, T, width of a head)."""
+        return x_BTE.unflatten(2, (-1, self.query.in_features // self.num_heads)).transpose(1, 2)
 
     def fold(self, x_BTD: Tensor, mask: Tensor) -> Folded:
         """Make ready what very many queries of each user read.
@@ -194,6 +242,17 @@ class EncoderLayer(nn.Module):
         mixed = self.attention(normed, self.attention.keys_values(normed), mask, is_causal)
         x_BTD = x_BTD + self.dropout(mixed)
         return x_BTD + self.dropout(self.feedforward(self.feedforward_norm(x_BTD)))
+
+
+    def read_packed(self, x_ND: Tensor, packing: Packing, *, is_causal: bool, last_only: bool = False) -> Tensor:
+        """:meth:`forward` in eval mode of packed histories, (N, D) -> (N, D); with ``last_only`` -> (B, D), their last
+        items.
+        """
+        mixed = self.attention.read_packed(
+            self.attention_norm(x_ND), packing, is_causal=is_causal, last_only=last_only
+        )
+        x_ND = (x_ND[packing.last_B] if last_only else x_ND) + mixed
+        return x_ND + self.feedforward(self.feedforward_norm(x_ND))
 
 
 class DecoderLayer(nn.Module):

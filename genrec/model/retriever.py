@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -91,6 +91,8 @@ class Retriever(nn.Module):
                 table = self.history_encoder(name).item_table if decoder.reads_states else None
                 self._decoders[_key(name)] = _built(decoder, DecoderModule, context_of(name, table))
         self._names = tuple(decoders)
+        read_whole = {key for name, key in self._encoder_of.items() if not self.decoders[name].reads_last_only}
+        self._last_only = frozenset(self._encoder_of.values()) - read_whole
         self.tasks = nn.ModuleList()
         dims = {name: encoder.dim for name, encoder in read_with.items()}
         general = replace(general, decoders=self.decoders, dims=dims)
@@ -117,12 +119,14 @@ class Retriever(nn.Module):
         """Whether all positions of a sequence can be trained at once: every history encoder is causal."""
         return all(encoder.is_causal for encoder in self._history_encoders.values())
 
-    def encode(self, history_BT: Tensor) -> dict[str, Encoded]:
+    def encode(self, history_BT: Tensor, *, to_search: bool = False) -> dict[str, Encoded]:
         """Read each user's whole history: every stream gets the states of the most recent items.
 
         Args:
             history_BT: item numbers, padded at the end with ``num_items``; a history encoder that reads fewer than T
                 reads the most recent ones.
+            to_search: in eval mode; where all decoders of a history encoder read the last state only, they get the most
+                recent item alone and its state (T = 1), which costs less.
 
         Returns:
             By stream; those with the same history encoder have the same, and each encoder reads once.
@@ -130,6 +134,7 @@ class Retriever(nn.Module):
         return self._read(
             {key: most_recent(history_BT, size, padding=self.num_items) for key, size in self._longest.items()},
             history_BT,
+            last_only=self._last_only if to_search else frozenset(),
         )
 
     def _encode_positions(self, batch: HistoryBatch) -> tuple[dict[str, Encoded], dict[str, Tensor]]:
@@ -146,15 +151,25 @@ class Retriever(nn.Module):
         uncut = (batch.history_BT, batch.target_BQ)
         return encoded, {name: cut.get(self._encoder_of.get(name, ""), uncut)[1] for name in self._names}
 
-    def _read(self, histories: Mapping[str, Tensor], history_BT: Tensor) -> dict[str, Encoded]:
+    def _read(
+        self, histories: Mapping[str, Tensor], history_BT: Tensor, *, last_only: Set[str] = frozenset()
+    ) -> dict[str, Encoded]:
         """What each history encoder reads, and the whole histories for streams without one."""
         read = {
-            key: replace(self._history_encoders[key](items_RW), history_BT=items_RW)
+            key: self._last(key, items_RW)
+            if key in last_only
+            else replace(self._history_encoders[key](items_RW), history_BT=items_RW)
             for key, items_RW in histories.items()
         }
         is_item_BT = history_BT != self.num_items
         unread = Encoded(is_item_BT.new_empty(*is_item_BT.shape, 0, dtype=torch.float32), is_item_BT, True, history_BT)
         return {name: read.get(self._encoder_of.get(name, ""), unread) for name in self._names}
+
+    def _last(self, key: str, history_BT: Tensor) -> Encoded:
+        """Histories as if they were their most recent item, with the state that it has in the whole of them."""
+        encoder: HistoryEncoderModule = self._history_encoders[key]  # type: ignore[assignment]
+        item_B1 = most_recent(history_BT, 1, padding=self.num_items)
+        return Encoded(encoder.last(history_BT)[:, None], torch.ones_like(item_B1, dtype=torch.bool), True, item_B1)
 
     def forward(self, batch: HistoryBatch) -> dict[str, Tensor]:
         """The parts of eq. 6: each stream's generation loss (eq. 2 negated, summed over levels), each kind of task."""

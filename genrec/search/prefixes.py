@@ -204,5 +204,7 @@ def as_list(tree: TrieTensors, leaves_BN: Tensor, log_probs_BN: Tensor, list_len
 
 def by_item(tree: TrieTensors, log_probs_BM: Tensor) -> Tensor:
     """Log-probabilities of all leaves -> of all items (B, I), -inf for items without codes."""
+    if tree.in_item_order:
+        return log_probs_BM
     leaf_of_item = tree.leaf_of_item
     return log_probs_BM.index_select(1, leaf_of_item.clamp_min(0)).masked_fill_(leaf_of_item < 0, _DEAD)

@@ -34,8 +34,8 @@ class Searchable(Protocol):
         """The decoder of each stream."""
         ...
 
-    def encode(self, history_BT: Tensor) -> Mapping[str, Encoded]:
-        """Read histories padded at the end with ``num_items``, once for each stream."""
+    def encode(self, history_BT: Tensor, *, to_search: bool = False) -> Mapping[str, Encoded]:
+        """Read histories padded at the end with ``num_items``; ``to_search``: what a search needs of them suffices."""
         ...
 
     def train(self, mode: bool = True) -> object: ...
@@ -99,7 +99,7 @@ def search_streams(
                 batch = histories.take(order[start : start + settings.batch_size])
                 longest = int(batch.lengths.max())
                 history_BT = batch.last(min(max_history, longest), padding=num_items)[0]
-                encoded = retriever.encode(torch.from_numpy(history_BT).to(device))
+                encoded = retriever.encode(torch.from_numpy(history_BT).to(device), to_search=True)
                 excluded_BH = batch.last(longest, padding=ABSENT)[0] if seen == "filter" else None
                 rules = SearchRules(settings.list_length, excluded_BH, allowed_I)
                 found = {

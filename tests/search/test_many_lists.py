@@ -41,7 +41,7 @@ class Walks(nn.Module):
             torch.randn(num_items + 1, DIM, generator=torch.Generator().manual_seed(seed)), padding_idx=num_items
         )
 
-    def encode(self, history_BT):
+    def encode(self, history_BT, *, to_search=False):
         return dict.fromkeys(self.decoders, encode(3 * self.table(history_BT).mean(1)))
 
 

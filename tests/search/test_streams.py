@@ -37,7 +37,7 @@ class MeanRetriever(nn.Module):
     def decoders(self):
         return dict(self.modules_of_streams.items())
 
-    def encode(self, history_BT):
+    def encode(self, history_BT, *, to_search=False):
         assert not self.training
         self.shapes.append(tuple(history_BT.shape))
         mask_BT = history_BT != NUM_ITEMS
