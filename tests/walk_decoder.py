@@ -6,6 +6,9 @@ import numpy as np
 import torch
 
 from genrec.model.contracts import DecoderModule, Encoded, Outputs
+from genrec.search.exact import score_leaves
+from genrec.search.prefixes import as_list
+from genrec.search.top import top
 from genrec.semantic_ids.trie import Trie
 from genrec.types import SemanticIds
 
@@ -110,3 +113,18 @@ class WalkDecoder(DecoderModule):
             for item in self.trie.item_of_leaf:
                 log_probs_BI[row, item] = sum(self.log_probs_of(user_D, item))
         return log_probs_BI
+
+
+def score_all(decoder, encoded, trie):
+    """log_probs_BI of the exact search, -inf for items without codes."""
+    log_probs_BM = score_leaves(decoder, encoded, trie)
+    log_probs_BI = log_probs_BM.new_full((len(log_probs_BM), len(trie.nodes_IL)), -torch.inf)
+    log_probs_BI[:, trie.item_of_leaf] = log_probs_BM
+    return log_probs_BI
+
+
+def best_items(log_probs_BI, trie, *, list_length):
+    """The items and log-probabilities of a list, ties in the order of the leaves."""
+    log_probs_BM = log_probs_BI[:, trie.item_of_leaf]
+    best_BN = top(log_probs_BM, torch.arange(len(trie.item_of_leaf)).expand_as(log_probs_BM), list_length)
+    return as_list(trie.on(log_probs_BI.device), best_BN, log_probs_BM.gather(1, best_BN), list_length)

@@ -64,6 +64,7 @@ class MlpDecoder(DecoderModule):
     """One block for each level, and one for the summary token that reads the whole code."""
 
     reads_last_only = True
+    prefixes_for_all = 192
 
     def __init__(self, settings: Mlp, context: BuildContext) -> None:
         super().__init__()
@@ -97,13 +98,25 @@ class MlpDecoder(DecoderModule):
         return TensorState(encoded.last_BD[:, None])
 
     def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        B, K = nodes_BK.shape
         state_BKD = state.tensor_B
         if depth:
             state_BKD = state_BKD.gather(1, origin_BK[..., None].expand(-1, -1, state_BKD.shape[-1]))
-            state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
+        hidden_ND = self._hidden(state, depth, state_BKD, nodes_BK).flatten(0, 1)
+        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may run in bfloat16, logits must not
+            return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(*nodes_BK.shape, -1)
+
+    def expand_for_all(
+        self, state: TensorState, depth: int, nodes_K: Tensor, origin_K: Tensor, num_users: int
+    ) -> Tensor:
+        state_BKD = state.tensor_B.index_select(1, origin_K) if depth else state.tensor_B
+        hidden_BKD = self._hidden(state, depth, state_BKD, nodes_K)
+        with torch.autocast(hidden_BKD.device.type, enabled=False):
+            return self.vocabulary.child_log_probs_for_all(depth, hidden_BKD.float(), nodes_K)
+
+    def _hidden(self, state: TensorState, depth: int, state_BKD: Tensor, nodes: Tensor) -> Tensor:
+        """What the logits of the nodes' children are computed from; states of inner nodes are kept."""
+        if depth:
+            state_BKD = state_BKD + self._embed(depth - 1, nodes)
         if depth + 1 < self.vocabulary.num_levels:
             state.tensor_B = state_BKD
-        hidden_ND = self.blocks[depth](state_BKD).flatten(0, 1)
-        with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may run in bfloat16, logits must not
-            return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)
+        return self.blocks[depth](state_BKD)

@@ -175,6 +175,10 @@ class DecoderModule(nn.Module, ABC):
     reads_last_only: bool = False
     """Whether a search needs of the histories' states only that of the most recent item (``encoded.last_BD``)."""
 
+    prefixes_for_all: int = 1
+    """Up to so many prefixes of the last code, :meth:`expand_for_all` of all takes less time than :meth:`expand` of the
+    most probable ones."""
+
     @abstractmethod
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
@@ -208,6 +212,22 @@ class DecoderModule(nn.Module, ABC):
             log_probs_BKC, C the largest number of children at this depth: log p(child | history, node), children in
             trie order, -inf beyond a node's last child.
         """
+
+
+    def expand_for_all(self, state: Any, depth: int, nodes_K: Tensor, origin_K: Tensor, num_users: int) -> Tensor:
+        """:meth:`expand` of the same nodes for all users; a decoder may have a shorter way to it.
+
+        Args:
+            state: as there.
+            depth: as there.
+            nodes_K: node numbers at that depth.
+            origin_K: which of the nodes that were expanded at the depth before each descends from.
+            num_users: B.
+
+        Returns:
+            log_probs_BKC, as there.
+        """
+        return self.expand(state, depth, nodes_K.expand(num_users, -1), origin_K.expand(num_users, -1))
 
 
 class TaskModule(nn.Module, ABC):

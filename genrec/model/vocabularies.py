@@ -96,6 +96,11 @@ class Vocabulary(nn.Module, ABC):
     def child_log_probs(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor) -> Tensor:
         """Log-probability of each child of nodes of a depth, in trie order, -inf where there is none (N, C)."""
 
+    def child_log_probs_for_all(self, depth: int, hidden_BKD: Tensor, nodes_K: Tensor) -> Tensor:
+        """:meth:`child_log_probs` of the same nodes for B users, (B, K, C)."""
+        B, K, _ = hidden_BKD.shape
+        return self.child_log_probs(depth, hidden_BKD.flatten(0, 1), nodes_K.repeat(B)).view(B, K, -1)
+
     @abstractmethod
     def target_log_probs(self, level: int, hidden_ND: Tensor, nodes_NL: Tensor) -> Tensor:
         """Log-probability of the code of ``level`` on the given paths (N,)."""
@@ -199,19 +204,37 @@ class PathVocabulary(Vocabulary):
         return self.tables[level](entries)
 
     def child_log_probs(self, depth: int, hidden_ND: Tensor, nodes_N: Tensor) -> Tensor:
-        if depth == len(self.tables):
-            assert self.item_table is not None
-            weight_MD, rows_M = self.item_table.weight, self.item_of_leaf
-        else:
-            weight_MD, rows_M = self.tables[depth].weight, None
+        weight_MD, rows_M = self._child_vectors(depth)
         if depth == 0:
-            children_MD = weight_MD if rows_M is None else weight_MD[rows_M]  # type: ignore[index]
-            return (hidden_ND @ children_MD.T).log_softmax(-1)  # type: ignore[operator,union-attr]
+            children_MD = weight_MD if rows_M is None else weight_MD[rows_M]
+            return (hidden_ND @ children_MD.T).log_softmax(-1)
         start = self.child_start(depth)
         first_N = start[nodes_N]
         count_N = start[nodes_N + 1] - first_N
         width = self.max_children[depth]
-        return child_logits(hidden_ND, weight_MD, first_N, count_N, width=width, rows_M=rows_M).log_softmax(-1)  # type: ignore[arg-type]
+        return child_logits(hidden_ND, weight_MD, first_N, count_N, width=width, rows_M=rows_M).log_softmax(-1)
+
+    def child_log_probs_for_all(self, depth: int, hidden_BKD: Tensor, nodes_K: Tensor) -> Tensor:
+        """One product a node for all users, so that a node's children are read once."""
+        if depth == 0:
+            return super().child_log_probs_for_all(depth, hidden_BKD, nodes_K)
+        weight_MD, rows_M = self._child_vectors(depth)
+        start = self.child_start(depth)
+        first_K1 = start[nodes_K, None]
+        count_K1 = start[nodes_K + 1, None] - first_K1
+        place_C = torch.arange(self.max_children[depth], device=nodes_K.device)
+        child_KC = first_K1 + torch.minimum(place_C, count_K1 - 1)
+        vectors_KDC = weight_MD[child_KC if rows_M is None else rows_M[child_KC]].transpose(1, 2)
+        logits_KBC = torch.bmm(hidden_BKD.transpose(0, 1), vectors_KDC)
+        is_beyond_KC = place_C >= count_K1
+        return logits_KBC.masked_fill_(is_beyond_KC[:, None], -torch.inf).log_softmax(-1).transpose(0, 1)
+
+    def _child_vectors(self, depth: int) -> tuple[Tensor, Tensor | None]:
+        """A table of vectors, and the row of each node of depth ``depth + 1`` where it is not the node's number."""
+        if depth == len(self.tables):
+            assert self.item_table is not None
+            return self.item_table.weight, self.item_of_leaf
+        return self.tables[depth].weight, None  # type: ignore[return-value]
 
     def target_log_probs(self, level: int, hidden_ND: Tensor, nodes_NL: Tensor) -> Tensor:
         parent_N = nodes_NL[:, level - 1] if level else torch.zeros_like(nodes_NL[:, 0])

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from genrec.model.contracts import DecoderModule, Encoded
+from genrec.search.exact import ExactSearch
 from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.prefixes import best_leaves, best_prefixes, prefixes_at_once, user_chunks
 from genrec.search.settings import SearchSettings
@@ -36,6 +37,8 @@ class BeamSearch(SearchMethod):
 
     @torch.inference_mode()
     def search(self, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules) -> Found:
+        if trie.num_levels == 1 and self.precision == "float32":
+            return ExactSearch().search(decoder, encoded, trie, rules)
         # Few users need large blocks to fill the processor, many can afford blocks that stop a list early.
         smallest = -(-self.beam_width // _BLOCKS)
         block_size = min(self.beam_width, max(smallest, prefixes_at_once(encoded) // max(1, len(encoded.mask_BT))))

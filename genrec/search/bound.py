@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.search.beam import BeamSearch
+from genrec.search.exact import ExactSearch
 from genrec.search.method import Found, SearchMethod, SearchRules
 from genrec.search.prefixes import best_leaves, best_prefixes, prefixes_at_once, user_chunks
 from genrec.search.settings import SearchSettings
@@ -25,7 +26,8 @@ class BoundSearch(SearchMethod):
 
     Prefixes of all but the last code are kept as long as they are not less probable than the last item of a list that
     is already known: that of a beam search of width ``block_size``, which takes less time than it saves. With two
-    levels none is needed. What is below them is found best first (``best_leaves``).
+    levels none is needed. What is below them is found best first (``best_leaves``). Where it takes less time to expand
+    all prefixes together, they are.
     """
 
     block_size: int | None = None
@@ -37,6 +39,8 @@ class BoundSearch(SearchMethod):
 
     @torch.inference_mode()
     def search(self, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules) -> Found:
+        if trie.num_nodes(trie.num_levels - 1) <= decoder.prefixes_for_all:
+            return ExactSearch().search(decoder, encoded, trie, rules)
         block_size = self.block_size
         if block_size is None:
             block_size = max(24, min(64, prefixes_at_once(encoded) // max(1, len(encoded.mask_BT))))

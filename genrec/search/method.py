@@ -1,7 +1,7 @@
 """The interface of a search method: one stream's decoder, its trie and the rules of the search in, ranked items out.
 
 A rule that restricts lists, whatever the method, is a field of :class:`SearchRules` and is applied in its two methods:
-to nodes of the trie for methods that walk down it, to items for methods that score all of them.
+to nodes of the trie for methods that walk down it, to leaves for methods that score all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from genrec.model.contracts import DecoderModule, Encoded
 from genrec.search.settings import SearchSettings
 from genrec.semantic_ids.trie import Trie, TrieTensors
+from genrec.types import ABSENT
 
 _DEAD = float("-inf")
 
@@ -54,15 +55,17 @@ class SearchRules:
             return ClosedNodes(of_users)
         return ClosedNodes(of_users, tuple(counts == 0 for counts in trie.allowed_counts(self.allowed_I)))
 
-    def mask_items(self, log_probs_BI: Tensor) -> Tensor:
-        """The log-probabilities of all items, -inf for those that must not be found; the argument is not changed."""
+    def mask_leaves(self, log_probs_BM: Tensor, trie: Trie) -> Tensor:
+        """The log-probabilities of all leaves, -inf for items that must not be found; the argument is not changed."""
         if self.allowed_I is not None:
-            log_probs_BI = log_probs_BI.masked_fill(torch.from_numpy(~self.allowed_I).to(log_probs_BI.device), _DEAD)
+            is_closed_M = torch.from_numpy(~self.allowed_I[trie.item_of_leaf]).to(log_probs_BM.device)
+            log_probs_BM = log_probs_BM.masked_fill(is_closed_M, _DEAD)
         if self.excluded_BH is not None:
-            user, place = np.nonzero(self.excluded_BH >= 0)
-            log_probs_BI = log_probs_BI.clone()
-            log_probs_BI[torch.from_numpy(user), torch.from_numpy(self.excluded_BH[user, place])] = _DEAD
-        return log_probs_BI
+            leaves_BH = np.where(self.excluded_BH >= 0, trie.nodes_IL[self.excluded_BH, -1], ABSENT)
+            user, place = np.nonzero(leaves_BH != ABSENT)
+            log_probs_BM = log_probs_BM.clone()
+            log_probs_BM[torch.from_numpy(user), torch.from_numpy(leaves_BH[user, place])] = _DEAD
+        return log_probs_BM
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,8 @@ class Found(NamedTuple):
     """float32 (nats), not increasing along a row; -inf where ABSENT."""
     num_expanded_B: Tensor
     """Prefixes that were expanded for each user, int64; the root does not count."""
-    log_probs_BI: Tensor | None = None
-    """Log-probabilities of all items, excluded ones included, float32; where they are computed anyway."""
+    log_probs_BM: Tensor | None = None
+    """Log-probabilities of all leaves, excluded items included, float32; where they are computed anyway."""
 
     @classmethod
     def concatenate(cls, parts: Sequence[Found]) -> Found:

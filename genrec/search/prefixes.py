@@ -116,7 +116,6 @@ def best_leaves(
     log_probs_BN = torch.full((num_users, list_length), _DEAD, device=device)
     expanded_B = torch.zeros(num_users, dtype=torch.int64, device=device)
     users = torch.arange(num_users, device=device)
-    steps_UKC = None
     for first in range(0, num_prefixes, block_size):
         totals_UK = prefixes.totals_BK[:, first : first + block_size]
         is_open_UK = (totals_UK >= log_probs_BN[users, -1:]) & (totals_UK != _DEAD)
@@ -137,9 +136,7 @@ def best_leaves(
         best_UN = top(totals_UM, children_UM, list_length)
         log_probs_BN[users], leaves_BN[users] = totals_UM.gather(1, best_UN), children_UM.gather(1, best_UN)
     items_BN, log_probs_BN = as_list(trie.on(device), leaves_BN, log_probs_BN, list_length)
-    # The root alone leads to all leaves of a trie of one level, and is open for every user.
-    log_probs_BI = None if depth or steps_UKC is None else by_item(trie.on(device), steps_UKC[:, 0].float())
-    return Found(items_BN, log_probs_BN, expanded_B, log_probs_BI)
+    return Found(items_BN, log_probs_BN, expanded_B)
 
 
 def prefixes_at_once(encoded: Encoded) -> int:
@@ -181,8 +178,7 @@ def extend(
     Raises:
         FloatingPointError: the decoder gave NaN.
     """
-    if torch.isnan(steps_BKC).any():
-        raise FloatingPointError(f"search: the decoder gave NaN log-probabilities at level {depth + 1}")
+    check_steps(steps_BKC, depth)
     tree = trie.on(steps_BKC.device)
     totals_BKC = prefixes.totals_BK[:, :, None] + steps_BKC.float()
     children_BKC, exists_BKC = tree.children(depth, prefixes.nodes_BK)
@@ -190,6 +186,16 @@ def extend(
     if closed is not None:
         closed.mask_children(totals_BKC, tree, depth, prefixes.nodes_BK, users)
     return totals_BKC.flatten(1), children_BKC.flatten(1)
+
+
+def check_steps(steps_BKC: Tensor, depth: int) -> None:
+    """Check what ``expand`` gave for nodes of a depth.
+
+    Raises:
+        FloatingPointError: it gave NaN.
+    """
+    if torch.isnan(steps_BKC.sum()):  # log-probabilities: no +inf among them that would make a NaN with -inf
+        raise FloatingPointError(f"search: the decoder gave NaN log-probabilities at level {depth + 1}")
 
 
 def as_list(tree: TrieTensors, leaves_BN: Tensor, log_probs_BN: Tensor, list_length: int) -> tuple[Tensor, Tensor]:
@@ -200,11 +206,3 @@ def as_list(tree: TrieTensors, leaves_BN: Tensor, log_probs_BN: Tensor, list_len
         torch.nn.functional.pad(items_BN, missing, value=ABSENT),
         torch.nn.functional.pad(log_probs_BN, missing, value=_DEAD),
     )
-
-
-def by_item(tree: TrieTensors, log_probs_BM: Tensor) -> Tensor:
-    """Log-probabilities of all leaves -> of all items (B, I), -inf for items without codes."""
-    if tree.in_item_order:
-        return log_probs_BM
-    leaf_of_item = tree.leaf_of_item
-    return log_probs_BM.index_select(1, leaf_of_item.clamp_min(0)).masked_fill_(leaf_of_item < 0, _DEAD)

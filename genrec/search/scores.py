@@ -24,7 +24,7 @@ def score_items(
         encoded: B users' histories.
         trie: the stream's trie.
         items_BC: item numbers; negative entries are ignored.
-        found: what a search returned for these users; if it holds the log-probabilities of all items, these are used.
+        found: what a search returned for these users; if it holds the log-probabilities of all leaves, these are used.
 
     Returns:
         ``log_probs_BC`` float32 (nats): NaN where the entry is negative, -inf for items without codes in this stream.
@@ -33,8 +33,8 @@ def score_items(
     leaves_BC = tree.leaf_of_item[items_BC.clamp_min(0)]
     is_item_BC, has_code_BC = items_BC >= 0, leaves_BC >= 0
     is_asked_BC = is_item_BC & has_code_BC
-    if found is not None and found.log_probs_BI is not None:
-        log_probs_BC = found.log_probs_BI.gather(1, items_BC.clamp_min(0))
+    if found is not None and found.log_probs_BM is not None:
+        log_probs_BC = found.log_probs_BM.gather(1, leaves_BC.clamp_min(0))
     elif is_asked_BC.any():
         # Other entries repeat an item that is asked for, so that they need no prefix of their own.
         largest_B1 = leaves_BC.masked_fill(~is_asked_BC, 0).amax(1, keepdim=True)

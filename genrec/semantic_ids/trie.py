@@ -39,8 +39,6 @@ class TrieTensors:
     """As in :class:`Trie`."""
     leaf_of_item: torch.Tensor
     """The leaf of each item; ABSENT for items without codes."""
-    in_item_order: bool
-    """Whether leaf m is item m, for every item."""
     widths: tuple[int, ...]
     """widths[d]: C, the largest number of children that a node of depth d has."""
     tables: tuple[tuple[torch.Tensor, torch.Tensor] | None, ...]
@@ -200,7 +198,6 @@ class Trie:
             ]
             item_of_leaf = torch.from_numpy(self.item_of_leaf).to(device)
             leaf_of_item = torch.from_numpy(self.nodes_IL[:, -1].copy()).to(device)
-            in_item_order = bool((self.nodes_IL[:, -1] == np.arange(len(self.nodes_IL))).all())
         return TrieTensors(
-            child_start, tuple(parent), tuple(slot), item_of_leaf, leaf_of_item, in_item_order, widths, tuple(tables)
+            child_start, tuple(parent), tuple(slot), item_of_leaf, leaf_of_item, widths, tuple(tables)
         )

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from walk_decoder import score_all
 
 from genrec.decoders.dense import Dense
 from genrec.decoders.transition import Transition
@@ -12,7 +13,6 @@ from genrec.families import history_encoders
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
 from genrec.model.retriever import Retriever
 from genrec.model.weights import load_weights, weights_of
-from genrec.search.exact import score_all
 from genrec.semantic_ids.item_numbers import item_numbers
 from genrec.semantic_ids.trie import Trie
 from genrec.training.batches import HistoryBatches

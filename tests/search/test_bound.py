@@ -5,11 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from walk_decoder import WalkDecoder, random_ids, random_users
+from walk_decoder import WalkDecoder, best_items, random_ids, random_users, score_all
 
 from genrec.search import prefixes
 from genrec.search.bound import BoundSearch
-from genrec.search.exact import best_items, score_all
 from genrec.search.method import SearchRules
 from genrec.semantic_ids.trie import Trie
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from walk_decoder import WalkDecoder, random_ids, random_users
+from walk_decoder import WalkDecoder, best_items, random_ids, random_users, score_all
 
 from genrec.search import prefixes
-from genrec.search.exact import ExactSearch, best_items, score_all
+from genrec.search.exact import ExactSearch
 from genrec.search.method import SearchRules
+from genrec.search.scores import score_items
 from genrec.semantic_ids.trie import Trie
 
 
@@ -21,7 +22,7 @@ def test_chunks_do_not_change_the_numbers(world, monkeypatch):
     calls = len(decoder.expanded)
     monkeypatch.setattr(prefixes, "_PREFIXES_AT_ONCE", {"cpu": 1})
     one_by_one = score_all(decoder, users, trie)
-    assert len(decoder.expanded) == calls + 9 * trie.num_levels
+    assert len(decoder.expanded) == calls + 9 * (1 + 1 + trie.num_nodes(2)), "the last depth in parts"
     assert torch.allclose(whole, one_by_one, atol=1e-5)
     assert whole.dtype == torch.float32
     assert (whole.isneginf() == torch.from_numpy(trie.nodes_IL[:, 0] < 0)).all()
@@ -40,14 +41,15 @@ def test_lists_leave_out_excluded_items_and_scores_do_not(world):
     found = ExactSearch().search(decoder, users, trie, SearchRules(50, excluded_BH))
     for items_N, excluded_H in zip(found.items_BN.tolist(), excluded_BH.tolist(), strict=True):
         assert {i for i in items_N if i >= 0} == set(trie.item_of_leaf.tolist()) - set(excluded_H)
-    assert torch.equal(found.log_probs_BI, score_all(decoder, users, trie))
+    scores_BI = score_all(decoder, users, trie)
+    assert torch.equal(found.log_probs_BM, scores_BI[:, trie.item_of_leaf])
     assert found.num_expanded_B.tolist() == [trie.num_nodes(1) + trie.num_nodes(2)] * 9
     decoder.expanded.clear()
-    scores_BC = ExactSearch().score(decoder, users, found, torch.from_numpy(excluded_BH))
+    scores_BC = score_items(decoder, users, trie, torch.from_numpy(excluded_BH), found)
     assert decoder.expanded == []
     assert (scores_BC.isnan().numpy() == (excluded_BH < 0)).all()
     user, place = np.nonzero(excluded_BH >= 0)
-    assert torch.equal(scores_BC[user, place], found.log_probs_BI[user, excluded_BH[user, place]])
+    assert torch.equal(scores_BC[user, place], scores_BI[user, excluded_BH[user, place]])
 
 
 def test_nan_is_reported(world):

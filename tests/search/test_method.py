@@ -6,14 +6,16 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from walk_decoder import WalkDecoder, random_ids, random_users
+from walk_decoder import WalkDecoder, random_ids, random_users, score_all
 
+from genrec.search import prefixes
 from genrec.search.beam import BeamSearch
-from genrec.search.exact import score_all
-from genrec.search.method import SearchRules, score_items
+from genrec.search.method import SearchRules
 from genrec.search.methods import METHODS
+from genrec.search.scores import score_items
 from genrec.search.settings import SearchSettings
 from genrec.semantic_ids.trie import Trie
+from genrec.types import SemanticIds
 
 
 @pytest.fixture
@@ -51,7 +53,11 @@ def test_every_method_of_a_recipe_is_in_the_table():
 @pytest.mark.parametrize("list_length", [1, 7, 50])
 def test_all_methods_find_the_same_lists_under_the_same_rules(world, list_length):
     for rules in (SearchRules(list_length), random_rules(1, list_length), *restricted_rules(list_length)):
-        expected_BI = rules.mask_items(score_all(world[1], world[2], world[0]))
+        expected_BI = score_all(world[1], world[2], world[0])
+        for row, excluded in enumerate([] if rules.excluded_BH is None else rules.excluded_BH):
+            expected_BI[row, excluded[excluded >= 0]] = -torch.inf
+        if rules.allowed_I is not None:
+            expected_BI[:, ~rules.allowed_I] = -torch.inf
         for name, found in search_all(world, rules).items():
             assert found.items_BN.shape == found.log_probs_BN.shape == (9, list_length), name
             assert found.num_expanded_B.shape == (9,), name
@@ -70,16 +76,20 @@ def test_scores_are_exact_for_excluded_items_too(world, name):
     method = METHODS[name].of(SearchSettings(method=name))
     found = method.search(decoder, users, trie, rules)
     items_BC = torch.from_numpy(rules.excluded_BH)
-    scores_BC = method.score(decoder, users, found, items_BC)
+    scores_BC = score_items(decoder, users, trie, items_BC, found)
     expected_BC = score_all(decoder, users, trie).gather(1, items_BC.clamp_min(0)).masked_fill(items_BC < 0, torch.nan)
     assert torch.allclose(scores_BC, expected_BC, atol=1e-4, equal_nan=True)
 
 
 def test_masked_log_probabilities_are_a_copy():
-    log_probs_BI = torch.zeros(2, 4)
-    masked_BI = SearchRules(1, np.array([[3, -1], [0, 0]])).mask_items(log_probs_BI)
-    assert masked_BI.isneginf().tolist() == [[False, False, False, True], [True, False, False, False]]
-    assert not log_probs_BI.any()
+    """Items without codes have no leaf; leaves are in the order of the codes."""
+    trie = Trie.of(SemanticIds(np.array([[2], [-1], [0], [1]], np.int32), (3,)))
+    log_probs_BM = torch.zeros(2, 3)
+    masked_BM = SearchRules(1, np.array([[3, -1, 1], [0, 0, -1]])).mask_leaves(log_probs_BM, trie)
+    assert masked_BM.isneginf().tolist() == [[False, True, False], [False, False, True]]
+    masked_BM = SearchRules(1, allowed_I=np.array([False, True, True, False])).mask_leaves(log_probs_BM, trie)
+    assert masked_BM.isneginf().tolist() == [[False, True, True]] * 2
+    assert not log_probs_BM.any()
 
 
 @pytest.mark.parametrize("beam_width", [1, 2, 5])
@@ -110,18 +120,22 @@ def test_allowed_items_are_a_mask():
         SearchRules(4, allowed_I=np.array([3, 17]))
 
 
-def test_given_items_agree_with_the_whole_catalog(world):
+def test_given_items_agree_with_the_whole_catalog(world, monkeypatch):
     trie, decoder, users = world
     items_BC = torch.from_numpy(np.random.default_rng(1).integers(-1, 50, size=(9, 20)))
     items_BC[4] = -1
-    found_BC = score_items(decoder, users, items_BC)
+    found_BC = score_items(decoder, users, trie, items_BC)
     expected_BC = score_all(decoder, users, trie).gather(1, items_BC.clamp_min(0)).masked_fill(items_BC < 0, torch.nan)
     assert torch.allclose(found_BC, expected_BC, atol=1e-4, equal_nan=True)
     assert found_BC[4].isnan().all()
     assert found_BC.isneginf().any()
-    assert torch.equal(score_items(decoder, users, items_BC, chunk_size=1).nan_to_num(), found_BC.nan_to_num())
+    at_once = len(decoder.expanded)
+    monkeypatch.setattr(prefixes, "_PREFIXES_AT_ONCE", {"cpu": 1})
+    one_by_one_BC = score_items(decoder, users, trie, items_BC)
+    assert len(decoder.expanded) - at_once == 9 * trie.num_levels
+    assert torch.allclose(one_by_one_BC, found_BC, atol=1e-5, equal_nan=True)
 
 
 def test_no_items_to_score(world):
-    _, decoder, users = world
-    assert score_items(decoder, users, torch.zeros(9, 0, dtype=torch.int64)).shape == (9, 0)
+    trie, decoder, users = world
+    assert score_items(decoder, users, trie, torch.zeros(9, 0, dtype=torch.int64)).shape == (9, 0)

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from walk_decoder import WalkDecoder, random_users
+from walk_decoder import WalkDecoder, best_items, random_users, score_all
 
 from genrec.runtime.environment import WorkContext
 from genrec.search.bound import BoundSearch
-from genrec.search.exact import best_items, score_all
 from genrec.search.method import SearchRules
 from genrec.semantic_ids.trie import Trie
 from genrec.tokenizers.kmeans_tree import KMeansTree
