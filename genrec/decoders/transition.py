@@ -123,11 +123,14 @@ class TransitionDecoder(DecoderModule):
         asked_P = torch.repeat_interleave(size_N)  # which of the B * K items each pair belongs to
         pair_P = torch.arange(len(asked_P), device=asked_P.device) - (size_N.cumsum(0) - size_N - first_N)[asked_P]
         weight_P = (self.counts_PG[pair_P] * self._weights_KG()[asked_P % K]).sum(1)
-        followed_BI = self.smoothing.exp() * self.popularity_I.repeat(B, 1)
-        user_P, follower_P = asked_P // K, self.pairs_P[pair_P] % self.num_items
-        followed_BI.view(-1).index_add_(0, user_P * self.num_items + follower_P, weight_P)
+        user_P, node_P = asked_P // K, self.nodes_I[self.pairs_P[pair_P] % self.num_items]
+        popularity_M = self.smoothing.exp() * self.popularity_I[self.items_M]
+        followed_BM = popularity_M.repeat(B, 1)
+        # Followers without a leaf add nothing, to any.
+        place_P = user_P * len(popularity_M) + node_P.clamp_min(0)
+        followed_BM.view(-1).index_add_(0, place_P, weight_P.masked_fill(node_P < 0, 0.0))
         all_B = (self.total_IG[latest_BK] * self._weights_KG()).sum((1, 2)) + self.smoothing.exp()
-        return (followed_BI[:, self.items_M] / all_B[:, None]).log()[:, None]
+        return followed_BM.div_(all_B[:, None]).log_()[:, None]
 
 
 def _count(train: Histories, num_items: int, next_items: int) -> dict[str, np.ndarray]:
