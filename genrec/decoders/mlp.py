@@ -59,6 +59,24 @@ class Block(nn.Module):
         """(..., D) -> (..., D)."""
         return self.output_norm(x + self.dropout(self.feedforward(self.norm(x))))
 
+    def of_sums(self, x_BD: Tensor, y_KD: Tensor) -> Tensor:
+        """:meth:`forward` of every sum x + y in eval mode, (B, K, D), with half of the products.
+
+        The norm of a sum is the sum of both, centered and scaled by the sum's deviation; so the first linear map is
+        applied to each x and each y, not to each sum.
+        """
+        first, *rest = self.feedforward
+        assert isinstance(first, nn.Linear)
+        from_x_BD, from_y_KD = (z - z.mean(1, keepdim=True) for z in (x_BD, y_KD))
+        squares_BK = (from_x_BD**2).sum(1)[:, None] + (from_y_KD**2).sum(1) + 2 * from_x_BD @ from_y_KD.T
+        scale_BK = (squares_BK.clamp_min(0) / x_BD.shape[1] + self.norm.eps).rsqrt()
+        weight_HD = first.weight * self.norm.weight
+        sums_BKH = (from_x_BD @ weight_HD.T)[:, None] + from_y_KD @ weight_HD.T
+        hidden_BKH = torch.addcmul(first(self.norm.bias), sums_BKH, scale_BK[:, :, None])
+        for part in rest:
+            hidden_BKH = part(hidden_BKH)
+        return self.output_norm(hidden_BKH.add_(x_BD[:, None]).add_(y_KD))
+
 
 class MlpDecoder(DecoderModule):
     """One block for each level, and one for the summary token that reads the whole code."""
@@ -98,25 +116,27 @@ class MlpDecoder(DecoderModule):
         return TensorState(encoded.last_BD[:, None])
 
     def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        B, K = nodes_BK.shape
         state_BKD = state.tensor_B
         if depth:
             state_BKD = state_BKD.gather(1, origin_BK[..., None].expand(-1, -1, state_BKD.shape[-1]))
-        hidden_ND = self._hidden(state, depth, state_BKD, nodes_BK).flatten(0, 1)
+            state_BKD = state_BKD + self._embed(depth - 1, nodes_BK)
+        if depth + 1 < self.vocabulary.num_levels:
+            state.tensor_B = state_BKD
+        hidden_ND = self.blocks[depth](state_BKD).flatten(0, 1)
         with torch.autocast(hidden_ND.device.type, enabled=False):  # a search may run in bfloat16, logits must not
-            return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(*nodes_BK.shape, -1)
+            return self.vocabulary.child_log_probs(depth, hidden_ND.float(), nodes_BK.flatten()).view(B, K, -1)
 
     def expand_for_all(
         self, state: TensorState, depth: int, nodes_K: Tensor, origin_K: Tensor, num_users: int
     ) -> Tensor:
-        state_BKD = state.tensor_B.index_select(1, origin_K) if depth else state.tensor_B
-        hidden_BKD = self._hidden(state, depth, state_BKD, nodes_K)
+        """The state of a prefix is the sum of the user's and the path's, so that the state of users is all it needs."""
+        if depth == 0:
+            return self.expand(TensorState(state.tensor_B), 0, nodes_K.expand(num_users, -1), nodes_K[None])
+        node_K, path_KD = nodes_K, torch.zeros((), device=nodes_K.device)
+        for level in reversed(range(depth)):
+            path_KD = path_KD + self._embed(level, node_K)
+            node_K = self.vocabulary.parents(level, node_K)
+        hidden_BKD = self.blocks[depth].of_sums(state.tensor_B[:, 0], path_KD)  # type: ignore[operator]
         with torch.autocast(hidden_BKD.device.type, enabled=False):
             return self.vocabulary.child_log_probs_for_all(depth, hidden_BKD.float(), nodes_K)
-
-    def _hidden(self, state: TensorState, depth: int, state_BKD: Tensor, nodes: Tensor) -> Tensor:
-        """What the logits of the nodes' children are computed from; states of inner nodes are kept."""
-        if depth:
-            state_BKD = state_BKD + self._embed(depth - 1, nodes)
-        if depth + 1 < self.vocabulary.num_levels:
-            state.tensor_B = state_BKD
-        return self.blocks[depth](state_BKD)

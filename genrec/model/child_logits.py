@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_WARNING_LOCK = Lock()
 _GATHER_LIMIT = {"cpu": 2**20, "cuda": 2**28}
 """Size of the copy of children's vectors, in numbers, where sampled products are not available."""
 
@@ -56,7 +58,7 @@ def _samples(hidden_ND: Tensor) -> bool:
 @cache
 def _has_warned() -> bool:
     """Create a first sparse matrix, so that torch's warning about their beta state, once per process, is suppressed."""
-    with warnings.catch_warnings():
+    with _WARNING_LOCK, warnings.catch_warnings():  # the filters of warnings are those of all threads
         warnings.simplefilter("ignore")
         return _sparse(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), 1).is_sparse_csr
 

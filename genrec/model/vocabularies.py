@@ -53,6 +53,10 @@ class Vocabulary(nn.Module, ABC):
         """First child of each node of a depth, and one past the last node's last child."""
         return getattr(self, f"child_start_{depth}")
 
+    def parents(self, depth: int, nodes: Tensor) -> Tensor:
+        """The parent at a depth of each node of the next one."""
+        return torch.searchsorted(self.child_start(depth), nodes, right=True) - 1
+
     def nodes_of(self, items_N: Tensor) -> tuple[Tensor, Tensor]:
         """The node of each level on the items' paths (N, L), and whether the item has codes (N,).
 

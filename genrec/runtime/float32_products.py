@@ -7,7 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 from typing import Any
+
+_SETTING_LOCK = RLock()
+_blocks = 0
+_before: Any = None
 
 
 @contextmanager
@@ -17,17 +22,26 @@ def by_onednn() -> Iterator[None]:
     Torch (2.9 or later, AVX-512) does that only where oneDNN may compute in bfloat16. It does so on processors with
     matrix tiles (AMX) alone; there, as on every other machine where products would not be those of float32, nothing
     changes. Small attentions of torch's own (``scaled_dot_product_attention``) take several times as long inside.
+
+    The setting is one of the whole process: with blocks in several threads it holds until the last of them ends.
     """
+    global _blocks, _before
     if not is_exact():
         yield
         return
     setting = _setting()
-    before = setting.fp32_precision
-    setting.fp32_precision = "bf16"
+    with _SETTING_LOCK:
+        if _blocks == 0:
+            _before = setting.fp32_precision
+            setting.fp32_precision = "bf16"
+        _blocks += 1
     try:
         yield
     finally:
-        setting.fp32_precision = before
+        with _SETTING_LOCK:
+            _blocks -= 1
+            if _blocks == 0:
+                setting.fp32_precision = _before
 
 
 def _setting() -> Any:
@@ -45,8 +59,8 @@ def is_exact() -> bool:
     setting = _setting()
     if setting is None or not torch.backends.mkldnn.is_available():
         return False
-    before = setting.fp32_precision
-    with torch.inference_mode():
+    with _SETTING_LOCK, torch.inference_mode():
+        before = setting.fp32_precision
         setting.fp32_precision = "bf16"
         try:
             for size in (8, 64, 512):

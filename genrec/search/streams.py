@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import numpy as np
@@ -55,13 +56,14 @@ def search_streams(
     seen: Literal["keep", "filter"] = "keep",
     method: SearchMethod | None = None,
     allowed_I: np.ndarray | None = None,
-    title: str = "searching",
+    title: str | None = "searching",
     on_expanded: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Candidates:
     """The candidates of all streams for each user.
 
     Users are searched in batches of similar history length; the candidates are in the users' own order and do not
-    depend on who shares a batch. The retriever is put in eval mode meanwhile.
+    depend on who shares a batch. A retriever in training mode is put in eval mode meanwhile; one in eval mode may be
+    searched by several threads at once.
 
     Args:
         retriever: the model; the work is done where its parameters are.
@@ -74,7 +76,7 @@ def search_streams(
         seen: ``filter`` excludes all items of a user's whole history; lists are as long as without.
         method: how each stream is searched; None: by the method that the settings name.
         allowed_I: items that may be recommended, bool; None: all. Others still count as history.
-        title: of the progress bar.
+        title: of the progress bar; None: no progress is shown.
         on_expanded: called at the end with the number of prefixes expanded per user in each stream, on average.
 
     Raises:
@@ -90,11 +92,12 @@ def search_streams(
     method = method or METHODS[settings.method].of(settings)
     was_training = retriever.training
     device = next(iter(retriever.parameters())).device
-    retriever.train(False)
+    if was_training:  # a model in eval mode may be searched by several threads
+        retriever.train(False)
     parts = [_none(tries)]
     num_expanded = dict.fromkeys(tries, 0)
     try:
-        with Bar(title, len(order)) as bar, by_onednn(), torch.inference_mode():
+        with _bar(title, len(order)) as advance, by_onednn(), torch.inference_mode():
             for start in range(0, len(order), settings.batch_size):
                 batch = histories.take(order[start : start + settings.batch_size])
                 longest = int(batch.lengths.max())
@@ -109,12 +112,23 @@ def search_streams(
                 for name in tries:
                     num_expanded[name] += int(found[name].num_expanded_B.sum())
                 parts.append(_unite(retriever, encoded, tries, found, with_scores=with_scores))
-                bar.advance(len(batch))
+                advance(len(batch))
     finally:
-        retriever.train(was_training)
+        if was_training:
+            retriever.train()
     if on_expanded is not None and len(order):
         on_expanded({name: count / len(order) for name, count in num_expanded.items()})
     return stack(parts).take(np.argsort(order))
+
+
+@contextmanager
+def _bar(title: str | None, total: int) -> Iterator[Callable[[int], object]]:
+    """What a search calls with the number of users it has searched."""
+    if title is None:
+        yield lambda _: None
+        return
+    with Bar(title, total) as bar:
+        yield bar.advance
 
 
 def _search(
