@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genrec.contracts.demands import Demands
 from genrec.families import Decoder, HistoryEncoder, Task
-from genrec.model.contracts import DecoderModule, Encoded, Outputs, StreamContext
+from genrec.model.contracts import DecoderModule, Encoded, HistoryEncoderModule, Outputs, StreamContext
 from genrec.model.retriever import Retriever
 from genrec.model.windows import most_recent
 from genrec.semantic_ids.trie import Trie
@@ -65,12 +65,15 @@ def check_model(
                     read_BT = most_recent(history_BT, encoder.max_history, padding=model.num_items)
                     demand = Demands(encoder)
                     with demand.blaming():
-                        check_states(module(read_BT), read_BT, encoder.dim, model.num_items, demand)
+                        states = module(read_BT)
+                        check_states(states, read_BT, encoder.dim, model.num_items, demand)
+                        check_last(module, read_BT, states, demand, tolerance=tolerance)
             for name, encoded in model.encode(history_BT).items():
                 demand, trie, module = Demands(decoders[name]), streams[name].trie, model.decoders[name]
                 with demand.blaming():
                     outputs[name] = module(encoded, target_BQ, with_summary=len(tasks) > 0)
                     check_outputs(outputs[name], target_BQ, trie, history_encoders[name].dim, demand)
+                    check_last_only(module, encoded, target_BQ, outputs[name], demand, tolerance=tolerance)
                     check_expansion(module, encoded, trie, target_BQ, outputs[name], demand, tolerance=tolerance)
             for task, module in zip(tasks, model.tasks, strict=True):
                 demand = Demands(task)
@@ -95,6 +98,47 @@ def check_states(encoded: Encoded, history_BT: Tensor, dim: int, num_items: int,
     demand(shape == expected, "states have the shape (B, T, dim)", f"{shape}, expected {expected}")
     demand(torch.isfinite(encoded.states_BTD).all(), "states are finite, those of padding too")
     demand(torch.equal(encoded.mask_BT, history_BT != num_items), "the mask is True at items")
+
+
+def check_last(
+    module: HistoryEncoderModule, history_BT: Tensor, encoded: Encoded, demand: Demands, *, tolerance: float
+) -> None:
+    """Check that a history encoder's ``last`` gives the last of its states.
+
+    Args:
+        module: in eval mode.
+        history_BT: histories.
+        encoded: of ``forward`` for these histories.
+        demand: of the history encoder.
+        tolerance: of the difference, absolute and relative.
+    """
+    is_same = _close(module.last(history_BT), encoded.last_BD, tolerance)
+    demand(is_same, "last() gives the state of the most recent item")
+
+
+def check_last_only(
+    module: DecoderModule,
+    encoded: Encoded,
+    target_BQ: Tensor,
+    outputs: Outputs,
+    demand: Demands,
+    *,
+    tolerance: float,
+) -> None:
+    """Check that a decoder that declares ``reads_last_only`` reads no other state.
+
+    Args:
+        module: in eval mode.
+        encoded: B users.
+        target_BQ: the targets.
+        outputs: of ``forward`` for these users and targets.
+        demand: of the decoder.
+        tolerance: of the difference, absolute and relative.
+    """
+    if module.reads_last_only:
+        again = module(encoded.last_only(), target_BQ)
+        is_same = _close(again.log_probs_NL, outputs.log_probs_NL, tolerance)
+        demand(is_same, "reads_last_only means that no other state matters")
 
 
 def check_outputs(outputs: Outputs, target_BQ: Tensor, trie: Trie, dim: int, demand: Demands) -> None:
@@ -150,13 +194,16 @@ def check_expansion(
     nodes_KL, K = nodes_QL[place_K], len(place_K)
     if not K or not B:
         return
-    state = module.begin(encoded)
+    state, state_for_all = module.begin(encoded), module.begin(encoded)
     turned_K = torch.arange(K - 1, -1, -1, device=device)
     beam_K = torch.zeros_like(turned_K)  # the beam of each item: that of the root, then in turned order at odd depths
     nodes_BK = torch.zeros(B, 1, dtype=torch.int64, device=device)
     origin_BK, total_BK = torch.zeros_like(nodes_BK), torch.zeros(B, K, device=device)
+    same_for_all = True
     for depth in range(trie.num_levels):
         log_probs_BKC = module.expand(state, depth, nodes_BK, origin_BK)
+        for_all_BKC = module.expand_for_all(state_for_all, depth, nodes_BK[0], origin_BK[0], B)
+        same_for_all = same_for_all and _close(for_all_BKC, log_probs_BKC, tolerance)
         if depth + 1 == trie.num_levels:
             again_BKC = module.expand(state, depth, nodes_BK, origin_BK)
             demand(_close(again_BKC, log_probs_BKC), "the last depth can be expanded again: expand() leaves the state")
@@ -193,6 +240,7 @@ def check_expansion(
         f"{total_BK.flatten()[worst]:.4f} by expand() and {scored_BK.flatten()[worst]:.4f} by forward() "
         f"for item {int(target_BQ[0, place_K[worst % K]])}",
     )
+    demand(same_for_all, "expand_for_all() gives what expand() gives for each user")
 
 
 def check_loss(loss: Tensor, demand: Demands) -> None:

@@ -138,5 +138,4 @@ class MlpDecoder(DecoderModule):
             path_KD = path_KD + self._embed(level, node_K)
             node_K = self.vocabulary.parents(level, node_K)
         hidden_BKD = self.blocks[depth].of_sums(state.tensor_B[:, 0], path_KD)  # type: ignore[operator]
-        with torch.autocast(hidden_BKD.device.type, enabled=False):
-            return self.vocabulary.child_log_probs_for_all(depth, hidden_BKD.float(), nodes_K)
+        return self.vocabulary.child_log_probs_for_all(depth, hidden_BKD, nodes_K)

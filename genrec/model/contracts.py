@@ -96,6 +96,12 @@ class Encoded:
         last = self.mask_BT.sum(1) - 1
         return self.states_BTD[torch.arange(len(last), device=last.device), last]
 
+    def last_only(self) -> Encoded:
+        """The same users as if their history were the most recent item, with the state that it has here."""
+        last_B1 = self.mask_BT.sum(1, keepdim=True) - 1
+        item_B1 = None if self.history_BT is None else self.history_BT.gather(1, last_B1)
+        return Encoded(self.last_BD[:, None], torch.ones_like(last_B1, dtype=torch.bool), True, item_B1)
+
     def select_targets(self, target_BQ: Tensor, *, all_positions: bool) -> tuple[Tensor, Tensor]:
         """The requested targets (N,), in row-major order, and the state that predicts each (N, D).
 
@@ -212,7 +218,6 @@ class DecoderModule(nn.Module, ABC):
             log_probs_BKC, C the largest number of children at this depth: log p(child | history, node), children in
             trie order, -inf beyond a node's last child.
         """
-
 
     def expand_for_all(self, state: Any, depth: int, nodes_K: Tensor, origin_K: Tensor, num_users: int) -> Tensor:
         """:meth:`expand` of the same nodes for all users; a decoder may have a shorter way to it.

@@ -243,14 +243,11 @@ class EncoderLayer(nn.Module):
         x_BTD = x_BTD + self.dropout(mixed)
         return x_BTD + self.dropout(self.feedforward(self.feedforward_norm(x_BTD)))
 
-
     def read_packed(self, x_ND: Tensor, packing: Packing, *, is_causal: bool, last_only: bool = False) -> Tensor:
         """:meth:`forward` in eval mode of packed histories, (N, D) -> (N, D); with ``last_only`` -> (B, D), their last
         items.
         """
-        mixed = self.attention.read_packed(
-            self.attention_norm(x_ND), packing, is_causal=is_causal, last_only=last_only
-        )
+        mixed = self.attention.read_packed(self.attention_norm(x_ND), packing, is_causal=is_causal, last_only=last_only)
         x_ND = (x_ND[packing.last_B] if last_only else x_ND) + mixed
         return x_ND + self.feedforward(self.feedforward_norm(x_ND))
 

@@ -198,6 +198,4 @@ class Trie:
             ]
             item_of_leaf = torch.from_numpy(self.item_of_leaf).to(device)
             leaf_of_item = torch.from_numpy(self.nodes_IL[:, -1].copy()).to(device)
-        return TrieTensors(
-            child_start, tuple(parent), tuple(slot), item_of_leaf, leaf_of_item, widths, tuple(tables)
-        )
+        return TrieTensors(child_start, tuple(parent), tuple(slot), item_of_leaf, leaf_of_item, widths, tuple(tables))

@@ -189,6 +189,7 @@ class Recommender:
                 with_scores=merge.needs_scores,
                 seen=self.recipe.evaluation.seen_items if seen is None else seen,
                 allowed_I=allowed_I,
+                title=None,
             )
         except TrainingError as error:
             raise TrainingError(f"{self.path / 'model.safetensors'}: {error}") from None

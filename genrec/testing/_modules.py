@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from genrec.contracts.demands import Demands
-from genrec.contracts.modules import check_expansion, check_loss, check_outputs, check_states
+from genrec.contracts.modules import (
+    check_expansion,
+    check_last,
+    check_last_only,
+    check_loss,
+    check_outputs,
+    check_states,
+)
 from genrec.families import Decoder, HistoryEncoder, Task, decoders, tokenizers
 from genrec.model.contracts import (
     BuildContext,
@@ -102,6 +109,7 @@ def _check_history_encoder(component: HistoryEncoder, demand: Demands) -> None:
         moved_BT = history_BT.clone()
         moved_BT[0, -1] = 15
         demand(not _close(module(moved_BT).last_BD[0], encoded.last_BD[0]), "the last state depends on the last item")
+        check_last(module, history_BT, encoded, demand, tolerance=1e-4)
 
 
 def _encoded(is_causal: bool = False) -> Encoded:
@@ -151,6 +159,7 @@ def _check_decoder(component: Decoder, demand: Demands) -> None:
             and _close(some.log_probs_NL, outputs.log_probs_NL[is_target]),
             "negative targets are left out, the others stay as they are, in row-major order",
         )
+        check_last_only(module, encoded, target_BQ, outputs, demand, tolerance=1e-4)
         check_expansion(module, encoded, trie, target_BQ, outputs, demand, tolerance=1e-4)
         _check_positions(module, demand)
     log_probs_NL = module(encoded, torch.tensor([[1, 2], [5, 0]])).log_probs_NL

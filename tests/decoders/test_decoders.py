@@ -93,6 +93,23 @@ def test_expansion_of_the_whole_tree_equals_teacher_forcing(settings, context):
 
 
 @torch.no_grad()
+def test_every_node_expanded_for_all_users_at_once(settings, context):
+    decoder, encoded, trie = built(settings, context), histories(), context.own.trie
+    one_by_one, for_all = decoder.begin(encoded), decoder.begin(encoded)
+    origin_K = torch.zeros(1, dtype=torch.int64)
+    for depth in range(trie.num_levels):
+        nodes_K = torch.arange(trie.num_nodes(depth))
+        expected_BKC = decoder.expand(one_by_one, depth, nodes_K.expand(3, -1), origin_K.expand(3, -1))
+        if depth + 1 < trie.num_levels:
+            parts = [decoder.expand_for_all(for_all, depth, nodes_K, origin_K, 3)]
+        else:  # the last depth in parts
+            split = zip(nodes_K.split(2), origin_K.split(2), strict=True)
+            parts = [decoder.expand_for_all(for_all, depth, nodes_k, origin_k, 3) for nodes_k, origin_k in split]
+        torch.testing.assert_close(torch.cat(parts, 1), expected_BKC)
+        origin_K = trie.on(torch.device("cpu")).parent[depth]
+
+
+@torch.no_grad()
 def test_expansion_follows_beams_of_any_origin(settings, context):
     """Each user's beams in an order of their own, as a search has them."""
     decoder, encoded, trie = built(settings, context), histories(), context.own.trie

@@ -186,3 +186,13 @@ def test_items_are_read_by_their_vectors_too():
     plain = built()
     assert plain.vector_map is None
     assert "vectors_IE" not in plain.state_dict()
+
+
+@torch.no_grad()
+@ATTENTIONS
+@pytest.mark.parametrize("num_layers", [0, 1, 3])
+def test_the_last_state_alone_is_that_of_the_whole(attention, num_layers):
+    encoder = built(attention=attention, num_layers=num_layers, add_vectors=("text",))
+    history_BT = torch.tensor([[3, PADDING, PADDING, PADDING], [5, 6, 7, 8], [9, 9, 2, PADDING]])
+    torch.testing.assert_close(encoder.last(history_BT), encoder(history_BT).last_BD)
+    torch.testing.assert_close(encoder.last(history_BT[1:2]), encoder(history_BT[1:2]).last_BD)

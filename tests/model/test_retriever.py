@@ -343,3 +343,23 @@ def test_leaves_are_tied_to_the_table_of_a_streams_own_history_encoder():
 def test_one_bidirectional_history_encoder_makes_every_prefix_a_sample():
     assert not built(attention="causal", own={"text": item_ids()})[0].is_causal
     assert built(attention="causal", own={"text": item_ids(**OWN)})[0].is_causal
+
+
+@torch.no_grad()
+def test_a_search_reads_only_the_states_that_its_decoders_do():
+    history_BT = torch.tensor([[1, 2, 9, 5], [7, NUM_ITEMS, NUM_ITEMS, NUM_ITEMS]])
+    model = built(decoder=MLP)[0].eval()
+    whole, searched = model.encode(history_BT), model.encode(history_BT, to_search=True)
+    for name in ("behavior", "text"):
+        assert searched[name].states_BTD.shape == (2, 1, 8)
+        assert searched[name].mask_BT.tolist() == [[True], [True]]
+        assert searched[name].history_BT.tolist() == [[5], [7]]
+        torch.testing.assert_close(searched[name].last_BD, whole[name].last_BD)
+        torch.testing.assert_close(whole[name].last_only().states_BTD, searched[name].states_BTD)
+    for share, behavior in (("all", 4), ("none", 1)):
+        contexts = streams("behavior", "text")
+        decoders = {"behavior": MLP, "text": TRANSFORMER}
+        mixed = Retriever(item_ids(share=share), decoders, (), contexts, num_items=NUM_ITEMS, seed=1).eval()
+        searched = mixed.encode(history_BT, to_search=True)
+        lengths = {name: encoded.states_BTD.shape[1] for name, encoded in searched.items()}
+        assert lengths == {"behavior": behavior, "text": 4}, share

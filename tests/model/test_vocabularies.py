@@ -297,3 +297,22 @@ def test_tied_leaves_alone_have_nothing_to_start():
     before = words.item_table.weight.detach().clone()
     words.start_from([ItemVectors(np.eye(25, 4, dtype=np.float32), np.ones(25, dtype=bool))])
     assert torch.equal(words.item_table.weight, before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_nodes_for_all_users(kind):
+    trie, words = ragged_trie(), vocabulary(kind)
+    for depth in range(trie.num_levels):
+        nodes_K = nodes_at(trie, depth).flip(0)
+        hidden_BKD = torch.randn(4, len(nodes_K), DIM)
+        log_probs_BKC = words.child_log_probs_for_all(depth, hidden_BKD, nodes_K)
+        for hidden_KD, log_probs_KC in zip(hidden_BKD, log_probs_BKC, strict=True):
+            torch.testing.assert_close(log_probs_KC, words.child_log_probs(depth, hidden_KD, nodes_K))
+
+
+def test_parents():
+    trie, words = ragged_trie(), vocabulary("path")
+    for depth in range(trie.num_levels):
+        parents = words.parents(depth, nodes_at(trie, depth + 1))
+        assert torch.equal(parents, trie.on(torch.device("cpu")).parent[depth])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Barrier, Event, Thread
+
 import pytest
 import torch
 
@@ -27,6 +29,26 @@ def test_the_setting_is_put_back_even_after_an_error():
     assert SETTING.fp32_precision == before
     with pytest.raises(ZeroDivisionError), by_onednn():
         _ = 1 / 0
+    assert SETTING.fp32_precision == before
+
+
+@needs_setting
+def test_the_setting_holds_until_the_last_of_several_threads_leaves():
+    before = SETTING.fp32_precision
+    inside, may_end = Barrier(2, timeout=10), Event()
+
+    def one_more() -> None:
+        with by_onednn():
+            inside.wait()
+            may_end.wait(10)
+
+    other = Thread(target=one_more)
+    with by_onednn():
+        other.start()
+        inside.wait()
+    assert SETTING.fp32_precision == ("bf16" if is_exact() else before)
+    may_end.set()
+    other.join()
     assert SETTING.fp32_precision == before
 
 

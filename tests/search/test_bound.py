@@ -41,6 +41,18 @@ def test_bound_finds_what_exact_search_finds(seed, levels, list_length, block_si
         assert ((found.num_expanded_B >= 0) & (found.num_expanded_B <= 2 * inner)).all()
 
 
+def test_few_prefixes_are_all_expanded_where_that_costs_less():
+    trie, decoder, users = world(3, 2, absent=0)
+    best_first = BoundSearch().search(decoder, users, trie, SearchRules(9))
+    assert best_first.log_probs_BM is None
+    decoder.prefixes_for_all = trie.num_nodes(1)
+    at_once = BoundSearch().search(decoder, users, trie, SearchRules(9))
+    assert at_once.num_expanded_B.tolist() == [trie.num_nodes(1)] * 4
+    assert torch.equal(at_once.items_BN, best_first.items_BN)
+    torch.testing.assert_close(at_once.log_probs_BN, best_first.log_probs_BN)
+    assert at_once.log_probs_BM.shape == (4, 35)
+
+
 def test_a_sure_model_stops_early():
     trie, decoder, users = world(3, 2, scale=6.0)
     _, log_probs_BN, num_expanded_B, _ = BoundSearch(1).search(decoder, users, trie, SearchRules(1))

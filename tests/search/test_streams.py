@@ -1,4 +1,5 @@
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from walk_decoder import DIM, WalkDecoder, random_ids
 
 from genrec.errors import DataError
 from genrec.model.contracts import Encoded
+from genrec.runtime import progress
 from genrec.search.methods import METHODS
 from genrec.search.settings import SearchSettings
 from genrec.search.streams import log_expanded, search_streams
@@ -178,3 +180,22 @@ def test_nothing_needs_gradients(retriever, histories):
     search(retriever, histories)
     assert retriever.table.grad is None
     assert all(not tensor.is_inference() for tensor in retriever.parameters())
+
+
+def test_several_threads_search_one_model(retriever, histories):
+    retriever.eval()
+    alone = search(retriever, histories, with_scores=True)
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda _: search(retriever, histories, with_scores=True, title=None), range(12))
+    for found in together:
+        np.testing.assert_array_equal(found.items_BC, alone.items_BC)
+        np.testing.assert_array_equal(found.log_probs_BCS, alone.log_probs_BCS)
+    assert not retriever.training
+
+
+def test_progress_is_shown_under_a_title_alone(retriever, histories, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    search(retriever, histories, batch_size=30, title=None)
+    assert capsys.readouterr().err == ""
+    search(retriever, histories, batch_size=30, title="reading")
+    assert capsys.readouterr().err == "reading: 23/23 \n"

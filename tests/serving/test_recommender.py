@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -413,3 +414,13 @@ def test_a_file_that_is_missing_is_named(file: str, small_run: Path, tmp_path: P
     with pytest.raises(DataError) as caught:
         Recommender(folder)
     assert str(caught.value) == f"{folder / file}: missing; the run is not complete"
+
+
+def test_threads_share_a_recommender(recommender: Recommender, shop: Dataset) -> None:
+    asked = [keys_of(shop, shop.test.histories.take(np.arange(user, user + 8))) for user in range(0, 96, 8)]
+    alone = [recommender.recommend(histories).item_keys() for histories in asked]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            together = pool.map(lambda histories: recommender.recommend(histories).item_keys(), asked)
+            assert list(together) == alone
+    assert not recommender.model.training

@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from torch import nn
 
 from genrec.decoders.mlp import Mlp
+from genrec.decoders.transformer import Transformer
 from genrec.errors import ContractError
 from genrec.families import Decoder, HistoryEncoder, ItemEncoder, Merge, Task, Tokenizer
 from genrec.history_encoders.item_ids import ItemIds
@@ -302,6 +303,50 @@ def test_decoder_whose_expansion_says_something_else():
             return module
 
     broken(Flattened(), "expand() and forward() give every item the same log-probability")
+
+
+def test_decoder_that_reads_more_than_it_declares():
+    class Forgetful(Decoder):
+        """Declares what only another decoder keeps."""
+
+        type_name: ClassVar[str] = "forgetful"
+
+        def build(self, context):
+            module = Transformer(num_layers=1, dropout=0.0).build(context)
+            module.reads_last_only = True
+            return module
+
+    broken(Forgetful(), "reads_last_only means that no other state matters")
+
+
+def test_decoder_that_expands_otherwise_for_all_users():
+    class Partial(Decoder):
+        """A shorter way that leads elsewhere."""
+
+        type_name: ClassVar[str] = "partial"
+
+        def build(self, context):
+            module = Mlp().build(context)
+            expand = module.expand_for_all
+            module.expand_for_all = lambda *arguments: expand(*arguments) * 0.5  # type: ignore[method-assign]
+            return module
+
+    broken(Partial(), "expand_for_all() gives what expand() gives for each user")
+
+
+def test_history_encoder_with_another_last_state():
+    class Shortened(HistoryEncoder):
+        """A shorter way that forgets the last item."""
+
+        type_name: ClassVar[str] = "shortened"
+
+        def build(self, context):
+            module = ItemIds(dim=self.dim, max_history=self.max_history).build(context)
+            last = module.last
+            module.last = lambda history_BT: last(history_BT[:, :1])  # type: ignore[method-assign]
+            return module
+
+    broken(Shortened(), "last() gives the state of the most recent item")
 
 
 def test_decoder_whose_probabilities_exceed_one():
