@@ -72,7 +72,8 @@ class Block(nn.Module):
         scale_BK = (squares_BK.clamp_min(0) / x_BD.shape[1] + self.norm.eps).rsqrt()
         weight_HD = first.weight * self.norm.weight
         sums_BKH = (from_x_BD @ weight_HD.T)[:, None] + from_y_KD @ weight_HD.T
-        hidden_BKH = torch.addcmul(first(self.norm.bias), sums_BKH, scale_BK[:, :, None])
+        offset_H = first.weight @ self.norm.bias + first.bias
+        hidden_BKH = torch.addcmul(offset_H, sums_BKH, scale_BK[:, :, None])
         for part in rest:
             hidden_BKH = part(hidden_BKH)
         return self.output_norm(hidden_BKH.add_(x_BD[:, None]).add_(y_KD))

@@ -78,8 +78,9 @@ class ItemIdEncoder(EmbeddingHistoryEncoderModule):
         x_ND = self.embed(packing.pack(history_BT)) + self.positions(packing.pack(self._positions(mask_BT)))
         *layers, last_layer = self.layers
         for layer in layers:
-            x_ND = layer.read_packed(x_ND, packing, is_causal=self.is_causal)
-        return self.norm(last_layer.read_packed(x_ND, packing, is_causal=self.is_causal, last_only=True))
+            x_ND = layer.read_packed(x_ND, packing, is_causal=self.is_causal)  # type: ignore[operator]
+        last_BD = last_layer.read_packed(x_ND, packing, is_causal=self.is_causal, last_only=True)  # type: ignore[operator]
+        return self.norm(last_BD)
 
     def _positions(self, mask_BT: Tensor) -> Tensor:
         """Causal: positions count from the oldest item; bidirectional: from the most recent one."""

@@ -117,8 +117,8 @@ class Found(NamedTuple):
     @classmethod
     def concatenate(cls, parts: Sequence[Found]) -> Found:
         """The lists of several groups of users, one below the other."""
-        *columns, of_leaves = zip(*parts, strict=True)
-        return cls(*map(torch.cat, columns), None if of_leaves[0] is None else torch.cat(of_leaves))
+        items, log_probs, num_expanded, _ = zip(*parts, strict=True)
+        return cls(torch.cat(items), torch.cat(log_probs), torch.cat(num_expanded))
 
 
 class SearchMethod(ABC):
