@@ -24,6 +24,7 @@ import _results
 import curves
 import exact_search
 import hugging_face
+import recommender
 import released_eager
 import scaling
 import tables
@@ -339,3 +340,11 @@ def test_every_script_has_its_line_in_the_readme():
     readme = (folder / "README.md").read_text(encoding="utf-8")
     scripts = [file.name for file in folder.glob("*.py") if not file.name.startswith("_")]
     assert [name for name in scripts if f"python benchmarks/{name}" not in readme] == []
+
+
+def test_recommending_is_measured_part_by_part(small_run, capsys):
+    recommender.main([str(small_run), "--users", "6", "--batch-size", "4", "--repeats", "1", "--k", "3"])
+    printed = capsys.readouterr().out
+    for part in ("histories encoded", "searched", "candidates united and scored", "recommend, explain=False"):
+        assert f"{part} " in printed
+    assert "6 test users, batches of 4, k = 3" in printed
