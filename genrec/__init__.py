@@ -15,6 +15,7 @@ from genrec.version import __version__
 if TYPE_CHECKING:
     from genrec.api.auditing import audit
     from genrec.api.comparisons import ComparisonResult, compare
+    from genrec.api.growing import add_items
     from genrec.api.inputs import load_recipe
     from genrec.api.runs import Run, list_runs, load_run, run
     from genrec.api.tokenizing import Tokenized, tokenize
@@ -62,6 +63,7 @@ __all__ = [
     "Tokenized",
     "TrainingError",
     "__version__",
+    "add_items",
     "audit",
     "compare",
     "list_runs",
@@ -75,6 +77,7 @@ __all__ = [
 _NAMES = {
     "genrec.api.auditing": ("audit",),
     "genrec.api.comparisons": ("compare", "ComparisonResult"),
+    "genrec.api.growing": ("add_items",),
     "genrec.api.inputs": ("load_recipe",),
     "genrec.api.runs": ("run", "load_run", "list_runs", "Run"),
     "genrec.api.tokenizing": ("tokenize", "Tokenized"),

@@ -18,7 +18,7 @@ from genrec.registry import Registry
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.limits import Length, Width
 from genrec.semantic_ids.new_items import with_new_items
-from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
+from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, KnownItems, Ranking, SemanticIds
 
 if TYPE_CHECKING:
     from genrec.model.contracts import BuildContext, DecoderModule, HistoryEncoderModule, TaskModule
@@ -124,6 +124,26 @@ class ItemEncoder(Component):
         Raises:
             DataError: weights or files are missing; the text says what to put where.
         """
+
+    def encode_new(self, new: Catalog, known: KnownItems, *, context: WorkContext) -> ItemVectors | None:
+        """Encode items that were added after :meth:`encode`, in the space of the vectors that it gave.
+
+        By default None: the encoder cannot, because its vectors come from histories, or because nothing is known of it.
+        An encoder that reads each item alone returns ``self.encode(new, ...)``. One that fits something to the catalog
+        fits that again to ``known.read_catalog()``.
+
+        Args:
+            new: the new items.
+            known: the vectors of the known items and, if needed, their catalog.
+            context: as in :meth:`encode`.
+
+        Returns:
+            Vectors of the new items, as wide as the known ones; items that cannot be encoded are absent.
+
+        Raises:
+            DataError: as in :meth:`encode`; or what was fitted again gives other vectors of the known items.
+        """
+        return None
 
     def prepare(self, catalog: Catalog, *, context: WorkContext) -> None:
         """Check for what :meth:`encode` needs (weights, packages, images), before the work of any stream begins.

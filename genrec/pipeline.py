@@ -19,6 +19,7 @@ from genrec.experiment.rankings import fit_merges, merge_streams, needs_fitting
 from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.saved_items import SavedItems
 from genrec.experiment.vectors import encode_items
+from genrec.growth.cold_items import evaluate_cold_items
 from genrec.recipe.schema import Recipe
 from genrec.reporting.report import Report, evaluate, paired_tests
 from genrec.reporting.report_files import write_report
@@ -82,7 +83,8 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
             rows = evaluate({**rankings, **baselines}, dataset.test, recipe.evaluation, recipe.seed)
             tests = paired_tests(rows, recipe.evaluation, recipe.seed)
 
-        report = make_report(fits, selected, trained, vectors, streams, rows, tests, audited, cache)
+        cold = evaluate_cold_items(fits.test, vectors, streams, trained.model, merges, cache)
+        report = make_report(fits, selected, trained, vectors, streams, rows, tests, audited, cold, cache)
         write_report(report, folder.path, draft=folder.draft)
         details = describe_run(fits.test.dataset, recipe, streams, found, rankings, report)
         folder.write_text("report.html", run_page(report, details, folder.path))

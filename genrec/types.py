@@ -6,7 +6,7 @@ item vectors, K beam, N list length, C candidates, S streams, U users.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -224,6 +224,8 @@ class Dataset:
     the notes have their texts."""
     trains_on_validation: bool = False
     """Whether validation items are part of the training histories (refit for the test split), without validation."""
+    whole: Dataset | None = None
+    """The dataset with the cold items that ``evaluation.cold_items`` held out of this one; None: none were."""
 
     def __post_init__(self) -> None:
         items = self.histories.items
@@ -279,6 +281,8 @@ class ItemVectors:
     """Whether the item has the encoder's input (a text, an image), bool (I,)."""
     notes: tuple[str, ...] = ()
     """Remarks for the report, e.g. that the encoder's weights are random."""
+    num_added: int = 0
+    """How many of the last items were added after the model was trained; no statistic of the vectors counts them."""
 
     def __post_init__(self) -> None:
         vectors, present = self.vectors_IE, self.present_I
@@ -289,6 +293,20 @@ class ItemVectors:
         if not np.isfinite(vectors[present]).all():
             row = int(np.flatnonzero(present)[~np.isfinite(vectors[present]).all(axis=1)][0])
             raise ValueError(f"the vector of item {row} is not finite")
+
+    def fitted_I(self) -> np.ndarray:
+        """Whether an item is present and was there when the model was trained, bool (I,)."""
+        return self.present_I & (np.arange(len(self.present_I)) < len(self.present_I) - self.num_added)
+
+
+@dataclass(frozen=True)
+class KnownItems:
+    """The items that an item encoder encoded, for encoding new ones in the same space."""
+
+    vectors: ItemVectors
+    """As the encoder gave them."""
+    read_catalog: Callable[[], Catalog]
+    """Reads their catalog from the data folder, in the same order; raises a DataError if it is not there."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,19 @@ from genrec.runtime.files import reason
 from genrec.runtime.progress import set_verbosity, verbosity
 from genrec.version import __version__
 
-_FIRST = ("run", "compare", "tokenize", "recommend", "bench", "validate", "show", "list", "schema", "doctor")
+_FIRST = (
+    "run",
+    "compare",
+    "tokenize",
+    "recommend",
+    "add-items",
+    "bench",
+    "validate",
+    "show",
+    "list",
+    "schema",
+    "doctor",
+)
 """Commands that the help lists first, in this order; the others follow alphabetically."""
 
 _RESUMABLE = {"run", "compare", "tokenize"}
@@ -45,7 +57,9 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def verbs() -> list[str]:
     """The names of all commands, in the order of the help."""
-    names = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.name.startswith("_"))
+    names = sorted(
+        file.stem.replace("_", "-") for file in Path(__file__).parent.glob("*.py") if not file.name.startswith("_")
+    )
     return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
@@ -56,7 +70,7 @@ def build_app() -> Callable[..., Any]:
     )
     app.callback()(_top)
     for name in verbs():
-        module = import_module(f"genrec.cli.{name}")
+        module = import_module(f"genrec.cli.{name.replace('-', '_')}")
         if hasattr(module, "app"):  # a command with subcommands
             app.add_typer(module.app, name=name)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
 from genrec.runtime.limits import Length
 from genrec.types import Histories
+
+if TYPE_CHECKING:
+    from genrec.model.growth import Growth
 
 _RARELY = 0.5
 """Added to each item's count of popularity, so that every item can be foretold."""
@@ -71,6 +74,25 @@ class TransitionDecoder(DecoderModule):
         trie = context.own.trie
         self.register_buffer("nodes_I", torch.from_numpy(trie.nodes_IL[:, 0]), persistent=False)
         self.register_buffer("items_M", torch.from_numpy(trie.item_of_leaf), persistent=False)
+
+    def grown_tensors(self, growth: Growth) -> dict[str, Tensor]:
+        """Counts of the grown catalog: a new item follows no item, and is as popular as the rarest known item.
+
+        Known items keep their probabilities, so that all together sum to slightly more than 1.
+        """
+        num_known, num_new = self.num_items, growth.num_new
+        none_1G = self.total_IG.new_zeros(1, self.total_IG.shape[1])
+
+        def grown(rows: Tensor, added: Tensor) -> Tensor:
+            return torch.cat([rows[:num_known], added, rows[num_known:]])
+
+        item_P, follower_P = self.pairs_P // num_known, self.pairs_P % num_known
+        return {
+            "start_I": grown(self.start_I, self.start_I[-1].expand(num_new)),
+            "total_IG": grown(self.total_IG, none_1G.expand(num_new, -1)),
+            "popularity_I": grown(self.popularity_I, self.popularity_I.min().expand(num_new)),
+            "pairs_P": item_P * (num_known + num_new) + follower_P,
+        }
 
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False

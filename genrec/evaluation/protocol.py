@@ -52,3 +52,7 @@ class EvaluationSettings(BaseModel):
     """Number of bootstrap resamples of users for the intervals."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Coverage of the intervals."""
+    cold_items: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the items of the histories, drawn at random, that is held out from catalog and histories before
+    anything is fitted. After training they are added as new items, and the report measures how well they are found by
+    users whose last item is one of them; all other results are those of the data without them. 0: none."""

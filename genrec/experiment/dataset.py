@@ -5,14 +5,16 @@ from __future__ import annotations
 from genrec.contracts.demands import Demands
 from genrec.contracts.results import check_dataset
 from genrec.errors import DataError
+from genrec.experiment.cold_items import hold_out_items
 from genrec.formats.text import check_writable
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment
+from genrec.runtime.seeds import derive
 from genrec.types import Dataset
 
 
 def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
-    """Load the dataset of a recipe.
+    """Load the dataset of a recipe, without the cold items that ``evaluation.cold_items`` holds out.
 
     Raises:
         DataError: files are missing or malformed, a text cannot be written to a file, or no user can be evaluated.
@@ -27,4 +29,5 @@ def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
         check_writable(f"{dataset.name}: the {name}", catalog.keys, texts)
     if not len(dataset.valid):
         raise DataError(f"{dataset.name}: no user has three items or more, so no user can be evaluated")
-    return dataset
+    ratio = recipe.evaluation.cold_items
+    return hold_out_items(dataset, ratio, derive(recipe.seed, "cold items")) if ratio else dataset

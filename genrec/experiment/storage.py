@@ -13,17 +13,19 @@ from genrec.types import ItemVectors, Ranking, SemanticIds
 
 
 def save_vectors(vectors: ItemVectors, path: Path) -> None:
-    """Item vectors as safetensors; their notes in its metadata."""
+    """Item vectors as safetensors; their notes, and the number of added items if there are any, in its metadata."""
     tensors = {"vectors_IE": np.ascontiguousarray(vectors.vectors_IE), "present_I": vectors.present_I}
-    save_file(tensors, path, metadata={"notes": json.dumps(vectors.notes)})
+    added = {"num_added": str(vectors.num_added)} if vectors.num_added else {}
+    save_file(tensors, path, metadata={"notes": json.dumps(vectors.notes), **added})
 
 
 def load_vectors(path: Path) -> ItemVectors:
     """The inverse of :func:`save_vectors`."""
     tensors = load_file(path)
     with safe_open(path, "np") as file:
-        notes = tuple(json.loads(file.metadata()["notes"]))
-    return ItemVectors(tensors["vectors_IE"], tensors["present_I"], notes)
+        metadata = file.metadata()
+    notes = tuple(json.loads(metadata["notes"]))
+    return ItemVectors(tensors["vectors_IE"], tensors["present_I"], notes, int(metadata.get("num_added", 0)))
 
 
 def save_ids(ids: SemanticIds, path: Path) -> None:

@@ -30,9 +30,14 @@ def unit_rows(vectors_NE: np.ndarray) -> np.ndarray:
 
 def fixed_signs(vectors_NE: np.ndarray) -> np.ndarray:
     """Flip signs of columns so that the entry of largest magnitude is positive: an SVD leaves them open."""
+    return vectors_NE * column_signs(vectors_NE)
+
+
+def column_signs(vectors_NE: np.ndarray) -> np.ndarray:
+    """The sign of each column's entry of largest magnitude, 1 or -1, float64 (E,)."""
     largest_E = np.abs(vectors_NE).argmax(axis=0)
     signs_E = np.sign(vectors_NE[largest_E, np.arange(vectors_NE.shape[1])])
-    return vectors_NE * np.where(signs_E == 0, 1.0, signs_E)
+    return np.where(signs_E == 0, 1.0, signs_E)
 
 
 def fill_unseen(vectors_IE: np.ndarray, seen_I: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from genrec.families import ItemEncoder, item_encoders
+from genrec.item_encoders._new_items import NO_HISTORIES
 from genrec.runtime.environment import WorkContext
-from genrec.types import Catalog, Histories, ItemVectors
+from genrec.types import Catalog, Histories, ItemVectors, KnownItems
 
 
 @item_encoders.register("none")
@@ -21,3 +22,7 @@ class NoVectors(ItemEncoder):
     def encode(self, catalog: Catalog, train: Histories, *, context: WorkContext) -> ItemVectors:
         """Return vectors of width 0."""
         return ItemVectors(np.zeros((len(catalog), 0), dtype=np.float32), np.ones(len(catalog), dtype=bool))
+
+    def encode_new(self, new: Catalog, known: KnownItems, *, context: WorkContext) -> ItemVectors:
+        """Return vectors of width 0."""
+        return self.encode(new, NO_HISTORIES, context=context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
 from genrec.formats.keys import examples, key_list, key_text, match_keys, read_keys
+from genrec.item_encoders._new_items import NO_HISTORIES, all_absent
 from genrec.item_encoders._rows import place
 from genrec.runtime.environment import Environment, InputFile, WorkContext
-from genrec.types import Catalog, Histories, ItemVectors
+from genrec.types import Catalog, Histories, ItemVectors, KnownItems
 
 
 @item_encoders.register("precomputed")
@@ -68,6 +70,13 @@ class Precomputed(ItemEncoder):
         if unknown := len(keys) - int(present_I.sum()):
             notes.append(f"{unknown} keys of {file.name} are not items of this dataset")
         return place(chosen_NE, present_I, tuple(notes))
+
+    def encode_new(self, new: Catalog, known: KnownItems, *, context: WorkContext) -> ItemVectors:
+        """Vectors of the new items from the same file; items that it lacks are absent."""
+        keys, _ = self._read(context.find_file(self.file), context.environment)
+        if not match_keys(new.keys, keys):
+            return all_absent(new, known)
+        return replace(self.encode(new, NO_HISTORIES, context=context), notes=())
 
     def _keys_file(self, file: Path, environment: Environment) -> Path | None:
         """The file of the keys; None if they are in the vectors file."""

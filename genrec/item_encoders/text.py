@@ -11,6 +11,7 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.families import ItemEncoder, item_encoders
+from genrec.item_encoders._new_items import NO_HISTORIES, all_absent
 from genrec.item_encoders._rows import place, unit_rows
 from genrec.item_encoders._truncation import num_tokens, truncation_notes
 from genrec.item_encoders._weights import (
@@ -24,7 +25,7 @@ from genrec.item_encoders._weights import (
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.runtime.limits import Count
 from genrec.runtime.progress import Bar
-from genrec.types import Catalog, Histories, ItemVectors
+from genrec.types import Catalog, Histories, ItemVectors, KnownItems
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -74,6 +75,12 @@ class Text(ItemEncoder):
         notes = [f"the weights of {self.model} are random"] if config.get(RANDOM_WEIGHTS_KEY) else []
         notes += truncation_notes(encoder.tokenizer, texts, lengths_N, limit=encoder.max_seq_length)
         return place(vectors_NE, present_I, tuple(notes))
+
+    def encode_new(self, new: Catalog, known: KnownItems, *, context: WorkContext) -> ItemVectors:
+        """Encode the texts of the new items."""
+        if not any(text.strip() for text in new.texts):
+            return all_absent(new, known)
+        return self.encode(new, NO_HISTORIES, context=context)
 
     def _folder(self, context: WorkContext) -> Path:
         """The model's folder, downloaded if needed."""

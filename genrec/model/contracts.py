@@ -19,6 +19,7 @@ from genrec.semantic_ids.trie import Trie
 from genrec.types import Histories, ItemVectors, SemanticIds
 
 if TYPE_CHECKING:
+    from genrec.model.growth import Growth
     from genrec.model.vocabularies import Vocabulary
 
 
@@ -136,6 +137,19 @@ class HistoryEncoderModule(nn.Module, ABC):
         """The state of each user's most recent item (B, D), in eval mode; an encoder may have a shorter way to it."""
         return self(history_BT).last_BD
 
+    def grown_tensors(self, growth: Growth) -> dict[str, Tensor]:
+        """Its parameters and persistent buffers with a row for each item or node, after new items were added.
+
+        By default those of the item table: a new item's row is the mean of those of the most similar known items.
+
+        Args:
+            growth: makes the rows of new items and nodes from those of known ones.
+
+        Returns:
+            By name, as in ``state_dict``; tensors that are not named keep their values and their shape.
+        """
+        return {} if self.item_table is None else {"item_table.weight": growth.of_items(self.item_table.weight)}
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -234,6 +248,16 @@ class DecoderModule(nn.Module, ABC):
         """
         return self.expand(state, depth, nodes_K.expand(num_users, -1), origin_K.expand(num_users, -1))
 
+    def grown_tensors(self, growth: Growth) -> dict[str, Tensor]:
+        """As :meth:`HistoryEncoderModule.grown_tensors`; by default the tensors of its ``vocabulary``, if it has one.
+
+        Args:
+            growth: with the nodes of this decoder's stream.
+        """
+        vocabulary: Vocabulary | None = getattr(self, "vocabulary", None)
+        grown = {} if vocabulary is None else vocabulary.grown_tensors(growth)
+        return {f"vocabulary.{name}": tensor for name, tensor in grown.items()}
+
 
 class TaskModule(nn.Module, ABC):
     """One auxiliary loss."""
@@ -241,3 +265,7 @@ class TaskModule(nn.Module, ABC):
     @abstractmethod
     def forward(self, outputs: Mapping[str, Outputs]) -> Tensor:
         """The loss, a scalar, of a training batch; random choices come from torch's global generator."""
+
+    def grown_tensors(self, growth: Growth) -> dict[str, Tensor]:
+        """As :meth:`HistoryEncoderModule.grown_tensors`; by default none."""
+        return {}

@@ -15,14 +15,16 @@ START_STD = 0.05
 def joined_vectors(sources: Sequence[ItemVectors]) -> np.ndarray:
     """The streams' vectors side by side, each source centered and scaled to unit variance as a whole.
 
+    Items that were added after the training are centered and scaled as the others were.
+
     Returns:
         float32 (I, sum of the widths); zero where an item is absent.
     """
     parts = []
     for source in sources:
-        present = source.present_I
-        centered = np.where(present[:, None], source.vectors_IE - source.vectors_IE[present].mean(0), 0.0)
-        parts.append(centered / max(float(centered[present].std()), 1e-12))
+        present, fitted = source.present_I, source.fitted_I()
+        centered = np.where(present[:, None], source.vectors_IE - source.vectors_IE[fitted].mean(0), 0.0)
+        parts.append(centered / max(float(centered[fitted].std()), 1e-12))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,11 @@ from genrec.model.contracts import BuildContext, DecoderModule, Encoded, History
 from genrec.model.windows import most_recent, windows
 from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatch
+from genrec.training.checkpoint import weights_of
 from genrec.types import Histories
+
+if TYPE_CHECKING:
+    from genrec.model.growth import Growth
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -118,6 +122,28 @@ class Retriever(nn.Module):
     def is_causal(self) -> bool:
         """Whether all positions of a sequence can be trained at once: every history encoder is causal."""
         return all(encoder.is_causal for encoder in self._history_encoders.values())
+
+    def grown_weights(self, growth: Growth) -> dict[str, Tensor]:
+        """The weights of this model for a catalog with new items, by name, as :func:`weights_of` gives them.
+
+        Args:
+            growth: makes the rows of new items and nodes from those of known ones.
+
+        Raises:
+            ValueError: a module names a tensor that it does not have.
+        """
+        weights, names = weights_of(self), self.state_dict().keys()
+        streams = {key: name for name, key in self._encoder_of.items()}
+        parts = [(f"_history_encoders.{key}", module, streams[key]) for key, module in self._history_encoders.items()]
+        parts += [(f"_decoders.{_key(name)}", module, name) for name, module in self.decoders.items()]
+        parts += [(f"tasks.{number}", module, "") for number, module in enumerate(self.tasks)]
+        for part, module, stream in parts:
+            for name, tensor in module.grown_tensors(growth.of_stream(stream)).items():  # type: ignore[operator]
+                if f"{part}.{name}" not in names:
+                    raise ValueError(f"grown_tensors() of {part} names {name}, which is no tensor of its state_dict")
+                if f"{part}.{name}" in weights:  # a shared table is there once, under the name of its first owner
+                    weights[f"{part}.{name}"] = tensor.detach()
+        return weights
 
     def encode(self, history_BT: Tensor, *, to_search: bool = False) -> dict[str, Encoded]:
         """Read each user's whole history: every stream gets the states of the most recent items.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from genrec.model.contracts import BuildContext
 from genrec.model.initial_vectors import START_STD, starting_vectors
 from genrec.semantic_ids.trie import Trie
 from genrec.types import ABSENT, ItemVectors
+
+if TYPE_CHECKING:
+    from genrec.model.growth import Growth
 
 _MOST_CODES = 2**16
 """Codes of a level that ``level`` takes whatever the number of items."""
@@ -87,6 +90,10 @@ class Vocabulary(nn.Module, ABC):
             is_known_M = count_M1[:, 0] > 0
             scale = START_STD / mean_MD[is_known_M].std().clamp_min(1e-12)
             weight_MD[is_known_M] = mean_MD[is_known_M] * scale
+
+    def grown_tensors(self, growth: Growth) -> dict[str, Tensor]:
+        """As :meth:`~genrec.model.contracts.HistoryEncoderModule.grown_tensors`; none where codes have the vectors."""
+        return {}
 
     @abstractmethod
     def entries(self, level: int, nodes: Tensor) -> Tensor:
@@ -197,6 +204,13 @@ class PathVocabulary(Vocabulary):
         self.tables = nn.ModuleList(nn.Embedding(trie.num_nodes(level + 1), dim) for level in range(own_levels))
         self.item_table = item_table
         self.register_buffer("item_of_leaf", torch.from_numpy(trie.item_of_leaf), persistent=False)
+
+    def grown_tensors(self, growth: Growth) -> dict[str, Tensor]:
+        """The tables with a row for each new node."""
+        return {
+            f"tables.{level}.weight": growth.of_nodes(table.weight, depth=level + 1)  # type: ignore[arg-type]
+            for level, table in enumerate(self.tables)
+        }
 
     def entries(self, level: int, nodes: Tensor) -> Tensor:
         return nodes

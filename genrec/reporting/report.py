@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from genrec.runtime.files import read_json
 from genrec.runtime.seeds import derive
 from genrec.training.log import EpochRecord
 from genrec.types import ABSENT, Dataset, Ranking, Split
+
+if TYPE_CHECKING:
+    from genrec.reporting.cold_items import ColdItems
 
 MethodKind = Literal["merge", "pair", "stream", "baseline", "oracle"]
 """``pair``: the merge of two of three or more streams of the same model. ``oracle``: the best stream for each user; an
@@ -137,6 +140,8 @@ class Report:
     """Remarks on data, streams and training, such as random weights or items without an image."""
     example_history: Sequence[str] = ()
     """Keys of a few items of one user, oldest first, for the example of ``genrec recommend``."""
+    cold_items: ColdItems | None = None
+    """Results on items that were held out from training; None if none were."""
     data_folder: Path | None = None
     """The data folder of the run, given or found beside the recipe, for the commands of the next steps."""
 

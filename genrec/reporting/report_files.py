@@ -12,6 +12,7 @@ import numpy as np
 from genrec.errors import DataError
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.significance import Difference
+from genrec.reporting.cold_items import ColdItems
 from genrec.reporting.curves import curves_svg
 from genrec.reporting.report import (
     Estimate,
@@ -78,6 +79,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "parameters": dict(report.parameters),
         "notes": list(report.notes),
         "example_history": list(report.example_history),
+        **({} if report.cold_items is None else {"cold_items": report.cold_items.to_dict()}),
     }
 
 
@@ -103,6 +105,7 @@ def read_report(folder: Path) -> Report:
             parameters=data["parameters"],
             notes=tuple(data["notes"]),
             example_history=tuple(data.get("example_history", ())),
+            cold_items=ColdItems.of_dict(data["cold_items"]) if "cold_items" in data else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         file, reason = folder / "metrics.json", f"{type(error).__name__}: {error}"

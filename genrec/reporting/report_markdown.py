@@ -8,6 +8,7 @@ from pathlib import Path
 
 from genrec.evaluation.metrics import METRICS, column_name
 from genrec.evaluation.significance import LEVEL
+from genrec.reporting.cold_items import cold_lines
 from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.next_steps import Step, run_steps, step_lines
 from genrec.reporting.report import MethodResult, PairedTest, Report
@@ -47,6 +48,8 @@ def _lines(report: Report, folder: Path) -> Iterator[str]:
             ("against", "metric", "difference", "p", "p (Holm)", "p (Wilcoxon)", "verdict"), _tests(report.tests)
         )
         yield ""
+    if report.cold_items is not None:
+        yield from ("## Cold items", "", *cold_lines(report.cold_items), "")
     if report.notes:
         yield from ("## Notes", "", *(f"- {note}" for note in report.notes), "")
     if report.curve:

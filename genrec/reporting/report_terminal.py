@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrec.evaluation.metrics import METRICS, column_name
+from genrec.reporting.cold_items import cold_sentence
 from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.next_steps import step_lines
 from genrec.reporting.report import Report
@@ -31,6 +32,8 @@ def print_report(report: Report, console: Console, folder: Path) -> None:
         console.print(escape(oracle_text()))
     for test in report.tests:
         console.print(escape(f"- {verdict_text(test)}"))
+    if report.cold_items is not None:
+        console.print(escape(cold_sentence(report.cold_items)))
     for note in report.notes:
         console.print(escape(f"Note: {note}"))
     console.print("Next steps:")

@@ -16,6 +16,7 @@ from genrec.experiment.model import Trained, validation_users
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
+from genrec.reporting.cold_items import ColdItems
 from genrec.reporting.report import MethodResult, PairedTest, Protocol, Report
 from genrec.reporting.texts import plain
 from genrec.training.trainer import TrainingLog
@@ -31,6 +32,7 @@ def make_report(
     rows: Sequence[MethodResult],
     tests: Sequence[PairedTest],
     audited: Audit,
+    cold: ColdItems | None,
     cache: Cache,
 ) -> Report:
     """The report of a run.
@@ -44,6 +46,7 @@ def make_report(
         rows: the result of each method.
         tests: between methods.
         audited: the audit of the dataset.
+        cold: results on cold items.
         cache: has the time of each stage.
     """
     fit = fits.valid
@@ -62,6 +65,7 @@ def make_report(
         parameters=_parameters(trained.model),
         notes=tuple(map(plain, _notes(fits, selected, trained, vectors, streams, audited, cache))),
         example_history=_example_history(dataset),
+        cold_items=cold,
         data_folder=fit.environment.data,
     )
 

@@ -24,7 +24,7 @@ def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> ItemVectors:
         vectors: with absent items.
         guide: vectors of the same items from another stream; items without those either stay absent.
     """
-    known_P = np.flatnonzero(vectors.present_I & guide.present_I)
+    known_P = np.flatnonzero(vectors.fitted_I() & guide.present_I)
     absent_A = np.flatnonzero(~vectors.present_I & guide.present_I)
     if not len(known_P) or not len(absent_A):
         return vectors
@@ -35,7 +35,7 @@ def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> ItemVectors:
         nearest = (direction_IE[rows] @ direction_IE[known_P].T).argmax(axis=1)
         filled_IE[rows] = vectors.vectors_IE[known_P[nearest]]
     present_I[absent_A] = True
-    return ItemVectors(filled_IE, present_I, vectors.notes)
+    return replace(vectors, vectors_IE=filled_IE, present_I=present_I)
 
 
 def with_own_branch(ids: SemanticIds) -> SemanticIds:

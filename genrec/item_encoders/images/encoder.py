@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import NonNegativeInt
 
 from genrec.families import ItemEncoder
+from genrec.item_encoders._new_items import NO_HISTORIES, all_absent
 from genrec.item_encoders.images.files import ImageList
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.runtime.limits import Count
-from genrec.types import Catalog, Histories, ItemVectors
+from genrec.types import Catalog, Histories, ItemVectors, KnownItems
 
 if TYPE_CHECKING:
     from genrec.item_encoders.images.backbone import Backbone
@@ -69,3 +70,9 @@ class ImageEncoder(ItemEncoder):
         images.demand_some(unreadable, self.type_name)
         mean = images.mean_vectors(vectors_NE, read_N, unreadable, normalize=self.normalize)
         return ItemVectors(mean.vectors_IE, mean.present_I, (*self.notes(context.environment), *mean.notes))
+
+    def encode_new(self, new: Catalog, known: KnownItems, *, context: WorkContext) -> ItemVectors:
+        """Encode the images of the new items."""
+        if new.images is None or not new.images.counts_I.any():
+            return all_absent(new, known)
+        return self.encode(new, NO_HISTORIES, context=context)
