@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ from genrec.registry import Registry
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.limits import Length, Width
 from genrec.semantic_ids.new_items import with_new_items
-from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, KnownItems, Ranking, SemanticIds
+from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
 if TYPE_CHECKING:
     from genrec.model.contracts import BuildContext, DecoderModule, HistoryEncoderModule, TaskModule
@@ -101,6 +102,16 @@ class DatasetSource(Component):
         Raises:
             DataError: a file is missing (the text says what to put where) or malformed (file and line).
         """
+
+
+@dataclass(frozen=True)
+class KnownItems:
+    """The items that an item encoder encoded, for encoding new ones in the same space."""
+
+    vectors: ItemVectors
+    """As the encoder gave them."""
+    read_catalog: Callable[[], Catalog]
+    """Reads their catalog from the data folder, in the same order; raises a DataError if it is not there."""
 
 
 class ItemEncoder(Component):

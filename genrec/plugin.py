@@ -16,6 +16,7 @@ from genrec.families import (
     FittedBaseline,
     HistoryEncoder,
     ItemEncoder,
+    KnownItems,
     Merge,
     StartedLogger,
     Task,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         TaskModule,
         TensorState,
     )
+    from genrec.model.growth import Growth
     from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
     from genrec.model.layers import Attention, DecoderLayer, Dropout, EncoderLayer, FeedForward, init_weights
     from genrec.model.vocabularies import Vocabulary, build_vocabulary
@@ -84,6 +86,7 @@ _NEEDS_TORCH = {
         "TaskModule",
         "TensorState",
     ),
+    "genrec.model.growth": ("Growth",),
     "genrec.model.item_embeddings": ("EmbeddingHistoryEncoderModule",),
     "genrec.model.layers": (
         "Attention",
@@ -133,6 +136,7 @@ __all__ = [
     "Finding",
     "Fingerprint",
     "FittedBaseline",
+    "Growth",
     "Histories",
     "HistoryBatch",
     "HistoryBatches",
@@ -142,6 +146,7 @@ __all__ = [
     "InputFile",
     "ItemEncoder",
     "ItemVectors",
+    "KnownItems",
     "Merge",
     "OptimizationSettings",
     "Outputs",

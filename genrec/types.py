@@ -6,7 +6,7 @@ item vectors, K beam, N list length, C candidates, S streams, U users.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -293,20 +293,6 @@ class ItemVectors:
         if not np.isfinite(vectors[present]).all():
             row = int(np.flatnonzero(present)[~np.isfinite(vectors[present]).all(axis=1)][0])
             raise ValueError(f"the vector of item {row} is not finite")
-
-    def fitted_I(self) -> np.ndarray:
-        """Whether an item is present and was there when the model was trained, bool (I,)."""
-        return self.present_I & (np.arange(len(self.present_I)) < len(self.present_I) - self.num_added)
-
-
-@dataclass(frozen=True)
-class KnownItems:
-    """The items that an item encoder encoded, for encoding new ones in the same space."""
-
-    vectors: ItemVectors
-    """As the encoder gave them."""
-    read_catalog: Callable[[], Catalog]
-    """Reads their catalog from the data folder, in the same order; raises a DataError if it is not there."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.keys import make_key
 from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.storage import load_vectors, save_ids, save_vectors
+from genrec.families import KnownItems
 from genrec.growth.grow import Grown, check_new_vectors, encode_new_items, grow
 from genrec.growth.item_file import read_item_file
+from genrec.item_encoders.columns import Columns
+from genrec.item_encoders.concatenation import Concatenation
 from genrec.item_encoders.precomputed import Precomputed
 from genrec.recipe.loading import load_recipe_of_run
 from genrec.recipe.schema import Recipe
@@ -24,7 +27,7 @@ from genrec.runtime.checksums import MARK, parsing, read_mark, verify
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.files import copy_file
 from genrec.training.checkpoint import save_tensors, weights_of
-from genrec.types import Catalog, ItemVectors, KnownItems
+from genrec.types import Catalog, ItemVectors
 from genrec.version import __version__
 
 VERSIONS = "versions.json"
@@ -67,18 +70,18 @@ def add_items(
     recipe = load_recipe_of_run(folder.file("recipe.yaml"))
     environment = folder.located(environment).for_dataset(recipe.dataset.block())
     known = folder.read_items()["keys"]
-    new, notes = read_item_file(items, recipe.dataset, known, new_only=new_only)
-    streams = load_streams(recipe, run)
     stored = _stored_vectors(recipe, run)
-    model = load_model(recipe, run, streams, len(known)).to(environment.torch_device)
     num_fitted = len(known) - next(iter(stored.values())).num_added
+    read_catalog = _catalog_reader(recipe, environment, known[:num_fitted])
+    kinds = {name: column.kind for name, column in read_catalog().columns.items()} if _reads_columns(recipe) else None
+    new, notes = read_item_file(items, recipe.dataset, known, kinds=kinds, new_only=new_only)
+    streams = load_streams(recipe, run)
+    model = load_model(recipe, run, streams, len(known)).to(environment.torch_device)
     given = {
         name: _given_vectors(recipe, name, file, stored, new, environment) for name, file in (vectors or {}).items()
     }
     others = recipe.model_copy(update={"streams": {n: s for n, s in recipe.streams.items() if n not in given}})
-    encoded = encode_new_items(
-        others, stored, new, _catalog_reader(recipe, environment, known[:num_fitted]), environment
-    )
+    encoded = encode_new_items(others, stored, new, read_catalog, environment)
     grown = grow(recipe, stored, streams, model, {**encoded, **given}, len(new))
     mark = read_mark(run)
     notes += [f"{name}: {note}" for name, found in encoded.items() if found is not None for note in found.notes]
@@ -130,6 +133,13 @@ def _catalog_reader(recipe: Recipe, environment: Environment, keys: list[str]) -
         return catalog
 
     return read
+
+
+def _reads_columns(recipe: Recipe) -> bool:
+    """Whether an item encoder reads the columns of the catalog."""
+    encoders = [stream.item_encoder for stream in recipe.streams.values()]
+    parts = [part for encoder in encoders if isinstance(encoder, Concatenation) for part in encoder.encoders]
+    return any(isinstance(encoder, Columns) for encoder in (*encoders, *parts))
 
 
 def _given_vectors(

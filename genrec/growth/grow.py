@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from genrec.contracts.demands import Demands
 from genrec.contracts.results import check_vectors
+from genrec.families import KnownItems
 from genrec.growth.streams import GrownStream, grow_streams, guides_of
 from genrec.growth.weights import grow_model
 from genrec.model.contracts import StreamContext
@@ -14,7 +15,7 @@ from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.runtime.seeds import derive
-from genrec.types import Catalog, ItemVectors, KnownItems
+from genrec.types import Catalog, ItemVectors
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,12 @@ _ALIASES = {"categories": "category", "genres": "genre"}
 
 
 def read_item_file(
-    path: Path, dataset: DatasetSource, known: Sequence[str], *, new_only: bool = False
+    path: Path,
+    dataset: DatasetSource,
+    known: Sequence[str],
+    *,
+    kinds: Mapping[str, ColumnKind] | None = None,
+    new_only: bool = False,
 ) -> tuple[Catalog, list[str]]:
     """Read new items: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``.
 
@@ -47,6 +52,8 @@ def read_item_file(
         path: the file.
         dataset: of the recipe.
         known: keys of the items that the run has.
+        kinds: columns of the catalog and their kinds, where the dataset does not declare them; by default what the
+            types of the file say.
         new_only: leave items out that the run has, instead of raising at the first.
 
     Returns:
@@ -64,7 +71,7 @@ def read_item_file(
             f"{' or '.join(_KEYS[:2])}"
         )
     keys, table = _new_keys(file, key, known, new_only=new_only)
-    columns, typed, formats = _roles(file, key, dataset, table)
+    columns, typed, formats = _roles(file, key, dataset, kinds or {}, table)
     lists = [*columns.attributes, *([columns.image] if columns.image else [])]
     lists += [name for name, (_, kind) in typed.items() if kind == "categorical"]
     fields = {name: name for name in [*columns.names, *(["text"] if "text" in file.columns else [])]}
@@ -128,7 +135,7 @@ def _new_keys(
 
 
 def _roles(
-    file: TableFile, key: str, dataset: DatasetSource, table: pl.DataFrame
+    file: TableFile, key: str, dataset: DatasetSource, kinds: Mapping[str, ColumnKind], table: pl.DataFrame
 ) -> tuple[ItemColumns, dict[str, tuple[str, ColumnKind]], dict[str, Any]]:
     """The roles of the columns, column and kind of each typed field, and formats of times."""
     names = file.columns
@@ -140,14 +147,14 @@ def _roles(
     if texts is None:
         texts = [name for name in (title, *attributes) if name is not None]
     declared: Any = getattr(dataset, "columns", None)
-    typed: dict[str, tuple[str, ColumnKind]] = {}
     if isinstance(declared, dict):
         kinds = {**dict.fromkeys(attributes, "categorical"), **declared}
-        typed = {name: (name, kind) for name, kind in kinds.items() if name in names and not is_of_behavior(name)}
-    else:
-        for name in names:
-            if name not in (key, title, image, "text") and not is_of_behavior(name):
-                typed[_ALIASES.get(name, name)] = (name, _kind(table.schema[name]))
+    others = [name for name in names if name not in (key, title, image, "text") and not is_of_behavior(name)]
+    typed: dict[str, tuple[str, ColumnKind]] = {}
+    for name in others:
+        column = name if name in kinds else _ALIASES.get(name, name)
+        if column in kinds or not kinds:
+            typed[column] = (name, kinds[column] if kinds else _kind(table.schema[name]))
     columns = ItemColumns(
         title,
         tuple(name for name in texts if name in names),

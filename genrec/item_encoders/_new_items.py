@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from genrec.errors import DataError
-from genrec.types import Catalog, Column, Histories, ItemVectors, KnownItems
+from genrec.families import KnownItems
+from genrec.types import Catalog, Column, Histories, ItemVectors
 
 NO_HISTORIES = Histories(np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64))
 """For encoders that read none."""

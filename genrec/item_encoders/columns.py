@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from genrec.errors import DataError
-from genrec.families import ItemEncoder, item_encoders
+from genrec.families import ItemEncoder, KnownItems, item_encoders
 from genrec.item_encoders._new_items import demand_equal, with_more
 from genrec.item_encoders._rows import column_signs, place
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.limits import Count, Width
-from genrec.types import Catalog, Column, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Column, Histories, ItemVectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -8,11 +8,11 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from genrec.families import ItemEncoder, item_encoders
+from genrec.families import ItemEncoder, KnownItems, item_encoders
 from genrec.item_encoders._new_items import NO_HISTORIES, demand_equal
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.seeds import derive
-from genrec.types import Catalog, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Histories, ItemVectors
 
 
 @item_encoders.register("concatenation")

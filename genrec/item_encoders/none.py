@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrec.families import ItemEncoder, item_encoders
+from genrec.families import ItemEncoder, KnownItems, item_encoders
 from genrec.item_encoders._new_items import NO_HISTORIES
 from genrec.runtime.environment import WorkContext
-from genrec.types import Catalog, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Histories, ItemVectors
 
 
 @item_encoders.register("none")

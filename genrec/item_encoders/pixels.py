@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec.families import ItemEncoder, item_encoders
+from genrec.families import ItemEncoder, KnownItems, item_encoders
 from genrec.item_encoders._new_items import all_absent, demand_equal
 from genrec.item_encoders._rows import place
 from genrec.item_encoders.images.files import ImageList, Unreadable
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.limits import Width
 from genrec.runtime.progress import track
-from genrec.types import Catalog, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA

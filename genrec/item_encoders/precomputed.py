@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from genrec.errors import DataError
-from genrec.families import ItemEncoder, item_encoders
+from genrec.families import ItemEncoder, KnownItems, item_encoders
 from genrec.formats.keys import examples, key_list, key_text, match_keys, read_keys
 from genrec.item_encoders._new_items import NO_HISTORIES, all_absent
 from genrec.item_encoders._rows import place
 from genrec.runtime.environment import Environment, InputFile, WorkContext
-from genrec.types import Catalog, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Histories, ItemVectors
 
 
 @item_encoders.register("precomputed")

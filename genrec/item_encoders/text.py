@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from genrec.errors import DataError
-from genrec.families import ItemEncoder, item_encoders
+from genrec.families import ItemEncoder, KnownItems, item_encoders
 from genrec.item_encoders._new_items import NO_HISTORIES, all_absent
 from genrec.item_encoders._rows import place, unit_rows
 from genrec.item_encoders._truncation import num_tokens, truncation_notes
@@ -25,7 +25,7 @@ from genrec.item_encoders._weights import (
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.runtime.limits import Count
 from genrec.runtime.progress import Bar
-from genrec.types import Catalog, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import PositiveInt
 
 from genrec.errors import DataError
-from genrec.families import ItemEncoder, item_encoders
+from genrec.families import ItemEncoder, KnownItems, item_encoders
 from genrec.item_encoders._new_items import demand_equal
 from genrec.item_encoders._rows import column_signs, place, unit_rows
 from genrec.runtime.environment import WorkContext
 from genrec.runtime.limits import Depth, Width
-from genrec.types import Catalog, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from genrec.semantic_ids.new_items import fitted_items
 from genrec.types import ItemVectors
 
 START_STD = 0.05
@@ -22,7 +23,7 @@ def joined_vectors(sources: Sequence[ItemVectors]) -> np.ndarray:
     """
     parts = []
     for source in sources:
-        present, fitted = source.present_I, source.fitted_I()
+        present, fitted = source.present_I, fitted_items(source)
         centered = np.where(present[:, None], source.vectors_IE - source.vectors_IE[fitted].mean(0), 0.0)
         parts.append(centered / max(float(centered[fitted].std()), 1e-12))
     return np.concatenate(parts, axis=1).astype(np.float32)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from genrec.semantic_ids.new_items import fitted_items
 from genrec.types import ABSENT, ItemVectors, SemanticIds
 
 AbsentItems = Literal["own_branch", "nearest", "leave_out"]
@@ -24,7 +25,7 @@ def like_nearest(vectors: ItemVectors, guide: ItemVectors) -> ItemVectors:
         vectors: with absent items.
         guide: vectors of the same items from another stream; items without those either stay absent.
     """
-    known_P = np.flatnonzero(vectors.fitted_I() & guide.present_I)
+    known_P = np.flatnonzero(fitted_items(vectors) & guide.present_I)
     absent_A = np.flatnonzero(~vectors.present_I & guide.present_I)
     if not len(known_P) or not len(absent_A):
         return vectors

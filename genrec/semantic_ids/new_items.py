@@ -83,6 +83,11 @@ def with_new_items(
     return replace(ids, codes_IL=np.concatenate([ids.codes_IL, codes_JL]))
 
 
+def fitted_items(vectors: ItemVectors) -> np.ndarray:
+    """Whether an item is present and was there when the model was trained, bool (I,)."""
+    return vectors.present_I & (np.arange(len(vectors.present_I)) < len(vectors.present_I) - vectors.num_added)
+
+
 def check_same_width(vectors: ItemVectors, new: ItemVectors, tokenizer: str) -> None:
     """Check that new vectors have the width of those that a tokenizer was fitted to.
 

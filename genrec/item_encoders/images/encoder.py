@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
-from genrec.families import ItemEncoder
+from genrec.families import ItemEncoder, KnownItems
 from genrec.item_encoders._new_items import NO_HISTORIES, all_absent
 from genrec.item_encoders.images.files import ImageList
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.runtime.limits import Count
-from genrec.types import Catalog, Histories, ItemVectors, KnownItems
+from genrec.types import Catalog, Histories, ItemVectors
 
 if TYPE_CHECKING:
     from genrec.item_encoders.images.backbone import Backbone
