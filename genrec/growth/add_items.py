@@ -11,9 +11,9 @@ from typing import Any
 from genrec.contracts.demands import Demands
 from genrec.errors import DataError, RecipeError
 from genrec.experiment.dataset import load_dataset
-from genrec.experiment.finished_run import load_model, load_streams
 from genrec.experiment.keys import make_key
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_model import existing, load_model, load_streams
 from genrec.experiment.storage import load_vectors, save_ids, save_vectors
 from genrec.families import KnownItems
 from genrec.growth.grow import Grown, check_new_vectors, encode_new_items, grow
@@ -21,12 +21,12 @@ from genrec.growth.item_file import read_item_file
 from genrec.item_encoders.columns import Columns
 from genrec.item_encoders.concatenation import Concatenation
 from genrec.item_encoders.precomputed import Precomputed
+from genrec.model.weights import save_tensors, weights_of
 from genrec.recipe.loading import load_recipe_of_run
 from genrec.recipe.schema import Recipe
-from genrec.runtime.checksums import MARK, parsing, read_mark, verify
+from genrec.runtime.checksums import MARK, parsing, read_mark
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.files import copy_file
-from genrec.training.checkpoint import save_tensors, weights_of
 from genrec.types import Catalog, ItemVectors
 from genrec.version import __version__
 
@@ -69,7 +69,7 @@ def add_items(
     _refuse(run, output)
     recipe = load_recipe_of_run(folder.file("recipe.yaml"))
     environment = folder.located(environment).for_dataset(recipe.dataset.block())
-    known = folder.read_items()["keys"]
+    known = folder.read_items().keys
     stored = _stored_vectors(recipe, run)
     num_fitted = len(known) - next(iter(stored.values())).num_added
     read_catalog = _catalog_reader(recipe, environment, known[:num_fitted])
@@ -108,8 +108,8 @@ def _refuse(run: Path, output: Path) -> None:
 def _stored_vectors(recipe: Recipe, run: Path) -> dict[str, ItemVectors]:
     vectors = {}
     for name in recipe.streams:
-        with parsing(file := run / "streams" / name / "vectors.safetensors", "item vectors"):
-            vectors[name] = load_vectors(verify(file))
+        with parsing(file := existing(run / "streams" / name / "vectors.safetensors"), "item vectors"):
+            vectors[name] = load_vectors(file)
     return vectors
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from genrec.contracts.demands import Demands
-from genrec.experiment.ids import known_vectors
+from genrec.experiment.known_vectors import known_vectors
 from genrec.growth.similar_items import most_similar
 from genrec.model.contracts import StreamContext
 from genrec.recipe.schema import Recipe, Stream

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from genrec.errors import ContractError
-from genrec.experiment.model import untrained_model
+from genrec.experiment.untrained_model import untrained_model
 from genrec.growth.streams import Guide, similar_items
 from genrec.model.contracts import StreamContext
 from genrec.model.growth import Growth, NewNodes
 from genrec.model.retriever import Retriever
+from genrec.model.weights import load_weights, weights_of
 from genrec.recipe.schema import Recipe
-from genrec.training.checkpoint import load_weights, weights_of
 
 NUM_SOURCES = 3
 """Known items whose rows are averaged to that of a new item."""

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from genrec.contracts.demands import Demands
 from genrec.families import Decoder, HistoryEncoder, Task
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, HistoryEncoderModule, StreamContext, TaskModule
+from genrec.model.weights import weights_of
 from genrec.model.windows import most_recent, windows
 from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatch
-from genrec.training.checkpoint import weights_of
 from genrec.types import Histories
 
 if TYPE_CHECKING:
