@@ -130,7 +130,7 @@ def _new_keys(
         )
     new = tuple(name for name in keys if name not in matches)
     if not new:
-        raise DataError(f"{file.path}: all {len(keys):,} items are items of the run already; there is nothing to add")
+        raise DataError(f"{file.path}: the run has all its items ({len(keys):,}) already; there is nothing to add")
     return new, table
 
 
