@@ -59,6 +59,10 @@ def add_items(
         written, version = add(
             folder, Path(items), Path(output), environment=environment, vectors=files, new_only=new_only
         )
+    lost = set(version["items"]).intersection(*(ways.get("left out", ()) for ways in version["streams"].values()))
+    if lost:
+        first = ", ".join([key for key in version["items"] if key in lost][:3])
+        console.print(f"Note: {len(lost):,} new items are recommended by no stream, e.g. {first}", markup=False)
     for note in version["notes"]:
         console.print(f"Note: {note}", markup=False)
     return load_run(written.path)

@@ -34,6 +34,7 @@ from genrec.families import (
 )
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.testing._component import check_component, unchanged
+from genrec.testing._new_items import check_encode_new
 from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_candidates, tiny_catalog, tiny_histories, tiny_vectors
 from genrec.training.log import EpochRecord, TrainingLog
 from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ranking, SemanticIds
@@ -161,6 +162,7 @@ def _check_item_encoder(
             unchanged(other.vectors_IE, vectors.vectors_IE),
             "other histories give the same vectors, or the class does not set reads_histories = False",
         )
+    check_encode_new(encoder, catalog, vectors, first, demand)
 
 
 def _check_tokenizer(tokenizer: Tokenizer, environment: Environment, dataset: Dataset | None, demand: Demands) -> None:

@@ -69,7 +69,7 @@ def test_held_out_items_are_in_no_history_and_no_catalog() -> None:
         names = [whole.catalog.keys[item] for item in whole.histories[user]]
         assert [warm.catalog.keys[item] for item in warm.histories[number]] == [n for n in names if n not in held_out]
         assert len(warm.histories[number])
-    row = warm.catalog.row_of["item-07"] if "item-07" in warm.catalog.row_of else 0
+    row = warm.catalog.row_of.get("item-07", 0)
     item = whole.catalog.row_of[warm.catalog.keys[row]]
     assert warm.catalog.texts[row] == whole.catalog.texts[item]
     assert warm.catalog.images is not None
