@@ -12,7 +12,7 @@ from typing import Any
 
 from genrec.comparison._values import in_a_name
 from genrec.comparison.axes import Variant
-from genrec.errors import GenrecError
+from genrec.errors import GenrecError, RecipeError
 from genrec.evaluation import code_quality
 from genrec.experiment.baselines import fitted_key, ranking_stage
 from genrec.experiment.cache import Cache
@@ -246,6 +246,7 @@ def make_plan(
     Raises:
         GenrecError: the dataset cannot be read, a run is not finished, or runs used different data.
     """
+    _require_one_holdout(variants, seeds)
     first_recipe = variants[0].recipe
     environment = _located(variants[0], environment).for_dataset(first_recipe.dataset.block())
     dataset = load_dataset(first_recipe, environment)
@@ -263,6 +264,25 @@ def make_plan(
                 first = variant  # the same recipe and seed again, perhaps from other source code: a separate row
             trials.append(Trial(first, variant.recipe.seed, variant.recipe, fits, variant.run))
     return Plan(dataset, cache, trials, _jobs(trials, split), _baseline_jobs(trials, split))
+
+
+def _require_one_holdout(variants: Sequence[Variant], seeds: Sequence[int]) -> None:
+    """Check that all trials hold out the same cold items, which the seed decides.
+
+    Raises:
+        RecipeError: they do not.
+    """
+    held_out = {
+        (ratio, seed if ratio else 0)
+        for variant in variants
+        for ratio in [variant.recipe.evaluation.cold_items]
+        for seed in (seeds if seeds and variant.run is None else (variant.recipe.seed,))
+    }
+    if len(held_out) > 1:
+        raise RecipeError(
+            "evaluation.cold_items: found several shares or seeds, which hold out different items, so that variants "
+            "would be evaluated on different data; expected one of each: one seed, or evaluation.cold_items=0"
+        )
 
 
 def _located(variant: Variant, environment: Environment) -> Environment:

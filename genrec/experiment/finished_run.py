@@ -10,6 +10,7 @@ from genrec.experiment.fit import TRAIN_ONLY, Fit, Fits
 from genrec.experiment.keys import Keys, make_key
 from genrec.experiment.model import Trained
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_items import VERSIONS
 from genrec.experiment.saved_model import existing, load_model, load_streams
 from genrec.model.contracts import StreamContext
 from genrec.recipe.schema import Recipe
@@ -60,6 +61,11 @@ def load_fit(folder: RunFolder, fit: Fit) -> tuple[dict[str, StreamContext], Tra
 
 def _check_data(folder: RunFolder, dataset: Dataset) -> None:
     known = folder.read_items().keys
+    if (folder.path / VERSIONS).is_file():
+        raise DataError(
+            f"{folder.path}: new items were added to this run, so that its data does not have all of its items; "
+            f"expected the run that they were added to ({VERSIONS} names it)"
+        )
     if tuple(known) != dataset.catalog.keys:
         raise DataError(
             f"{folder.path}: the run used {len(known):,} items, but {dataset.name} has {dataset.num_items:,} or other "

@@ -9,6 +9,9 @@ import numpy as np
 
 from genrec.types import Catalog, Histories
 
+VERSIONS = "versions.json"
+"""File of a run to which items were added: what was added, when and to which run; a list, oldest first."""
+
 
 @dataclass(frozen=True)
 class SavedItems:

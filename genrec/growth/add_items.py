@@ -13,6 +13,7 @@ from genrec.errors import DataError, RecipeError
 from genrec.experiment.dataset import load_dataset
 from genrec.experiment.keys import make_key
 from genrec.experiment.run_folder import RunFolder
+from genrec.experiment.saved_items import VERSIONS
 from genrec.experiment.saved_model import existing, load_model, load_streams
 from genrec.experiment.storage import load_vectors, save_ids, save_vectors
 from genrec.families import KnownItems
@@ -30,8 +31,6 @@ from genrec.runtime.files import copy_file
 from genrec.types import Catalog, ItemVectors
 from genrec.version import __version__
 
-VERSIONS = "versions.json"
-"""What was added to the model of a run, and when: a list, oldest first."""
 _REWRITTEN = ("items.json", "model.safetensors", VERSIONS)
 _UNKNOWN = {"counts": 0}
 """What ``items.json`` says of a new item besides key and title; null where nothing is named here."""
