@@ -28,7 +28,7 @@ from genrec.recipe.schema import Recipe
 from genrec.runtime.checksums import MARK, parsing, read_mark
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.files import copy_file
-from genrec.types import Catalog, ItemVectors
+from genrec.types import Catalog, ColumnKind, ItemVectors
 from genrec.version import __version__
 
 _REWRITTEN = ("items.json", "model.safetensors", VERSIONS)
@@ -72,7 +72,9 @@ def add_items(
     stored = _stored_vectors(recipe, run)
     num_fitted = len(known) - next(iter(stored.values())).num_added
     read_catalog = _catalog_reader(recipe, environment, known[:num_fitted])
-    kinds = {name: column.kind for name, column in read_catalog().columns.items()} if _reads_columns(recipe) else None
+    kinds: dict[str, ColumnKind] = {}
+    if _reads_columns(recipe):
+        kinds = {name: column.kind for name, column in read_catalog().columns.items()}
     new, notes = read_item_file(items, recipe.dataset, known, kinds=kinds, new_only=new_only)
     streams = load_streams(recipe, run)
     model = load_model(recipe, run, streams, len(known)).to(environment.torch_device)

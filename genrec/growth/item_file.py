@@ -38,7 +38,7 @@ def read_item_file(
     dataset: DatasetSource,
     known: Sequence[str],
     *,
-    kinds: Mapping[str, ColumnKind] | None = None,
+    kinds: Mapping[str, ColumnKind] = {},
     new_only: bool = False,
 ) -> tuple[Catalog, list[str]]:
     """Read new items: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``.
@@ -71,7 +71,7 @@ def read_item_file(
             f"{' or '.join(_KEYS[:2])}"
         )
     keys, table = _new_keys(file, key, known, new_only=new_only)
-    columns, typed, formats = _roles(file, key, dataset, kinds or {}, table)
+    columns, typed, formats = _roles(file, key, dataset, kinds, table)
     lists = [*columns.attributes, *([columns.image] if columns.image else [])]
     lists += [name for name, (_, kind) in typed.items() if kind == "categorical"]
     fields = {name: name for name in [*columns.names, *(["text"] if "text" in file.columns else [])]}
