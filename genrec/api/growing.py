@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from genrec.api.inputs import ONE_AT_A_TIME, environment_of
 from genrec.api.runs import Run, load_run
@@ -50,19 +51,37 @@ def add_items(
             code.
         PluginError: a plugin fails, or its module does not say how it grows.
     """
+    old = run if isinstance(run, Run) else load_run(run)  # fails before any work
+    files = {name: Path(file) for name, file in (vectors or {}).items()}
+    path, _ = grow_run(old.path, Path(items), Path(output), data=data, vectors=files, new_only=new_only, device=device)
+    return load_run(path)
+
+
+@plugin_errors()
+def grow_run(
+    run: Path,
+    items: Path,
+    output: Path,
+    *,
+    data: str | Path | None,
+    vectors: Mapping[str, Path],
+    new_only: bool,
+    device: str,
+) -> tuple[Path, dict[str, Any]]:
+    """As :func:`add_items`, also for runs of versions whose results cannot be loaded.
+
+    Returns:
+        The folder, and the last entry of its ``versions.json``.
+    """
     from genrec.growth.add_items import add_items as add  # imports torch, which takes seconds
 
     environment = environment_of(data=data, device=device)
-    folder = run.path if isinstance(run, Run) else Path(run)
-    files = {name: Path(file) for name, file in (vectors or {}).items()}
     with ONE_AT_A_TIME:
-        written, version = add(
-            folder, Path(items), Path(output), environment=environment, vectors=files, new_only=new_only
-        )
+        written, version = add(run, items, output, environment=environment, vectors=vectors, new_only=new_only)
     lost = set(version["items"]).intersection(*(ways.get("left out", ()) for ways in version["streams"].values()))
     if lost:
         first = ", ".join([key for key in version["items"] if key in lost][:3])
         console.print(f"Note: {len(lost):,} new items are recommended by no stream, e.g. {first}", markup=False)
     for note in version["notes"]:
         console.print(f"Note: {note}", markup=False)
-    return load_run(written.path)
+    return written.path, version

@@ -37,19 +37,19 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Add new items to a finished run, without training: a new run that recommends them too."""
-    import genrec
+    from genrec.api.growing import grow_run
     from genrec.cli._output import print_json, print_table
+    from genrec.cli._plugins import find_plugins
     from genrec.errors import GenrecError
-    from genrec.runtime.files import read_json
 
     files = {}
     for text in vectors or ():
         stream, sign, file = text.partition("=")
         if not (stream and sign and file):
             raise GenrecError(f"--vectors {text}: expected STREAM=FILE, such as text=vectors.parquet")
-        files[stream] = file
-    grown = genrec.add_items(run, items, output, data=data, vectors=files, new_only=new_only, device=device)
-    added = read_json(grown.path / "versions.json")[-1]
+        files[stream] = Path(file)
+    find_plugins()
+    path, added = grow_run(run, items, output, data=data, vectors=files, new_only=new_only, device=device)
     if as_json:
         print_json(added)
         return
@@ -58,4 +58,4 @@ def command(
         for stream, ways in added["streams"].items()
         for how, keys in ways.items()
     ]
-    print_table(f"{len(added['items']):,} new items -> {grown.path}", ("stream", "codes", "items", "for example"), rows)
+    print_table(f"{len(added['items']):,} new items -> {path}", ("stream", "codes", "items", "for example"), rows)
