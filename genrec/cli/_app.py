@@ -36,6 +36,7 @@ _FIRST = (
     "schema",
     "doctor",
 )
+_FIRST = ("run", "compare", "tokenize", "recommend", "serve", "bench", "validate", "show", "list", "schema", "doctor")
 """Commands that the help lists first, in this order; the others follow alphabetically."""
 
 _RESUMABLE = {"run", "compare", "tokenize"}

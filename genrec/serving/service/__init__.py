@@ -1,0 +1,1 @@
+"""Recommendations over HTTP: one process, several runs, requests computed in batches."""
