@@ -24,19 +24,9 @@ from genrec.runtime.progress import set_verbosity, verbosity
 from genrec.version import __version__
 
 _FIRST = (
-    "run",
-    "compare",
-    "tokenize",
-    "recommend",
-    "add-items",
-    "bench",
-    "validate",
-    "show",
-    "list",
-    "schema",
-    "doctor",
+    *("run", "compare", "tokenize", "recommend", "add-items", "export", "serve", "bench", "validate", "show", "list"),
+    *("schema", "doctor"),
 )
-_FIRST = ("run", "compare", "tokenize", "recommend", "serve", "bench", "validate", "show", "list", "schema", "doctor")
 """Commands that the help lists first, in this order; the others follow alphabetically."""
 
 _RESUMABLE = {"run", "compare", "tokenize"}
