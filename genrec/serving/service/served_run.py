@@ -19,6 +19,7 @@ from genrec.semantic_ids.trie import Trie
 from genrec.serving.recommendations import Recommendation
 from genrec.serving.recommender import Recommender
 from genrec.serving.service.images import ItemImages
+from genrec.serving.service.title_search import TitleSearch
 from genrec.types import ABSENT
 
 _PARTS = ("mean", "low", "high")
@@ -57,6 +58,7 @@ class ServedRun:
         self._counts_I = None if recommender.counts_I is None else recommender.counts_I.tolist()
         weight_I = np.zeros(len(recommender.names)) if recommender.counts_I is None else recommender.counts_I
         self._weight_I = weight_I
+        self._titles = TitleSearch(recommender.keys, recommender.titles, weight_I)
         self._unit_vectors: dict[str, np.ndarray] = {}
         self._lock = Lock()
         self.json_name = to_json(name)
@@ -122,8 +124,7 @@ class ServedRun:
 
     def search(self, query: str, limit: int, offset: int) -> dict[str, Any]:
         """One page of the items that match a query, those with more purchases first."""
-        names = self.recommender.names
-        rows = names.search(query, len(names), weight_I=self._weight_I)
+        rows = self._titles.search(query)
         return {"items": [self._found(row) for row in rows[offset : offset + limit]], "total": len(rows)}
 
     def item(self, key: str) -> dict[str, Any]:
