@@ -264,7 +264,13 @@ def test_nothing_that_can_run_code_is_loaded() -> None:
 def test_everything_imported_is_declared() -> None:
     """Base dependencies and the extras for texts and images cover every import of the package, lazy ones included."""
     extras = PROJECT["project"]["optional-dependencies"]
-    wanted = [*PROJECT["project"]["dependencies"], *extras["text"], *extras["vision"], *extras["pandas"], *extras["serve"]]
+    wanted = [
+        *PROJECT["project"]["dependencies"],
+        *extras["text"],
+        *extras["vision"],
+        *extras["pandas"],
+        *extras["serve"],
+    ]
     declared = {re.split(r"[\[<>=!~; ]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
     declared.add("pydantic-core")  # one package with pydantic, which pins it
     distributions = importlib.metadata.packages_distributions()

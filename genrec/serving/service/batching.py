@@ -41,12 +41,13 @@ class Batcher(Generic[G, T]):
 
     A free worker takes the oldest job and those of the same group behind it. While requests arrive one at a time it
     does so at once. Under load it waits for as many histories as the last batches had, but not longer than
-    ``max_wait_s``.
+    ``max_wait_s``. On a slow machine batches are smaller, so that one takes at most ``max_work_s``.
 
     Args:
         work: computes the results of some histories of one group, in their order.
         max_batch: most histories of a batch; a job with more is a batch of its own.
         max_wait_s: longest wait for more jobs, in seconds.
+        max_work_s: longest time of a batch, in seconds, as far as the last batches tell.
         queue_size: most histories that wait.
         workers: number of threads.
         on_batch: called with the number of histories of each batch.
@@ -58,12 +59,14 @@ class Batcher(Generic[G, T]):
         *,
         max_batch: int,
         max_wait_s: float,
+        max_work_s: float,
         queue_size: int,
         workers: int = 1,
         on_batch: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._work, self._on_batch = work, on_batch
         self._max_batch, self._max_wait_s, self._queue_size = max_batch, max_wait_s, queue_size
+        self._max_work_s, self._seconds_each = max_work_s, 0.0
         self._jobs: deque[_Job[G]] = deque()
         self._num_waiting = 0
         self._expected = 1.0
@@ -142,21 +145,25 @@ class Batcher(Generic[G, T]):
                     return batch
 
     def _wait_for_more(self) -> None:
-        target = min(self._max_batch, round(self._expected))
+        target = min(self._room(), round(self._expected))
         until = time.monotonic() + self._max_wait_s
         while self._num_waiting < target and not self._is_stopping and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
 
+    def _room(self) -> int:
+        """Most histories of the next batch."""
+        return max(1, min(self._max_batch, int(self._max_work_s / max(self._seconds_each, 1e-9))))
+
     def _take(self) -> list[_Job[G]]:
         """The oldest job and those of its group that fit into a batch; jobs that are too late are dropped."""
-        now, size = time.monotonic(), 0
+        now, size, room = time.monotonic(), 0, self._room()
         batch: list[_Job[G]] = []
         others: deque[_Job[G]] = deque()
-        while self._jobs and size < self._max_batch:
+        while self._jobs and size < room:
             job = self._jobs.popleft()
             if job.future.cancelled() or job.deadline < now:
                 self._num_waiting -= len(job.histories)
-            elif not batch or (job.group == batch[0].group and size + len(job.histories) <= self._max_batch):
+            elif not batch or (job.group == batch[0].group and size + len(job.histories) <= room):
                 batch.append(job)
                 size += len(job.histories)
             else:
@@ -170,7 +177,8 @@ class Batcher(Generic[G, T]):
         return batch
 
     def _answer(self, batch: list[_Job[G]]) -> None:
-        self._on_batch(sum(len(job.histories) for job in batch))
+        size, began = sum(len(job.histories) for job in batch), time.monotonic()
+        self._on_batch(size)
         try:
             results = self._work(batch[0].group, [history for job in batch for history in job.histories])
         except Exception as error:
@@ -180,6 +188,7 @@ class Batcher(Generic[G, T]):
                 for job in batch:
                     self._answer([job])
             return
+        self._seconds_each = 0.5 * (self._seconds_each + (time.monotonic() - began) / size)
         done, start = [], 0
         for job in batch:
             done.append((job, results[start : start + len(job.histories)], None))

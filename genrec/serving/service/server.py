@@ -17,6 +17,8 @@ from genrec.serving.service.app import create_app
 from genrec.serving.service.service import Service
 from genrec.serving.service.settings import SHUTDOWN_SECONDS
 
+_BACKLOG = 2048
+"""Connections that wait to be accepted."""
 _DRAIN_SECONDS = 0.3
 """Time in which connections that are kept open still get answers, with the header to close them."""
 
@@ -96,6 +98,7 @@ def _listen(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(_BACKLOG)
         except OSError:
             listener.close()
             raise

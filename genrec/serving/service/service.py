@@ -53,6 +53,7 @@ class Service:
             self._recommend,
             max_batch=settings.max_batch,
             max_wait_s=settings.max_wait_ms / 1000,
+            max_work_s=settings.deadline_s / 2,
             queue_size=settings.queue_size,
             workers=settings.workers,
             on_batch=lambda size: self.metrics.batches.observe(size),

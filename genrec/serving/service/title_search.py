@@ -18,7 +18,7 @@ class TitleSearch:
 
     def __init__(self, keys: Sequence[str], titles: Sequence[str], weight_I: np.ndarray) -> None:
         self._rows: list[int] = np.argsort(-weight_I, kind="stable").tolist()
-        self._texts = [f"{titles[row]}\n{keys[row]}".casefold() for row in self._rows]
+        self._texts = [f"{titles[row]}\n{keys[row]}".casefold().lstrip("\n") for row in self._rows]
 
     def search(self, query: str) -> list[int]:
         """All items whose title or key contains every word of a query.
@@ -27,7 +27,7 @@ class TitleSearch:
             query: words; upper and lower case are the same. Without a word all items match.
 
         Returns:
-            Item numbers: exact matches first, then titles that begin with the query, then the rest.
+            Item numbers: exact matches first, then titles that begin with the query (keys of items without a title), then the rest.
         """
         words = query.casefold().split()
         if not words:
@@ -37,6 +37,6 @@ class TitleSearch:
             found = [place for place in found if word in texts[place]]
         whole = " ".join(words)
         first = [place for place in found if texts[place].startswith(whole) or texts[place].endswith(f"\n{whole}")]
-        exact = [place for place in first if texts[place].startswith(f"{whole}\n") or texts[place].endswith(f"\n{whole}")]
+        exact = [place for place in first if f"\n{whole}\n" in f"\n{texts[place]}\n"]
         ordered = dict.fromkeys([*exact, *first, *found]) if first else found
         return [self._rows[place] for place in ordered]
