@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from genrec.serving.service.settings import MAX_EXCLUDE, MAX_HISTORIES, MAX_HISTORY, MAX_K, MAX_NAME
 
+
+def _whole(number: Any) -> Any:
+    """10 for 10.0, which is an integer in JSON Schema; anything else unchanged."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 Name = Annotated[str, Field(max_length=MAX_NAME)]
+Whole = Annotated[int, BeforeValidator(_whole)]
 History = Annotated[list[Name], Field(max_length=MAX_HISTORY)]
 
 
@@ -28,7 +35,7 @@ class RecommendRequest(BaseModel):
     histories: Annotated[list[History], Field(min_length=1, max_length=MAX_HISTORIES)] = Field(
         default_factory=list, description="Several histories, in place of `history`."
     )
-    k: int = Field(10, ge=1, le=MAX_K, description="Number of items to recommend.")
+    k: Whole = Field(10, ge=1, le=MAX_K, description="Number of items to recommend.")
     seen: Literal["filter", "keep"] | None = Field(
         "filter", description="Items of the history: `filter` leaves them out; null follows the recipe."
     )

@@ -27,7 +27,8 @@ class TitleSearch:
             query: words; upper and lower case are the same. Without a word all items match.
 
         Returns:
-            Item numbers: exact matches first, then titles that begin with the query (keys of items without a title), then the rest.
+            Item numbers: exact matches first, then titles that begin with the query (keys of items without a title),
+            then the rest.
         """
         words = query.casefold().split()
         if not words:

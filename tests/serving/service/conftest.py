@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -17,7 +23,15 @@ from genrec.serving.service.app import create_app
 from genrec.serving.service.service import Service
 from genrec.serving.service.settings import ServiceSettings
 
-Serve = Callable[..., Any]
+
+@dataclass(frozen=True)
+class ServedProcess:
+    """A running service."""
+
+    process: subprocess.Popen[str]
+    url: str
+    line: str
+    """What it printed first."""
 
 
 @contextmanager
@@ -45,3 +59,28 @@ def client(small_run: Path) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def recommender(small_run: Path) -> Recommender:
     return Recommender(small_run, environment=Environment("cpu"))
+
+
+@contextmanager
+def served_process(*runs: Path, options: tuple[str, ...] = (), folder: Path | None = None) -> Iterator[ServedProcess]:
+    """``genrec serve`` in a process of its own, ready; it is killed if the test has not ended it."""
+    command = [sys.executable, "-m", "genrec.cli", "serve", *map(str, runs), "--port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.fullmatch(r"serving (.+) at (http://.+:\d+)\n", line)
+        assert found is not None, (line, process.stderr and process.stderr.read())
+        served = ServedProcess(process, found[2], line)
+        until = time.monotonic() + 60
+        while httpx.get(f"{served.url}/ready", timeout=30).status_code != 200:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield served
+    finally:
+        process.kill()
+        process.communicate()
