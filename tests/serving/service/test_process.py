@@ -15,7 +15,6 @@ from urllib.parse import urlparse
 import httpx
 import pytest
 
-from genrec.cli import main
 from genrec.runtime.environment import Environment
 from genrec.serving.recommender import Recommender
 from tests.serving.service.conftest import served_process
@@ -179,39 +178,6 @@ def test_a_client_that_sends_nothing_blocks_nobody(small_run: Path) -> None:
         for connection in silent:
             connection.close()
         assert httpx.get(f"{served.url}/ready").status_code == 200
-
-
-def test_what_cannot_be_served_is_one_error(
-    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("GENREC_API_KEY", raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        cases = [
-            ([str(tmp_path)], f"{tmp_path}: not the folder of a run"),
-            ([str(small_run), str(small_run)], f"a run named {small_run.parent.name}/run is already served"),
-            ([str(small_run), "--port", port], f"--host 127.0.0.1 --port {port}: cannot listen there"),
-            ([str(small_run), "--host", "no.such.host.invalid"], "cannot listen there"),
-            ([str(small_run), "--queue", "1"], "--queue: found 1, expected at least 64"),
-            ([str(small_run), "--api-key-file", str(tmp_path / "none")], "cannot be read"),
-            ([str(small_run), "--threads", "no"], "--threads no: expected a positive integer or auto"),
-        ]
-        for arguments, words in cases:
-            assert main(["serve", *arguments]) == 2, arguments
-            errors = capsys.readouterr().err
-            assert words in errors
-            assert "Traceback" not in errors
-
-
-def test_a_run_that_cannot_be_loaded_ends_the_process_with_its_error(
-    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tests.serving.service.test_routes import renamed
-
-    run = renamed(small_run, tmp_path / "run", {})
-    (run / "model.safetensors").write_bytes(b"damaged")
-    assert main(["serve", str(run), "--port", "0"]) == 2
-    assert str(run / "model.safetensors") in capsys.readouterr().err
 
 
 def test_other_addresses_without_a_key_are_warned_of(small_run: Path, tmp_path: Path) -> None:
