@@ -106,8 +106,10 @@ def command(
     environment = Environment(device, data=data)
     environment.check_device()
     service = Service(runs, settings, environment=environment, with_images=images)
-    recipe = recipe_of_run(RunFolder.open(runs[0]))
-    with computing_on(threads_for(requested, recipe.block())):
+    count = threads_for(requested, recipe_of_run(RunFolder.open(runs[0])).block())
+    if count is not None and requested in (None, "auto"):
+        count = max(1, count // workers)
+    with computing_on(count):
         serve(service, host, port, log_requests=verbosity() == "verbose")
 
 
