@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from genrec.api.auditing import audit
     from genrec.api.comparisons import ComparisonResult, compare
     from genrec.api.growing import add_items
+    from genrec.api.exporting import export
     from genrec.api.inputs import load_recipe
     from genrec.api.runs import Run, list_runs, load_run, run
     from genrec.api.tokenizing import Tokenized, tokenize
@@ -66,6 +67,7 @@ __all__ = [
     "add_items",
     "audit",
     "compare",
+    "export",
     "list_runs",
     "load_recipe",
     "load_run",
@@ -78,6 +80,7 @@ _NAMES = {
     "genrec.api.auditing": ("audit",),
     "genrec.api.comparisons": ("compare", "ComparisonResult"),
     "genrec.api.growing": ("add_items",),
+    "genrec.api.exporting": ("export",),
     "genrec.api.inputs": ("load_recipe",),
     "genrec.api.runs": ("run", "load_run", "list_runs", "Run"),
     "genrec.api.tokenizing": ("tokenize", "Tokenized"),

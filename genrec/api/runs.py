@@ -28,9 +28,10 @@ from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.report import Report
 from genrec.reporting.report_files import read_report
 from genrec.reporting.tables import Table
-from genrec.runtime.checksums import MARK, parsing, read_mark, verify
+from genrec.runtime.checksums import MARK, is_export, parsing, read_mark, verify
 from genrec.runtime.files import read_json
 from genrec.runtime.progress import console
+from genrec.serving.hub import run_folder
 
 if TYPE_CHECKING:
     from genrec.serving.recommender import Recommender
@@ -54,7 +55,7 @@ class Run:
     """A row for each method, metric and cutoff: the mean over users and its bootstrap interval."""
     ranks: Table
     """A row for each test user: user and target by key, and the rank of the target by method, from 1; null stands for a
-    target that is not in the list, which has ``max(cutoffs)`` items."""
+    target that is not in the list, which has ``max(cutoffs)`` items. An export has no users and therefore no rows."""
 
     @property
     def title(self) -> str:
@@ -84,6 +85,14 @@ class Run:
         from genrec.serving.recommender import Recommender
 
         return Recommender.load(self.path, device=device)
+
+    def export(
+        self, folder: str | Path, *, images: bool = False, onnx: bool = False, data: str | Path | None = None
+    ) -> Path:
+        """Export this run for serving and for model hubs: :func:`genrec.export`."""
+        from genrec.api.exporting import export
+
+        return export(self, folder, images=images, onnx=onnx, data=data)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}: {self.title}; {_main_result(self.report)})"
@@ -150,18 +159,20 @@ def run(
 
 @plugin_errors()
 def load_run(path: str | Path) -> Run:
-    """Load a finished run: its recipe and results. Nothing in its folder is executed.
+    """Load a finished run or an export of one: its recipe and results. Nothing in its folder is executed.
 
     Args:
-        path: folder of the run.
+        path: folder of the run, or ``hf://user/name`` (with ``@revision``) for an export on the Hugging Face Hub, which
+            is downloaded and cached.
 
     Raises:
         DataError: the folder is not that of a finished run, or a file is missing or damaged.
+        GenrecError: the path is on the hub, and ``huggingface_hub`` is not installed.
         PluginError: its recipe names a plugin that is not in ``plugins/`` of the working folder.
     """
     from genrec.experiment.saved_model import recipe_of_run
 
-    folder = RunFolder.open(Path(path))
+    folder = RunFolder.open(run_folder(path))
     return _run(folder, recipe_of_run(folder), read_report(folder.path))
 
 
@@ -189,7 +200,8 @@ def list_runs(folder: str | Path = "runs") -> Table:
 
 def _run(folder: RunFolder, recipe: Recipe, report: Report) -> Run:
     names = ("method", "kind", "metric", "cutoff", "mean", "low", "high")
-    keys, users = folder.read_items().keys, folder.read_json("users.json")
+    keys = folder.read_items().keys
+    users = {"keys": []} if is_export(folder.path) else folder.read_json("users.json")
     with parsing(folder.path, "results, users and items that belong together"):
         metrics: dict[str, Any] = dict(zip(names, zip(*_metric_rows(report), strict=True), strict=True))
         ranks = {

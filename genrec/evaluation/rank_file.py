@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from genrec.errors import DataError
 from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.significance import Difference, paired_difference
-from genrec.runtime.checksums import verify
+from genrec.runtime.checksums import is_export, verify
 from genrec.runtime.files import replacing
 
 FILE = "ranks.safetensors"
@@ -52,6 +52,8 @@ class RankFile:
         """
         file = folder / FILE
         if not file.is_file():
+            if is_export(folder):
+                raise DataError(f"{folder}: an export has no data of users, expected the folder of the finished run")
             raise DataError(
                 f"{file} is missing: expected the folder of a finished run; run the recipe to its end first"
             )

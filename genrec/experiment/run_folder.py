@@ -315,6 +315,23 @@ def _refuse_foreign(path: Path) -> None:
         raise DataError(f"{path}: is not empty and not the folder of a run; pass another folder to --output")
 
 
+def refuse_used(path: Path) -> None:
+    """Check that a folder is new or empty, but for what a killed process left in it.
+
+    Raises:
+        DataError: it is not, or it is a symbolic link.
+    """
+    if path.is_symlink():
+        raise DataError(f"{path}: is a symbolic link to {os.readlink(path)}, expected a new or empty folder")
+    if not path.is_dir():  # a file is an error of RunFolder.create
+        return
+    found = {file.name for file in path.iterdir()} - {file.name for file in _partials(path)} - _OWN
+    if MARK in found and not _mark_or_empty(path).get("finished", True):
+        found.remove(MARK)
+    if found:
+        raise DataError(f"{path}: is not empty (it has {min(found)}), expected a new or empty folder")
+
+
 def _partials(path: Path) -> list[Path]:
     """The files in a folder that a process began to write outside of its draft; a killed one leaves them."""
     return [file for name in (MARK, OWNER) for file in path.glob(f"{name}.*{PARTIAL}")]

@@ -72,7 +72,7 @@ def run_conclusion(report: Report) -> str:
         return "Only one user was evaluated, so differences between methods cannot be tested."
     if not report.tests:
         return _untested_run(report)
-    if all((row.ranks_U < 0).all() for row in report.rows):
+    if len(report.users_U) and all((row.ranks_U < 0).all() for row in report.rows):
         return "No method found a target."
     kinds = {row.name: row.kind for row in report.rows}
     names = _short_names(report)

@@ -25,8 +25,11 @@ from genrec.reporting.report import (
     read_metrics,
 )
 from genrec.reporting.report_markdown import markdown
+from genrec.runtime.checksums import is_export
 from genrec.runtime.files import write_json, write_text
 from genrec.training.log import EpochRecord
+
+_NOBODY = np.zeros(0, dtype=np.int64)
 
 
 def write_report(report: Report, folder: Path, *, draft: Path | None = None) -> None:
@@ -86,18 +89,24 @@ def to_dict(report: Report) -> dict[str, Any]:
 def read_report(folder: Path) -> Report:
     """Read the report of a finished run; equal to the one that was written, without the data folder.
 
+    That of an export has no users: the ranks of each method are empty.
+
     Raises:
         DataError: the folder has no finished run, or a file is damaged.
     """
-    data, ranks = read_metrics(folder), RankFile.read(folder)
+    data = read_metrics(folder)
+    ranks = None if is_export(folder) else RankFile.read(folder)
     try:
         protocol = Protocol(**{**data["protocol"], "cutoffs": tuple(data["protocol"]["cutoffs"])})
-        rows = [_method(method, ranks.of_method(method["name"], folder)) for method in data["methods"]]
+        rows = [
+            _method(method, _NOBODY.astype(np.int32) if ranks is None else ranks.of_method(method["name"], folder))
+            for method in data["methods"]
+        ]
         return Report(
             data["title"],
             protocol,
-            ranks.users,
-            ranks.targets,
+            _NOBODY if ranks is None else ranks.users,
+            _NOBODY if ranks is None else ranks.targets,
             rows,
             tests=[_test(test) for test in data["tests"]],
             curve=[EpochRecord(**{**epoch, "losses": _numbers(epoch["losses"])}) for epoch in data["curve"]],

@@ -27,19 +27,19 @@ from genrec.training.log import EpochRecord
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def markdown(report: Report, folder: Path) -> str:
+def markdown(report: Report, folder: Path | None) -> str:
     """The whole report.
 
     Args:
         report: of a run.
-        folder: of that run, for the commands at the end.
+        folder: of that run, for the commands at the end; None: no commands.
     """
     return "\n".join(_lines(report, folder)).rstrip() + "\n"
 
 
-def _lines(report: Report, folder: Path) -> Iterator[str]:
+def _lines(report: Report, folder: Path | None) -> Iterator[str]:
     yield from (f"# {report.title}", "", f"**{run_conclusion(report)}**", "")
-    yield from ("## Results", "", *_results(report), "", f"**Protocol.** {run_protocol_text(report)}", "")
+    yield from ("## Results", "", *results_table(report), "", f"**Protocol.** {run_protocol_text(report)}", "")
     if any(row.kind == "oracle" for row in report.rows):
         yield from (oracle_text(), "")
     if report.tests:
@@ -61,7 +61,8 @@ def _lines(report: Report, folder: Path) -> Iterator[str]:
     if report.stage_seconds:
         rows = [(name, seconds_text(seconds)) for name, seconds in report.stage_seconds.items()]
         yield from ("## Time", "", *table(("stage", "wall clock"), rows), "")
-    yield from ("## Next steps", "", "```sh", *step_lines(steps_of(report, folder)), "```", "")
+    if folder is not None:
+        yield from ("## Next steps", "", "```sh", *step_lines(steps_of(report, folder)), "```", "")
 
 
 def steps_of(report: Report, folder: Path) -> list[Step]:
@@ -117,7 +118,8 @@ def sparkline(values: Sequence[float | None]) -> str:
     return "".join(" " if value is None else _BARS[round((value - low) / step)] for value in values)
 
 
-def _results(report: Report) -> Iterator[str]:
+def results_table(report: Report) -> Iterator[str]:
+    """The lines of the table of results: methods by metrics with intervals, the best method in bold."""
     best = best_means(report)
 
     def cell(row: MethodResult, metric: str, cutoff: int) -> str:

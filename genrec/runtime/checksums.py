@@ -18,6 +18,8 @@ MARK = "run.json"
 
 _DEPTH = 4
 """Maximum depth of a file in the folder of a run (``train_only/streams/<name>/ids.safetensors``)."""
+_EXPORT_AGAIN = "export the run or download the export again"
+"""What to do about a damaged export."""
 
 
 def checksum(file: Path) -> str:
@@ -59,8 +61,18 @@ def read_mark(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("files", {}), dict):
         raise DataError(f"{folder / MARK}: not the record of a run; {remedy(folder)}")
     if not is_intact(content):
-        raise DataError(f"{folder / MARK}: damaged, its content does not match its checksum; {remedy(folder)}")
+        repair = _EXPORT_AGAIN if content.get("exported") else remedy(folder)
+        raise DataError(f"{folder / MARK}: damaged, its content does not match its checksum; {repair}")
     return content
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder is an export of a run, which has no data of users.
+
+    Raises:
+        DataError: its ``run.json`` is damaged.
+    """
+    return (folder / MARK).is_file() and bool(read_mark(folder).get("exported"))
 
 
 def verify(file: Path) -> Path:
@@ -76,9 +88,11 @@ def verify(file: Path) -> Path:
     """
     for folder in list(file.parents)[:_DEPTH]:
         if (folder / MARK).is_file():
-            expected = read_mark(folder).get("files", {}).get(file.relative_to(folder).as_posix())
+            mark = read_mark(folder)
+            expected = mark.get("files", {}).get(file.relative_to(folder).as_posix())
             if expected is not None and file.is_file() and checksum(file) != expected:
-                raise DataError(f"{file}: its checksum is not the one in {folder / MARK}; {remedy(folder, file.name)}")
+                repair = _EXPORT_AGAIN if mark.get("exported") else remedy(folder, file.name)
+                raise DataError(f"{file}: its checksum is not the one in {folder / MARK}; {repair}")
             break
     return file
 

@@ -17,6 +17,7 @@ from genrec.merges.single import Single
 from genrec.registry import plugin_errors
 from genrec.runtime.environment import THIS_MACHINE, Environment
 from genrec.search.streams import search_streams
+from genrec.serving.hub import run_folder
 from genrec.serving.item_names import ItemNames
 from genrec.serving.recommendations import Recommendations, Votes
 from genrec.types import ABSENT, Candidates, Histories, Ranking
@@ -60,7 +61,8 @@ class Recommender:
         """Load the model of a finished run.
 
         Args:
-            path: folder of the run.
+            path: folder of the run or of an export, or ``hf://user/name`` (with ``@revision``) for an export on the
+                Hugging Face Hub.
             device: auto, cpu, cuda, cuda:1 or mps.
 
         Raises:
@@ -69,7 +71,7 @@ class Recommender:
         """
         environment = Environment(device)
         environment.check_device()
-        return cls(Path(path), environment=environment)
+        return cls(run_folder(path), environment=environment)
 
     def __repr__(self) -> str:
         return f"Recommender({self.recipe.title}: {len(self.names):,} items, streams {', '.join(self.tries)})"
