@@ -9,7 +9,9 @@ from genrec.cli._options import AsJson, Device, ThreadCount
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a finished run, or hf://user/name.", show_default=False)
+    ],
     history: Annotated[
         list[str],
         typer.Option(

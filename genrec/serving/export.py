@@ -94,7 +94,7 @@ def _without_users(report: Report) -> Report:
 
 
 def _copied(run: Path, recommender: Recommender) -> Iterator[str]:
-    """The files of a run that an export has unchanged. Vectors are part of it: models and new items are built from them."""
+    """The files of a run that an export has unchanged; models and codes of new items are built from the vectors."""
     yield from ("model.safetensors", "recipe.yaml", "merge.json", "items.json")
     for name in recommender.streams:
         yield from (f"streams/{name}/ids.safetensors", f"streams/{name}/vectors.safetensors")

@@ -30,7 +30,7 @@ def run_folder(path: str | Path, *, images: bool = False) -> Path:
         DataError: the address is malformed, there is no such repository, or it has no export of genrec.
     """
     text = str(path).replace("\\", "/")
-    if not text.startswith("hf:/"):
+    if not text.startswith("hf:/") and text != "hf:":
         return Path(path)
     parts = _ADDRESS.fullmatch(text)
     if parts is None:

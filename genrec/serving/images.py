@@ -69,7 +69,9 @@ class ItemImages:
             with safe_open(file, "numpy") as tensors:
                 return tensors.get_slice("bytes")[int(offsets[row]) : int(offsets[row + 1])].tobytes()
         except (SafetensorError, OSError) as error:
-            raise DataError(f"{file}: expected thumbnails, found something else ({error}); export the run again") from None
+            raise DataError(
+                f"{file}: expected thumbnails, found something else ({error}); export the run again"
+            ) from None
 
     def _offsets_of(self, number: int, file: Path) -> np.ndarray:
         with self._lock:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.evaluation.metrics import column_name, main_cutoff
+from genrec.evaluation.metrics import column_name
 from genrec.experiment.saved_items import SavedItems
 from genrec.families import Component
 from genrec.model.contracts import StreamContext
@@ -154,8 +154,8 @@ def _limitations(report: Report, items: SavedItems, audit: Mapping[str, Any]) ->
         cold, total = int((items.counts_I == 0).sum()), max(int(items.counts_I.sum()), 1)
         top = np.sort(items.counts_I)[::-1][: -(-num_items // 100)].sum() / total
         yield (
-            f"- Cold items: {cold:,} of {num_items:,} items occur in no training history; only streams that encode texts "
-            "or images can rank them high. Items that are not in the catalog are never recommended."
+            f"- Cold items: {cold:,} of {num_items:,} items occur in no training history; only streams that encode "
+            "texts or images can rank them high. Items that are not in the catalog are never recommended."
         )
         yield (
             f"- Popularity: the most popular 1 % of the items have {top:.1%} of the training interactions, and the "

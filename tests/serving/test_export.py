@@ -28,7 +28,9 @@ from tests.damaged_files import forget_checksums
 ROOT = Path(__file__).parents[2]
 FILES = {"README.md", "curves.svg", "items.json", "merge.json", "metrics.json", "model.safetensors", "recipe.yaml"}
 FILES |= {"audit.json", "report.md", "requirements.txt", "run.json"}
-FILES |= {f"streams/{name}/{what}.safetensors" for name in ("behavior", "text", "visual") for what in ("ids", "vectors")}
+FILES |= {
+    f"streams/{name}/{what}.safetensors" for name in ("behavior", "text", "visual") for what in ("ids", "vectors")
+}
 
 
 @pytest.fixture(scope="module", name="exported")
@@ -51,7 +53,9 @@ def test_an_export_gives_the_lists_of_its_run(small_run: Path, exported: Path, t
     histories = [["item-1", "item-2"], ["item-30"], [], ["item-7", "nothing"]]
     ours, theirs = (Recommender.load(folder).recommend(histories, k=20) for folder in (small_run, moved))
     assert ours.to_polars().equals(theirs.to_polars(), null_equal=True)
-    assert genrec.load_run(moved).recommender(device="cpu").recommend(histories).item_keys()[0] == ours.item_keys()[0][:10]
+    assert (
+        genrec.load_run(moved).recommender(device="cpu").recommend(histories).item_keys()[0] == ours.item_keys()[0][:10]
+    )
 
 
 def test_an_export_has_these_files_and_none_of_users(exported: Path) -> None:
@@ -80,7 +84,9 @@ def test_an_export_loads_as_a_run_without_users(small_run: Path, exported: Path)
     for work in (lambda: genrec.compare(run, vary={"merge": ["confidence", "log_prob_sum"]}),):
         with pytest.raises(DataError) as caught:
             work()
-        assert str(caught.value) == f"{exported}: an export has no data of users, expected the folder of the finished run"
+        assert (
+            str(caught.value) == f"{exported}: an export has no data of users, expected the folder of the finished run"
+        )
 
 
 def test_an_export_of_an_export_is_the_same(exported: Path, tmp_path: Path) -> None:
@@ -231,7 +237,18 @@ def test_serving_imports_no_more_than_the_requirements(exported: Path) -> None:
 
 def test_no_component_of_the_core_imports_more_at_its_top() -> None:
     """A recipe's components are imported to recommend, also those that only trained the model."""
-    allowed = {"torch", "numpy", "threadpoolctl", "pydantic", "yaml", "safetensors", "polars", "filelock", "rich", "genrec"}
+    allowed = {
+        "torch",
+        "numpy",
+        "threadpoolctl",
+        "pydantic",
+        "yaml",
+        "safetensors",
+        "polars",
+        "filelock",
+        "rich",
+        "genrec",
+    }
     allowed |= set(sys.stdlib_module_names)
     families = (item_encoders, tokenizers, history_encoders, decoders, tasks, merges, baselines, datasets)
     found = set()
@@ -294,9 +311,7 @@ def test_thumbnails_are_small_many_in_a_file_and_broken_ones_are_counted(tmp_pat
     assert [shown.jpeg(item) for item in (1, 2, 2102, 2104)] == [None] * 4
 
 
-def test_thumbnails_need_the_data_of_the_run(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_thumbnails_need_the_data_of_the_run(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Showroom(items=80, users=120).load()
     monkeypatch.setattr(Showroom, "load", lambda *_: other)
     with pytest.raises(DataError) as caught:
