@@ -19,22 +19,32 @@ def text_of(output: Mapping[str, Any]) -> str:
 
 
 def test_there_are_notebooks() -> None:
-    assert [file.name for file in EXAMPLES] == ["quickstart.ipynb"]
+    assert [file.name for file in EXAMPLES] == ["quickstart.ipynb", "recommend.ipynb"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def outputs_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
+    """The outputs of each code cell of a notebook that is executed in a folder."""
     import nbformat
     from nbclient import NotebookClient
 
     monkeypatch.delenv("GENREC_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
+    [file] = [file for file in EXAMPLES if file.name == name]
     notebook = nbformat.read(file, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
+    resources = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
-    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
-    html = ["".join(str(output.get("data", {}).get("text/html", "")) for output in found) for found in outputs]
+    assert {path.name for path in folder.iterdir()} == {"runs"}
+    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def html_of(outputs: list[Any]) -> str:
+    return "".join(str(output.get("data", {}).get("text/html", "")) for output in outputs)
+
+
+@pytest.mark.slow
+def test_the_quickstart_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = outputs_of("quickstart.ipynb", tmp_path, monkeypatch)
+    html = [html_of(found) for found in outputs]
     run, ndcg, ranks, recommended, comparison = html[2], html[3], html[4], html[5], html[7]
     assert "The merge" in run
     assert "confidence" in ndcg
@@ -45,7 +55,18 @@ def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     widget = "application/vnd.jupyter.widget-view+json"
     assert any(widget in output.get("data", {}) for output in outputs[2]), "progress bars"
     assert "epoch 8: " in "".join(map(text_of, outputs[2]))
-    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
+@pytest.mark.slow
+def test_the_notebook_of_recommendations_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, run, table, vote, plot, many, export = outputs_of("recommend.ipynb", tmp_path, monkeypatch)
+    assert "The merge" in html_of(run)
+    assert html_of(table).count("<tr") == 9
+    assert "semantic_id=(" in "".join(map(text_of, vote))
+    assert any("image/png" in output.get("data", {}) for output in plot)
+    assert "(0, 1, 0) (False, False, True)" in "".join(map(text_of, many))
+    assert "library_name: genrec" in "".join(map(text_of, export))
+    assert (tmp_path / "runs" / "shop-model" / "run.json").is_file()
 
 
 @pytest.mark.slow
