@@ -9,6 +9,7 @@ import importlib.util
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, TypeVar, get_args
 
@@ -35,6 +36,7 @@ console = _LogConsole(stderr=True, highlight=False, soft_wrap=True)
 _SECONDS_BETWEEN_LINES = 30.0
 _BAR = threading.Lock()
 """Held by the bar on the terminal, which has room for one; work in other threads prints lines."""
+_THREAD = threading.local()
 
 
 def set_verbosity(verbosity: Verbosity) -> None:
@@ -63,6 +65,17 @@ def _shows_bars() -> bool:
     )
 
 
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Bars of this thread that begin in the block show nothing, because a bar around the block shows all of it."""
+    before = getattr(_THREAD, "is_silent", False)
+    _THREAD.is_silent = True
+    try:
+        yield
+    finally:
+        _THREAD.is_silent = before
+
+
 def log_detail(text: str) -> None:
     """Print a log line that only ``--verbose`` shows."""
     if console.verbose:
@@ -81,9 +94,10 @@ class Bar:
         self._title, self._total, self._done, self._note = title, total, 0, ""
         self._progress: Progress | None = None
         self._spoke = time.monotonic()
+        self._is_silent = getattr(_THREAD, "is_silent", False)
 
     def __enter__(self) -> Bar:
-        if _shows_bars() and _BAR.acquire(blocking=False):
+        if not self._is_silent and _shows_bars() and _BAR.acquire(blocking=False):
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
@@ -109,7 +123,7 @@ class Bar:
         self._note = note or self._note
         if self._progress is not None:
             self._progress.update(self._task, advance=steps, note=self._note)
-        elif time.monotonic() - self._spoke > _SECONDS_BETWEEN_LINES:
+        elif not self._is_silent and time.monotonic() - self._spoke > _SECONDS_BETWEEN_LINES:
             self._spoke = time.monotonic()
             console.print(f"{self._title}: {self._done}/{self._total or '?'} {self._note}", markup=False)
 

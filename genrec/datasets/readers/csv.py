@@ -9,7 +9,7 @@ import csv
 import difflib
 import re
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +75,30 @@ def read_csv_skipping(
         DataError: empty, a column is missing, or broken quotes make rows ambiguous.
     """
     return _read(path, columns, layout, filled, skip=True)
+
+
+def csv_rows(
+    path: Path, columns: Collection[str], layout: Layout = CSV, *, broken: Callable[[DataError], object]
+) -> Iterator[tuple[int, list[str]]]:
+    """The line of each row and its fields of some columns, in the requested order, in bounded memory.
+
+    Args:
+        path: the file, UTF-8.
+        columns: their names; blank lines are ignored.
+        layout: format of the file.
+        broken: called with the error of a row of too few or too many fields, which is skipped unless it raises.
+
+    Raises:
+        DataError: as :func:`read_csv`, but fields may have any content.
+    """
+    names = header(path, layout)
+    require_columns(f"{path}:1", names, columns)
+    places = [names.index(name) for name in columns]
+    for line, row in _rows(path, layout):
+        if row and max(places) < len(row) and not _is_too_long(row, names):
+            yield line, [row[place] for place in places]
+        elif row:
+            broken(_wrong_length(path, layout, names, line, row))
 
 
 def header(path: Path, layout: Layout = CSV) -> list[str]:

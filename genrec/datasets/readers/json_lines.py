@@ -12,6 +12,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
 
@@ -95,7 +96,7 @@ def read_json_lines(
 def json_objects(
     path: Path,
     *,
-    title: str,
+    title: str | None,
     wanted: Callable[[bytes], bool] | None = None,
     broken: Callable[[DataError], object] | None = None,
     repeated: list[tuple[int, str]] | None = None,
@@ -104,7 +105,7 @@ def json_objects(
 
     Args:
         path: as in :func:`read_json_lines`.
-        title: for the progress bar.
+        title: for the progress bar; None shows none.
         wanted: filter on the bytes of a line before it is parsed; lines that it rejects are skipped, broken or not.
         broken: called with the error of each unreadable line, which is skipped; by default :func:`refuse`.
         repeated: gets line and name of each key that occurs again in one object; the last value counts.
@@ -131,7 +132,7 @@ def refuse(error: DataError) -> NoReturn:
     raise DataError(f"{error}; fix or remove the line, or set broken_lines: skip") from None
 
 
-def raw_lines(path: Path, *, title: str) -> Iterator[tuple[int, bytes]]:
+def raw_lines(path: Path, *, title: str | None) -> Iterator[tuple[int, bytes]]:
     """Each line that is not blank, with its number from 1, for formats that are nearly JSON.
 
     Raises:
@@ -151,10 +152,11 @@ def _numbered(first: int, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         yield number, match[0].rstrip()
 
 
-def _chunks(path: Path, title: str) -> Iterator[tuple[int, bytes]]:
+def _chunks(path: Path, title: str | None) -> Iterator[tuple[int, bytes]]:
     """Whole lines, about CHUNK_BYTES at a time, with the number of the first; at least one line is not blank."""
     number, rest, done, unpacked, is_empty, has_cr_ends = 1, b"", 0, 0, True, None
-    with path.open("rb") as file, Bar(f"{title} (MB)", -(-path.stat().st_size // _MB)) as bar:
+    shown = nullcontext() if title is None else Bar(f"{title} (MB)", -(-path.stat().st_size // _MB))
+    with path.open("rb") as file, shown as bar:
         is_gzip = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if is_gzip else file
@@ -188,7 +190,8 @@ def _chunks(path: Path, title: str) -> Iterator[tuple[int, bytes]]:
                 raise DataError(
                     f"{path}:{number}: no line end within {CHUNK_BYTES // 2**20} MB; expected one JSON object a line"
                 )
-            bar.advance(file.tell() // _MB - done)
+            if bar is not None:
+                bar.advance(file.tell() // _MB - done)
             done = file.tell() // _MB
         if damage is not None:
             raise DataError(
