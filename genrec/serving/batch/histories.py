@@ -192,7 +192,9 @@ class FileHistories:
         counts.users = len(hashes) - len(self._again)
         counts.skipped_rows += len(self._again)
         if not counts.users:
-            problem = f"all {counts.skipped_rows:,} rows are broken" if counts.skipped_rows else "there are no rows"
+            problem = (
+                f"none of {counts.skipped_rows:,} rows can be read" if counts.skipped_rows else "there are no rows"
+            )
             raise DataError(f"{self.path}: {problem}")
         return counts
 
