@@ -6,14 +6,15 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from genrec.errors import DataError, GenrecError
+from genrec.errors import DataError, GenrecError, StorageError
 from genrec.runtime.checksums import checksum, is_intact, seal
-from genrec.runtime.files import read_json, replacing, write_json
+from genrec.runtime.files import PARTIAL, is_abandoned, read_json, reason, replacing, write_json
 from genrec.runtime.folder_lock import LOCK, OWNER, FolderLock
 from genrec.runtime.progress import console
 from genrec.serving.batch.histories import FileFormat
@@ -49,9 +50,12 @@ class Parts:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"{self.folder}: is a file, expected a folder for finished parts; move it away")
-        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(self.folder)
-        lock.acquire()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise StorageError(f"{self.folder}: cannot be written: {reason(error)}") from error
         try:
             self._begin()
             yield
@@ -122,9 +126,13 @@ class Parts:
                 file.unlink(missing_ok=True)
 
     def _begin(self) -> None:
-        """Remove parts of other inputs."""
+        """Remove parts of other inputs, and what a killed process was writing."""
         if not self._is_ours():
             raise DataError(f"{self.folder}: is not empty and not of a batch; move it away, or change --output")
+        partials = self.output.parent.glob(f"{escape(self.output.name)}.*{PARTIAL}")
+        for partial in (*partials, *self.folder.glob(f"*{PARTIAL}")):
+            if is_abandoned(partial):
+                partial.unlink(missing_ok=True)
         before: Mapping[str, Any] = {}
         with suppress(GenrecError):
             before = self._record(_SETTINGS).get("inputs", {})
@@ -155,4 +163,7 @@ class Parts:
 def _concatenate(files: Sequence[Path], output: Path) -> None:
     """Write Parquet files as one, in bounded memory; row groups do not depend on the number of threads."""
     table = pl.scan_parquet(list(files), glob=False)
-    table.sink_parquet(output, row_group_size=_ROWS_IN_GROUP, maintain_order=True, engine="streaming")
+    try:
+        table.sink_parquet(output, row_group_size=_ROWS_IN_GROUP, maintain_order=True, engine="streaming")
+    except pl.exceptions.PolarsError as error:
+        raise StorageError(f"{output}: cannot be written: {str(error).partition('.')[0]}") from error

@@ -89,11 +89,17 @@ def recommend_batch(
         numbers = [number for number in range(num_parts) if number not in finished]
         wanted = (users for number, users in enumerate(_batched(histories, size)) if number not in finished)
         model = _Model(recommender, settings, file_format, histories.user_type(), _count(recommender, workers, numbers))
-        with Bar("recommending", inspected.users) as bar, model:
-            bar.advance(total.users)
-            for number, (content, counts) in zip(numbers, _shown(model.recommend(wanted), bar), strict=True):
-                parts.put(number, content, counts)
-                total.add(counts)
+        try:
+            with Bar("recommending", inspected.users) as bar, model:
+                bar.advance(total.users)
+                for number, (content, counts) in zip(numbers, _shown(model.recommend(wanted), bar), strict=True):
+                    parts.put(number, content, counts)
+                    total.add(counts)
+        except KeyboardInterrupt:
+            if total.users:
+                done = f"{total.users:,} of {inspected.users:,} users are finished"
+                console.print(f"{output}: {done}; the same command resumes", markup=False)
+            raise
         parts.write_output(num_parts, total, header=model.header())
     return total
 

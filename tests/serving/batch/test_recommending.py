@@ -248,7 +248,7 @@ def _undisturbed(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("share", "workers"), [(0.05, 1), (0.4, 2), (0.8, 1), (0.95, 1), (1.0, 1)])
+@pytest.mark.parametrize(("share", "workers"), [(0.05, 1), (0.4, 2), (0.8, 1), (0.95, 1)])
 def test_a_killed_batch_ends_as_an_undisturbed_one(
     share: float, workers: int, undisturbed: tuple[Path, Path, int], recommender: Recommender, tmp_path: Path
 ) -> None:
@@ -258,4 +258,17 @@ def test_a_killed_batch_ends_as_an_undisturbed_one(
     assert batch_killed(recommender.path, histories, output, workers=workers, moment=moment) is None
     recommend_batch(recommender, FileHistories(histories), output, Settings(3), workers=1)
     assert output.read_bytes() == expected.read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == [output.name]
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_killed_at_its_last_moment_is_finished(
+    undisturbed: tuple[Path, Path, int], recommender: Recommender, tmp_path: Path
+) -> None:
+    histories, expected, count = undisturbed
+    output = tmp_path / "r.parquet"
+    assert batch_killed(recommender.path, histories, output, workers=1, moment=count) is None
+    assert output.read_bytes() == expected.read_bytes()
+    with pytest.raises(DataError, match="exists; pass --force"):
+        recommend_batch(recommender, FileHistories(histories), output, Settings(3), workers=1)
     assert [file.name for file in tmp_path.iterdir()] == [output.name]
