@@ -15,8 +15,8 @@ from genrec.version import __version__
 if TYPE_CHECKING:
     from genrec.api.auditing import audit
     from genrec.api.comparisons import ComparisonResult, compare
-    from genrec.api.growing import add_items
     from genrec.api.exporting import export
+    from genrec.api.growing import add_items
     from genrec.api.inputs import load_recipe
     from genrec.api.runs import Run, list_runs, load_run, run
     from genrec.api.tokenizing import Tokenized, tokenize
