@@ -73,10 +73,10 @@ class Block(nn.Module):
         weight_HD = first.weight * self.norm.weight
         sums_BKH = (from_x_BD @ weight_HD.T)[:, None] + from_y_KD @ weight_HD.T
         offset_H = first.weight @ self.norm.bias + first.bias
-        hidden_BKH = torch.addcmul(offset_H, sums_BKH, scale_BK[:, :, None])
+        mixed = torch.addcmul(offset_H, sums_BKH, scale_BK[:, :, None])
         for part in rest:
-            hidden_BKH = part(hidden_BKH)
-        return self.output_norm(hidden_BKH.add_(x_BD[:, None]).add_(y_KD))
+            mixed = part(mixed)
+        return self.output_norm(mixed + x_BD[:, None] + y_KD)
 
 
 class MlpDecoder(DecoderModule):

@@ -15,6 +15,8 @@ from genrec.search.top import top
 from genrec.semantic_ids.trie import Trie
 
 _CHILDREN_OF_A_PREFIX = 1024
+_CHILDREN_AT_ONCE = 2**17
+"""Of the prefixes that are expanded together; a decoder may copy the vector of each."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ def _score_chunk(decoder: DecoderModule, encoded: Encoded, trie: Trie) -> Tensor
     for depth in range(trie.num_levels):
         nodes_K = torch.arange(trie.num_nodes(depth), device=totals_BK.device)
         is_last = depth + 1 == trie.num_levels  # it has the most nodes, and can be expanded in parts
-        at_once = max(1, prefixes_at_once(encoded) // max(1, num_users)) if is_last else len(nodes_K)
+        at_once = len(nodes_K)
+        if is_last:
+            most = min(prefixes_at_once(encoded) // max(1, num_users), _CHILDREN_AT_ONCE // trie.max_children(depth))
+            at_once = max(1, most)
         parts = []
         for nodes_k, origin_k, totals_Bk in zip(
             nodes_K.split(at_once), origin_K.split(at_once), totals_BK.split(at_once, 1), strict=True
