@@ -17,11 +17,12 @@ from polars.testing import assert_frame_equal
 
 from genrec.errors import DataError
 from genrec.formats.keys import sorted_keys
+from genrec.runtime.peak_memory import PeakMemory
 from genrec.runtime.threads import one_thread
 from genrec.serving.batch import recommending
-from genrec.serving.batch.histories import FileHistories
+from genrec.serving.batch.histories import FileFormat, FileHistories
 from genrec.serving.batch.recommending import recommend_batch
-from genrec.serving.batch.scoring import Settings
+from genrec.serving.batch.scoring import Counts, Settings, content_of
 from genrec.serving.recommender import Recommender
 
 ROOT = Path(__file__).parents[3]
@@ -179,6 +180,31 @@ def test_an_interrupted_batch_computes_the_rest_only(
 
 
 @pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_users(
+    recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quick(recommender: Recommender, users: Any, settings: Settings, file_format: FileFormat, *_: Any) -> Any:
+        keys = [user.user for user in users for _ in range(settings.k)]
+        frame = pl.DataFrame({"user": keys, "item": keys, "title": [f"the title of {key}" for key in keys]})
+        return content_of(frame, file_format), Counts(users=len(users), rows=len(keys))
+
+    monkeypatch.setattr(recommending, "recommend_part", quick)
+    monkeypatch.setattr(recommending, "_MOST_USERS", 4096)
+    peaks = []
+    for count in (20_000, 200_000):
+        history = [f"item-{n}" for n in range(20)]
+        frame = pl.DataFrame({"user": range(count)}).with_columns(history=pl.lit(history))
+        frame.write_parquet(tmp_path / "histories.parquet")
+        histories, output = FileHistories(tmp_path / "histories.parquet"), tmp_path / "r.parquet"
+        with PeakMemory() as peak:
+            counts = recommend_batch(recommender, histories, output, Settings(20), workers=1, force=True)
+        assert counts.rows == 20 * count
+        peaks.append(peak.bytes or 0)
+    assert peaks[0] > 0
+    assert peaks[1] - peaks[0] < 200 * 2**20, "the histories alone are 270 MB as lists of texts"
+
+
+@pytest.mark.slow
 def test_processes_give_the_bytes_of_one(recommender: Recommender, tmp_path: Path) -> None:
     histories = FileHistories(write_histories(tmp_path))
     for file_format in ("parquet", "csv"):
@@ -201,8 +227,8 @@ _CHILD = """
 import os, signal, sys
 from pathlib import Path
 from genrec.serving.batch import recommending
-from genrec.serving.batch.histories import FileHistories
-from genrec.serving.batch.scoring import Settings
+from genrec.serving.batch.histories import FileFormat, FileHistories
+from genrec.serving.batch.scoring import Counts, Settings, content_of
 from genrec.serving.recommender import Recommender
 
 run, histories, output, workers, last, count = *map(Path, sys.argv[1:4]), int(sys.argv[4]), int(sys.argv[5]), 0
