@@ -276,20 +276,17 @@ def _write(
 
 
 def _summary(counts: Counts, where: str) -> list[str]:
+    """What was written, and what was skipped."""
+    noted = {
+        "rows of the input that were skipped": counts.skipped_rows,
+        "missing items that were skipped (null, NaN or an empty text)": counts.missing_items,
+        "items that were skipped because the catalog has none of this key": counts.unknown_items,
+        "users with such items": counts.users_with_unknown_items,
+        "users without known items, who got the most popular ones": counts.fallbacks,
+        "users without a row, because no item was left for them": counts.users_without_rows,
+    }
     lines = [f"{where}: {counts.rows:,} rows for {counts.users:,} users"]
-    if counts.skipped_rows:
-        lines.append(f"{counts.skipped_rows:,} rows of the input were skipped")
-    if counts.missing_items:
-        lines.append(f"{counts.missing_items:,} missing items (null, NaN or an empty text) were skipped")
-    if counts.unknown_items:
-        lines.append(
-            f"{counts.unknown_items:,} items in the histories of {counts.users_with_unknown_items:,} users are not in "
-            "the catalog and were skipped"
-        )
-    if counts.fallbacks:
-        lines.append(f"{counts.fallbacks:,} users without known items got the most popular items")
+    lines += [f"{what}: {count:,}" for what, count in noted.items() if count]
     if counts.fallbacks == counts.users and counts.unknown_items:
         lines.append("no item of any history is in the catalog: are these the keys of another dataset?")
-    if counts.users_without_rows:
-        lines.append(f"{counts.users_without_rows:,} users have no row, because no item was left for them")
     return lines

@@ -86,10 +86,11 @@ def test_a_file_of_histories(small_run: Path, folder: Path, capsys: Capture) -> 
     assert recommend(small_run, *words, "--broken-rows", "skip") == 0
     assert capsys.readouterr().err.splitlines() == [
         "r.jsonl: 6 rows for 3 users",
-        "1 rows of the input were skipped",
-        "1 missing items (null, NaN or an empty text) were skipped",
-        "1 items in the histories of 1 users are not in the catalog and were skipped",
-        "1 users without known items got the most popular items",
+        "rows of the input that were skipped: 1",
+        "missing items that were skipped (null, NaN or an empty text): 1",
+        "items that were skipped because the catalog has none of this key: 1",
+        "users with such items: 1",
+        "users without known items, who got the most popular ones: 1",
     ]
     rows = [json.loads(line) for line in Path("r.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["user"], row["rank"], row["fallback"]) for row in rows] == [
