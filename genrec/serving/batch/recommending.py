@@ -73,7 +73,8 @@ def recommend_batch(
         raise DataError(f"{output}: is a folder, expected a file")
     inspected, size = histories.inspect(), _part_size(settings)
     num_parts = -(-inspected.users // size)
-    parts = Parts(output, file_format, _inputs(recommender, histories, settings, file_format, size))
+    inputs = _inputs(recommender, histories, settings, file_format, size)
+    parts = Parts(output, file_format, inputs)
     with parts.locked():
         if (total := parts.finished()) is not None:
             parts.clear()
@@ -92,7 +93,7 @@ def recommend_batch(
         try:
             with Bar("recommending", inspected.users) as bar, model:
                 bar.advance(total.users)
-                for number, (content, counts) in zip(numbers, _shown(model.recommend(wanted), bar), strict=True):
+                for number, (content, counts) in zip(numbers, _shown(model.recommend(wanted), bar), strict=False):
                     parts.put(number, content, counts)
                     total.add(counts)
         except KeyboardInterrupt:
@@ -100,6 +101,8 @@ def recommend_batch(
                 done = f"{total.users:,} of {inspected.users:,} users are finished"
                 console.print(f"{output}: {done}; the same command resumes", markup=False)
             raise
+        if total.users != inspected.users or histories.fingerprint() != inputs["histories"]:
+            raise DataError(f"{output}: not written, because the histories changed while they were read; run it again")
         parts.write_output(num_parts, total, header=model.header())
     return total
 

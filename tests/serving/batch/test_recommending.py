@@ -179,6 +179,24 @@ def test_an_interrupted_batch_computes_the_rest_only(
     assert (counts.users, counts.rows) == (40, 80)
 
 
+def test_histories_that_change_meanwhile_are_an_error(
+    recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories, recommend_part = write_histories(tmp_path), recommending.recommend_part
+
+    def changed(*arguments: Any) -> Any:
+        write_histories(tmp_path, 41)
+        return recommend_part(*arguments)
+
+    monkeypatch.setattr(recommending, "recommend_part", changed)
+    with pytest.raises(DataError, match="not written, because the histories changed while they were read"):
+        recommend_batch(recommender, FileHistories(histories), tmp_path / "r.csv", Settings(2), workers=1)
+    assert not (tmp_path / "r.csv").exists()
+    monkeypatch.setattr(recommending, "recommend_part", recommend_part)
+    counts = recommend_batch(recommender, FileHistories(histories), tmp_path / "r.csv", Settings(2), workers=1)
+    assert counts.users == 41
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_users(
     recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
