@@ -270,6 +270,7 @@ def test_everything_imported_is_declared() -> None:
         *extras["vision"],
         *extras["pandas"],
         *extras["serve"],
+        *extras["onnx"],
     ]
     declared = {re.split(r"[\[<>=!~; ]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
     declared.add("pydantic-core")  # one package with pydantic, which pins it

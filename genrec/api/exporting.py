@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from genrec.registry import plugin_errors
 from genrec.runtime.environment import Environment
 from genrec.serving.hub import run_folder
 
-if TYPE_CHECKING:
-    from genrec.api.runs import Run
+
+class HasPath(Protocol):
+    """A :class:`~genrec.Run`."""
+
+    @property
+    def path(self) -> Path: ...
 
 
 @plugin_errors()
 def export(
-    run: str | Path | Run,
+    run: str | Path | HasPath,
     folder: str | Path,
     *,
     images: bool = False,

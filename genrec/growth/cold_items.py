@@ -16,8 +16,7 @@ from genrec.families import Merge
 from genrec.growth.grow import Grown, encode_new_items, grow
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
-from genrec.reporting.cold_items import ColdItems, Metrics, metrics_of
-from genrec.reporting.report import MethodKind, evaluate
+from genrec.reporting.report import ColdItems, MethodKind, Metrics, evaluate, metrics_of
 from genrec.search.streams import search_streams
 from genrec.types import ABSENT, Catalog, Dataset, Histories, ItemVectors, Ranking, Split
 

@@ -1,62 +1,12 @@
-"""How well cold items are found: a section of the report, and its part of ``metrics.json``."""
+"""How well cold items are found, in words: a section of the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
-from genrec.reporting.report import Estimate, MethodResult
+from genrec.reporting.report import ColdItems, Metrics
 from genrec.reporting.texts import count_text, interval_text, table
-
-Metrics = Mapping[str, Mapping[int, Estimate]]
-"""By metric and cutoff."""
-
-
-@dataclass(frozen=True)
-class ColdItems:
-    """Results of users whose last item is one of the items that were held out and added after training."""
-
-    items: int
-    """Held-out items."""
-    all_items: int
-    """Items of the whole catalog."""
-    users: int
-    """Users whose last item is held out."""
-    among_all: Mapping[str, Metrics]
-    """By method: the target is ranked among all items."""
-    among_cold: Mapping[str, Metrics]
-    """By method: the target is ranked among the held-out items alone."""
-    codes: Mapping[str, Mapping[str, int]]
-    """By stream: how many held-out items got their codes in which way."""
-    problem: str = ""
-    """Why nothing was measured; empty if it was."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data; cutoffs are texts."""
-        return asdict(self)
-
-    @classmethod
-    def of_dict(cls, data: Mapping[str, Any]) -> ColdItems:
-        """The inverse of :meth:`to_dict`."""
-        parts = {name: _methods(data[name]) for name in ("among_all", "among_cold")}
-        return cls(**{**data, **parts})
-
-
-def metrics_of(rows: Sequence[MethodResult]) -> dict[str, Metrics]:
-    """The metrics of each method but the oracle."""
-    return {row.name: row.metrics for row in rows if row.kind != "oracle"}
-
-
-def _methods(methods: Mapping[str, Any]) -> dict[str, Metrics]:
-    return {
-        name: {
-            metric: {int(cutoff): Estimate(**estimate) for cutoff, estimate in by_cutoff.items()}
-            for metric, by_cutoff in metrics.items()
-        }
-        for name, metrics in methods.items()
-    }
 
 
 def cold_lines(cold: ColdItems) -> Iterator[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from genrec.runtime.files import read_json
 from genrec.runtime.seeds import derive
 from genrec.training.log import EpochRecord
 from genrec.types import ABSENT, Dataset, Ranking, Split
-
-if TYPE_CHECKING:
-    from genrec.reporting.cold_items import ColdItems
 
 MethodKind = Literal["merge", "pair", "stream", "baseline", "oracle"]
 """``pair``: the merge of two of three or more streams of the same model. ``oracle``: the best stream for each user; an
@@ -37,6 +34,10 @@ class Estimate:
     high: float
 
 
+Metrics = Mapping[str, Mapping[int, Estimate]]
+"""By metric and cutoff."""
+
+
 @dataclass(frozen=True)
 class MethodResult:
     """Metrics and ranks of one method."""
@@ -47,6 +48,51 @@ class MethodResult:
     """By the metric's name (see :mod:`genrec.evaluation.metrics`) and cutoff."""
     ranks_U: np.ndarray
     """Rank of the target of each user, int32 (U,), from 0; ABSENT if it was not found."""
+
+
+@dataclass(frozen=True)
+class ColdItems:
+    """Results of users whose last item is one of the items that were held out and added after training."""
+
+    items: int
+    """Held-out items."""
+    all_items: int
+    """Items of the whole catalog."""
+    users: int
+    """Users whose last item is held out."""
+    among_all: Mapping[str, Metrics]
+    """By method: the target is ranked among all items."""
+    among_cold: Mapping[str, Metrics]
+    """By method: the target is ranked among the held-out items alone."""
+    codes: Mapping[str, Mapping[str, int]]
+    """By stream: how many held-out items got their codes in which way."""
+    problem: str = ""
+    """Why nothing was measured; empty if it was."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; cutoffs are texts."""
+        return asdict(self)
+
+    @classmethod
+    def of_dict(cls, data: Mapping[str, Any]) -> ColdItems:
+        """The inverse of :meth:`to_dict`."""
+        parts = {name: _methods(data[name]) for name in ("among_all", "among_cold")}
+        return cls(**{**data, **parts})
+
+
+def metrics_of(rows: Sequence[MethodResult]) -> dict[str, Metrics]:
+    """The metrics of each method but the oracle."""
+    return {row.name: row.metrics for row in rows if row.kind != "oracle"}
+
+
+def _methods(methods: Mapping[str, Any]) -> dict[str, Metrics]:
+    return {
+        name: {
+            metric: {int(cutoff): Estimate(**estimate) for cutoff, estimate in by_cutoff.items()}
+            for metric, by_cutoff in metrics.items()
+        }
+        for name, metrics in methods.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 from genrec.errors import DataError
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.significance import Difference
-from genrec.reporting.cold_items import ColdItems
 from genrec.reporting.curves import curves_svg
 from genrec.reporting.report import (
+    ColdItems,
     Estimate,
     MethodResult,
     PairedTest,

@@ -16,8 +16,7 @@ from genrec.experiment.model import Trained, validation_users
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
-from genrec.reporting.cold_items import ColdItems
-from genrec.reporting.report import MethodResult, PairedTest, Protocol, Report
+from genrec.reporting.report import ColdItems, MethodResult, PairedTest, Protocol, Report
 from genrec.reporting.texts import plain
 from genrec.training.trainer import TrainingLog
 from genrec.types import Dataset, ItemVectors

@@ -230,7 +230,7 @@ def _check_lists(recommender: Recommender, name: str, content: bytes, max_histor
     ranking = Single(stream=name).merge(found, top_n=length)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     history_BT = histories.last(max_history, padding=num_items)[0]
-    [log_probs_BI] = session.run(None, {"history": history_BT})
+    log_probs_BI = np.asarray(session.run(None, {"history": history_BT})[0])
     is_item_BN = ranking.items_BN != ABSENT
     of_items_BN = np.take_along_axis(log_probs_BI, np.where(is_item_BN, ranking.items_BN, 0), axis=1)
     best_BN = -np.sort(-log_probs_BI, axis=1)[:, : ranking.items_BN.shape[1]]

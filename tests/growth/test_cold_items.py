@@ -14,8 +14,8 @@ from genrec.experiment.dataset import load_dataset
 from genrec.experiment.fit import plan_fit
 from genrec.growth.grow import grow
 from genrec.recipe.loading import recipe_of
-from genrec.reporting.cold_items import ColdItems, cold_lines, cold_sentence
-from genrec.reporting.report import Estimate
+from genrec.reporting.cold_items import cold_lines, cold_sentence
+from genrec.reporting.report import ColdItems, Estimate
 from genrec.reporting.report_files import read_report
 from genrec.runtime.environment import Environment
 from genrec.search.settings import SearchSettings
