@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 from genrec.registry import plugin_errors
-from genrec.runtime.environment import Environment
 from genrec.serving.hub import run_folder
 
 
@@ -49,5 +48,4 @@ def export(
     from genrec.serving.export import export_run  # imports torch, which takes seconds
 
     path = run_folder(run) if isinstance(run, str | Path) else run.path
-    environment = Environment(data=None if data is None else Path(data))
-    return export_run(path, Path(folder), images=images, onnx=onnx, environment=environment)
+    return export_run(path, Path(folder), images=images, onnx=onnx, data=None if data is None else Path(data))

@@ -86,13 +86,14 @@ class Run:
 
         return Recommender.load(self.path, device=device)
 
+    @plugin_errors()
     def export(
         self, folder: str | Path, *, images: bool = False, onnx: bool = False, data: str | Path | None = None
     ) -> Path:
         """Export this run for serving and for model hubs: :func:`genrec.export`."""
-        from genrec.api.exporting import export
+        from genrec.serving.export import export_run
 
-        return export(self, folder, images=images, onnx=onnx, data=data)
+        return export_run(self.path, Path(folder), images=images, onnx=onnx, data=None if data is None else Path(data))
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}: {self.title}; {_main_result(self.report)})"

@@ -13,7 +13,7 @@ from genrec.reporting.report import Report, read_metrics
 from genrec.reporting.report_files import read_report
 from genrec.reporting.report_markdown import markdown
 from genrec.runtime.checksums import parsing, read_mark, verify
-from genrec.runtime.environment import THIS_MACHINE, Environment
+from genrec.runtime.environment import Environment
 from genrec.runtime.files import read_json
 from genrec.runtime.progress import console
 from genrec.serving.images import thumbnail_files, write_thumbnails
@@ -38,9 +38,7 @@ _FACTS = ("model", "genrec", "date", "device", "threads", "seconds")
 """What an export repeats of ``run.json``; the folders of the machine and the stages are left out."""
 
 
-def export_run(
-    run: Path, folder: Path, *, images: bool = False, onnx: bool = False, environment: Environment = THIS_MACHINE
-) -> Path:
+def export_run(run: Path, folder: Path, *, images: bool = False, onnx: bool = False, data: Path | None = None) -> Path:
     """Export a finished run. The folder is written whole or not at all.
 
     Args:
@@ -48,7 +46,7 @@ def export_run(
         folder: of the export; new or empty.
         images: also write thumbnails of the items, which needs the dataset of the run.
         onnx: also write each stream's model in the ONNX format.
-        environment: where the dataset is, if not where it was in the run.
+        data: data folder, for ``images``; None: that of the run.
 
     Returns:
         The folder.
@@ -73,7 +71,7 @@ def export_run(
         target.write_text("README.md", card)
         target.write_text("requirements.txt", requirements_text())
         if images:
-            _add_images(source, target, recommender, environment)
+            _add_images(source, target, recommender, data)
         if onnx:
             from genrec.serving.onnx import write_onnx
 
@@ -109,7 +107,7 @@ def _audit(run: Path) -> dict[str, Any]:
         return dict(read_json(verify(file)))
 
 
-def _add_images(source: RunFolder, target: RunFolder, recommender: Recommender, environment: Environment) -> None:
+def _add_images(source: RunFolder, target: RunFolder, recommender: Recommender, data: Path | None) -> None:
     if copied := list(thumbnail_files(source.path)):  # the run is an export
         for name in copied:
             target.place(verify(source.path / name), name)
@@ -117,7 +115,7 @@ def _add_images(source: RunFolder, target: RunFolder, recommender: Recommender, 
     from genrec.experiment.dataset import load_dataset
 
     recipe = recommender.recipe
-    dataset = load_dataset(recipe, source.located(environment).for_dataset(recipe.dataset.block()))
+    dataset = load_dataset(recipe, source.located(Environment(data=data)).for_dataset(recipe.dataset.block()))
     if dataset.catalog.keys != tuple(recommender.keys):
         raise DataError(
             f"{source.path}: the run used {len(recommender.keys):,} items, but {dataset.name} has "

@@ -213,8 +213,6 @@ def _check_lists(recommender: Recommender, name: str, content: bytes, max_histor
     Raises:
         GenrecError: they differ.
     """
-    import onnxruntime
-
     num_items = len(recommender.names)
     length = min(_LIST_LENGTH, num_items)
     histories = _random_histories(num_items, max_history + 3, _NUM_CHECKED)
@@ -228,6 +226,7 @@ def _check_lists(recommender: Recommender, name: str, content: bytes, max_histor
         max_history=recommender.recipe.max_history,
     )
     ranking = Single(stream=name).merge(found, top_n=length)
+    onnxruntime = import_module("onnxruntime")
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     history_BT = histories.last(max_history, padding=num_items)[0]
     log_probs_BI = np.asarray(session.run(None, {"history": history_BT})[0])
