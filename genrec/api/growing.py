@@ -10,6 +10,7 @@ from genrec.api.inputs import ONE_AT_A_TIME, environment_of
 from genrec.api.runs import Run, load_run
 from genrec.registry import plugin_errors
 from genrec.runtime.progress import console
+from genrec.serving.hub import run_folder
 
 
 @plugin_errors()
@@ -32,7 +33,7 @@ def add_items(
     them a smaller probability, all by the same factor.
 
     Args:
-        run: a finished run or its folder; it is not changed.
+        run: a finished run, its folder or ``hf://user/name``; it is not changed.
         items: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` with the columns ``key`` (or ``item_id``), ``title``,
             ``text``, ``image`` (path relative to the file), or those of the recipe's dataset.
         output: folder of the new run. Its ``versions.json`` has what was added, and how each item got its codes.
@@ -77,7 +78,9 @@ def grow_run(
 
     environment = environment_of(data=data, device=device)
     with ONE_AT_A_TIME:
-        written, version = add(run, items, output, environment=environment, vectors=vectors, new_only=new_only)
+        written, version = add(
+            run_folder(run), items, output, environment=environment, vectors=vectors, new_only=new_only
+        )
     lost = set(version["items"]).intersection(*(ways.get("left out", ()) for ways in version["streams"].values()))
     if lost:
         first = ", ".join([key for key in version["items"] if key in lost][:3])

@@ -96,7 +96,7 @@ def _copied(run: Path, recommender: Recommender) -> Iterator[str]:
     yield from ("model.safetensors", "recipe.yaml", "merge.json", "items.json")
     for name in recommender.streams:
         yield from (f"streams/{name}/ids.safetensors", f"streams/{name}/vectors.safetensors")
-    yield from (name for name in ("audit.json", "curves.svg") if (run / name).is_file())
+    yield from (name for name in ("audit.json", "curves.svg", "versions.json") if (run / name).is_file())
 
 
 def _audit(run: Path) -> dict[str, Any]:

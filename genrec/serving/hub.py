@@ -11,7 +11,7 @@ from genrec.version import __version__
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<repository>[^/@]+/[^/@]+?)/?(?:@(?P<revision>.+))?")
 """As a :class:`~pathlib.Path`, an address has one slash less."""
 _FILES = ("run.json", "recipe.yaml", "items.json", "merge.json", "metrics.json", "report.md", "curves.svg")
-_FILES += ("audit.json", "README.md", "requirements.txt", "model.safetensors", "streams/*.safetensors")
+_FILES += ("audit.json", "versions.json", "README.md", "requirements.txt", "model.safetensors", "streams/*.safetensors")
 """All that is downloaded, with subfolders: no code."""
 
 

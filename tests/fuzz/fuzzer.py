@@ -86,7 +86,7 @@ class Round:
 
 
 class TooSlowError(BaseException):
-    """Raised where a reader is after 20 seconds of CPU time; no ``except Exception`` takes it for an error of the file."""
+    """Raised where a reader is when its time is over; no ``except Exception`` takes it for an error of the file."""
 
 
 class Fuzzer:
@@ -210,7 +210,10 @@ def _outcome(read: Callable[[Path], object], place: Path) -> tuple[str, str | No
     except KeyboardInterrupt:
         raise
     except TooSlowError as error:
-        return f"slow: {_line(error)}", f"took more than {MAX_SECONDS} seconds of CPU time\n{traceback.format_exc()}"
+        return (
+            f"slow: {_line(error)}",
+            f"took more than {MAX_SECONDS} seconds of CPU time or {MAX_WAIT} in all\n{traceback.format_exc()}",
+        )
     except BaseException as error:  # polars raises panics, which are no Exceptions
         return f"{type(error).__name__}: {_line(error)}", traceback.format_exc()
 
