@@ -48,8 +48,9 @@ def command(
         int, typer.Option("--max-batch", min=1, help="Most histories computed together; 1: no batches.")
     ] = 64,
     max_wait: Annotated[
-        float, typer.Option("--max-wait", help="Longest wait of a batch for more requests, in milliseconds.")
-    ] = 5.0,
+        float,
+        typer.Option("--max-wait", help="Longest pause between requests for which a batch waits, in milliseconds."),
+    ] = 10.0,
     deadline: Annotated[
         float, typer.Option("--deadline", help="Seconds after which a request is answered with status 503.")
     ] = 10.0,

@@ -40,13 +40,14 @@ class Batcher(Generic[G, T]):
     """Collects the histories of concurrent requests and computes them in batches.
 
     A free worker takes the oldest job and those of the same group behind it. While requests arrive one at a time it
-    does so at once. Under load it waits for as many histories as the last batches had, but not longer than
-    ``max_wait_s``. On a slow machine batches are smaller, so that one takes at most ``max_work_s``.
+    does so at once. Under load it waits for as many histories as there were at the end of the last batch, computed and
+    waiting: their clients may ask again. It stops waiting when none arrives for ``max_wait_s``, and at the latest after
+    the time that the last batch took. On a slow machine batches are smaller, so that one takes at most ``max_work_s``.
 
     Args:
         work: computes the results of some histories of one group, in their order.
         max_batch: most histories of a batch; a job with more is a batch of its own.
-        max_wait_s: longest wait for more jobs, in seconds.
+        max_wait_s: longest pause between jobs for which a batch waits, in seconds.
         max_work_s: longest time of a batch, in seconds, as far as the last batches tell.
         queue_size: most histories that wait.
         workers: number of threads.
@@ -69,8 +70,8 @@ class Batcher(Generic[G, T]):
         self._max_work_s, self._seconds_each = max_work_s, 0.0
         self._jobs: deque[_Job[G]] = deque()
         self._num_waiting = 0
-        self._expected = 1.0
-        """Running mean of the histories of a batch."""
+        self._expected, self._last_seconds = 1, 0.0
+        """Histories at the end of the last batch, computed and waiting, and the time that it took."""
         self._changed = threading.Condition()
         self._is_stopping = False
         self._threads = [threading.Thread(target=self._run, name=f"batch-{n}", daemon=True) for n in range(workers)]
@@ -145,10 +146,11 @@ class Batcher(Generic[G, T]):
                     return batch
 
     def _wait_for_more(self) -> None:
-        target = min(self._room(), round(self._expected))
-        until = time.monotonic() + self._max_wait_s
-        while self._num_waiting < target and not self._is_stopping and (left := until - time.monotonic()) > 0:
-            self._changed.wait(left)
+        target, until = min(self._room(), self._expected), time.monotonic() + self._last_seconds
+        while self._num_waiting < target and not self._is_stopping:
+            before, left = self._num_waiting, until - time.monotonic()
+            if left <= 0 or not self._changed.wait(min(left, self._max_wait_s)) or self._num_waiting <= before:
+                break
 
     def _room(self) -> int:
         """Most histories of the next batch."""
@@ -170,8 +172,6 @@ class Batcher(Generic[G, T]):
                 others.append(job)
         self._num_waiting -= size
         self._jobs.extendleft(reversed(others))
-        if batch:
-            self._expected = 0.5 * (self._expected + size)
         if self._jobs:
             self._changed.notify()
         return batch
@@ -188,7 +188,8 @@ class Batcher(Generic[G, T]):
                 for job in batch:
                     self._answer([job])
             return
-        self._seconds_each = 0.5 * (self._seconds_each + (time.monotonic() - began) / size)
+        self._last_seconds, self._expected = time.monotonic() - began, size + self._num_waiting
+        self._seconds_each = 0.5 * (self._seconds_each + self._last_seconds / size)
         done, start = [], 0
         for job in batch:
             done.append((job, results[start : start + len(job.histories)], None))

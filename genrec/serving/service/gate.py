@@ -43,6 +43,7 @@ class Gate:
         self._app, self._service, self._is_page = app, service, is_page
         self._settings, self._metrics = service.settings, service.metrics
         self._num_requests = 0
+        service.metrics.in_progress.set_function(lambda: self._num_requests)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -67,7 +68,6 @@ class Gate:
                 return
             self._num_requests += 1
             is_counted = True
-            self._metrics.in_progress.set(self._num_requests)
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
                 body = await _body(receive)
                 if body is None:
@@ -80,7 +80,6 @@ class Gate:
         finally:
             if is_counted:
                 self._num_requests -= 1
-                self._metrics.in_progress.set(self._num_requests)
             route = getattr(scope.get("route"), "path", None) or "other"
             self._metrics.observe(route, status, time.perf_counter() - began)
 

@@ -91,22 +91,31 @@ def runs(service: ReadyService) -> list[schemas.RunDescription]:
         200: {"model": schemas.RecommendResponse, "description": "A list for each history."},
         **problems(404, 408, 413, 415, 422, 503),
     },
-    openapi_extra={
+    openapi_extra={  # FastAPI's own parameters and checks cost as much as a tenth of the model's work
+        "parameters": [
+            {
+                "name": "run",
+                "in": "query",
+                "description": "Name of the run; default: the first.",
+                "schema": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": schemas.RecommendRequest.model_json_schema()}},
-        }
+        },
     },
 )
-async def recommend(request: Request, service: ReadyService, run: RunName = None) -> Response:
+async def recommend(request: Request) -> Response:
     """Recommend the next items for one history or several."""
+    service = _ready_service(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "Content-Type: expected application/json")
     try:
         wanted = schemas.RecommendRequest.model_validate_json(await request.body())
     except ValidationError as error:
         raise HTTPException(422, problem_text(error.errors(include_url=False, include_context=False))) from None
-    served = service.run(run if wanted.run is None else wanted.run)
+    served = service.run(request.query_params.get("run") if wanted.run is None else wanted.run)
     served.check_merge(wanted.merge)
     question = Question(served.name, wanted.k, wanted.seen, tuple(wanted.exclude), wanted.merge, wanted.explain)
     try:

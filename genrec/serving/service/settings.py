@@ -39,8 +39,8 @@ class ServiceSettings:
 
     max_batch: int = 64
     """Most histories that are computed together; 1 turns batching off."""
-    max_wait_ms: float = 5.0
-    """Longest time that a batch waits for more requests, in milliseconds; an idle service does not wait."""
+    max_wait_ms: float = 10.0
+    """Longest pause between requests for which a batch waits, in milliseconds; an idle service does not wait."""
     queue_size: int = 1024
     """Histories that may wait; requests beyond it are refused with status 429."""
     deadline_s: float = 10.0
