@@ -71,7 +71,6 @@ def command(
     from genrec.api.inputs import parse_threads
     from genrec.cli._plugins import find_plugins
     from genrec.errors import GenrecError
-    from genrec.experiment.run_folder import RunFolder
     from genrec.experiment.saved_model import recipe_of_run
     from genrec.runtime.environment import Environment
     from genrec.runtime.progress import console, verbosity
@@ -107,7 +106,7 @@ def command(
     environment = Environment(device, data=data)
     environment.check_device()
     service = Service(runs, settings, environment=environment, with_images=images)
-    count = threads_for(requested, recipe_of_run(RunFolder.open(runs[0])).block())
+    count = threads_for(requested, recipe_of_run(next(iter(service.folders.values()))).block())
     if count is not None and requested in (None, "auto"):
         count = max(1, count // workers)
     with computing_on(count):

@@ -69,9 +69,21 @@ class ItemImages:
             with safe_open(file, "numpy") as tensors:
                 return tensors.get_slice("bytes")[int(offsets[row]) : int(offsets[row + 1])].tobytes()
         except (SafetensorError, OSError) as error:
-            raise DataError(
-                f"{file}: expected thumbnails, found something else ({error}); export the run again"
-            ) from None
+            raise _damaged(file, error) from None
+
+    def has(self, item: int) -> bool:
+        """Whether an item has a thumbnail.
+
+        Raises:
+            DataError: the file that holds it is damaged.
+        """
+        number, row = divmod(item, _PER_FILE)
+        file = _file(self._folder, number)
+        try:
+            offsets = self._offsets_of(number, file)
+        except (SafetensorError, OSError) as error:
+            raise _damaged(file, error) from None
+        return row + 1 < len(offsets) and bool(offsets[row] < offsets[row + 1])
 
     def _offsets_of(self, number: int, file: Path) -> np.ndarray:
         with self._lock:
@@ -123,6 +135,10 @@ def _thumbnail(images: Images, item: int) -> bytes:
     content = BytesIO()
     image.save(content, "JPEG", quality=_QUALITY)
     return content.getvalue()
+
+
+def _damaged(file: Path, error: Exception) -> DataError:
+    return DataError(f"{file}: expected thumbnails, found something else ({error}); export the run again")
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -1,10 +1,10 @@
-"""Thumbnails of a run's items, from the images of its dataset."""
+"""Thumbnails of a run's items: those of an export, or made from the images of the dataset."""
 
 from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence, Set
 from threading import Lock
 from typing import Literal
 
@@ -14,6 +14,7 @@ from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment
 from genrec.runtime.progress import console
+from genrec.serving.images import ItemImages
 from genrec.types import Images
 
 MIN_SIZE, MAX_SIZE = 16, 512
@@ -22,20 +23,20 @@ _CACHE_BYTES = 64 * 2**20
 _QUALITY = 85
 
 
-class ItemImages:
+class Thumbnails:
     """The images of a run's items, once :meth:`load` has found them."""
 
     def __init__(self) -> None:
         self.state: Literal["loading", "available", "none"] = "none"
-        self._images: Images | None = None
-        self._sources: Mapping[int, int] = {}
-        """By item of the run: the item of the dataset that has its image."""
+        self._rows: Set[int] = frozenset()
+        """Items with an image."""
+        self._read: Callable[[int, int], bytes | None] = lambda row, size: None
         self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._cached_bytes = 0
         self._lock = Lock()
 
     def load(self, recipe: Recipe, folder: RunFolder, keys: Sequence[str], environment: Environment) -> None:
-        """Find the images in the dataset of a run; without the data there are none, which is logged.
+        """Find the images in the folder of an export, else in the dataset of a run; if there are none, log why.
 
         Args:
             recipe: of the run.
@@ -45,51 +46,58 @@ class ItemImages:
         """
         self.state = "loading"
         try:
-            catalog = load_dataset(recipe, folder.located(environment)).catalog
+            exported = ItemImages.of(folder.path)
+            if exported is not None:
+                self._rows = {row for row in range(len(keys)) if exported.has(row)}
+                self._read = lambda row, size: exported.jpeg(row)
+            else:
+                catalog = load_dataset(recipe, folder.located(environment)).catalog
+                if (images := catalog.images) is not None:
+                    counts, row_of = images.counts_I, catalog.row_of
+                    found = ((row, row_of.get(key)) for row, key in enumerate(keys))
+                    sources = {row: source for row, source in found if source is not None and counts[source]}
+                    self._rows = sources.keys()
+                    self._read = lambda row, size: _thumbnail(images, sources[row], size)
         except GenrecError as error:
             console.print(f"{folder.path}: no images: {error}", markup=False)
-            self.state = "none"
-            return
-        if catalog.images is None or not catalog.images.counts_I.any():
-            self.state = "none"
-            return
-        counts, row_of = catalog.images.counts_I, catalog.row_of
-        found = ((row, row_of.get(key)) for row, key in enumerate(keys))
-        self._sources = {row: source for row, source in found if source is not None and counts[source]}
-        self._images = catalog.images
-        self.state = "available"
+        self.state = "available" if self._rows else "none"
 
     def has(self, row: int) -> bool:
         """Whether an item has an image."""
-        return row in self._sources
+        return row in self._rows
 
-    def thumbnail(self, row: int, size: int) -> bytes | None:
-        """The first image of an item as JPEG; None if it has none that can be read.
+    def jpeg(self, row: int, size: int) -> bytes | None:
+        """The image of an item as JPEG; None if it has none that can be read.
 
         Args:
             row: number of the item.
-            size: pixels of the longer side; smaller images are not enlarged.
+            size: pixels of the longer side. Smaller images are not enlarged, and those of an export have the size that
+                they have.
         """
-        source = self._sources.get(row)
-        if source is None or self._images is None:
+        if row not in self._rows:
             return None
         with self._lock:
             if (known := self._cache.get((row, size))) is not None:
                 self._cache.move_to_end((row, size))
                 return known
         try:
-            image = self._images.open(source)
+            content = self._read(row, size)
         except GenrecError as error:
             console.print(f"image of item {row}: {error}", markup=False)
             return None
-        image.thumbnail((size, size))
-        file = io.BytesIO()
-        image.convert("RGB").save(file, "JPEG", quality=_QUALITY)
-        content = file.getvalue()
-        with self._lock:
-            if (row, size) not in self._cache:
-                self._cache[row, size] = content
-                self._cached_bytes += len(content)
-            while self._cached_bytes > _CACHE_BYTES:
-                self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+        if content is not None:
+            with self._lock:
+                if (row, size) not in self._cache:
+                    self._cache[row, size] = content
+                    self._cached_bytes += len(content)
+                while self._cached_bytes > _CACHE_BYTES:
+                    self._cached_bytes -= len(self._cache.popitem(last=False)[1])
         return content
+
+
+def _thumbnail(images: Images, item: int, size: int) -> bytes:
+    image = images.open(item)
+    image.thumbnail((size, size))
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()

@@ -186,7 +186,7 @@ def image(
     size: Annotated[int, Query(ge=MIN_SIZE, le=MAX_SIZE, description="Pixels of the longer side.")] = 256,
 ) -> Response:
     """The image of an item."""
-    content = run.images.thumbnail(run.row(key), size)
+    content = run.images.jpeg(run.row(key), size)
     if content is None:
         raise HTTPException(404, "the item has no image, or images are not available")
     return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})

@@ -18,7 +18,7 @@ from genrec.runtime.checksums import parsing
 from genrec.semantic_ids.trie import Trie
 from genrec.serving.recommendations import Recommendation
 from genrec.serving.recommender import Recommender
-from genrec.serving.service.images import ItemImages
+from genrec.serving.service.images import Thumbnails
 from genrec.serving.service.title_search import TitleSearch
 from genrec.types import ABSENT
 
@@ -51,7 +51,7 @@ class ServedRun:
         images: of its items.
     """
 
-    def __init__(self, name: str, recommender: Recommender, images: ItemImages) -> None:
+    def __init__(self, name: str, recommender: Recommender, images: Thumbnails) -> None:
         self.name, self.recommender, self.images = name, recommender, images
         self._code_streams = [s for s in recommender.tries if recommender.recipe.streams[s].decoder.writes_codes]
         self._merges = recommender.merge_names() if len(recommender.tries) > 1 else []

@@ -13,9 +13,10 @@ from genrec.errors import DataError
 from genrec.experiment.run_folder import RunFolder
 from genrec.registry import plugin_errors
 from genrec.runtime.environment import Environment
+from genrec.serving.hub import run_folder
 from genrec.serving.recommender import Recommender
 from genrec.serving.service.batching import Batcher
-from genrec.serving.service.images import ItemImages
+from genrec.serving.service.images import Thumbnails
 from genrec.serving.service.metrics import ServiceMetrics
 from genrec.serving.service.served_run import Question, ServedRun, UnknownNameError, shown
 from genrec.serving.service.settings import SHUTDOWN_SECONDS, ServiceSettings
@@ -25,10 +26,10 @@ class Service:
     """The runs of a service and the threads that compute with them.
 
     Args:
-        folders: of finished runs; the first is the default.
+        folders: of finished runs or exports, or ``hf://user/name``; the first is the default.
         settings: batches, deadline, key and hosts.
         environment: device, and the data folder in which images are.
-        with_images: whether the datasets are loaded for their images.
+        with_images: whether images are looked for, which loads the datasets of runs.
 
     Raises:
         DataError: a folder is not that of a finished run, or is given twice.
@@ -43,7 +44,9 @@ class Service:
         with_images: bool = True,
     ) -> None:
         self.settings, self._environment, self._with_images = settings, environment, with_images
-        self._folders = {name: RunFolder.open(path) for name, path in _named(folders).items()}
+        self.folders = {
+            name: RunFolder.open(run_folder(path, images=with_images)) for name, path in _named(folders).items()
+        }
         self.runs: dict[str, ServedRun] = {}
         self.is_ready = False
         self.is_stopping = False
@@ -63,7 +66,7 @@ class Service:
     @property
     def names(self) -> list[str]:
         """The names of the runs."""
-        return list(self._folders)
+        return list(self.folders)
 
     def start(self, on_loaded: Callable[[], object] = lambda: None) -> None:
         """Load the runs in the background; requests are answered when they are loaded.
@@ -98,12 +101,12 @@ class Service:
         on_loaded()
         if self.error is None and self._with_images:
             for name, run in self.runs.items():
-                run.images.load(run.recommender.recipe, self._folders[name], run.recommender.keys, self._environment)
+                run.images.load(run.recommender.recipe, self.folders[name], run.recommender.keys, self._environment)
 
     @plugin_errors()
     def _load(self) -> None:
-        for name, folder in self._folders.items():
-            images = ItemImages()
+        for name, folder in self.folders.items():
+            images = Thumbnails()
             recommender = Recommender(folder.path, environment=self._environment)
             run = ServedRun(name, recommender, images)
             for size in {1, self.settings.max_batch}:  # the first calls allocate memory

@@ -14,7 +14,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+import genrec
 from genrec.reporting.report import read_metrics
+from genrec.serving.images import ItemImages
 from genrec.serving.recommender import Recommender
 from genrec.serving.service import app
 from tests.damaged_files import forget_checksums
@@ -352,6 +354,22 @@ def test_a_service_without_images(small_run: Path) -> None:
         assert client.get("/runs").json()[0]["images"] == "none"
         assert client.get("/images/item-7").status_code == 404
         assert all(item["image"] is None for item in client.get("/items").json()["items"])
+
+
+def test_an_export_is_served_with_its_own_images(small_run: Path, tmp_path: Path) -> None:
+    exported = genrec.export(small_run, tmp_path / "model", images=True)
+    own = ItemImages(exported)
+    with serving(exported, images=True) as client, serving(small_run) as of_run:
+        items = client.get("/items", params={"limit": 100}).json()["items"]
+        assert [item["key"] for item in items if not item["image"]], "the showroom leaves out some images"
+        for item in items:
+            row = int(item["key"].removeprefix("item-")) - 1
+            assert bool(item["image"]) == own.has(row)
+            if item["image"]:
+                assert client.get(f"/{item['image']}").content == own.jpeg(row)
+        answers = [of.post("/recommend", json={"history": ["item-1"]}).json()["results"] for of in (client, of_run)]
+        keys = [[item["key"] for item in answer[0]["items"]] for answer in answers]
+    assert keys[0] == keys[1]
 
 
 def test_metrics_count_requests_and_batches(small_run: Path) -> None:
