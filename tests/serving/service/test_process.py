@@ -27,7 +27,7 @@ from genrec.plugin import Merge, merges
 
 @merges.register("slow_round_robin")
 class Slow(Merge):
-    '''Takes 0.4 seconds for a batch.'''
+    '''Takes its time for a batch.'''
 
     def merge(self, candidates, *, top_n):
         time.sleep(0.4)
@@ -141,7 +141,9 @@ def test_ctrl_c_ends_it_too(small_run: Path) -> None:
 
 def test_beyond_the_limits_requests_are_refused_in_time(small_run: Path, slow_folder: Path) -> None:
     body = {"histories": [["item-1"]] * 8, "merge": "slow_round_robin"}
-    limits = ("--no-images", "--max-batch", "8", "--queue", "64", "--deadline", "1.0")
+    plugin = slow_folder / "plugins" / "slow_round_robin.py"
+    plugin.write_text(SLOW.replace("time.sleep(0.4)", "time.sleep(1.0)"), encoding="utf-8")
+    limits = ("--no-images", "--max-batch", "8", "--queue", "64", "--deadline", "4.0")
     with served_process(small_run, options=limits, folder=slow_folder) as served:
         answers: list[httpx.Response] = []
 
@@ -154,12 +156,12 @@ def test_beyond_the_limits_requests_are_refused_in_time(small_run: Path, slow_fo
             seconds = list(pool.map(ask, range(40)))
         statuses = Counter(answer.status_code for answer in answers)
         assert {*statuses} == {200, 429, 503}, statuses
-        assert max(seconds) < 10
+        assert max(seconds) < 20
         for answer in answers:
             if answer.status_code != 200:
                 assert answer.headers["retry-after"] == "1"
                 assert "try again later" in answer.json()["detail"]
-        quiet = time.monotonic() + 20
+        quiet = time.monotonic() + 40
         while httpx.post(f"{served.url}/recommend", json=body, timeout=60).status_code != 200:
             assert time.monotonic() < quiet
         metrics = httpx.get(f"{served.url}/metrics").text
