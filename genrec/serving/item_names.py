@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-
-import numpy as np
 
 from genrec.errors import DataError
 from genrec.formats.text import shown
@@ -72,30 +70,6 @@ class ItemNames:
             if names[end] or len(parts) == 1:  # nothing between two commas names nothing
                 yield self.row(names[end])
             start = end
-
-    def search(self, query: str, limit: int = 20, *, weight_I: np.ndarray | None = None) -> list[int]:
-        """Items whose title or key contains every word of a query.
-
-        Args:
-            query: words; upper and lower case are the same. Without a word all items match.
-            limit: maximum number of items.
-            weight_I: items of larger weight come first among equal matches; by default those of lower number.
-
-        Returns:
-            Item numbers: exact matches first, then titles that begin with the query, then the rest.
-        """
-        words, whole = query.casefold().split(), " ".join(query.casefold().split())
-        weights = np.zeros(len(self)) if weight_I is None else weight_I
-        found = [row for row, text in enumerate(self._folded()) if all(word in text for word in words)]
-
-        def order(row: int) -> tuple[bool, bool, float, int]:
-            title, key = self.titles[row].casefold(), self.keys[row].casefold()
-            return whole not in (title, key), not title.startswith(whole), -float(weights[row]), row
-
-        return sorted(found, key=order)[:limit]
-
-    def _folded(self) -> Iterable[str]:
-        return (f"{title}\n{key}".casefold() for title, key in zip(self.titles, self.keys, strict=True))
 
     def _named(self, name: str) -> tuple[list[int], str]:
         """The items that a name may mean, and whether it is their title or their key."""
