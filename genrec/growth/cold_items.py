@@ -58,7 +58,8 @@ def _measured(
     model: Retriever,
     merges: Mapping[tuple[str, ...], Merge],
 ) -> ColdItems:
-    is_warm_I = np.isin(np.array(whole.catalog.keys, dtype=object), np.array(warm.catalog.keys, dtype=object))
+    warm_keys = set(warm.catalog.keys)
+    is_warm_I = np.array([key in warm_keys for key in whole.catalog.keys], dtype=bool)
     cold_C = np.flatnonzero(~is_warm_I)
     number_I = np.empty(whole.num_items, dtype=np.int64)  # items of the whole dataset -> of the grown catalog
     number_I[is_warm_I], number_I[cold_C] = np.arange(warm.num_items), warm.num_items + np.arange(len(cold_C))
