@@ -29,11 +29,13 @@ class ItemNames:
 
     def find(self, name: str) -> int | None:
         """The item that a key or a title names; None if no item or several have it."""
-        row = self._row_of_key.get(name)
-        if row is not None:
-            return row
-        rows, _ = self._named(name.strip())
+        rows = self.find_all(name)
         return rows[0] if len(rows) == 1 else None
+
+    def find_all(self, name: str) -> list[int]:
+        """The items that a key or a title names; several if they have the same title."""
+        row = self._row_of_key.get(name)
+        return self._named(name.strip())[0] if row is None else [row]
 
     def row(self, name: str) -> int:
         """The item that a key or a title names.

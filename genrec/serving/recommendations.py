@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MOST_NEIGHBORS = 5
+_CELLS = 2**24
+"""Maximum number of comparisons in memory."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,8 @@ class Votes:
 
     @classmethod
     def of(cls, found: Candidates, ranking: Ranking) -> Votes:
-        """Look up the ranked items among the candidates that were merged."""
-        is_same_BNC = ranking.items_BN[:, :, None] == found.items_BC[:, None, :]
-        column_BN = is_same_BNC.argmax(axis=2)
+        """Look up the ranked items among the candidates that were merged, at least one of a history."""
+        column_BN = _columns(ranking.items_BN, found.items_BC)
         is_item_BN1 = (ranking.items_BN != ABSENT)[:, :, None]
         log_probs_BNS = np.take_along_axis(found.log_probs_BCS, column_BN[:, :, None], axis=1)
         log_probs_BNS = np.where(is_item_BN1 & np.isfinite(log_probs_BNS), log_probs_BNS, np.float32(np.nan))
@@ -208,6 +209,16 @@ class Recommendations(Sequence[list[Recommendation]]):
                     neighbors=() if trie is None else tuple(self._names.keys[near] for near in _siblings(trie, item)),
                 )
         return Recommendation(self._names.keys[item], self._names.titles[item], score, streams)
+
+
+def _columns(items_BN: np.ndarray, candidates_BC: np.ndarray) -> np.ndarray:
+    """The column of each item in its row of candidates, int64 (B, N); 0 where it is in none."""
+    column_BN = np.empty(items_BN.shape, dtype=np.int64)
+    size = max(1, _CELLS // max(1, items_BN.shape[1] * candidates_BC.shape[1]))
+    for start in range(0, len(items_BN), size):
+        rows = slice(start, start + size)
+        column_BN[rows] = (items_BN[rows, :, None] == candidates_BC[rows, None, :]).argmax(axis=2)
+    return column_BN
 
 
 def _codes(trie: Trie, item: int) -> tuple[int, ...] | None:

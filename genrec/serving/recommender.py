@@ -24,6 +24,8 @@ from genrec.types import ABSENT, Candidates, Histories, Ranking
 
 _MOST_AT_ONCE = 8192
 """Histories that are searched together; their candidates are in memory."""
+_ITEMS_AT_ONCE = 2**18
+"""Items of their lists."""
 
 
 class Recommender:
@@ -125,7 +127,8 @@ class Recommender:
                 history without any known item gets the most popular items.
             k: number of items for each history, at least 1.
             seen: ``filter`` leaves out the items of the history, ``keep`` does not; None follows the recipe.
-            exclude: keys or titles of items that no list may have, such as those that are sold out.
+            exclude: keys or titles of items that no list may have, such as those that are sold out; all items of a
+                title. Names that are not in the catalog are ignored.
             merge: another merge than the run's: an object, the name of a merge that is not fitted, or the name of a
                 stream for the stream alone.
             explain: also give each stream's rank, log-probability and share of each item.
@@ -148,13 +151,14 @@ class Recommender:
         ranking, votes = _nothing(len(known), k, tuple(self.tries) if explain else None)
         users = np.flatnonzero([len(rows) > 0 for rows in known])
         if allowed_I is None or allowed_I.any():
-            for start in range(0, len(users), _MOST_AT_ONCE):
-                some_U = users[start : start + _MOST_AT_ONCE]
+            at_once = max(1, min(_MOST_AT_ONCE, _ITEMS_AT_ONCE // k))
+            for start in range(0, len(users), at_once):
+                some_U = users[start : start + at_once]
                 found = self._search([known[user] for user in some_U], k, merge, allowed_I, seen)
                 merged = self._merged(found, merge, k)
                 width = merged.items_BN.shape[1]
                 ranking.items_BN[some_U, :width], ranking.scores_BN[some_U, :width] = merged.items_BN, merged.scores_BN
-                if votes is not None:
+                if votes is not None and found.items_BC.shape[1]:  # none is left where all items are seen
                     votes.put(some_U, Votes.of(found, merged))
         is_fallback = [not rows for rows in known]
         if any(is_fallback):
@@ -235,7 +239,7 @@ class Recommender:
         if not names:
             return None
         allowed_I = np.ones(len(self.names), dtype=bool)
-        allowed_I[[row for row in map(self.names.find, names) if row is not None]] = False
+        allowed_I[[row for name in names for row in self.names.find_all(name)]] = False
         return allowed_I
 
     def _popular(self, k: int, allowed_I: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -182,6 +182,28 @@ def test_excluded_items_are_in_no_list_and_lists_stay_full(recommender: Recommen
             recommender.recommend(["item-3"], exclude=wrong)  # type: ignore[list-item]
 
 
+def test_a_title_of_several_items_excludes_all_of_them(small_run: Path, tmp_path: Path) -> None:
+    recommender = Recommender(copied(small_run, tmp_path / "run", titles=["Cup", "cup"]))
+    found = recommender.recommend(["item-3"], k=60, seen="keep", exclude=["CUP"]).item_keys()[0]
+    assert set(recommender.keys) - set(found) == set(recommender.keys[:2])
+
+
+@pytest.mark.parametrize("explain", [True, False])
+def test_a_user_who_has_seen_everything_gets_an_empty_list(recommender: Recommender, *, explain: bool) -> None:
+    assert list(recommender.recommend(recommender.keys, explain=explain)) == [[]]
+    found = recommender.recommend([recommender.keys, ["item-3"], recommender.keys[1:]], explain=explain)
+    assert [len(items) for items in found] == [0, 10, 1]
+
+
+def test_votes_do_not_depend_on_how_many_are_looked_up_at_once(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories = [["item-3"], ["item-9"], ["item-5", "item-7"]]
+    whole = recommender.recommend(histories).to_polars()
+    monkeypatch.setattr("genrec.serving.recommendations._CELLS", 1)
+    assert_frame_equal(recommender.recommend(histories).to_polars(), whole)
+
+
 def test_another_merge_may_rank_the_same_candidates(recommender: Recommender) -> None:
     names = recommender.merge_names()
     assert names[0] == "confidence"
@@ -225,6 +247,8 @@ def test_many_histories_are_searched_in_parts(recommender: Recommender, monkeypa
     parts = recommender.recommend(histories)
     assert parts.item_keys() == whole.item_keys()
     assert_frame_equal(parts.to_polars(), whole.to_polars(), check_exact=False)
+    monkeypatch.setattr("genrec.serving.recommender._ITEMS_AT_ONCE", 5)  # less than one list
+    assert_frame_equal(recommender.recommend(histories).to_polars(), whole.to_polars(), check_exact=False)
 
 
 def test_no_training_code_is_imported(small_run: Path) -> None:
