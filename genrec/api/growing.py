@@ -9,6 +9,7 @@ from typing import Any
 from genrec.api.inputs import ONE_AT_A_TIME, environment_of
 from genrec.api.runs import Run, load_run
 from genrec.registry import plugin_errors
+from genrec.reporting.texts import count_text
 from genrec.runtime.progress import console
 from genrec.serving.hub import run_folder
 
@@ -84,7 +85,7 @@ def grow_run(
     lost = set(version["items"]).intersection(*(ways.get("left out", ()) for ways in version["streams"].values()))
     if lost:
         first = ", ".join([key for key in version["items"] if key in lost][:3])
-        console.print(f"Note: {len(lost):,} new items are recommended by no stream, e.g. {first}", markup=False)
+        console.print(f"Note: no stream recommends {count_text(len(lost), 'new item')}, e.g. {first}", markup=False)
     for note in version["notes"]:
         console.print(f"Note: {note}", markup=False)
     return written.path, version

@@ -34,8 +34,8 @@ from genrec.version import __version__
 _REWRITTEN = ("items.json", "model.safetensors", VERSIONS)
 _UNKNOWN = {"counts": 0}
 """What ``items.json`` says of a new item besides key and title; null where nothing is named here."""
-_OF_OLD_CATALOG = ("train_only/", "candidates/")
-"""Parts of a run that describe the model and the lists before; the run that they belong to has them."""
+_OF_OLD_CATALOG = ("train_only/", "candidates/", "onnx/", "README.md")
+"""Parts of a run or an export that describe the model and the lists before; the one that they belong to has them."""
 
 
 def add_items(

@@ -96,7 +96,7 @@ def _body(
         yield from (oracle_text(), "")
     yield from ("[report.md](report.md) has the tests, the training curve and the time of each stage.", "")
     yield from ("## Semantic IDs", "", *_semantic_ids(recipe, streams), "")
-    yield from ("## Limitations", "", *_limitations(report, items, audit), "")
+    yield from ("## Limitations", "", *_limitations(report, streams, items, audit), "")
     yield from ("## Training", "", *_training(report, record), "")
 
 
@@ -148,8 +148,12 @@ def _semantic_ids(recipe: Recipe, streams: Mapping[str, StreamContext]) -> Itera
     yield from ("", f"History encoder: {_settings(recipe.history_encoder)}. Merge: {_settings(recipe.merge)}.")
 
 
-def _limitations(report: Report, items: SavedItems, audit: Mapping[str, Any]) -> Iterator[str]:
+def _limitations(
+    report: Report, streams: Mapping[str, StreamContext], items: SavedItems, audit: Mapping[str, Any]
+) -> Iterator[str]:
     num_items = len(items.keys)
+    if added := max(context.vectors.num_added for context in streams.values()):
+        yield f"- Added items: {added:,} of {num_items:,} items were added after training; the results are from before."
     if items.counts_I is not None:
         cold, total = int((items.counts_I == 0).sum()), max(int(items.counts_I.sum()), 1)
         top = np.sort(items.counts_I)[::-1][: -(-num_items // 100)].sum() / total

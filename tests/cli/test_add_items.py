@@ -31,7 +31,7 @@ def test_a_grown_run_is_a_run_like_others(small_run: Path, items: Path, capsys: 
     assert ["text", "encoded", "1", "twin"] in rows
     assert ["behavior", "nearest", "in", "text", "1", "twin"] in rows
     assert ["text", "left", "out", "1", "bare"] in rows
-    assert "recommended by no stream" in told.err
+    assert "no stream recommends" in told.err
     assert main(["recommend", "grown", "--history", "twin,item-3", "--json"]) == 0
     assert capsys.readouterr().out
     assert main(["runs", "list", "."]) == 0

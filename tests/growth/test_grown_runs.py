@@ -15,7 +15,8 @@ import genrec
 from genrec.datasets.showroom import Showroom
 from genrec.errors import DataError, RecipeError
 from genrec.experiment.storage import load_vectors
-from genrec.runtime.checksums import verify
+from genrec.runtime.checksums import checksum, seal, verify
+from genrec.runtime.files import write_json
 from tests.damaged_files import forget_checksums
 
 pytestmark = pytest.mark.slow
@@ -164,3 +165,16 @@ def test_vectors_of_new_items_may_be_given(small_run: Path) -> None:
     assert message == (
         f"narrow.safetensors: vectors have 3 numbers, expected {known_IE.shape[1]} as those of the stream 'visual'"
     )
+
+
+def test_what_describes_the_former_model_of_an_export_is_left_out(small_run: Path) -> None:
+    export = genrec.export(small_run, "export", images=True)
+    record = json.loads((export / "run.json").read_text(encoding="utf-8"))
+    (export / "onnx").mkdir()
+    (export / "onnx" / "text.onnx").write_bytes(b"a model without the new items")
+    record["files"]["onnx/text.onnx"] = checksum(export / "onnx" / "text.onnx")
+    write_json(export / "run.json", seal({key: value for key, value in record.items() if key != "checksum"}))
+    grown = genrec.add_items(export, items_file(entry(TWIN, "twin")), "grown")
+    assert content(export).keys() - content(grown.path).keys() == {"README.md", "onnx/text.onnx"}
+    card = (grown.export("again") / "README.md").read_text(encoding="utf-8")
+    assert "\n- Added items: 1 of 61 items were added after training; the results are from before.\n" in card
