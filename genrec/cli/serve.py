@@ -12,9 +12,7 @@ def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
-            help="Folders of finished runs or exports, or hf://user/name; the first is the default run.",
-            show_default=False,
+            metavar="RUN...", help="Folders of finished runs; the first is the default run.", show_default=False
         ),
     ],
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",

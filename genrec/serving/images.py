@@ -8,7 +8,6 @@ One file for each item would be 100,000 files in a repository. The images of ite
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -33,8 +32,10 @@ _PER_FILE = 2048
 _QUALITY = 85
 
 
-class Thumbnails:
+class ItemImages:
     """The thumbnails of an export. Threads may share it; it keeps no image in memory.
+
+    A server sends what :meth:`jpeg` returns as ``image/jpeg``, and 404 for None.
 
     Args:
         folder: of the export.
@@ -46,22 +47,9 @@ class Thumbnails:
         self._lock = Lock()
 
     @classmethod
-    def of(cls, folder: Path) -> Thumbnails | None:
+    def of(cls, folder: Path) -> ItemImages | None:
         """The thumbnails in the folder of an export; None if it has none."""
         return cls(folder) if (folder / FOLDER).is_dir() else None
-
-    def items(self) -> list[int]:
-        """The numbers of the items that have an image.
-
-        Raises:
-            DataError: a file is damaged.
-        """
-        found: list[int] = []
-        for file in sorted(self._folder.glob("[0-9]*.safetensors")):
-            number = int(file.stem)
-            with _reading(file):
-                found += (number * _PER_FILE + np.flatnonzero(np.diff(self._offsets_of(number, file)))).tolist()
-        return found
 
     def jpeg(self, item: int) -> bytes | None:
         """The thumbnail of an item as a JPEG file; None if it has no image.
@@ -74,13 +62,12 @@ class Thumbnails:
         """
         number, row = divmod(item, _PER_FILE)
         file = _file(self._folder, number)
-        with _reading(file):
+        try:
             offsets = self._offsets_of(number, file)
             if row + 1 >= len(offsets) or offsets[row] == offsets[row + 1]:
                 return None
             with safe_open(file, "numpy") as tensors:
                 return tensors.get_slice("bytes")[int(offsets[row]) : int(offsets[row + 1])].tobytes()
-<<<<<<< HEAD
         except (SafetensorError, OSError) as error:
             raise _damaged(file, error) from None
 
@@ -97,8 +84,6 @@ class Thumbnails:
         except (SafetensorError, OSError) as error:
             raise _damaged(file, error) from None
         return row + 1 < len(offsets) and bool(offsets[row] < offsets[row + 1])
-=======
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
 
     def _offsets_of(self, number: int, file: Path) -> np.ndarray:
         with self._lock:
@@ -142,15 +127,6 @@ def write_thumbnails(images: Images, folder: Path) -> tuple[int, int]:
 def thumbnail_files(folder: Path) -> Iterator[str]:
     """The names of the files of thumbnails in an export, relative to its folder."""
     return (f"{FOLDER}/{file.name}" for file in sorted((folder / FOLDER).glob("*.safetensors")))
-
-
-@contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Names the file where it is not one of thumbnails."""
-    try:
-        yield
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{file}: expected thumbnails, found something else ({error}); export the run again") from None
 
 
 def _thumbnail(images: Images, item: int) -> bytes:

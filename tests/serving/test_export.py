@@ -21,7 +21,7 @@ from genrec.errors import DataError
 from genrec.experiment.run_folder import RunFolder
 from genrec.families import baselines, datasets, decoders, history_encoders, item_encoders, merges, tasks, tokenizers
 from genrec.serving.export import REQUIREMENTS, export_run
-from genrec.serving.images import Thumbnails, write_thumbnails
+from genrec.serving.images import ItemImages, write_thumbnails
 from genrec.serving.recommender import Recommender
 from tests.damaged_files import forget_checksums
 
@@ -265,7 +265,7 @@ def test_thumbnails_are_those_of_the_items(exported: Path) -> None:
 
     from PIL import Image
 
-    shown, catalog = Thumbnails.of(exported), Showroom(items=60, users=120).load().catalog
+    shown, catalog = ItemImages.of(exported), Showroom(items=60, users=120).load().catalog
     assert shown is not None
     assert catalog.images is not None
     assert 0 < catalog.images.counts_I.sum() < 60 or catalog.images.counts_I.all()
@@ -283,7 +283,7 @@ def test_thumbnails_are_those_of_the_items(exported: Path) -> None:
 
 
 def test_a_run_without_images_has_no_thumbnails(small_run: Path) -> None:
-    assert Thumbnails.of(small_run) is None
+    assert ItemImages.of(small_run) is None
 
 
 def test_thumbnails_are_small_many_in_a_file_and_broken_ones_are_counted(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_thumbnails_are_small_many_in_a_file_and_broken_ones_are_counted(tmp_pat
 
     assert write_thumbnails(Photos(), tmp_path) == (2, 1)
     assert [file.name for file in sorted((tmp_path / "images").iterdir())] == ["00000.safetensors", "00001.safetensors"]
-    shown = Thumbnails(tmp_path)
+    shown = ItemImages(tmp_path)
     from io import BytesIO
 
     first, last = shown.jpeg(0), shown.jpeg(2103)
@@ -327,7 +327,7 @@ def test_damaged_thumbnails_name_their_file(exported: Path, tmp_path: Path) -> N
     file = folder / "images" / "00000.safetensors"
     file.write_bytes(b"no tensors")
     with pytest.raises(DataError, match=r"00000\.safetensors: its checksum is not the one in"):
-        Thumbnails(folder).jpeg(0)
+        ItemImages(folder).jpeg(0)
     (folder / "run.json").unlink()
     with pytest.raises(DataError, match=r"00000\.safetensors: expected thumbnails, found something else"):
-        Thumbnails(folder).jpeg(0)
+        ItemImages(folder).jpeg(0)

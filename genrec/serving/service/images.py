@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Thumbnails of a run's items: those of an export, or made from the images of the dataset."""
-=======
-"""Thumbnails of a run's items, from the images of its dataset or from the files of an export."""
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
 
 from __future__ import annotations
 
@@ -18,11 +14,7 @@ from genrec.experiment.run_folder import RunFolder
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment
 from genrec.runtime.progress import console
-<<<<<<< HEAD
 from genrec.serving.images import ItemImages
-=======
-from genrec.serving.images import Thumbnails
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
 from genrec.types import Images
 
 MIN_SIZE, MAX_SIZE = 16, 512
@@ -36,25 +28,15 @@ class Thumbnails:
 
     def __init__(self) -> None:
         self.state: Literal["loading", "available", "none"] = "none"
-<<<<<<< HEAD
         self._rows: Set[int] = frozenset()
         """Items with an image."""
         self._read: Callable[[int, int], bytes | None] = lambda row, size: None
-=======
-        self._images: Images | Thumbnails | None = None
-        self._sources: Mapping[int, int] = {}
-        """By item of the run: the item of the dataset or of the export that has its image."""
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
         self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._cached_bytes = 0
         self._lock = Lock()
 
     def load(self, recipe: Recipe, folder: RunFolder, keys: Sequence[str], environment: Environment) -> None:
-<<<<<<< HEAD
         """Find the images in the folder of an export, else in the dataset of a run; if there are none, log why.
-=======
-        """Find the images in an export, else in the dataset of a run; without the data there are none, which is logged.
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
 
         Args:
             recipe: of the run.
@@ -64,7 +46,6 @@ class Thumbnails:
         """
         self.state = "loading"
         try:
-<<<<<<< HEAD
             exported = ItemImages.of(folder.path)
             if exported is not None:
                 self._rows = {row for row in range(len(keys)) if exported.has(row)}
@@ -77,14 +58,6 @@ class Thumbnails:
                     sources = {row: source for row, source in found if source is not None and counts[source]}
                     self._rows = sources.keys()
                     self._read = lambda row, size: _thumbnail(images, sources[row], size)
-=======
-            if (exported := Thumbnails.of(folder.path)) is not None:
-                self._sources, self._images = {row: row for row in exported.items() if row < len(keys)}, exported
-                self.state = "available"
-                return
-            environment = folder.located(environment).for_dataset(recipe.dataset.block())
-            catalog = load_dataset(recipe, environment).catalog
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
         except GenrecError as error:
             console.print(f"{folder.path}: no images: {error}", markup=False)
         self.state = "available" if self._rows else "none"
@@ -98,12 +71,8 @@ class Thumbnails:
 
         Args:
             row: number of the item.
-<<<<<<< HEAD
             size: pixels of the longer side. Smaller images are not enlarged, and those of an export have the size that
                 they have.
-=======
-            size: pixels of the longer side; smaller images are not enlarged, those of an export are sent as they are.
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
         """
         if row not in self._rows:
             return None
@@ -112,13 +81,7 @@ class Thumbnails:
                 self._cache.move_to_end((row, size))
                 return known
         try:
-<<<<<<< HEAD
             content = self._read(row, size)
-=======
-            if isinstance(self._images, Thumbnails):
-                return self._images.jpeg(source)
-            image = self._images.open(source)
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
         except GenrecError as error:
             console.print(f"image of item {row}: {error}", markup=False)
             return None

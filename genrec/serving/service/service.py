@@ -47,10 +47,6 @@ class Service:
         self.folders = {
             name: RunFolder.open(run_folder(path, images=with_images)) for name, path in _named(folders).items()
         }
-<<<<<<< HEAD
-=======
-        """The folder of each run, the default run first."""
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
         self.runs: dict[str, ServedRun] = {}
         self.is_ready = False
         self.is_stopping = False
@@ -110,11 +106,7 @@ class Service:
     @plugin_errors()
     def _load(self) -> None:
         for name, folder in self.folders.items():
-<<<<<<< HEAD
             images = Thumbnails()
-=======
-            images = ItemImages()
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
             recommender = Recommender(folder.path, environment=self._environment)
             run = ServedRun(name, recommender, images)
             for size in {1, self.settings.max_batch}:  # the first calls allocate memory

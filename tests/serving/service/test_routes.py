@@ -16,12 +16,7 @@ from PIL import Image
 
 import genrec
 from genrec.reporting.report import read_metrics
-<<<<<<< HEAD
 from genrec.serving.images import ItemImages
-=======
-from genrec.serving.export import export_run
-from genrec.serving.images import Thumbnails
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
 from genrec.serving.recommender import Recommender
 from genrec.serving.service import app
 from tests.damaged_files import forget_checksums
@@ -361,7 +356,6 @@ def test_a_service_without_images(small_run: Path) -> None:
         assert all(item["image"] is None for item in client.get("/items").json()["items"])
 
 
-<<<<<<< HEAD
 def test_an_export_is_served_with_its_own_images(small_run: Path, tmp_path: Path) -> None:
     exported = genrec.export(small_run, tmp_path / "model", images=True)
     own = ItemImages(exported)
@@ -376,35 +370,6 @@ def test_an_export_is_served_with_its_own_images(small_run: Path, tmp_path: Path
         answers = [of.post("/recommend", json={"history": ["item-1"]}).json()["results"] for of in (client, of_run)]
         keys = [[item["key"] for item in answer[0]["items"]] for answer in answers]
     assert keys[0] == keys[1]
-=======
-def test_images_of_an_export_are_its_thumbnails(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    exported = export_run(small_run, tmp_path / "shop", images=True)
-    monkeypatch.setattr("genrec.serving.service.images.load_dataset", None)  # without the data of the run
-    downloaded: list[object] = []
-
-    def run_folder(path: Path, *, images: bool) -> Path:
-        downloaded.append((path, images))
-        return exported
-
-    monkeypatch.setattr("genrec.serving.service.service.run_folder", run_folder)
-    thumbnails = Thumbnails.of(exported)
-    assert thumbnails is not None
-    with serving(Path("hf://shop/model"), images=True) as client:
-        assert downloaded == [(Path("hf://shop/model"), True)]
-        run = client.get("/runs").json()[0]
-        assert (run["name"], run["images"]) == ("model", "available")
-        items = client.get("/items", params={"limit": 100}).json()["items"]
-        row_of = {key: row for row, key in enumerate(Recommender(exported).keys)}
-        assert sorted(row_of[item["key"]] for item in items if item["image"]) == thumbnails.items()
-        assert 30 < len(thumbnails.items()) < 60
-        for item in items:
-            content = thumbnails.jpeg(row_of[item["key"]])
-            assert (item["image"] is None) == (content is None)
-            if content is not None:
-                assert client.get(f"/{item['image']}").content == content
->>>>>>> 22a303f (genrec serve takes exports with their thumbnails, and hf:// addresses)
 
 
 def test_metrics_count_requests_and_batches(small_run: Path) -> None:
