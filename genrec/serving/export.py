@@ -9,6 +9,7 @@ from typing import Any
 
 from genrec.errors import DataError
 from genrec.experiment.run_folder import RunFolder, refuse_used
+from genrec.experiment.saved_items import VERSIONS
 from genrec.reporting.report import Report, read_metrics
 from genrec.reporting.report_files import read_report
 from genrec.reporting.report_markdown import markdown
@@ -63,6 +64,10 @@ def export_run(run: Path, folder: Path, *, images: bool = False, onnx: bool = Fa
     with RunFolder.create(folder, Path(folder.name)) as target:
         for name in _copied(source.path, recommender):
             target.place(verify(source.path / name), name)
+        if (source.path / VERSIONS).is_file():
+            with parsing(source.path / VERSIONS, "the record of added items"):
+                versions = [_without_folders(version) for version in source.read_json(VERSIONS)]
+            target.write_json(VERSIONS, versions)
         target.write_json("metrics.json", {**read_metrics(source.path), "example_history": []})
         target.write_text("report.md", markdown(report, None))
         card = model_card(
@@ -91,12 +96,17 @@ def _without_users(report: Report) -> Report:
     return replace(report, example_history=(), data_folder=None)
 
 
+def _without_folders(version: dict[str, Any]) -> dict[str, Any]:
+    """What was added to a run, without the folders of the machine."""
+    return {**version, "from": {"model": version["from"]["model"]}, "file": Path(version["file"]).name}
+
+
 def _copied(run: Path, recommender: Recommender) -> Iterator[str]:
     """The files of a run that an export has unchanged; models and codes of new items are built from the vectors."""
     yield from ("model.safetensors", "recipe.yaml", "merge.json", "items.json")
     for name in recommender.streams:
         yield from (f"streams/{name}/ids.safetensors", f"streams/{name}/vectors.safetensors")
-    yield from (name for name in ("audit.json", "curves.svg", "versions.json") if (run / name).is_file())
+    yield from (name for name in ("audit.json", "curves.svg") if (run / name).is_file())
 
 
 def _audit(run: Path) -> dict[str, Any]:

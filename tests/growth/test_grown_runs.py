@@ -176,5 +176,12 @@ def test_what_describes_the_former_model_of_an_export_is_left_out(small_run: Pat
     write_json(export / "run.json", seal({key: value for key, value in record.items() if key != "checksum"}))
     grown = genrec.add_items(export, items_file(entry(TWIN, "twin")), "grown")
     assert content(export).keys() - content(grown.path).keys() == {"README.md", "onnx/text.onnx"}
-    card = (grown.export("again") / "README.md").read_text(encoding="utf-8")
+    assert str(export.absolute()) in json.dumps(versions(grown.path))
+    again = grown.export("again")
+    assert genrec.export(again, "third").is_dir()
+    for place in (again, Path("third")):
+        [version] = versions(place)
+        assert (version["items"], version["file"]) == (["twin"], "new.jsonl")
+        assert str(Path.cwd()) not in json.dumps(version), "the folders of the machine are not published"
+    card = (again / "README.md").read_text(encoding="utf-8")
     assert "\n- Added items: 1 of 61 items were added after training; the results are from before.\n" in card
