@@ -51,7 +51,8 @@ class Thumbnails:
                 self._rows = {row for row in range(len(keys)) if exported.has(row)}
                 self._read = lambda row, size: exported.jpeg(row)
             else:
-                catalog = load_dataset(recipe, folder.located(environment)).catalog
+                environment = folder.located(environment).for_dataset(recipe.dataset.block())
+                catalog = load_dataset(recipe, environment).catalog
                 if (images := catalog.images) is not None:
                     counts, row_of = images.counts_I, catalog.row_of
                     found = ((row, row_of.get(key)) for row, key in enumerate(keys))
@@ -60,7 +61,8 @@ class Thumbnails:
                     self._read = lambda row, size: _thumbnail(images, sources[row], size)
         except GenrecError as error:
             console.print(f"{folder.path}: no images: {error}", markup=False)
-        self.state = "available" if self._rows else "none"
+        finally:
+            self.state = "available" if self._rows else "none"
 
     def has(self, row: int) -> bool:
         """Whether an item has an image."""
