@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from genrec.errors import DataError
-from genrec.formats.text import shown
+from genrec.formats.text import listed, shown
 
 _LONGEST_COMPARED = 200
 
@@ -23,6 +23,8 @@ class ItemNames:
         self.keys, self.titles = list(keys), list(titles)
         self._row_of_key = {key: row for row, key in enumerate(self.keys)}
         self._rows_of_title, self._rows_of_folded_key = _rows_by_folded(self.titles), _rows_by_folded(self.keys)
+        self._most_parts = 1 + max((name.count(",") for names in (self.keys, self.titles) for name in names), default=0)
+        """Between commas of one name."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -48,7 +50,7 @@ class ItemNames:
         if len(rows) == 1:
             return rows[0]
         if rows:
-            keys = ", ".join(self.keys[row] for row in rows)
+            keys = listed(self.keys[row] for row in rows)
             exactly = "use a key" if what == "title" else "write it exactly"
             raise DataError(f"{shown(name)}: {len(rows)} items have this {what}; {exactly}: {keys}")
         near = get_close_matches(name.casefold()[:_LONGEST_COMPARED], self._rows_of_title, n=3, cutoff=0.5)
@@ -66,7 +68,7 @@ class ItemNames:
         """
         parts, start = text.split(","), 0
         while start < len(parts):
-            ends = range(len(parts), start, -1)
+            ends = range(min(start + self._most_parts, len(parts)), start, -1)
             names = {end: ",".join(parts[start:end]).strip() for end in ends}
             end = next((end for end in ends if self._named(names[end])[0]), start + 1)
             if names[end] or len(parts) == 1:  # nothing between two commas names nothing

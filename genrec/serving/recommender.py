@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import index
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from genrec.errors import DataError, TrainingError
 from genrec.experiment.run_folder import RunFolder
 from genrec.experiment.saved_model import load_model, load_streams, recipe_of_run
 from genrec.families import Merge, merges
+from genrec.formats.text import shown
 from genrec.merges.single import Single
 from genrec.registry import plugin_errors
 from genrec.runtime.environment import THIS_MACHINE, Environment
@@ -155,6 +156,8 @@ class Recommender:
             for start in range(0, len(users), at_once):
                 some_U = users[start : start + at_once]
                 found = self._search([known[user] for user in some_U], k, merge, allowed_I, seen)
+                if not found.items_BC.shape[1]:  # all items are seen or excluded
+                    continue
                 merged = self._merged(found, merge, k)
                 width = merged.items_BN.shape[1]
                 ranking.items_BN[some_U, :width], ranking.scores_BN[some_U, :width] = merged.items_BN, merged.scores_BN
@@ -204,7 +207,8 @@ class Recommender:
         try:
             return merge.merge(found, top_n=k)
         except DataError as error:
-            raise DataError(f"{self.path / 'merge.json'}: {error}") from None
+            where = f"{self.path / 'merge.json'}: " if merge is self.recipe.merge else ""
+            raise DataError(f"{where}{error}") from None
 
     def _merge(self, merge: Merge | str | None) -> Merge:
         """The merge to use; one stream needs none.
@@ -218,13 +222,14 @@ class Recommender:
             return self.recipe.merge
         if isinstance(merge, Merge):
             return merge
-        if merge in self.tries:
+        if isinstance(merge, str) and merge in self.tries:
             return Single(stream=merge)
         if merge == self.recipe.merge.type_name:
             return self.recipe.merge
-        if merge in merges.names() and merge != Single.type_name and not _is_fitted(merges.get(merge)):
+        if merge in self.merge_names():
             return merges.get(merge)()
-        raise DataError(f"merge: found {merge!r}, expected one of {', '.join([*self.merge_names(), *self.tries])}")
+        expected = ", ".join([*self.merge_names(), *self.tries])
+        raise DataError(f"merge: found {shown(merge)}, expected one of {expected}")
 
     def merge_names(self) -> list[str]:
         """The names of the merges that :meth:`recommend` takes: that of the run first, then those without a fit."""
@@ -233,9 +238,9 @@ class Recommender:
         return [own, *(name for name in others if not _is_fitted(merges.get(name)))]
 
     def _allowed(self, exclude: Iterable[str]) -> np.ndarray | None:
-        names = [exclude] if isinstance(exclude, str) else list(exclude)
+        names = [exclude] if isinstance(exclude, str) or not isinstance(exclude, Iterable) else list(exclude)
         for name in (name for name in names if not isinstance(name, str)):
-            raise DataError(f"exclude: found {name!r} ({type(name).__name__}), expected keys or titles as texts")
+            raise DataError(f"exclude: found {shown(name)} ({type(name).__name__}), expected keys or titles as texts")
         if not names:
             return None
         allowed_I = np.ones(len(self.names), dtype=bool)
@@ -282,14 +287,15 @@ def _several(histories: Iterable[str] | Iterable[Iterable[str]]) -> list[list[st
 def _listed(entries: Any) -> list[Any]:
     if isinstance(entries, str):
         return [entries]
-    if isinstance(entries, bytes | set | frozenset) or not isinstance(entries, Iterable):
+    is_table = isinstance(entries, Mapping) or hasattr(entries, "columns")  # iterating gives names, or columns
+    if is_table or isinstance(entries, bytes | set | frozenset) or not isinstance(entries, Iterable):
         raise DataError(_unfit(entries))
     return list(entries)
 
 
 def _unfit(found: Any) -> str:
     return (
-        f"histories: found {found!r} ({type(found).__name__}), expected keys or titles as texts, oldest first: "
+        f"histories: found {shown(found)} ({type(found).__name__}), expected keys or titles as texts, oldest first: "
         "a list for one history, a list of lists for several"
     )
 

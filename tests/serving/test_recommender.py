@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from safetensors.numpy import load_file, save_file
@@ -24,6 +25,7 @@ from genrec.datasets.showroom import Showroom
 from genrec.errors import DataError, RecipeError, TrainingError
 from genrec.evaluation.metrics import target_ranks
 from genrec.evaluation.rank_file import RankFile
+from genrec.families import merges
 from genrec.merges.confidence import Confidence
 from genrec.recipe import load_recipe
 from genrec.search.candidates import load_candidates
@@ -177,9 +179,19 @@ def test_excluded_items_are_in_no_list_and_lists_stay_full(recommender: Recommen
     assert [len(keys) for keys in found.item_keys()] == [10, 10]
     assert not {key for keys in found.item_keys() for key in keys} & set(excluded)
     assert len(recommender.recommend(["item-3"], exclude=recommender.keys)[0]) == 0
-    for wrong in ([3], [None]):
+    for wrong in ([3], [None], None, 3):
         with pytest.raises(DataError, match=r"^exclude: found .*, expected keys or titles as texts$"):
-            recommender.recommend(["item-3"], exclude=wrong)  # type: ignore[list-item]
+            recommender.recommend(["item-3"], exclude=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("merge", [None, "reciprocal_rank", "text"])
+def test_a_history_of_the_whole_catalog_leaves_nothing(recommender: Recommender, merge: str | None) -> None:
+    keys = recommender.keys
+    assert recommender.recommend(keys, merge=merge).item_keys() == [[]]
+    assert recommender.recommend([keys[1:], keys], exclude=keys[:1], merge=merge, explain=False).item_keys() == [[], []]
+    found = recommender.recommend([keys * 100, keys[1:], []], merge=merge)
+    assert [len(items) for items in found] == [0, 1, 10]
+    assert [item.key for item in found[1]] == keys[:1]
 
 
 def test_a_title_of_several_items_excludes_all_of_them(small_run: Path, tmp_path: Path) -> None:
@@ -215,9 +227,11 @@ def test_another_merge_may_rank_the_same_candidates(recommender: Recommender) ->
     alone = recommender.recommend(["item-3", "item-9"], merge="text")[0]
     assert [item.streams["text"].rank for item in alone] == list(range(1, 11))
     assert recommender.recommend(["item-3", "item-9"], merge=Confidence())[0] == lists["confidence"]
-    for wrong in ("learned", "single", "best"):
-        with pytest.raises(DataError, match=rf"^merge: found '{wrong}', expected one of confidence, .*, visual$"):
-            recommender.recommend(["item-3"], merge=wrong)
+    for wrong in ("learned", "single", "best", ["text"]):
+        with pytest.raises(DataError, match=rf"^merge: found {re.escape(repr(wrong))}, expected one of confi.*, vis"):
+            recommender.recommend(["item-3"], merge=wrong)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"^merge learned: it has no weights"):
+        recommender.recommend(["item-3"], merge=merges.get("learned")())
 
 
 def test_an_explanation_has_the_semantic_id_and_who_shares_its_prefix(recommender: Recommender) -> None:
@@ -315,9 +329,17 @@ def test_one_text_is_a_history_of_one_item(recommender: Recommender) -> None:
     assert recommender.recommend("item-3")[0] == recommender.recommend(["item-3"])[0]
 
 
-@pytest.mark.parametrize("histories", [None, 3, [3], [["item-3", 4]], [None], b"item-3", {"item-3"}, np.array([1, 2])])
+@pytest.mark.parametrize(
+    "histories",
+    [
+        *(None, 3, [3], [["item-3", 4]], [None], b"item-3", {"item-3"}, np.array([1, 2])),
+        *({"user": ["item-3"]}, pd.DataFrame({"item": ["item-3"]}), pl.DataFrame({"item": ["item-3"]})),
+        set(map(str, range(10_000))),
+    ],
+    ids=lambda histories: type(histories).__name__,
+)
 def test_other_histories_are_one_error(recommender: Recommender, histories: Any) -> None:
-    with pytest.raises(DataError, match=r"^histories: found .*, expected keys or titles as texts, oldest first"):
+    with pytest.raises(DataError, match=r"^histories: found (?s:.){,60} \(\w+\), expected keys or titles as texts,"):
         recommender.recommend(histories)
 
 
@@ -383,6 +405,7 @@ def test_names_are_separated_by_commas_unless_a_name_has_them(small_run: Path, t
         recommender.parse_history(["oak, lamp"])
     with pytest.raises(DataError, match=r"^'': no item has this key or title, expected one of 60 items$"):
         recommender.parse_history([""])
+    assert recommender.parse_history(["b,a,1," * 3000]) == ["b", "a,1"] * 3000
 
 
 def test_a_plugin_that_is_missing_is_named_with_its_family_and_its_place(
