@@ -23,3 +23,8 @@ def reading_parquet(path: Path) -> Iterator[None]:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, OverflowError, ValueError) as error:
         problem = str(error).strip().partition("\n")[0]
         raise DataError(f"{path}: not a Parquet file that can be read ({problem:.200})") from None
+
+
+def parquet_schema(path: Path) -> pl.Schema:
+    """Names and types of the columns. A path is one file, whatever ``*`` and ``[`` it contains."""
+    return pl.scan_parquet(path, glob=False).collect_schema()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from genrec.errors import DataError
 
-_HALF = re.compile("[\ud800-\udfff]")
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character: a lone surrogate, which JSON can write and UTF-8 cannot."""
 _LONGEST_SHOWN = 60
 _MOST_LISTED = 50
 
@@ -76,7 +77,7 @@ def check_writable(what: str, keys: Sequence[str], texts: Sequence[str]) -> None
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
-        key = next(key for key, text in zip(keys, texts, strict=True) if _HALF.search(text))
+        key = next(key for key, text in zip(keys, texts, strict=True) if HALF.search(text))
         raise DataError(
             f"{what} of item {key!r} has half of a character (a lone surrogate); expected Unicode text: correct it in "
             "the source"

@@ -45,7 +45,7 @@ def read_item_file(
 
     Columns have the names of the recipe's dataset (``key``, ``title``, ``text_fields``, ``image``, ``columns`` of a
     ``table``; ``text_fields`` of the others), else ``key`` or ``item_id``, ``title``, ``text`` and ``image``. A column
-    ``text`` is the whole text of an item; without it the text consists of the dataset's text fields, as for others.
+    ``text`` is the whole text of an item; items without it have that of the dataset's text fields, as others do.
     Images are paths relative to the folder of the file. Other columns are columns of the catalog.
 
     Args:
@@ -88,7 +88,9 @@ def read_item_file(
     )
     catalog, _ = catalog_of(keys, items, columns, path.parent, Fingerprint({}))
     if "text" in file.columns:
-        texts = tuple(str(items.entries[key].get("text") or "") for key in keys)
+        texts = tuple(
+            str(items.entries[key].get("text") or "") or text for key, text in zip(keys, catalog.texts, strict=True)
+        )
         catalog = replace(catalog, texts=texts)
     named = sum(len(words(items.entries[key].get(columns.image or ""))) for key in keys)
     lost = named - (0 if catalog.images is None else int(catalog.images.counts_I.sum()))

@@ -156,8 +156,6 @@ class Recommender:
             for start in range(0, len(users), at_once):
                 some_U = users[start : start + at_once]
                 found = self._search([known[user] for user in some_U], k, merge, allowed_I, seen)
-                if not found.items_BC.shape[1]:  # all items are seen or excluded
-                    continue
                 merged = self._merged(found, merge, k)
                 width = merged.items_BN.shape[1]
                 ranking.items_BN[some_U, :width], ranking.scores_BN[some_U, :width] = merged.items_BN, merged.scores_BN

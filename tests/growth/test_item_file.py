@@ -65,8 +65,17 @@ def test_a_text_is_taken_as_it_is_and_else_made_of_the_text_fields(tmp_path: Pat
     assert catalog.keys == ("9",)
     assert catalog.texts == ("Oil\nBrand: Zed\nCategories: Beauty, Hair\nSoft.",)
     assert catalog.columns["category"].values_I[0] == ("Beauty", "Hair")
-    file.write_text(json.dumps({**entry, "text": "The whole text.\nTwo lines."}), encoding="utf-8")
-    assert read_item_file(file, Sequences(), KNOWN)[0].texts == ("The whole text.\nTwo lines.",)
+    whole = {**entry, "text": "The whole text.\nTwo lines."}
+    others = [{"item_id": 10, "title": "Soap"}, {"item_id": 11, "title": "Comb", "text": ""}]
+    file.write_text("\n".join(map(json.dumps, [whole, *others])), encoding="utf-8")
+    assert read_item_file(file, Sequences(), KNOWN)[0].texts == ("The whole text.\nTwo lines.", "Soap", "Comb")
+
+
+def test_half_characters_are_replaced_as_in_datasets(tmp_path: Path) -> None:
+    file = tmp_path / "new.jsonl"
+    file.write_text('{"key": "a", "title": "Oil \\ud83d", "text": "\\ud83d"}\n{"key": "b", "title": "Soap"}\n')
+    catalog, _ = read_item_file(file, Showroom(), KNOWN)
+    assert (catalog.titles, catalog.texts) == (("Oil ?", "Soap"), ("?", "Soap"))
 
 
 def test_images_are_relative_to_the_file_and_missing_ones_are_noted(tmp_path: Path) -> None:
@@ -99,12 +108,13 @@ def test_known_items_are_an_error_or_left_out(tmp_path: Path) -> None:
     [
         ("n.csv", "key,title\na,x\na,y\n", "FILE:3: key 'a' occurs twice; expected one row for each item"),
         ("n.jsonl", '{"key": "a"}\n{"key": "a"}\n', "FILE:2: key 'a' occurs twice; expected one row for each item"),
-        ("n.jsonl", '{"key": "a"}\n{"title": "x"}\n', "FILE:2: key is empty or no text or number"),
+        ("n.jsonl", '{"key": "a"}\n{"title": "x"}\n', "FILE:2: key is empty, no text or number, or not valid Unicode"),
         (
             "n.csv",
             "title,text\nx,y\n",
             "FILE: no column of item keys, found title, text; expected one that is called key or item_id",
         ),
+        ("n.jsonl", '{"key": "\\ud83d"}\n', "FILE:1: key is empty, no text or number, or not valid Unicode"),
         ("n.txt", "a", "FILE: files that end in '.txt' are not read; expected .jsonl, .csv, .tsv or .parquet"),
     ],
 )

@@ -184,16 +184,6 @@ def test_excluded_items_are_in_no_list_and_lists_stay_full(recommender: Recommen
             recommender.recommend(["item-3"], exclude=wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("merge", [None, "reciprocal_rank", "text"])
-def test_a_history_of_the_whole_catalog_leaves_nothing(recommender: Recommender, merge: str | None) -> None:
-    keys = recommender.keys
-    assert recommender.recommend(keys, merge=merge).item_keys() == [[]]
-    assert recommender.recommend([keys[1:], keys], exclude=keys[:1], merge=merge, explain=False).item_keys() == [[], []]
-    found = recommender.recommend([keys * 100, keys[1:], []], merge=merge)
-    assert [len(items) for items in found] == [0, 1, 10]
-    assert [item.key for item in found[1]] == keys[:1]
-
-
 def test_a_title_of_several_items_excludes_all_of_them(small_run: Path, tmp_path: Path) -> None:
     recommender = Recommender(copied(small_run, tmp_path / "run", titles=["Cup", "cup"]))
     found = recommender.recommend(["item-3"], k=60, seen="keep", exclude=["CUP"]).item_keys()[0]

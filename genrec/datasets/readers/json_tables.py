@@ -15,6 +15,7 @@ from genrec.datasets.readers.json_lines import json_objects
 from genrec.datasets.readers.tables import Kind, TableFile
 from genrec.errors import DataError
 from genrec.formats.keys import key_text
+from genrec.formats.text import HALF
 
 _INT64 = 2**63
 
@@ -44,11 +45,11 @@ class JsonLinesTable(TableFile):
         """As :meth:`TableFile.read`: numbers, texts, and lists of texts for columns that have any list."""
         self.require(list(columns))
         lines, entries = self._objects
-        is_filled = [all(key_text(entry.get(name)) is not None for name in filled) for entry in entries]
+        is_filled = [all(_is_key(entry.get(name)) for name in filled) for entry in entries]
         if not all(is_filled) and not skip:
             place = is_filled.index(False)
-            name = next(name for name in filled if key_text(entries[place].get(name)) is None)
-            raise DataError(f"{self.path}:{lines[place]}: {name} is empty or no text or number")
+            name = next(name for name in filled if not _is_key(entries[place].get(name)))
+            raise DataError(f"{self.path}:{lines[place]}: {name} is empty, no text or number, or not valid Unicode")
         kept = [entry for entry, is_kept in zip(entries, is_filled, strict=True) if is_kept]
         table = pl.DataFrame([_series(name, [entry.get(name) for entry in kept]) for name in columns])
         return table, len(entries) - len(kept)
@@ -62,6 +63,11 @@ class JsonLinesTable(TableFile):
         return f"{self.path}:{found[occurrence - 1]}" if len(found) >= occurrence else f"{self.path}"
 
 
+def _is_key(value: Any) -> bool:
+    text = key_text(value)
+    return text is not None and not HALF.search(text)
+
+
 def _series(name: str, values: list[Any]) -> pl.Series:
     present = [value for value in values if value is not None]
     if any(isinstance(value, list | dict) for value in present):
@@ -70,4 +76,5 @@ def _series(name: str, values: list[Any]) -> pl.Series:
         is_whole = all(isinstance(value, int) and abs(value) < _INT64 for value in present)
         if is_whole or not any(isinstance(value, int) and abs(value) >= _INT64 for value in present):
             return pl.Series(name, values, dtype=pl.Int64 if is_whole else pl.Float64, strict=False)
-    return pl.Series(name, ["" if value is None else str(value) for value in values], dtype=pl.String)
+    texts = ["" if value is None else str(value).encode("utf-8", "replace").decode() for value in values]
+    return pl.Series(name, texts, dtype=pl.String)

@@ -11,7 +11,7 @@ import polars as pl
 
 from genrec.datasets.readers.csv import CSV, Layout, header, line_of, read_csv, read_csv_skipping, require_columns
 from genrec.errors import DataError
-from genrec.formats.parquet import reading_parquet
+from genrec.formats.parquet import parquet_schema, reading_parquet
 
 Kind = type[pl.DataType] | None
 """Type of a column: a number, a text (``pl.String``), or None for the type in the file (keys, times, lists)."""
@@ -76,7 +76,7 @@ class TableFile:
     @cached_property
     def _parquet_schema(self) -> pl.Schema:
         with reading_parquet(self.path):
-            return pl.read_parquet_schema(self.path)  # pyright: ignore[reportReturnType]
+            return parquet_schema(self.path)
 
     def _read_parquet(
         self, columns: Mapping[str, Kind], filled: Collection[str], skip: bool

@@ -20,7 +20,7 @@ from genrec.datasets.readers.json_lines import json_objects
 from genrec.errors import DataError
 from genrec.formats.json_text import JsonError, parse_json
 from genrec.formats.keys import MISSING, key_text
-from genrec.formats.parquet import reading_parquet
+from genrec.formats.parquet import parquet_schema, reading_parquet
 from genrec.formats.text import listed, shown
 from genrec.recipe.problems import did_you_mean
 from genrec.runtime.files import fingerprint
@@ -173,7 +173,7 @@ class FileHistories:
         if self._format != "parquet":
             return pl.String
         with reading_parquet(self.path):
-            kind = pl.read_parquet_schema(self.path).get(_USER)
+            kind = parquet_schema(self.path).get(_USER)
         return type(kind) if kind is not None and kind.is_integer() else pl.String  # pyright: ignore[reportReturnType]
 
     def inspect(self) -> Inspection:
@@ -247,7 +247,7 @@ class FileHistories:
             return header(self.path)
         if self._format == "parquet":
             with reading_parquet(self.path):
-                return list(pl.read_parquet_schema(self.path))
+                return list(parquet_schema(self.path))
         found = next(json_objects(self.path, title=None, broken=lambda _: None), None)
         if found is None:
             raise DataError(f"{self.path}: no line is a JSON object; {_EXPECTED}")

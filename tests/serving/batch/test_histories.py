@@ -206,6 +206,13 @@ def test_a_line_that_cannot_be_read(row: dict[str, Any], problem: str, tmp_path:
     assert list(histories) == [("first", ["a"])]
 
 
+def test_a_name_with_wildcards_is_one_file(tmp_path: Path) -> None:
+    parquet(tmp_path / "a[1]*", [{"user": 7, "history": ["a"]}])
+    parquet(tmp_path / "a1b", [{"user": "other", "history": ["b"]}])
+    assert read(tmp_path / "a[1]*.parquet") == [("7", ["a"])]
+    assert FileHistories(tmp_path / "a[1]*.parquet").user_type() == pl.Int64
+
+
 def test_rows_of_parquet_have_numbers(tmp_path: Path) -> None:
     file = parquet(tmp_path / "a", [{"user": "u", "history": ["a"]}, {"user": "u", "history": ["b"]}])
     assert error_of(file).startswith("FILE: row 2: user 'u' is also in row 1; ")
