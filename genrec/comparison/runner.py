@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from genrec.experiment.ids import tokenize_items
 from genrec.experiment.vectors import encode_items
 from genrec.registry import plugin_errors, plugin_folders
 from genrec.runtime.environment import Environment
+from genrec.runtime.processes import start_module
 from genrec.runtime.progress import Bar, console, verbosity
 from genrec.runtime.threads import Threads, cores, threads, threads_for
 
@@ -167,12 +167,12 @@ class _Process:
     def __init__(self, job: Job, request: Request, log: Path) -> None:
         self.job, self._log, self.began = job, log, time.monotonic()
         self._file: IO[bytes] = log.open("wb")
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "genrec.comparison.worker"],
+        self.popen = start_module(
+            "genrec.comparison.worker",
+            {"OMP_NUM_THREADS": str(count)} if (count := request.environment.threads) else {},
             stdin=subprocess.PIPE,
             stdout=self._file,
             stderr=self._file,
-            env={**os.environ, **({"OMP_NUM_THREADS": str(count)} if (count := request.environment.threads) else {})},
             start_new_session=True,  # Ctrl-C interrupts the comparison, which stops its processes
         )
         assert self.popen.stdin is not None

@@ -65,8 +65,17 @@ def test_no_command_that_takes_a_run_imports_its_plugins(
     if place == "in the run":
         monkeypatch.chdir(run)
     folder = Path.cwd() / "plugins"
-    for words in (["compare", str(run), "--dry-run"], ["bench", str(run)], ["recommend", str(run), "--history", "x"]):
-        assert main(words) == 2, words
+    (run.parent / "new.jsonl").write_text('{"key": "new"}', encoding="utf-8")
+    for verb, *words in (
+        ["compare", "--dry-run"],
+        ["bench"],
+        ["recommend", "--history", "x"],
+        ["recommend", "--all-users", "--output", str(run.parent / "recs.jsonl")],
+        ["export", str(run.parent / "export")],
+        ["add-items", str(run.parent / "new.jsonl"), "--output", str(run.parent / "grown")],
+        ["serve", "--port", "0"],
+    ):
+        assert main([verb, str(run), *words]) == 2, verb
         told = capsys.readouterr().err
         assert told.startswith(f"{run / 'recipe.yaml'}:")
         assert "unknown merge 'evil'" in told

@@ -24,11 +24,12 @@ from pydantic import BaseModel
 
 from genrec.errors import GenrecError
 from genrec.registry import add_plugin_folder, plugin_errors, plugin_folders
+from genrec.runtime.processes import start_module
 from genrec.runtime.progress import set_verbosity
 from genrec.serving.batch.histories import FileFormat, UserHistory
 from genrec.serving.batch.scoring import Counts, Settings, recommend_part
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 
 
 class Request(BaseModel):
@@ -63,11 +64,8 @@ class Worker:
     """
 
     def __init__(self, run: Path, settings: Settings, file_format: FileFormat, user_type: type[pl.DataType]) -> None:
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", "genrec.serving.batch.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD},
+        self._popen = start_module(
+            "genrec.serving.batch.worker", _ONE_THREAD, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         request = Request(
             run=run.absolute(),
