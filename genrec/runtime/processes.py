@@ -25,7 +25,10 @@ def start_module(
     Args:
         module: its full name.
         environment: variables that differ from those of this process.
-        stdin: as of :class:`subprocess.Popen`, like the others.
+        stdin: as of :class:`subprocess.Popen`.
+        stdout: as of ``Popen``.
+        stderr: as of ``Popen``.
+        start_new_session: as of ``Popen``.
     """
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module],
