@@ -125,7 +125,7 @@ def _read_key(file: Path | None, of_environment: str | None) -> str | None:
     if file is None:
         return of_environment or None
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return (file.read_text(encoding="utf-8").splitlines() or [""])[0].strip()
     except (OSError, UnicodeDecodeError) as error:
         problem = reason(error) if isinstance(error, OSError) else "is no UTF-8 text"
         raise GenrecError(f"--api-key-file {file}: cannot be read: {problem}") from error

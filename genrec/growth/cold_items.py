@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from genrec.errors import DataError
+from genrec.errors import DataError, PluginError
 from genrec.experiment.cache import Cache
 from genrec.experiment.cold_items import some_items
 from genrec.experiment.fit import Fit
@@ -75,7 +75,7 @@ def _measured(
     try:
         encoded = encode_new_items(fit.recipe, vectors, new, read_catalog, fit.environment)
         grown = grow(fit.recipe, vectors, streams, model, encoded, len(new))
-    except DataError as error:  # the training took long; its results are not lost
+    except (DataError, PluginError) as error:  # the training took long; its results are not lost
         return _without(result, str(error))
     counts_I = np.bincount(warm.train.items, minlength=whole.num_items)
     among_all, among_cold = (
