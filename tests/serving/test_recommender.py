@@ -369,35 +369,6 @@ def test_recommendations_are_a_table(recommender: Recommender) -> None:
     assert repr(found[1:]).startswith("Recommendations(1 history: ")
 
 
-def test_a_title_of_several_items_asks_for_a_key(small_run: Path, tmp_path: Path) -> None:
-    titles = ["Tin box", "tin BOX", "Tin boxes"]
-    recommender = Recommender(copied(small_run, tmp_path / "run", titles=titles))
-    assert message(recommender, "tin box") == "'tin box': 2 items have this title; use a key: item-1, item-2"
-    assert recommender.row("TIN BOXES") == 2
-    assert recommender.row("item-2") == 1
-
-
-def test_case_matters_only_where_keys_differ_in_it(small_run: Path, tmp_path: Path) -> None:
-    recommender = Recommender(copied(small_run, tmp_path / "run", keys=["Item-2", "ITEM-3", "item-3"]))
-    assert recommender.row("ITEM-2") == recommender.row("Item-2") == 0
-    assert (recommender.row("ITEM-3"), recommender.row("item-3")) == (1, 2)
-    assert message(recommender, "Item-3") == "'Item-3': 2 items have this key; write it exactly: ITEM-3, item-3"
-
-
-def test_names_are_separated_by_commas_unless_a_name_has_them(small_run: Path, tmp_path: Path) -> None:
-    titles = ["Desk", "Desk, oak", "Oak", "Lamp, small, red"]
-    recommender = Recommender(copied(small_run, tmp_path / "run", titles=titles, keys=["a,1", "b", "c", "d"]))
-    assert recommender.parse_history(["desk, OAK"]) == ["b"], "the longest name comes first"
-    assert recommender.parse_history(["oak,desk", "A,1"]) == ["c", "a,1", "a,1"]
-    assert recommender.parse_history(["a,1,lamp, small, red , desk,oak,"]) == ["a,1", "d", "a,1", "c"]
-    assert recommender.parse_history([]) == recommender.parse_history([","]) == []
-    with pytest.raises(DataError, match=r"^'lamp': no item has this key or title, .* did you mean 'Lamp, small, red'"):
-        recommender.parse_history(["oak, lamp"])
-    with pytest.raises(DataError, match=r"^'': no item has this key or title, expected one of 60 items$"):
-        recommender.parse_history([""])
-    assert recommender.parse_history(["b,a,1," * 3000]) == ["b", "a,1"] * 3000
-
-
 def test_a_plugin_that_is_missing_is_named_with_its_family_and_its_place(
     small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
