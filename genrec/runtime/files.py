@@ -40,7 +40,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise StorageError(f"{path}: cannot be written: is not a regular file")
         partial.unlink(missing_ok=True)
+        partial.touch()  # with the rights that new files have here; libraries may give others
+        rights = partial.stat().st_mode
         yield partial
+        if partial.stat().st_mode != rights:
+            partial.chmod(rights)
         sync(partial)
         partial.replace(path)
         sync(path.parent)

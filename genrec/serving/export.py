@@ -126,13 +126,15 @@ def _add_images(source: RunFolder, target: RunFolder, recommender: Recommender, 
 
     recipe = recommender.recipe
     dataset = load_dataset(recipe, source.located(Environment(data=data)).for_dataset(recipe.dataset.block()))
-    if dataset.catalog.keys != tuple(recommender.keys):
+    rows = [dataset.catalog.row_of.get(key) for key in recommender.keys]
+    if all(row is None for row in rows):
         raise DataError(
-            f"{source.path}: the run used {len(recommender.keys):,} items, but {dataset.name} has "
-            f"{dataset.num_items:,} or other items; expected the data of the run (--data)"
+            f"{source.path}: none of its {len(rows):,} items is an item of {dataset.name}; expected the data of the "
+            "run (--data)"
         )
-    if dataset.catalog.images is None or not dataset.catalog.images.counts_I.any():
+    images = dataset.catalog.images
+    if images is None or not images.counts_I.any():
         raise DataError(f"{source.path}: --images: {dataset.name} has no images; export without them")
-    written, broken = write_thumbnails(dataset.catalog.images, target.draft)
+    written, broken = write_thumbnails(images, rows, target.draft)
     if broken:
         console.print(f"{broken:,} images cannot be read and are left out, {written:,} are exported", markup=False)

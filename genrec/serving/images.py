@@ -7,7 +7,7 @@ One file for each item would be 100,000 files in a repository. The images of ite
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -96,24 +96,25 @@ class ItemImages:
             return self._offsets[number]
 
 
-def write_thumbnails(images: Images, folder: Path) -> tuple[int, int]:
+def write_thumbnails(images: Images, rows: Sequence[int | None], folder: Path) -> tuple[int, int]:
     """Write the first image of each item as a JPEG file of at most 256 pixels a side.
 
     Args:
         images: of a catalog.
+        rows: for each item of the export its row in that catalog; None for items that were added later.
         folder: of the export.
 
     Returns:
         How many were written, and how many were left out because they cannot be read.
     """
-    num_items, written, broken = len(images.counts_I), 0, 0
+    num_items, written, broken = len(rows), 0, 0
     for start in track(range(0, num_items, _PER_FILE), "thumbnails"):
         parts = []
-        for item in range(start, min(start + _PER_FILE, num_items)):
+        for row in rows[start : start + _PER_FILE]:
             part = b""
-            if images.counts_I[item]:
+            if row is not None and images.counts_I[row]:
                 try:
-                    part = _thumbnail(images, item)
+                    part = _thumbnail(images, row)
                     written += 1
                 except DataError:
                     broken += 1

@@ -219,7 +219,7 @@ def data() -> dict[str, Hostile]:
 def runs() -> dict[str, Hostile]:
     """Inputs of ``recommend``: a run with files that its record does not know, and odd arguments."""
     return {
-        "a run without its record": Hostile(["recommend", "."], {}),
+        "a run without its record": Hostile(["recommend", ".", "--history", "item-3"], {}),
         "a record that is a list": _recommend({"RUN/run.json": "[]"}),
         "a record that is empty": _recommend({"RUN/run.json": ""}),
         "a record nested 100,000 deep": _recommend({"RUN/run.json": "[" * 100_000}),

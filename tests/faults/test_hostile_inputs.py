@@ -54,4 +54,4 @@ def test_a_hostile_input_is_one_line(name: str, commands: Commands, small_run: P
     assert re.fullmatch(expected, done.stderr.splitlines()[-1].replace(str(where), "FOLDER"))
     assert done.cpu_seconds < MOST_SECONDS
     assert done.peak_mb < MOST_MB
-    assert not (where / "out" / "run.json").exists(), "no run was begun, or what it began is removed"
+    assert not (where / "out" / "recipe.yaml").exists(), "what an unfinished run wrote is removed, but for its stages"

@@ -61,7 +61,7 @@ def log_probs(content: bytes, history: list[list[int]]) -> np.ndarray:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return session.run(None, {"history": np.array(history, dtype=np.int64)})[0]
+    return np.asarray(session.run(None, {"history": np.array(history, dtype=np.int64)})[0])
 
 
 @pytest.mark.slow
