@@ -41,6 +41,7 @@ def command(
     from genrec.cli._output import print_json, print_table
     from genrec.cli._plugins import find_plugins
     from genrec.errors import GenrecError
+    from genrec.reporting.texts import count_text
 
     files = {}
     for text in vectors or ():
@@ -58,4 +59,5 @@ def command(
         for stream, ways in added["streams"].items()
         for how, keys in ways.items()
     ]
-    print_table(f"{len(added['items']):,} new items -> {path}", ("stream", "codes", "items", "for example"), rows)
+    title = f"{count_text(len(added['items']), 'new item')} -> {path}"
+    print_table(title, ("stream", "codes", "items", "for example"), rows)

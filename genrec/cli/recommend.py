@@ -285,7 +285,9 @@ def _summary(counts: Counts, where: str) -> list[str]:
         "users without known items, who got the most popular ones": counts.fallbacks,
         "users without a row, because no item was left for them": counts.users_without_rows,
     }
-    lines = [f"{where}: {counts.rows:,} rows for {counts.users:,} users"]
+    from genrec.reporting.texts import count_text
+
+    lines = [f"{where}: {count_text(counts.rows, 'row')} for {count_text(counts.users, 'user')}"]
     lines += [f"{what}: {count:,}" for what, count in noted.items() if count]
     if counts.fallbacks == counts.users and counts.unknown_items:
         lines.append("no item of any history is in the catalog: are these the keys of another dataset?")

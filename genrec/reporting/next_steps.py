@@ -28,7 +28,10 @@ def run_steps(folder: Path, *, history: Sequence[str], has_merge: bool, data: Pa
     option = "" if data is None else f" --data {shlex.quote(str(data))}"
     run = shlex.quote(str(folder))
     items = " ".join(f"--history {shlex.quote(key)}" for key in history) or "--history KEY_OR_TITLE"
-    steps = [Step("Recommend items after a history", f"genrec recommend {run} {items}")]
+    steps = [
+        Step("Recommend items after a history", f"genrec recommend {run} {items}"),
+        Step("Try it on a web page (pip install 'genrec[serve]')", f"genrec serve {run}{option}"),
+    ]
     if has_merge:
         merges = "confidence,log_prob_sum,reciprocal_rank"
         steps.append(Step("Compare merges without training", f"genrec compare {run} --vary merge={merges}{option}"))

@@ -351,12 +351,13 @@ def test_steps_have_the_folder_in_quotes_where_needed():
     folder = Path("runs/my run")
     lines = list(step_lines(run_steps(folder, history=("it's",), has_merge=True)))
     assert lines[1] == "genrec recommend 'runs/my run' --history 'it'\"'\"'s'"
-    assert lines[3].startswith("genrec compare 'runs/my run' --vary merge=")
-    assert lines[5] == "genrec compare 'runs/my run/recipe.yaml' --seeds 1,2,3"
-    assert lines[7] == "genrec bench 'runs/my run'"
+    assert lines[3] == "genrec serve 'runs/my run'"
+    assert lines[5].startswith("genrec compare 'runs/my run' --vary merge=")
+    assert lines[7] == "genrec compare 'runs/my run/recipe.yaml' --seeds 1,2,3"
+    assert lines[9] == "genrec bench 'runs/my run'"
     assert all(line.startswith("# ") for line in lines[::2])
     with_data = run_steps(folder, history=(), has_merge=True, data=Path("my data"))
-    assert [step.command.endswith(" --data 'my data'") for step in with_data] == [False, True, True, True]
+    assert [step.command.endswith(" --data 'my data'") for step in with_data] == [False, True, True, True, True]
     alone = list(step_lines(run_steps(folder, history=(), has_merge=False)))
     assert alone[1].endswith("--history KEY_OR_TITLE")
     assert not any("--vary" in line for line in alone)
