@@ -15,6 +15,7 @@ import numpy as np
 
 from genrec.errors import DataError
 from genrec.formats.finding import Finding
+from genrec.histories import Histories, Split, Splits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -117,91 +118,11 @@ class Catalog:
 
 
 @dataclass(frozen=True)
-class Histories:
-    """The items of each user, oldest first, end to end in one array."""
-
-    items: np.ndarray
-    """Item numbers, int32 (total,)."""
-    offsets: np.ndarray
-    """User u owns items[offsets[u]:offsets[u + 1]], int64 (U + 1,)."""
-
-    @classmethod
-    def of(cls, sequences: list[list[int]] | list[np.ndarray]) -> Histories:
-        """Build from one sequence of item numbers for each user."""
-        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-        flat = np.concatenate([np.asarray(s, dtype=np.int32) for s in sequences]) if len(sequences) else []
-        return cls(np.asarray(flat, dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, user: int) -> np.ndarray:
-        return self.items[self.offsets[user] : self.offsets[user + 1]]
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of items of each user, int64 (U,)."""
-        return np.diff(self.offsets)
-
-    def take(self, users: np.ndarray) -> Histories:
-        """The histories of some users, in the order given."""
-        lengths = self.lengths[users]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return Histories(self.items[np.repeat(self.offsets[:-1][users], lengths) + within], offsets)
-
-    def without_last(self, count: int) -> Histories:
-        """Every user's history without its last ``count`` items (a shorter history becomes empty)."""
-        lengths = np.maximum(self.lengths - count, 0)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return Histories(self.items[np.repeat(self.offsets[:-1], lengths) + within], offsets)
-
-    def last(self, size: int, padding: int) -> tuple[np.ndarray, np.ndarray]:
-        """The last ``size`` items of each user, padded at the end.
-
-        Returns:
-            ``history_UT`` int64 (U, size) and ``length_U`` int64 (U,).
-        """
-        length_U = np.minimum(self.lengths, size)
-        column = np.arange(size)[None, :]
-        index = (self.offsets[1:] - length_U)[:, None] + column
-        inside = column < length_U[:, None]
-        history_UT = np.full((len(self), size), padding, dtype=np.int64)
-        history_UT[inside] = self.items[index[inside]]
-        return history_UT, length_U
-
-
-@dataclass(frozen=True)
-class Split:
-    """Evaluation users: their histories, and the next item of each."""
-
-    users: np.ndarray
-    """Row of each evaluation user in the dataset, int64 (U,)."""
-    histories: Histories
-    targets: np.ndarray
-    """The next item, int64 (U,)."""
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def take(self, rows: np.ndarray) -> Split:
-        """Some of the users, in the order given."""
-        return Split(self.users[rows], self.histories.take(rows), self.targets[rows])
-
-    def sample(self, size: int, seed: int) -> Split:
-        """A random subset in the original order; all of it when it is not larger than ``size``."""
-        if len(self) <= size:
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), size, replace=False)))
-
-
-@dataclass(frozen=True)
 class Dataset:
-    """A catalog, the users' histories and their leave-one-out split.
+    """A catalog, the users' histories and their split, by default leave-one-out.
 
-    The last item of a user is the test target, the one before the validation target, the rest is for training.
-    Users with fewer than three items are used for training only.
+    Leave-one-out: the last item of a user is the test target, the one before the validation target, the rest is for
+    training. Users with fewer than three items are used for training only.
     """
 
     name: str
@@ -226,6 +147,8 @@ class Dataset:
     """Whether validation items are part of the training histories (refit for the test split), without validation."""
     whole: Dataset | None = None
     """The dataset with the cold items that ``evaluation.cold_items`` held out of this one; None: none were."""
+    splits: Splits | None = None
+    """The parts by another rule than leave-one-out (``evaluation.split``); None: leave-one-out."""
 
     def __post_init__(self) -> None:
         items = self.histories.items
@@ -247,6 +170,8 @@ class Dataset:
     @cached_property
     def train(self) -> Histories:
         """Histories without the held-out items: the training data of encoders, tokenizers, models and baselines."""
+        if self.splits is not None:
+            return self.splits.train_and_valid if self.trains_on_validation else self.splits.train
         lengths = self.histories.lengths
         train_lengths = np.where(lengths >= 3, lengths - (1 if self.trains_on_validation else 2), lengths)
         offsets = np.concatenate([[0], np.cumsum(train_lengths)]).astype(np.int64)
@@ -255,6 +180,8 @@ class Dataset:
 
     @cached_property
     def valid(self) -> Split:
+        if self.splits is not None:
+            return self.splits.valid.take(np.arange(0 if self.trains_on_validation else len(self.splits.valid)))
         users = self._evaluated[:0] if self.trains_on_validation else self._evaluated
         evaluated = self.histories.take(users)
         targets = evaluated.items[evaluated.offsets[1:] - 2].astype(np.int64)
@@ -262,12 +189,14 @@ class Dataset:
 
     @cached_property
     def test(self) -> Split:
+        if self.splits is not None:
+            return self.splits.test
         evaluated = self.histories.take(self._evaluated)
         targets = evaluated.items[evaluated.offsets[1:] - 1].astype(np.int64)
         return Split(self._evaluated, evaluated.without_last(1), targets)
 
     def with_validation(self) -> Dataset:
-        """The same with every validation item at the end of its user's training history, and the same test users."""
+        """The same with all validation items in the training histories, and the same test users."""
         return replace(self, trains_on_validation=True, fingerprint=f"{self.fingerprint} train + validation")
 
 

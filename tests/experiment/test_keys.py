@@ -127,6 +127,7 @@ MODEL = {"model", "candidates"}
         ("experiment/candidates.py", {"candidates"}),
         ("baselines/transition.py", {"baseline"}),
         ("types.py", ALL),
+        ("histories.py", ALL),
         ("runtime/seeds.py", ALL),
     ],
 )
@@ -273,7 +274,7 @@ def test_a_hash_ignores_comments_docstrings_and_imports_for_type_checkers(tmp_pa
     assert source_files(lazy) == {lazy}
     lazy2 = tmp_path / "lazy2.py"
     lazy2.write_text("def work():\n    from genrec.types import Catalog\n")
-    assert source_files(lazy2) == {lazy2, PACKAGE / "types.py"}
+    assert source_files(lazy2) == {lazy2, PACKAGE / "types.py", PACKAGE / "histories.py"}
 
 
 def test_a_plugin_rests_on_the_modules_that_define_the_names_it_imports(tmp_path):
@@ -286,7 +287,7 @@ def test_a_plugin_rests_on_the_modules_that_define_the_names_it_imports(tmp_path
     assert {"model.item_embeddings", "model.contracts", "types"} <= module_of_torch, "loaded on first use"
     assert not {"evaluation.metrics", "plugin"} & module_of_torch, "another metric or name does not change its key"
     assert imported("from genrec.plugin import ItemEncoder, item_encoders, InputFile\n") == set()
-    assert imported("from genrec.plugin import metrics\n") == {"evaluation.metrics", "types"}
+    assert imported("from genrec.plugin import metrics\n") == {"evaluation.metrics", "types", "histories"}
     everything = module_of_torch | {"evaluation.metrics", "training.log", "runtime.seeds"}
     for text in ("from genrec.plugin import *\n", "import genrec.plugin as g\n", "from genrec import plugin\n"):
         assert imported(text) >= everything, text
@@ -308,7 +309,7 @@ def test_a_plugin_in_a_package_rests_on_the_modules_of_the_package(tmp_path):
         (package / name).write_text(text)
     found = source_files(package / "encoder.py")
     used = {"encoder.py", "tables.py", "parts/__init__.py", "parts/scale.py", "base.py"}
-    assert found == {*(package / name for name in used), PACKAGE / "types.py"}
+    assert found == {*(package / name for name in used), PACKAGE / "types.py", PACKAGE / "histories.py"}
 
 
 class Reading(ItemEncoder):
