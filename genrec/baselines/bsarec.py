@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
-from genrec.baselines.sasrec import PostNormLayer, Sasrec
+from genrec.baselines.sasrec import Sasrec
 from genrec.families import baselines
+from genrec.model.frequency_layers import BsarecLayer, FrequencyFilter
 from genrec.runtime.limits import Length
 
 
@@ -54,52 +54,3 @@ class Bsarec(Sasrec):
         return BsarecLayer(
             frequencies, self.alpha, dim, self.num_heads, max(1, round(self.feedforward_ratio * dim)), dropout
         )
-
-
-class BsarecLayer(PostNormLayer):
-    """A layer whose self-attention is mixed with a frequency filter; both are added to their input and normalized.
-
-    Args:
-        frequencies: the filter.
-        alpha: its share.
-        dim, num_heads, feedforward_dim, dropout: of the other parts.
-    """
-
-    def __init__(
-        self, frequencies: FrequencyFilter, alpha: float, dim: int, num_heads: int, feedforward_dim: int, dropout: float
-    ) -> None:
-        super().__init__(dim, num_heads, feedforward_dim, dropout)
-        self.frequencies, self.frequency_norm, self.alpha = frequencies, nn.LayerNorm(dim), alpha
-
-    def mix(self, x_BTD: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
-        attended_BTD = super().mix(x_BTD, mask, is_causal)
-        filtered_BTD = self.frequency_norm(x_BTD + self.dropout(self.frequencies(x_BTD)))
-        return self.alpha * filtered_BTD + (1 - self.alpha) * attended_BTD
-
-
-class FrequencyFilter(nn.Module):
-    """The lowest frequencies of a history, plus the others rescaled by the square of one factor a channel.
-
-    The low-pass part is a product with a circulant (T, T) matrix, so it does not matter at which end zeros pad a
-    history to ``max_history`` items, and those zeros need not be there.
-
-    Args:
-        dim: D.
-        max_history: length over which frequencies are taken; T at most.
-        num_frequencies: how many pass unchanged, the constant one included; at most ``max_history // 2 + 1``.
-    """
-
-    low_pass_TT: Tensor
-
-    def __init__(self, dim: int, max_history: int, num_frequencies: int) -> None:
-        super().__init__()
-        self.factor_D = nn.Parameter(torch.randn(dim))
-        spectrum_FT = torch.fft.rfft(torch.eye(max_history), dim=0)
-        spectrum_FT[num_frequencies:] = 0
-        self.register_buffer("low_pass_TT", torch.fft.irfft(spectrum_FT, n=max_history, dim=0), persistent=False)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """(B, T, D), zero where there is padding -> (B, T, D)."""
-        T = x_BTD.shape[1]
-        low_BTD = self.low_pass_TT[:T, :T] @ x_BTD
-        return low_BTD + self.factor_D.square() * (x_BTD - low_BTD)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genrec.baselines._sequence import SequenceBaseline, SequenceNetwork, Several, listed
 from genrec.families import baselines
-from genrec.model.layers import Dropout, EncoderLayer, init_weights
+from genrec.model.layers import Dropout, EncoderLayer, PostNormLayer, init_weights
 from genrec.runtime.limits import Count, Width
 
 
@@ -119,17 +119,3 @@ class SasrecNetwork(SequenceNetwork):
         for layer in self.layers:
             x_BTD = layer(x_BTD.masked_fill(is_padding_BT[:, :, None], 0), is_causal=True)
         return self.norm(x_BTD)
-
-
-class PostNormLayer(EncoderLayer):
-    """Self-attention and feed-forward, each added to its input and normalized after."""
-
-    def forward(self, x_BTD: Tensor, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
-        x_BTD = self.mix(x_BTD, mask, is_causal)
-        return self.feedforward_norm(x_BTD + self.dropout(self.feedforward(x_BTD)))
-
-    def mix(self, x_BTD: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
-        """What the items of a history learn from each other, (B, T, D)."""
-        mixed_BTD = self.attention(x_BTD, self.attention.keys_values(x_BTD), mask, is_causal)
-        return self.attention_norm(x_BTD + self.dropout(mixed_BTD))

@@ -1,4 +1,4 @@
-"""Transformer layers (pre-norm), shared by history encoders, decoders and tasks."""
+"""Transformer layers, shared by history encoders, decoders, tasks and baselines."""
 
 from __future__ import annotations
 
@@ -250,6 +250,30 @@ class EncoderLayer(nn.Module):
         mixed = self.attention.read_packed(self.attention_norm(x_ND), packing, is_causal=is_causal, last_only=last_only)
         x_ND = (x_ND[packing.last_B] if last_only else x_ND) + mixed
         return x_ND + self.feedforward(self.feedforward_norm(x_ND))
+
+
+class PostNormLayer(EncoderLayer):
+    """Self-attention and feed-forward, each added to its input and normalized after."""
+
+    def forward(self, x_BTD: Tensor, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        return self._fed_forward(self.mix(x_BTD, mask, is_causal))
+
+    def mix(self, x_BTD: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+        """What the items of a history learn from each other, (B, T, D)."""
+        mixed_BTD = self.attention(x_BTD, self.attention.keys_values(x_BTD), mask, is_causal)
+        return self.attention_norm(x_BTD + self.dropout(mixed_BTD))
+
+    def read_packed(self, x_ND: Tensor, packing: Packing, *, is_causal: bool, last_only: bool = False) -> Tensor:
+        return self._fed_forward(self.mix_packed(x_ND, packing, is_causal=is_causal, last_only=last_only))
+
+    def mix_packed(self, x_ND: Tensor, packing: Packing, *, is_causal: bool, last_only: bool) -> Tensor:
+        """:meth:`mix` in eval mode of packed histories, (N, D); with ``last_only`` of their last items, (B, D)."""
+        mixed = self.attention.read_packed(x_ND, packing, is_causal=is_causal, last_only=last_only)
+        return self.attention_norm((x_ND[packing.last_B] if last_only else x_ND) + mixed)
+
+    def _fed_forward(self, x: Tensor) -> Tensor:
+        return self.feedforward_norm(x + self.dropout(self.feedforward(x)))
 
 
 class DecoderLayer(nn.Module):

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from genrec.baselines.bsarec import Bsarec, FrequencyFilter
+from genrec.baselines.bsarec import Bsarec
 from genrec.baselines.sasrec import Sasrec
 from genrec.evaluation.metrics import mean_ndcg, recall, target_ranks
+from genrec.model.frequency_layers import FrequencyFilter
 from genrec.model.layers import init_weights
 from genrec.runtime.environment import WorkContext
 from genrec.testing import check, clockwork, tiny_catalog, tiny_histories
