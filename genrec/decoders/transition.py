@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
-from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs, TensorState
+from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
+from genrec.model.repeats import Had, Repeats
 from genrec.runtime.limits import Length
 from genrec.types import Histories
 
@@ -41,10 +42,24 @@ class Transition(Decoder):
     """Items after an item that count as its followers, by gap; their weights start at 1, 1/2, 1/3 ..."""
     smoothing: PositiveFloat = 100.0
     """How many followers popularity counts as, to start from."""
+    repeats: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Most recent items whose probability of coming again is learned, by place and number of occurrences; 0: none."""
 
     def build(self, context: BuildContext) -> TransitionDecoder:
         """The module for ``context.stream``."""
         return TransitionDecoder(self, context)
+
+
+class TransitionState(NamedTuple):
+    """The latest items of users, and what they have had."""
+
+    latest_BK: Tensor
+    had: Had | None
+
+    def rows(self, index: Tensor | slice) -> TransitionState:
+        """Some of the users."""
+        had = None if self.had is None else Had(*(part[index] for part in self.had))
+        return TransitionState(self.latest_BK[index], had)
 
 
 class TransitionDecoder(DecoderModule):
@@ -68,6 +83,7 @@ class TransitionDecoder(DecoderModule):
         self.place_weights_K = nn.Parameter(-torch.arange(1, settings.recent_items + 1).log())
         self.gap_weights_G = nn.Parameter(-torch.arange(1, settings.next_items + 1).log())
         self.smoothing = nn.Parameter(torch.tensor(math.log(settings.smoothing)))
+        self.repeats = Repeats(context.num_items, settings.repeats) if settings.repeats else None
         train = context.train or Histories(np.empty(0, np.int64), np.zeros(1, np.int64))
         for name, counted in _count(train, context.num_items, settings.next_items).items():
             self.register_buffer(name, torch.from_numpy(counted))
@@ -101,20 +117,45 @@ class TransitionDecoder(DecoderModule):
         target_N = target_BQ[row_N, query_N]
         last_N = query_N if all_positions else encoded.mask_BT.sum(1)[row_N] - 1
         latest_NK = self._latest(encoded, row_N, last_N, len(self.place_weights_K))
-        present_N = self.nodes_I[target_N] >= 0
-        counts_NKG, totals_NKG = self._counts(latest_NK, target_N), self.total_IG[latest_NK]
+        told_NKG = None
         if self.training:
             # The pairs that are being predicted: the item at place g has this target at gap g.
             near_NG = self._latest(encoded, row_N, last_N, len(self.gap_weights_G))
-            told_NKG = (latest_NK[:, :, None] == near_NG[:, None, :]) & (counts_NKG > 0)
-            counts_NKG, totals_NKG = counts_NKG - told_NKG.float(), totals_NKG - told_NKG.float()
-        weights_KG, smoothing = self._weights_KG(), self.smoothing.exp()
-        followed_N = (counts_NKG * weights_KG).sum((1, 2)) + smoothing * self.popularity_I[target_N]
-        all_N = (totals_NKG * weights_KG).sum((1, 2)) + smoothing
-        log_probs_N1 = (followed_N / all_N).log().masked_fill(~present_N, 0.0)[:, None]
+            is_near_NKG = latest_NK[:, :, None] == near_NG[:, None, :]
+            told_NKG = (is_near_NKG & (self._counts(latest_NK, target_N) > 0)).float()
+        present_N = self.nodes_I[target_N] >= 0
+        log_probs_N = self._log_probs(latest_NK, target_N[:, None], target_N, told_NKG)[:, 0]
+        if self.repeats is not None:
+            had = self.repeats.had(encoded, row_N, last_N)
+            had = had._replace(log_factor_NK=had.log_factor_NK.masked_fill(self.nodes_I[had.items_NK] < 0, 0.0))
+            had_log_probs_NK = self._log_probs(latest_NK, had.items_NK, target_N, told_NKG)
+            log_probs_N = self.repeats.of_items(log_probs_N, target_N, had, had_log_probs_NK)
+        log_probs_N1 = log_probs_N.masked_fill(~present_N, 0.0)[:, None]
         nothing_ND = log_probs_N1.new_zeros(len(target_N), self.dim)
         summary_ND = nothing_ND if with_summary else None
         return Outputs(log_probs_N1, nothing_ND[:, None], summary_ND, present_N, target_N)
+
+    def _log_probs(self, latest_NK: Tensor, items_NJ: Tensor, target_N: Tensor, told_NKG: Tensor | None) -> Tensor:
+        """Log-probabilities (N, J) of J items a query, without what is learned of repeats.
+
+        Args:
+            latest_NK: the latest items of each query.
+            items_NJ: the items.
+            target_N: what follows each query.
+            told_NKG: in training, how often the pair that is being predicted is among the counts.
+        """
+        N, J = items_NJ.shape
+        latest_MK = latest_NK.repeat_interleave(J, 0)
+        counts_NJKG = self._counts(latest_MK, items_NJ.flatten()).view(N, J, *self._weights_KG().shape)
+        totals_NKG = self.total_IG[latest_NK]
+        if told_NKG is not None:
+            is_target_NJ = (items_NJ == target_N[:, None]).float()
+            counts_NJKG = counts_NJKG - is_target_NJ[:, :, None, None] * told_NKG[:, None]
+            totals_NKG = totals_NKG - told_NKG
+        weights_KG, smoothing = self._weights_KG(), self.smoothing.exp()
+        followed_NJ = (counts_NJKG * weights_KG).sum((2, 3)) + smoothing * self.popularity_I[items_NJ]
+        all_N = (totals_NKG * weights_KG).sum((1, 2)) + smoothing
+        return (followed_NJ / all_N[:, None]).log()
 
     def _weights_KG(self) -> Tensor:
         return (self.place_weights_K[:, None] + self.gap_weights_G).exp()
@@ -133,12 +174,14 @@ class TransitionDecoder(DecoderModule):
         place_NK = torch.searchsorted(self.pairs_P, asked_NK).clamp_max(len(self.pairs_P) - 1)
         return self.counts_PG[place_NK] * (self.pairs_P[place_NK] == asked_NK)[..., None]
 
-    def begin(self, encoded: Encoded) -> TensorState:
+    def begin(self, encoded: Encoded) -> TransitionState:
         rows_B = torch.arange(len(encoded.mask_BT), device=encoded.mask_BT.device)
-        return TensorState(self._latest(encoded, rows_B, encoded.mask_BT.sum(1) - 1, len(self.place_weights_K)))
+        last_B = encoded.mask_BT.sum(1) - 1
+        had = None if self.repeats is None else self.repeats.had(encoded, rows_B, last_B)
+        return TransitionState(self._latest(encoded, rows_B, last_B, len(self.place_weights_K)), had)
 
-    def expand(self, state: TensorState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        latest_BK = state.tensor_B
+    def expand(self, state: TransitionState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        latest_BK = state.latest_BK
         B, K = latest_BK.shape
         first_N, end_N = self.start_I[latest_BK].flatten(), self.start_I[latest_BK + 1].flatten()
         size_N = end_N - first_N
@@ -152,7 +195,10 @@ class TransitionDecoder(DecoderModule):
         place_P = user_P * len(popularity_M) + node_P.clamp_min(0)
         followed_BM.view(-1).index_add_(0, place_P, weight_P.masked_fill(node_P < 0, 0.0))
         all_B = (self.total_IG[latest_BK] * self._weights_KG()).sum((1, 2)) + self.smoothing.exp()
-        return followed_BM.div_(all_B[:, None]).log_()[:, None]
+        log_probs_BM = followed_BM.div_(all_B[:, None]).log_()
+        if self.repeats is not None and state.had is not None:
+            log_probs_BM = self.repeats.of_all(log_probs_BM, self.nodes_I, state.had)
+        return log_probs_BM[:, None]
 
 
 def _count(train: Histories, num_items: int, next_items: int) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class StreamScores(nn.Module):
             nothing = torch.zeros_like(history_BT, dtype=torch.float32)[:, :, None]
             encoded = Encoded(nothing, is_item_BT, True, history_BT)
         else:
-            encoded = self.history_encoder(history_BT)
+            encoded = replace(self.history_encoder(history_BT), history_BT=history_BT)
         if isinstance(self.decoder, TransitionDecoder):
             leaves_BM = _transition_scores(self.decoder, encoded)
         else:
@@ -109,7 +110,7 @@ class _WholeLevels(PathVocabulary):
 
 def _transition_scores(decoder: TransitionDecoder, encoded: Encoded) -> Tensor:
     """The decoder's sum over the pairs of a user's items, over all pairs instead: no size depends on the data."""
-    latest_BK = decoder.begin(encoded).tensor_B
+    latest_BK, had = decoder.begin(encoded)
     weights_KG = (decoder.place_weights_K[:, None] + decoder.gap_weights_G).exp()
     smoothing = decoder.smoothing.exp()
     followed_BI = (smoothing * decoder.popularity_I).expand(latest_BK.shape[0], -1)
@@ -120,7 +121,10 @@ def _transition_scores(decoder: TransitionDecoder, encoded: Encoded) -> Tensor:
         pairs_BP = weight_BJ[:, before_P] * decoder.counts_PG[:, gap]
         followed_BI = followed_BI.scatter_add(1, follower_P.expand_as(pairs_BP), pairs_BP)
     all_B = (decoder.total_IG[latest_BK] * weights_KG).sum((1, 2)) + smoothing
-    return (followed_BI[:, decoder.items_M] / all_B[:, None]).log()
+    leaves_BM = (followed_BI[:, decoder.items_M] / all_B[:, None]).log()
+    return (
+        leaves_BM if decoder.repeats is None or had is None else decoder.repeats.of_all(leaves_BM, decoder.nodes_I, had)
+    )
 
 
 def write_onnx(recommender: Recommender, folder: Path) -> None:
