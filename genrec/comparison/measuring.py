@@ -168,7 +168,7 @@ class _Sample:
             num_items=dataset.num_items,
             max_history=recipe.max_history,
             batch_size=settings.batch_size,
-            all_positions=self.model.is_causal,
+            all_positions=recipe.training.all_positions(is_causal=self.model.is_causal),
             seed=0,
             device=self.fit.environment.torch_device,
         )

@@ -85,7 +85,7 @@ def train_model(
             num_items=dataset.num_items,
             max_history=recipe.max_history,
             batch_size=recipe.training.batch_size,
-            all_positions=model.is_causal,
+            all_positions=recipe.training.all_positions(is_causal=model.is_causal),
             seed=fit.seed("batches"),
             device=next(model.parameters()).device,
         )

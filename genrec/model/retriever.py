@@ -15,7 +15,7 @@ from genrec.contracts.demands import Demands
 from genrec.families import Decoder, HistoryEncoder, Task
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, HistoryEncoderModule, StreamContext, TaskModule
 from genrec.model.weights import weights_of
-from genrec.model.windows import most_recent, windows
+from genrec.model.windows import most_recent, prefixes, windows
 from genrec.runtime.seeds import derive
 from genrec.training.batches import HistoryBatch
 from genrec.types import Histories
@@ -123,6 +123,9 @@ class Retriever(nn.Module):
         """Whether all positions of a sequence can be trained at once: every history encoder is causal."""
         return all(encoder.is_causal for encoder in self._history_encoders.values())
 
+    def _reads_causally(self, stream: str) -> bool:
+        return stream not in self._encoder_of or self.history_encoder(stream).is_causal
+
     def grown_weights(self, growth: Growth) -> dict[str, Tensor]:
         """The weights of this model for a catalog with new items, by name, as :func:`weights_of` gives them.
 
@@ -166,12 +169,14 @@ class Retriever(nn.Module):
     def _encode_positions(self, batch: HistoryBatch) -> tuple[dict[str, Encoded], dict[str, Tensor]]:
         """As :meth:`encode` where each position is a query, and the targets of each stream.
 
-        A history encoder that reads fewer items than a history has gets that as several rows. Streams then differ in
-        rows, but not in the order of their targets.
+        A history encoder that reads fewer items than a history has gets that as several rows, and one that is not
+        causal gets a row for each target. Streams then differ in rows, but not in the order of their targets.
         """
         cut = {
-            key: windows(batch.history_BT, batch.target_BQ, size, padding=self.num_items)
-            for key, size in self._longest.items()
+            key: (windows if encoder.is_causal else prefixes)(
+                batch.history_BT, batch.target_BQ, self._longest[key], padding=self.num_items
+            )
+            for key, encoder in self._history_encoders.items()
         }
         encoded = self._read({key: history_RW for key, (history_RW, _) in cut.items()}, batch.history_BT)
         uncut = (batch.history_BT, batch.target_BQ)
@@ -207,7 +212,10 @@ class Retriever(nn.Module):
         parts: dict[str, Tensor] = {}
         for name, decoder in self.decoders.items():
             outputs[name] = decoder(
-                encoded[name], targets[name], all_positions=batch.all_positions, with_summary=len(self.tasks) > 0
+                encoded[name],
+                targets[name],
+                all_positions=batch.all_positions and self._reads_causally(name),
+                with_summary=len(self.tasks) > 0,
             )
             present = outputs[name].present_N.sum().clamp_min(1)
             parts[name] = -outputs[name].log_probs_NL.sum() / present

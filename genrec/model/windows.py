@@ -1,4 +1,4 @@
-"""Cuts histories that are longer than a history encoder reads: to the most recent items, or into windows."""
+"""Cuts histories into what a history encoder reads: the most recent items, windows, or every prefix."""
 
 from __future__ import annotations
 
@@ -48,3 +48,24 @@ def windows(history_BT: Tensor, target_BT: Tensor, size: int, *, padding: int) -
     row_R1, place_RW = row_R[:, None], place_RW.clamp_max(history_BT.shape[1] - 1)
     history_RW = history_BT[row_R1, place_RW].masked_fill(~inside_RW, padding)
     return history_RW, target_BT[row_R1, place_RW].masked_fill(~inside_RW, ABSENT)
+
+
+def prefixes(history_BT: Tensor, target_BT: Tensor, size: int, *, padding: int) -> tuple[Tensor, Tensor]:
+    """Histories whose positions are all trained at once, as a sample for each target.
+
+    Args:
+        history_BT: item numbers, padded at the end.
+        target_BT: what follows each item; ABSENT where nothing is to be predicted.
+        size: W, items of a prefix at most, the most recent ones.
+        padding: item number of padding.
+
+    Returns:
+        history_NW and target_N1: a row for each target, in row-major order; prefixes are padded at the end.
+    """
+    row_N, query_N = torch.nonzero(target_BT >= 0, as_tuple=True)
+    start_N = (query_N + 1 - size).clamp_min(0)
+    width = int((query_N + 1 - start_N).max()) if len(query_N) else 1
+    place_NW = start_N[:, None] + torch.arange(width, device=history_BT.device)
+    inside_NW = place_NW <= query_N[:, None]
+    items_NW = history_BT[row_N[:, None], place_NW.clamp_max(history_BT.shape[1] - 1)]
+    return items_NW.masked_fill(~inside_NW, padding), target_BT[row_N, query_N][:, None]

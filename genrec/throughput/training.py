@@ -40,7 +40,7 @@ def time_training(model: Retriever, histories: Histories, recipe: Recipe, *, ste
         num_items=model.num_items,
         max_history=model.max_history,
         batch_size=recipe.training.batch_size,
-        all_positions=model.is_causal,
+        all_positions=recipe.training.all_positions(is_causal=model.is_causal),
         seed=derive(recipe.seed, "batches"),
         device=next(model.parameters()).device,
     )

@@ -51,11 +51,19 @@ class OptimizationSettings(BaseModel):
 class TrainingSettings(OptimizationSettings):
     """How the recipe's model is trained, and what follows its training."""
 
+    samples: Literal["all_positions", "prefixes"] | None = None
+    """``all_positions``: a batch holds sequences, whose positions are trained at once; history encoders that are not
+    causal read every prefix of these sequences. ``prefixes``: a batch holds prefixes, each with one target. null: all
+    positions where every history encoder is causal, else prefixes."""
     final_fit: bool = False
     """After the best epoch was found, fit vectors, codes and model again on train + validation for as many epochs,
     without validation; test users are evaluated with that model."""
     loggers: tuple[TrainingLogger, ...] = ()
     """Loggers of steps and epochs besides the console; each writes below the run's folder and changes no result."""
+
+    def all_positions(self, *, is_causal: bool) -> bool:
+        """Whether batches hold sequences and not prefixes, for a model whose history encoders are all causal or not."""
+        return is_causal if self.samples is None else self.samples == "all_positions"
 
     @model_validator(mode="after")
     def _each_logger_once(self) -> Self:

@@ -1,13 +1,19 @@
 """The item id encoder: what a state sees, where positions count from, and what embeddings start from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+from genrec.baselines.bsarec import Bsarec
+from genrec.decoders.dense import Dense
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
+from genrec.model.frequency_layers import FrequencyFilter
 from genrec.model.initial_vectors import starting_vectors
+from genrec.model.layers import init_weights
 from genrec.semantic_ids.trie import Trie
 from genrec.testing import tiny_vectors
 from genrec.types import ItemVectors, SemanticIds
@@ -196,3 +202,69 @@ def test_the_last_state_alone_is_that_of_the_whole(attention, num_layers):
     history_BT = torch.tensor([[3, PADDING, PADDING, PADDING], [5, 6, 7, 8], [9, 9, 2, PADDING]])
     torch.testing.assert_close(encoder.last(history_BT), encoder(history_BT).last_BD)
     torch.testing.assert_close(encoder.last(history_BT[1:2]), encoder(history_BT[1:2]).last_BD)
+
+
+POST = {"norm": "post", "attention": "causal", "embeddings": "normalized"}
+BSAREC = {**POST, "positions": "end", "alpha": 0.7, "num_frequencies": 2}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+def test_with_tied_items_it_is_the_baseline_bsarec(alpha):
+    """With the same weights the dense decoder gives each item what the baseline gives it."""
+    torch.manual_seed(0)
+    baseline = Bsarec(max_history=6, num_frequencies=2, alpha=alpha).network(NUM_ITEMS, dim=8, dropout=0.5).eval()
+    init_weights(baseline, std=0.5)
+    encoder = built(**BSAREC | {"alpha": alpha}, feedforward_dim=32)
+    missing = encoder.load_state_dict(baseline.state_dict(), strict=False)
+    assert not missing.missing_keys
+    assert not missing.unexpected_keys
+    decoder = Dense().build(replace(context(), item_table=encoder.item_table)).eval()
+    history_BT = torch.tensor([[3, 8, 1, PADDING, PADDING, PADDING], [5, 6, 7, 8, 9, 10]])
+    expected_BI = (baseline.last_states(history_BT) @ baseline.item_vectors_ID.T).log_softmax(1)
+    zeros = torch.zeros(2, 1, dtype=torch.int64)
+    for encoded in (encoder(history_BT), Encoded(encoder.last(history_BT)[:, None], torch.ones(2, 1) > 0, True)):
+        found_BI = decoder.expand(decoder.begin(encoded), 0, zeros, zeros)[:, 0]
+        torch.testing.assert_close(found_BI, expected_BI)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("changes", "is_causal"),
+    [
+        (POST, True),
+        (POST | {"positions": "end"}, False),
+        (BSAREC, False),
+        (BSAREC | {"positions": "start"}, False),
+        (BSAREC | {"positions": "start", "filter": "causal"}, True),
+        (BSAREC | {"positions": "start", "filter": "causal", "attention": "bidirectional"}, False),
+    ],
+)
+def test_only_encoders_that_look_at_nothing_later_are_causal(changes, is_causal):
+    encoder = built(**changes)
+    history_BT = torch.tensor([[3, 8, 1, 4, 11]])
+    whole, prefix = encoder(history_BT).states_BTD, encoder(history_BT[:, :3]).states_BTD
+    assert encoder.is_causal is is_causal
+    assert torch.allclose(whole[:, :3], prefix, atol=1e-5) is is_causal
+    torch.testing.assert_close(encoder.last(history_BT[:, :3]), prefix[:, 2])
+
+
+@torch.no_grad()
+def test_a_causal_filter_gives_what_the_filter_of_each_prefix_ends_with():
+    whole, causal = (FrequencyFilter(3, 6, 2, is_causal=is_causal) for is_causal in (False, True))
+    causal.factor_D.copy_(whole.factor_D)
+    x_BTD = torch.randn(2, 5, 3)
+    ends_BTD = torch.stack([whole(x_BTD[:, : length + 1])[:, -1] for length in range(5)], 1)
+    torch.testing.assert_close(causal(x_BTD), ends_BTD)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alpha": 0.5}, "found alpha: 0.5 with norm: pre, expected norm: post, that of BSARec's layer"),
+        ({"alpha": 0.5, "norm": "post", "num_frequencies": 5}, "found 5, expected at most 4: histories of 6 items"),
+    ],
+)
+def test_a_filter_needs_its_layer_and_has_so_many_frequencies(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        ItemIds(max_history=6, **changes)

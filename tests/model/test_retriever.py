@@ -59,6 +59,14 @@ def batch(all_positions=False):
     return HistoryBatch(history_BT, target_BQ, all_positions)
 
 
+EACH_PREFIX = HistoryBatch(
+    torch.tensor([[1, 24, 24], [1, 2, 24], [1, 2, 9], [7, 24, 24], [5, 24, 24], [5, 6, 24]]),
+    torch.tensor([[2], [9], [3], [8], [6], [4]]),
+    False,
+)
+"""What ``batch(all_positions=True)`` asks, a row for each target."""
+
+
 @pytest.mark.parametrize("decoder", [TRANSFORMER, MLP], ids=["level", "path"])
 @pytest.mark.parametrize("all_positions", [False, True])
 def test_generation_loss_is_equation_2_negated(decoder, all_positions):
@@ -92,13 +100,7 @@ def test_generation_loss_is_equation_2_negated(decoder, all_positions):
 
 def test_all_positions_at_once_cost_what_each_prefix_costs():
     model, _ = built(attention="causal")
-    together = model(batch(all_positions=True))
-    prefixes = [([1], 2), ([1, 2], 9), ([1, 2, 9], 3), ([7], 8), ([5], 6), ([5, 6], 4)]
-    history_BT = torch.full((6, 3), NUM_ITEMS)
-    for row, (items, _) in enumerate(prefixes):
-        history_BT[row, : len(items)] = torch.tensor(items)
-    target_BQ = torch.tensor([[target] for _, target in prefixes])
-    one_by_one = model(HistoryBatch(history_BT, target_BQ, False))
+    together, one_by_one = model(batch(all_positions=True)), model(EACH_PREFIX)
     for name in together:
         torch.testing.assert_close(together[name], one_by_one[name])
 
@@ -343,6 +345,15 @@ def test_leaves_are_tied_to_the_table_of_a_streams_own_history_encoder():
 def test_one_bidirectional_history_encoder_makes_every_prefix_a_sample():
     assert not built(attention="causal", own={"text": item_ids()})[0].is_causal
     assert built(attention="causal", own={"text": item_ids(**OWN)})[0].is_causal
+
+
+def test_history_encoders_that_are_not_causal_read_every_prefix_of_a_sequence():
+    own = {"text": item_ids(attention="causal", positions="end")}
+    model, _ = built(attention="causal", own=own)
+    together, one_by_one = model(batch(all_positions=True)), model(EACH_PREFIX)
+    assert not model.is_causal
+    for name in ("behavior", "text"):
+        torch.testing.assert_close(together[name], one_by_one[name])
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.model.windows import most_recent, windows
+from genrec.model.windows import most_recent, prefixes, windows
 from genrec.training.batches import HistoryBatches
 from genrec.types import ABSENT, Histories
 
@@ -74,3 +74,13 @@ def test_windows_of_windows_are_what_short_batches_have(lengths, size):
             yield from zip(unpadded(history_RW, PADDING), unpadded(target_RW, ABSENT), strict=True)
 
     assert sorted(samples(3 * size)) == sorted(samples(size))
+
+
+@given(lengths=LENGTHS, size=SIZES)
+def test_every_target_has_its_prefix(lengths, size):
+    rows = distinct(lengths)
+    targets = [[item + 1 if item % 3 else ABSENT for item in row] for row in rows]
+    history_NW, target_N1 = prefixes(padded(rows, PADDING), padded(targets, ABSENT), size, padding=PADDING)
+    expected = [(row[: place + 1][-size:], item + 1) for row in rows for place, item in enumerate(row) if item % 3]
+    assert unpadded(history_NW, PADDING) == [row for row, _ in expected]
+    assert target_N1[:, 0].tolist() == [target for _, target in expected]
