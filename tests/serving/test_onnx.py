@@ -19,7 +19,7 @@ RECIPE = {
     "history_encoder": {"type": "item_ids", "dim": 16, "num_heads": 2, "feedforward_dim": 16, "max_history": 10},
     "streams": {
         "dense": {"item_encoder": "cooccurrence", "decoder": "dense"},
-        "counts": {"decoder": "transition"},
+        "counts": {"decoder": {"type": "transition", "repeats": 3}},
         "levels": {
             "item_encoder": "tfidf",
             "tokenizer": {"type": "kmeans_tree", "branching": 8},
