@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 
 from genrec.evaluation.metrics import DEFAULT_METRICS, column_name
+from genrec.evaluation.slices import MEMORIZATION, MEMORIZATION_TEXT
 from genrec.reporting.texts import p_text, seconds_text, table
 
 matplotlib.use("agg")
@@ -102,7 +103,7 @@ def _recipe(content: Mapping[str, Any], curve: str) -> Iterator[str]:
         tested = [t for t in content["tests"] if (t["fit"], t["seen_items"]) == (fit, first["seen_items"])]
         for test in tested:
             yield from (*_tests(test), "")
-        for axis in dict.fromkeys(part["axis"] for part in first["slices"]):
+        for axis in dict.fromkeys(part["axis"] for entry in entries for part in entry["slices"]):
             yield from (*_slices(entries, axis, f"ndcg@{cutoff}"), "")
     yield from (*_runs(content["entries"]), "", f"![Validation NDCG@10 over minutes of training]({curve})")
 
@@ -163,10 +164,13 @@ def _tests(test: Mapping[str, Any]) -> Iterator[str]:
 
 def _slices(entries: Sequence[Entry], axis: str, metric: str) -> Iterator[str]:
     parts = [[part for part in entry["slices"] if part["axis"] == axis] for entry in entries]
+    parts = [groups for groups in parts if groups]  # entries of before 2026-11-30 are not divided by memorization
     names = [row["name"] for row in entries[0]["rows"] if row["kind"] != "oracle"]
     if axis == "item popularity":  # files of before 2026-11-30 do not say so: counted in train alone
         axis = f"{axis} in {parts[0][0].get('counted_in', 'train only').removesuffix(' only')}"
     shown, _, cutoff = metric.partition("@")
+    if axis == MEMORIZATION:
+        yield from (MEMORIZATION_TEXT, "")
     yield from table(
         (f"test {column_name(shown, int(cutoff))} by {axis}", "users", *names),
         (

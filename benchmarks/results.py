@@ -30,7 +30,7 @@ from genrec.comparison.runner import Runner
 from genrec.comparison.statistics import main_cutoff, pairs_with
 from genrec.errors import GenrecError, RecipeError
 from genrec.evaluation.metrics import DEFAULT_METRICS
-from genrec.evaluation.slices import groups_by_length, groups_by_popularity
+from genrec.evaluation.slices import MEMORIZATION, groups_by_length, groups_by_memorization, groups_by_popularity
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import TRAIN_ONLY
 from genrec.experiment.keys import SplitName
@@ -194,7 +194,7 @@ def _figures(evaluated: Mapping[SplitName, Evaluated], seed: int) -> list[dict[s
 def _slices(evaluated: Evaluated, seed: int) -> Iterator[dict[str, Any]]:
     """NDCG and Recall at the main cutoff among some of the test users.
 
-    Popularity is counted in the data that the recipe's model was fitted on.
+    Popularity and transitions are counted in the data that the recipe's model was fitted on.
     """
     trial, cutoff = evaluated.plan.trials[0], evaluated.comparison.cutoff
     dataset = trial.fits.test.dataset
@@ -202,6 +202,7 @@ def _slices(evaluated: Evaluated, seed: int) -> Iterator[dict[str, Any]]:
     for axis, groups in (
         ("history length", groups_by_length(dataset.test)),
         ("item popularity", groups_by_popularity(dataset.test, dataset.train)),
+        (MEMORIZATION, groups_by_memorization(dataset.test, dataset.train)),
     ):
         for group in groups:
             yield {

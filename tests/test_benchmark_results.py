@@ -91,7 +91,7 @@ def test_an_entry_has_the_figures_of_its_run(shop):
         parameters = read_metrics(folder)["parameters"]
         assert entry["parameters"] == sum(parameters.values())
         assert [point["epoch"] for point in entry["curve"]] == [1, 2]
-        for axis in ("history length", "item popularity"):
+        for axis in ("history length", "memorization", "item popularity"):
             parts = [part for part in entry["slices"] if part["axis"] == axis]
             users = np.array([part["users"] for part in parts])
             assert users.sum() == 150

@@ -113,11 +113,15 @@ class Pair:
         )
 
 
+SliceAxis = Literal["history length", "target popularity", "memorization"]
+"""What divides the users of slices."""
+
+
 @dataclass(frozen=True)
 class Slice:
     """A group of users, and the metrics of every row on them."""
 
-    axis: Literal["history length", "target popularity"]
+    axis: SliceAxis
     label: str
     """E.g. ``5-8 items``, ``bought 0 times in training``."""
     users: int

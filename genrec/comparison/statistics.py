@@ -8,11 +8,11 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
-from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice, methods_of
+from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice, SliceAxis, methods_of
 from genrec.evaluation.metrics import METRICS, main_cutoff
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import (
@@ -23,7 +23,14 @@ from genrec.evaluation.significance import (
     percentile_interval,
     samples_for,
 )
-from genrec.evaluation.slices import Group, groups_by_length, groups_by_popularity, target_popularity
+from genrec.evaluation.slices import (
+    MEMORIZATION,
+    Group,
+    groups_by_length,
+    groups_by_memorization,
+    groups_by_popularity,
+    target_popularity,
+)
 from genrec.runtime.seeds import derive
 from genrec.types import Dataset, Split
 
@@ -249,17 +256,17 @@ def _of(tests: Sequence[Pair], metric: str) -> list[Pair]:
 def slices(
     rows: Sequence[ComparisonRow], split: Split, dataset: Dataset, cutoff: int, settings: EvaluationSettings
 ) -> list[Slice]:
-    """The metrics of every row on groups of users by history length and by target popularity.
+    """The metrics of every row on groups of users by history length, target popularity and memorization.
 
     Args:
         rows: those without a finished seed are skipped.
         split: the evaluation users, in the order of the rows' ranks.
-        dataset: that the models were fitted on; its training histories give the popularity of targets.
+        dataset: that the models were fitted on; its training histories give popularity and known transitions.
         cutoff: the K.
         settings: metrics, resamples and coverage of the intervals.
     """
 
-    def of_axis(axis: Literal["history length", "target popularity"], groups: Sequence[Group]) -> Iterator[Slice]:
+    def of_axis(axis: SliceAxis, groups: Sequence[Group]) -> Iterator[Slice]:
         for group in groups:
             inside = cells(rows, settings, cutoffs=[cutoff], users=group.rows)
             by_row = {
@@ -271,4 +278,5 @@ def slices(
     return [
         *of_axis("history length", groups_by_length(split)),
         *of_axis("target popularity", groups_by_popularity(split, dataset.train)),
+        *of_axis(MEMORIZATION, groups_by_memorization(split, dataset.train)),
     ]

@@ -1,4 +1,4 @@
-"""Groups of evaluation users by the length of their history and by the popularity of their target."""
+"""Groups of evaluation users by the length of their history, the popularity of their target and what training knows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ NUM_BINS = 4
 """Maximum number of groups of similar size, plus one for users whose target was never bought."""
 MIN_USERS = 30
 """Smaller groups are merged with a neighboring group."""
+RECENT_ITEMS, NEXT_ITEMS = 5, 3
+"""Latest items of a history, and items after an item, that count as a known transition: those of ``transition``."""
+MEMORIZATION = "memorization"
+"""The axis of :func:`groups_by_memorization`."""
+MEMORIZATION_TEXT = (
+    f"Memorized: in training the target followed one of the user's last {RECENT_ITEMS} items within {NEXT_ITEMS} "
+    "places; generalized: it did not; repeated: it is in the user's history."
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,37 @@ def target_popularity(split: Split, train: Histories) -> np.ndarray:
     return np.bincount(train.items, minlength=size)[split.targets].astype(np.int64)
 
 
+def groups_by_memorization(split: Split, train: Histories) -> list[Group]:
+    """Users whose target is in their history, those whose target followed a recent item in training, and the others.
+
+    Counts of transitions can know the second kind and not the third (MemGen-GR, arXiv 2603.19809, divides users alike).
+    Each user is in one group; groups without users are left out.
+    """
+    if len(split) == 0:
+        return []
+    size = int(max(split.targets.max(), split.histories.items.max(initial=-1), train.items.max(initial=-1))) + 1
+    user = np.repeat(np.arange(len(split)), split.histories.lengths)
+    is_target = split.histories.items == split.targets[user]
+    repeated_U = np.bincount(user[is_target], minlength=len(split)) > 0
+    is_recent = split.histories.offsets[1:][user] - np.arange(len(user)) <= RECENT_ITEMS
+    asked = split.histories.items.astype(np.int64) * size + split.targets[user]
+    is_known = is_recent & np.isin(asked, _transitions(train, size))
+    memorized_U = (np.bincount(user[is_known], minlength=len(split)) > 0) & ~repeated_U
+    kinds = {"repeated": repeated_U, "memorized": memorized_U, "generalized": ~(repeated_U | memorized_U)}
+    rows = {label: np.flatnonzero(inside_U) for label, inside_U in kinds.items() if inside_U.any()}
+    return [Group(_marked(label, found), found) for label, found in rows.items()]
+
+
+def _transitions(train: Histories, size: int) -> np.ndarray:
+    """Pairs of an item and one that followed it, each as ``item * size + follower``, int64 (P,)."""
+    items, user = train.items.astype(np.int64), np.repeat(np.arange(len(train)), train.lengths)
+    pairs = []
+    for gap in range(1, NEXT_ITEMS + 1):
+        is_pair = user[:-gap] == user[gap:]
+        pairs.append(items[:-gap][is_pair] * size + items[gap:][is_pair])
+    return np.concatenate(pairs)
+
+
 def _groups(value_U: np.ndarray, label: Callable[[int, int | None], str], *, has_zero_apart: bool) -> list[Group]:
     if len(value_U) == 0:
         return []
@@ -50,9 +89,13 @@ def _groups(value_U: np.ndarray, label: Callable[[int, int | None], str], *, has
         is_last = place == len(tops) - 1
         text = label(low, None if is_last and low < top else top)
         rows = np.flatnonzero((value_U >= low) & (value_U <= top))
-        groups.append(Group(text if len(rows) >= MIN_USERS else f"{text} (few users)", rows))
+        groups.append(Group(_marked(text, rows), rows))
         low = top + 1
     return groups
+
+
+def _marked(label: str, rows: np.ndarray) -> str:
+    return label if len(rows) >= MIN_USERS else f"{label} (few users)"
 
 
 def _tops(value_U: np.ndarray, *, has_zero_apart: bool) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.evaluation.metrics import column_name
 from genrec.evaluation.significance import NOT_SIGNIFICANT
+from genrec.evaluation.slices import MEMORIZATION, MEMORIZATION_TEXT
 from genrec.reporting.code_tables import sizes_text
 from genrec.reporting.comparison_texts import (
     cell_text,
@@ -113,7 +114,8 @@ def _slices(comparison: Comparison) -> Iterator[str]:
     for axis in dict.fromkeys(part.axis for part in comparison.slices):
         found = [part for part in comparison.slices if part.axis == axis]
         title = column_name(comparison.metric, comparison.cutoff)
-        yield from (f"## By {axis}", "", f"{title}; number of users in parentheses.", "")
+        note = f" {MEMORIZATION_TEXT}" * (axis == MEMORIZATION)
+        yield from (f"## By {axis}", "", f"{title}; number of users in parentheses.{note}", "")
         yield from table(
             ("method", *(f"{escaped(part.label)} ({part.users:,})" for part in found)),
             (

@@ -11,14 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from genrec.errors import DataError, PluginError, RecipeError
-from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, target_ranks
+from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, main_metric, target_ranks
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import Difference, Verdict, bootstrap_interval, holm, paired_difference, verdict
+from genrec.evaluation.slices import MEMORIZATION, groups_by_length, groups_by_memorization, groups_by_popularity
 from genrec.runtime.checksums import verify
 from genrec.runtime.files import read_json
 from genrec.runtime.seeds import derive
 from genrec.training.log import EpochRecord
-from genrec.types import ABSENT, Dataset, Ranking, Split
+from genrec.types import ABSENT, Dataset, Histories, Ranking, Split
 
 MethodKind = Literal["merge", "pair", "stream", "baseline", "oracle"]
 """``pair``: the merge of two of three or more streams of the same model. ``oracle``: the best stream for each user; an
@@ -114,6 +115,18 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
+class UserSlice:
+    """A group of test users."""
+
+    axis: str
+    """What divides the users, such as ``history length``; the groups of an axis are neighbors."""
+    label: str
+    users: int
+    means: Mapping[str, float]
+    """By method: the main metric at the main cutoff."""
+
+
+@dataclass(frozen=True)
 class Protocol:
     """The evaluation protocol, printed with every table."""
 
@@ -177,6 +190,7 @@ class Report:
     """The target of each evaluation user, int64 (U,)."""
     rows: Sequence[MethodResult]
     tests: Sequence[PairedTest] = ()
+    slices: Sequence[UserSlice] = ()
     curve: Sequence[EpochRecord] = ()
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock time of each stage, in order; stages from the cache take almost none."""
@@ -280,6 +294,33 @@ def paired_tests(rows: Sequence[MethodResult], settings: EvaluationSettings, see
     return [
         PairedTest(merge.name, other, metric, cutoff, difference, p)
         for (other, metric, difference), p in zip(found, corrected, strict=True)
+    ]
+
+
+def user_slices(
+    rows: Sequence[MethodResult], split: Split, train: Histories, settings: EvaluationSettings
+) -> list[UserSlice]:
+    """The main metric by history length, target popularity and memorization, for methods that are no upper bound.
+
+    Args:
+        rows: from :func:`evaluate`.
+        split: the evaluation users, in the order of the ranks.
+        train: the histories that the models were fitted on.
+        settings: metrics and cutoffs.
+    """
+    metric, cutoff = METRICS.get(main_metric(settings.metrics)), main_cutoff(settings.cutoffs)
+    values = {row.name: metric(row.ranks_U, cutoff) for row in rows if row.kind in ("merge", "stream", "baseline")}
+    by_axis = {
+        "history length": groups_by_length(split),
+        "target popularity": groups_by_popularity(split, train),
+        MEMORIZATION: groups_by_memorization(split, train),
+    }
+    return [
+        UserSlice(
+            axis, group.label, len(group.rows), {name: float(of[group.rows].mean()) for name, of in values.items()}
+        )
+        for axis, groups in by_axis.items()
+        for group in groups
     ]
 
 

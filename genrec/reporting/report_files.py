@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrec.errors import DataError
+from genrec.evaluation.metrics import main_cutoff, main_metric
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.significance import Difference
 from genrec.reporting.curves import curves_svg
@@ -20,6 +21,7 @@ from genrec.reporting.report import (
     PairedTest,
     Protocol,
     Report,
+    UserSlice,
     epoch_dict,
     finite,
     read_metrics,
@@ -77,6 +79,17 @@ def to_dict(report: Report) -> dict[str, Any]:
             }
             for test in report.tests
         ],
+        "slices": [
+            {
+                "axis": part.axis,
+                "label": part.label,
+                "users": part.users,
+                "metric": main_metric(report.metrics),
+                "cutoff": main_cutoff(report.protocol.cutoffs),
+                "means": dict(part.means),
+            }
+            for part in report.slices
+        ],
         "curve": [epoch_dict(epoch) for epoch in report.curve],
         "stage_seconds": dict(report.stage_seconds),
         "parameters": dict(report.parameters),
@@ -109,6 +122,10 @@ def read_report(folder: Path) -> Report:
             _NOBODY if ranks is None else ranks.targets,
             rows,
             tests=[_test(test) for test in data["tests"]],
+            slices=[
+                UserSlice(part["axis"], part["label"], part["users"], _numbers(part["means"]))
+                for part in data.get("slices", ())  # runs of before 0.2.0 have none
+            ],
             curve=[EpochRecord(**{**epoch, "losses": _numbers(epoch["losses"])}) for epoch in data["curve"]],
             stage_seconds=data["stage_seconds"],
             parameters=data["parameters"],

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from genrec.evaluation.metrics import METRICS, column_name
+from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
 from genrec.evaluation.significance import LEVEL
+from genrec.evaluation.slices import MEMORIZATION, MEMORIZATION_TEXT
 from genrec.reporting.cold_items import cold_lines
 from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.next_steps import Step, run_steps, step_lines
@@ -48,6 +49,7 @@ def _lines(report: Report, folder: Path | None) -> Iterator[str]:
             ("against", "metric", "difference", "p", "p (Holm)", "p (Wilcoxon)", "verdict"), _tests(report.tests)
         )
         yield ""
+    yield from _slices(report)
     if report.cold_items is not None:
         yield from ("## Cold items", "", *cold_lines(report.cold_items), "")
     if report.notes:
@@ -151,6 +153,16 @@ def _tests(tests: Sequence[PairedTest]) -> Iterator[tuple[str, ...]]:
             p_text(test.difference.wilcoxon_p),
             test.verdict,
         )
+
+
+def _slices(report: Report) -> Iterator[str]:
+    title = column_name(main_metric(report.metrics), main_cutoff(report.protocol.cutoffs)) if report.slices else ""
+    for axis in dict.fromkeys(part.axis for part in report.slices):
+        parts = [part for part in report.slices if part.axis == axis]
+        note = f" {MEMORIZATION_TEXT}" * (axis == MEMORIZATION)
+        yield from (f"## By {axis}", "", f"{title}; number of users in parentheses.{note}", "")
+        rows = ((name, *(f"{part.means[name]:.4f}" for part in parts)) for name in parts[0].means)
+        yield from (*table(("method", *(f"{part.label} ({part.users:,})" for part in parts)), rows), "")
 
 
 def _difference(test: PairedTest) -> str:

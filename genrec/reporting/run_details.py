@@ -1,4 +1,4 @@
-"""What the page of a run shows beyond its report: slices of users, codes of the streams, example users with images."""
+"""What the page of a run shows beyond its report: codes of the streams, example users with images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import numpy as np
 
 from genrec.errors import DataError, ImageError
 from genrec.evaluation.code_quality import measure_levels
-from genrec.evaluation.metrics import METRICS, main_cutoff, main_metric
-from genrec.evaluation.slices import groups_by_length, groups_by_popularity
 from genrec.model.contracts import StreamContext
-from genrec.reporting.report import MethodResult, Report
+from genrec.reporting.report import Report
 from genrec.reporting.texts import clipped
 from genrec.runtime.seeds import derive
 from genrec.semantic_ids.trie import Trie
@@ -33,17 +31,6 @@ _LONGEST = 200
 """Maximum length of the name of an item or user."""
 _THUMBNAIL = 96
 """Maximum width and height of a thumbnail, pixels."""
-
-
-@dataclass(frozen=True)
-class UserSlice:
-    """A group of test users."""
-
-    axis: str
-    label: str
-    users: int
-    means: Mapping[str, float]
-    """By method: the main metric at the main cutoff."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +86,6 @@ class ExampleUser:
 class RunDetails:
     """What the page of a run shows beyond its report."""
 
-    slices: Sequence[UserSlice]
     codes: Sequence[StreamCodes]
     """Of the streams with a tokenizer."""
     without_codes: Sequence[str]
@@ -142,7 +128,6 @@ def describe_run(
     rows = np.sort(random.choice(len(split), min(NUM_EXAMPLES, len(split)), replace=False))
     shown = _shown_items(catalog, names, dataset, ranking, rows)
     return RunDetails(
-        slices=[*_slices(dataset, report)],
         codes=[
             StreamCodes(name, tokenizer.type_name, context.trie, measure_levels(context.ids), context.ids.collisions)
             for name, context in streams.items()
@@ -156,27 +141,6 @@ def describe_run(
         list_length=ranking.items_BN.shape[1],
         examples=[_example(dataset, found, ranking, shown, int(row)) for row in rows],
     )
-
-
-def _slices(dataset: Dataset, report: Report) -> Sequence[UserSlice]:
-    """The main metric by length of the history and by popularity of the target, for methods that are no upper bound."""
-    metric, cutoff = main_metric(report.metrics), main_cutoff(report.protocol.cutoffs)
-    methods = [row for row in report.rows if row.kind in ("merge", "stream", "baseline")]
-
-    def means(rows: np.ndarray) -> dict[str, float]:
-        return {method.name: _mean(method, metric, cutoff, rows) for method in methods}
-
-    by_length = groups_by_length(dataset.test)
-    by_popularity = groups_by_popularity(dataset.test, dataset.train)
-    return [
-        UserSlice(axis, group.label, len(group.rows), means(group.rows))
-        for axis, groups in (("history length", by_length), ("target popularity", by_popularity))
-        for group in groups
-    ]
-
-
-def _mean(method: MethodResult, metric: str, cutoff: int, rows: np.ndarray) -> float:
-    return float(METRICS.get(metric)(method.ranks_U[rows], cutoff).mean())
 
 
 def _has_images(catalog: Catalog) -> bool:

@@ -80,7 +80,7 @@ def _sections(report: Report, details: RunDetails, folder: Path) -> Iterator[Sec
     yield "metric", f"{main} by method", _intervals(report, metric, cutoff)
     yield "tests", "Tests of the merge", _tests(report)
     yield "examples", "Example users", _examples(report, details)
-    yield "slices", f"{main} by kind of user and item", _slices(report, details, metric, cutoff)
+    yield "slices", f"{main} by kind of user and item", _slices(report, metric, cutoff)
     yield "curves", "Training curves", _curves(report)
     yield "codes", "Codes", _codes(details)
     yield "costs", "Parameters and time", _costs(report)
@@ -173,17 +173,17 @@ def _examples(report: Report, details: RunDetails) -> str:
     return f'<p class="small">{breakable(note)}</p>{users}'
 
 
-def _slices(report: Report, details: RunDetails, metric: str, cutoff: int) -> str:
-    if not details.slices:
+def _slices(report: Report, metric: str, cutoff: int) -> str:
+    if not report.slices:
         return ""
     return slices_table(
         metric,
         cutoff,
-        [SliceColumn(part.axis, part.label, part.users) for part in details.slices],
+        [SliceColumn(part.axis, part.label, part.users) for part in report.slices],
         [
-            SliceRow(row.name, row.kind == "baseline", [part.means[row.name] for part in details.slices])
+            SliceRow(row.name, row.kind == "baseline", [part.means[row.name] for part in report.slices])
             for row in report.rows
-            if row.name in details.slices[0].means
+            if row.name in report.slices[0].means
         ],
         averaged_over="users",
     )

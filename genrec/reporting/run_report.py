@@ -16,7 +16,7 @@ from genrec.experiment.model import Trained, validation_users
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
-from genrec.reporting.report import ColdItems, MethodResult, PairedTest, Protocol, Report
+from genrec.reporting.report import ColdItems, MethodResult, PairedTest, Protocol, Report, user_slices
 from genrec.reporting.texts import plain
 from genrec.training.trainer import TrainingLog
 from genrec.types import Dataset, ItemVectors
@@ -59,6 +59,7 @@ def make_report(
         targets_U=dataset.test.targets,
         rows=rows,
         tests=tests,
+        slices=user_slices(rows, dataset.test, fits.test.dataset.train, recipe.evaluation),
         curve=selected.log.epochs,
         stage_seconds=cache.timer.seconds,
         parameters=_parameters(trained.model),

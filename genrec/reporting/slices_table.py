@@ -7,6 +7,7 @@ from html import escape
 from typing import NamedTuple
 
 from genrec.evaluation.metrics import METRICS, column_name
+from genrec.evaluation.slices import MEMORIZATION, MEMORIZATION_TEXT
 from genrec.reporting.html_tables import row_head, scrolling
 
 _HALF = 0.5
@@ -76,6 +77,8 @@ def slices_table(
     note = (
         f"{title}, mean over {averaged_over}. Color: share of the best in the column, none below {_HALF:.0%}. "
         "Slices are small and differences between them are not tested."
+        + f" {MEMORIZATION_TEXT}"
+        * (MEMORIZATION in axes)
     )
     head = f'<thead><tr><td></td>{spans}</tr><tr><th scope="col">method</th>{labels}</tr></thead>'
     table = scrolling(f"{title} by slice", f"{head}<tbody>{body}</tbody>", kind="slices")

@@ -232,7 +232,7 @@ def test_slices_are_the_metrics_of_their_users(shop):
     users = len(shop.test)
     methods = [row("a", ranks(rng, 2, users)), row("b", ranks(rng, 1, users), kind="stream")]
     found = slices(methods, shop.test, shop, 5, SETTINGS)
-    for axis in ("history length", "target popularity"):
+    for axis in ("history length", "target popularity", "memorization"):
         parts = [part for part in found if part.axis == axis]
         assert sum(part.users for part in parts) == users
         assert len(parts) > 1

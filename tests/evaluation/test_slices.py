@@ -4,7 +4,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.evaluation.slices import MIN_USERS, NUM_BINS, groups_by_length, groups_by_popularity, target_popularity
+from genrec.evaluation.slices import (
+    MIN_USERS,
+    NEXT_ITEMS,
+    NUM_BINS,
+    RECENT_ITEMS,
+    groups_by_length,
+    groups_by_memorization,
+    groups_by_popularity,
+    target_popularity,
+)
 from genrec.types import Histories, Split
 
 
@@ -66,8 +75,50 @@ def test_too_few_users_for_any_group_are_marked():
     assert group.rows.tolist() == [0, 1, 2]
 
 
+def test_what_training_knows_of_a_target():
+    train = Histories.of([[0, 1, 2, 3, 4], [5, 6]])
+    histories = [[9, 0], [0, 9, 9, 9, 9], [0, 9, 9, 9, 9, 9], [0], [4], [4, 5], [0], [7, 0]]
+    targets = [3, 3, 3, 4, 5, 6, 0, 7]
+    of_user = {
+        0: "memorized",  # 3 stands three places behind 0
+        1: "memorized",  # 0 is the fifth item from the end
+        2: "generalized",  # and here the sixth
+        3: "generalized",  # 4 stands four places behind 0
+        4: "generalized",  # 5 begins another history
+        5: "memorized",
+        6: "repeated",
+        7: "repeated",
+    }
+    split = Split(np.arange(len(targets)), Histories.of(histories), np.array(targets))
+    found = {int(row): group.label for group in groups_by_memorization(split, train) for row in group.rows}
+    assert found == {user: f"{label} (few users)" for user, label in of_user.items()}
+
+
+@given(st.data())
+def test_known_transitions_are_those_of_a_search_through_training(data):
+    item = st.integers(0, 7)
+    train = data.draw(st.lists(st.lists(item, min_size=1, max_size=6), min_size=1, max_size=4))
+    users = data.draw(st.lists(st.tuples(st.lists(item, min_size=1, max_size=8), item), min_size=1, max_size=5))
+    expected = []
+    for history, target in users:
+        known = any(
+            target in walk[place + 1 : place + 1 + NEXT_ITEMS]
+            for walk in train
+            for place, bought in enumerate(walk)
+            if bought in history[-RECENT_ITEMS:]
+        )
+        expected.append("repeated" if target in history else "memorized" if known else "generalized")
+    histories = Histories.of([history for history, _ in users])
+    split = Split(np.arange(len(users)), histories, np.array([target for _, target in users]))
+    groups = groups_by_memorization(split, Histories.of(train))
+    found = {int(row): group.label.removesuffix(" (few users)") for group in groups for row in group.rows}
+    assert found == dict(enumerate(expected))
+    assert sum(len(group.rows) for group in groups) == len(users)
+
+
 def test_no_users_make_no_groups():
     assert groups_by_length(split_of([])) == []
+    assert groups_by_memorization(split_of([]), Histories.of([[0]])) == []
     assert groups_by_popularity(split_of([]), Histories.of([[0]])) == []
 
 

@@ -13,7 +13,7 @@ from genrec.errors import DataError, PluginError, RecipeError
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.rank_file import RankFile
 from genrec.reporting.conclusion import run_conclusion
-from genrec.reporting.report import Protocol, Report, evaluate, paired_tests, read_metrics
+from genrec.reporting.report import Protocol, Report, evaluate, paired_tests, read_metrics, user_slices
 from genrec.reporting.report_files import write_report
 from genrec.reporting.report_markdown import sparkline
 from genrec.reporting.report_terminal import print_report
@@ -79,6 +79,7 @@ def report(ranks) -> Report:
         targets_U=data.test.targets,
         rows=rows,
         tests=paired_tests(rows, SETTINGS, seed=3),
+        slices=user_slices(rows, data.test, data.train, SETTINGS),
         curve=curve,
         stage_seconds={"train": 125.0},
         parameters={"history encoder": 1_000, "decoders": 2_500},
@@ -225,6 +226,29 @@ def test_the_markdown_has_the_protocol_and_marks_the_best(report, tmp_path):
     assert f"genrec bench {tmp_path}\n" in steps
     tables = [line for line in lines if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
+
+
+def test_slices_are_in_the_markdown_and_in_the_json(report, tmp_path):
+    write_report(report, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    stored = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["slices"]
+    assert {(part["metric"], part["cutoff"]) for part in stored} == {("ndcg", 10)}
+    assert list(dict.fromkeys(part["axis"] for part in stored)) == [
+        "history length",
+        "target popularity",
+        "memorization",
+    ]
+    for axis in dict.fromkeys(part["axis"] for part in stored):
+        parts = [part for part in stored if part["axis"] == axis]
+        assert sum(part["users"] for part in parts) == NUM_USERS
+        head = " | ".join(f"{part['label']} ({part['users']:,})" for part in parts)
+        figures = " | ".join(f"{part['means']['behavior']:.4f}" for part in parts)
+        section = text.partition(f"## By {axis}\n")[2].partition("## ")[0]
+        assert f"| method | {head} |\n" in section
+        assert f"| behavior | {figures} |\n" in section
+        mean = sum(part["users"] * part["means"]["text"] for part in parts) / NUM_USERS
+        assert mean == pytest.approx(report.rows[2].metrics["ndcg"][10].mean)
+        assert ("Memorized: in training the target followed" in section) == (axis == "memorization")
 
 
 def test_the_terminal_shows_the_same_numbers(report):

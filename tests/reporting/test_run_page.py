@@ -134,9 +134,9 @@ def test_conclusion_protocol_and_every_number_of_the_report_are_there(made, text
 
 
 def test_slices_divide_the_users_and_average_to_the_whole(made, text):
-    report, details = made
-    for axis in ("history length", "target popularity"):
-        parts = [part for part in details.slices if part.axis == axis]
+    report, _ = made
+    for axis in ("history length", "target popularity", "memorization"):
+        parts = [part for part in report.slices if part.axis == axis]
         assert sum(part.users for part in parts) == report.protocol.users
         for row in report.rows:
             if row.kind != "oracle":
