@@ -4,6 +4,7 @@
 under both rules about seen items, on validation and on test, and tests their merge against streams, baselines and other
 runs.
 ``python benchmarks/results.py page`` writes ``docs/results.md`` and the curves.
+``python benchmarks/results.py leaderboard`` writes ``docs/leaderboard.md``: results beside published figures.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from _leaderboard import write_leaderboard
 from _results_page import write_page
 
 from genrec.comparison.axes import Variant, variants
@@ -344,9 +346,14 @@ def main() -> int:
     adding.add_argument("--stages", type=Path, default=RunFolder.cache_of(None), help="cache folder of searches")
     adding.add_argument("--rules", nargs="+", choices=RULES, default=RULES, help="about seen items; default: both")
     verbs.add_parser("page", help="write the page")
+    ranking = verbs.add_parser("leaderboard", help="write the page with published figures")
+    ranking.add_argument("--published", type=Path, default=docs / "published.json", help="file of published figures")
     arguments = parser.parse_args()
     if arguments.verb == "page":
         print(write_page(arguments.folder))
+        return 0
+    if arguments.verb == "leaderboard":
+        print(write_leaderboard(arguments.folder, arguments.published))
         return 0
     cache = Cache(arguments.stages, quiet=True)
     try:
