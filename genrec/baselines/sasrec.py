@@ -10,7 +10,8 @@ import torch
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
-from genrec.baselines._sequence import SequenceBaseline, SequenceNetwork, Several, listed
+from genrec.baselines._sequence import SequenceBaseline, SequenceNetwork
+from genrec.baselines._trained import Several, listed
 from genrec.families import baselines
 from genrec.model.layers import Dropout, EncoderLayer, PostNormLayer, init_weights
 from genrec.runtime.limits import Count, Width

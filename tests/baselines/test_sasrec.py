@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as arrays
 from torch import nn
 from torch.nn import functional
 
-from genrec.baselines import _sequence
-from genrec.baselines._sequence import FittedSequenceBaseline, catalog_cross_entropy
+from genrec.baselines import _losses
+from genrec.baselines._losses import catalog_cross_entropy
+from genrec.baselines._trained import FittedNetwork
 from genrec.baselines.sasrec import Sasrec
 from genrec.errors import DataError
 from genrec.evaluation.metrics import mean_ndcg, recall, target_ranks
@@ -48,7 +49,7 @@ def validation_of(world):
 
 @pytest.mark.parametrize("at_once", [1, 30, 2**21])
 def test_the_loss_and_its_gradients_are_those_of_the_whole_catalog(monkeypatch, at_once):
-    monkeypatch.setitem(_sequence._LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(_losses.LOGITS_AT_ONCE, "cpu", at_once)
     torch.manual_seed(0)
     states_ND = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     items_ID = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
@@ -137,13 +138,13 @@ def test_the_loss_is_at_the_last_place_of_a_prefix_or_at_all_positions():
 @pytest.mark.parametrize("at_once", [1, 20, 2**21])
 @pytest.mark.parametrize("exclude_seen", [False, True])
 def test_it_ranks_as_one_would_by_hand(monkeypatch, at_once, exclude_seen):
-    monkeypatch.setitem(_sequence._LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(_losses.LOGITS_AT_ONCE, "cpu", at_once)
     module = module_of()
     with torch.no_grad():
         module.item_table.weight[7] = module.item_table.weight[2]
         module.item_table.weight[5] = module.item_table.weight[2]
     histories = [[1, 2, 3], [0, 6, 1, 2, 3, 4], [8], [], [4, 4, 4, 4, 4]]
-    ranking = FittedSequenceBaseline(module).rank(Histories.of(histories), top_n=7, exclude_seen=exclude_seen)
+    ranking = FittedNetwork(module).rank(Histories.of(histories), top_n=7, exclude_seen=exclude_seen)
     for user, history in enumerate(histories):
         last = history[-4:] or [9]
         with torch.no_grad():
