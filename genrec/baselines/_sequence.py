@@ -37,7 +37,7 @@ class SequenceBaseline(TrainedBaseline):
     loss: LossName = "cross_entropy"
     """Cross-entropy over the whole catalog; or against one item for each target, drawn uniformly from those that are
     not in the sample: binary cross-entropy, the loss of SASRec and of older tables, or BPR, -log sigmoid of the
-    difference of the two scores."""
+    difference of the two scores. Those two lower no score of an item of the history: filter seen items."""
 
     @abstractmethod
     def network(self, num_items: int, *, dim: int, dropout: float) -> SequenceNetwork:

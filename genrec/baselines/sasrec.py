@@ -24,9 +24,9 @@ class Sasrec(SequenceBaseline):
     ``dim``, ``dropout`` and ``learning_rate`` take one value or a list: every combination is trained, and the best on
     the validation users is kept.
 
-    Differs from the paper: the loss (the paper's samples one negative, which costs a third of Recall@10), every prefix
-    as a sample, a layer norm of the embeddings, feed-forward branches wider than the states. The defaults are those of
-    later work on these datasets (BSARec, TV-Rec).
+    Differs from the paper: the loss (the paper's is ``loss: binary_cross_entropy``), every prefix as a sample, a layer
+    norm of the embeddings, feed-forward branches wider than the states. The defaults are those of later work on these
+    datasets (BSARec, TV-Rec).
     """
 
     dim: Width | Several[Width] = 64
