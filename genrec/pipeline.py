@@ -14,6 +14,7 @@ from genrec.experiment.candidates import search_users
 from genrec.experiment.dataset import load_dataset
 from genrec.experiment.fit import Fits, plan_final_fit, plan_fit
 from genrec.experiment.ids import tokenize_items
+from genrec.experiment.item_facts import item_facts
 from genrec.experiment.model import train_model
 from genrec.experiment.rankings import fit_merges, merge_streams, needs_fitting
 from genrec.experiment.run_folder import RunFolder
@@ -21,7 +22,7 @@ from genrec.experiment.saved_items import SavedItems
 from genrec.experiment.vectors import encode_items
 from genrec.growth.cold_items import evaluate_cold_items
 from genrec.recipe.schema import Recipe
-from genrec.reporting.report import Report, evaluate, paired_tests
+from genrec.reporting.report import Report, beyond_tests, evaluate, paired_tests
 from genrec.reporting.report_files import write_report
 from genrec.reporting.run_details import describe_run
 from genrec.reporting.run_page import run_page
@@ -80,11 +81,13 @@ def run(recipe: Recipe, folder: RunFolder, *, environment: Environment = THIS_MA
             rankings = merge_streams(merges, found, top_n=top_n)
         baselines = rank_baselines(fits, "test", cache, top_n=top_n)
         with cache.timer.measure("evaluation"):
-            rows = evaluate({**rankings, **baselines}, dataset.test, recipe.evaluation, recipe.seed)
+            facts = item_facts(recipe, fits.test.dataset, vectors)
+            rows = evaluate({**rankings, **baselines}, dataset.test, recipe.evaluation, recipe.seed, facts)
             tests = paired_tests(rows, recipe.evaluation, recipe.seed)
+            beyond = beyond_tests(rows, recipe.evaluation)
 
         cold = evaluate_cold_items(fits.test, vectors, streams, trained.model, merges, cache)
-        report = make_report(fits, selected, trained, vectors, streams, rows, tests, audited, cold, cache)
+        report = make_report(fits, selected, trained, vectors, streams, rows, tests, beyond, audited, cold, cache)
         write_report(report, folder.path, draft=folder.draft)
         details = describe_run(fits.test.dataset, recipe, streams, found, rankings, report)
         folder.write_text("report.html", run_page(report, details, folder.path))

@@ -8,6 +8,7 @@ from genrec.datasets.readers.folder import find as find_folder
 from genrec.datasets.readers.folder import require as require_file
 from genrec.errors import DataError
 from genrec.evaluation.metrics import METRICS
+from genrec.evaluation.top_lists import TopLists
 from genrec.families import (
     Baseline,
     DatasetSource,
@@ -158,6 +159,7 @@ __all__ = [
     "TaskModule",
     "TensorState",
     "Tokenizer",
+    "TopLists",
     "TrainingLog",
     "TrainingLogger",
     "Trie",

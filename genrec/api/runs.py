@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,30 @@ class Run:
         from genrec.serving.recommender import Recommender
 
         return Recommender.load(self.path, device=device)
+
+    @plugin_errors()
+    def measure(self, metrics: Sequence[str] | None = None, cutoffs: Sequence[int] | None = None) -> Table:
+        """Metrics at any cutoff from the stored ranks and lists of the test users, without the model and the data.
+
+        Args:
+            metrics: names of metrics of any kind (``genrec list metrics``); default: those of the recipe.
+            cutoffs: values of K up to the largest one of the recipe; default: those of the recipe.
+
+        Returns:
+            A row for each method, metric and cutoff: the value and its interval over users. The oracle has no metrics
+            beyond accuracy.
+
+        Raises:
+            DataError: a cutoff is larger than the stored lists, or the run has no lists; an export has none.
+            PluginError: unknown metric.
+        """
+        from genrec.experiment.measured_run import Measured, measure_run
+
+        settings = self.recipe.evaluation
+        names = (*settings.metrics, *settings.beyond_accuracy) if metrics is None else metrics
+        ks = sorted(set(settings.cutoffs)) if cutoffs is None else cutoffs
+        found = list(measure_run(RunFolder.open(self.path), self.recipe, names, ks))
+        return Table({name: [row[place] for row in found] for place, name in enumerate(Measured._fields)})
 
     @plugin_errors()
     def export(

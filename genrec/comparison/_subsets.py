@@ -117,6 +117,8 @@ def restrict(data: Mapping[str, Any], recipe: Recipe, parts: Parts) -> Restricte
     _restrict_tasks(data, recipe, {**becomes, **stand_ins}, result)
     _restrict_history_encoder(data, recipe, becomes, result)
     _restrict_merge(data, recipe, becomes, result)
+    if guide := recipe.evaluation.distances_in:
+        result.overrides.append(f"evaluation.distances_in={becomes[guide] or 'null'}")
     return result
 
 

@@ -1,185 +1,26 @@
-"""Ranks of targets, and the registry of metrics for one target per user.
+"""Ranks of targets, and all metrics: of accuracy, of lists and of whole systems.
 
 To add a metric, register a function here or in a plugin: recipes, reports, comparisons and tests find it by name.
+docs/metrics.md has the definitions with their sources.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 
-from genrec.errors import PluginError
-from genrec.registry import Entry, check_unchanged, error_text, load_entry, place_of, plugin_entries, plugin_line
+from genrec.evaluation.metric_registry import Metric as Metric
+from genrec.evaluation.metric_registry import MetricRegistry as MetricRegistry
+from genrec.evaluation.top_lists import TopLists
 from genrec.types import ABSENT, Ranking
-
-Measure: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
-"""(ranks_U, cutoff) -> the metric of each user, float64 (U,). Ranks are int32, 0 is the top of the list, ABSENT for
-a target that is not in it."""
 
 DEFAULT_METRICS = ("recall", "ndcg")
 """Metrics of a recipe without ``evaluation.metrics``."""
-_NOT_IN_FILES = ("name", "kind")
-"""Other keys of a method in ``metrics.json``."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric with a cutoff."""
-
-    name: str
-    """In recipes and in files."""
-    title: str
-    """In tables and sentences, where ``@K`` follows."""
-    measure: Measure
-    higher_is_better: bool = True
-
-    def __call__(self, ranks: np.ndarray, cutoff: int) -> np.ndarray:
-        """The metric of each rank, float64 of the shape of ``ranks``.
-
-        Args:
-            ranks: int32 of any shape, 0 is the top of a list, ABSENT for a target that is not in it.
-            cutoff: the K.
-
-        Raises:
-            PluginError: the function returned values of another shape or not finite values.
-        """
-        values = np.asarray(self.measure(ranks.reshape(-1), cutoff), dtype=np.float64)
-        if values.shape != (ranks.size,):
-            raise PluginError(
-                f"{place_of(self.measure)}: metric {self.name!r} returned values of shape {values.shape} "
-                f"for ranks of shape {(ranks.size,)}; expected one value for each rank"
-            )
-        if not np.isfinite(values).all():
-            raise PluginError(
-                f"{place_of(self.measure)}: metric {self.name!r} returned a value that is not finite; "
-                "expected a number for each rank"
-            )
-        return values.reshape(ranks.shape)
-
-    def merit(self, value: float) -> float:
-        """A number that is larger for better values: for sorting, and for the sign of a difference."""
-        return value if self.higher_is_better else -value
-
-    def best(self, means: Iterable[float]) -> float:
-        """The best of several means; NaN for no means."""
-        return max(means, key=self.merit, default=float("nan"))
-
-    def is_best(self, mean: float, best: float) -> bool:
-        """Whether to mark a mean as the best; a gain of 0 is not marked, as no target was found."""
-        return mean == best and (mean > 0 or not self.higher_is_better)
-
-    def check(self) -> None:
-        """Call the function with four ranks.
-
-        Raises:
-            PluginError: it fails or returns invalid values.
-        """
-        try:
-            self(np.array([ABSENT, 0, 1, 2], dtype=np.int32), 2)
-        except PluginError:
-            raise
-        except Exception as error:
-            place = plugin_line(error) or place_of(self.measure)
-            raise PluginError(f"{place}: metric {self.name!r} cannot be computed: {error_text(error)}") from error
-
-
-class MetricRegistry:
-    """All metrics, by name: those of this file, of plugin files and of entry points ``genrec.metrics``."""
-
-    family = "metrics"
-    singular = "metric"
-
-    def __init__(self) -> None:
-        self._known: dict[str, Metric] = {}
-
-    def register(self, name: str, title: str, *, higher_is_better: bool = True) -> Callable[[Measure], Measure]:
-        """Function decorator: register the function as a metric.
-
-        Args:
-            name: in recipes and in files: lower-case letters, digits and _.
-            title: in tables and sentences.
-            higher_is_better: whether a method with a higher mean is the better one.
-
-        Raises:
-            PluginError: the name is taken or not allowed.
-        """
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _NOT_IN_FILES:
-            raise PluginError(
-                f"found the metric name {name!r}, expected a lower-case letter, then letters, digits and _, "
-                f"and not {' or '.join(_NOT_IN_FILES)}"
-            )
-
-        def remember(measure: Measure) -> Measure:
-            known = self._known.get(name)
-            if known is not None and _place(known.measure) != _place(measure):
-                raise PluginError(
-                    f"metric {name!r} is registered twice: {_file(known.measure)} and {_file(measure)}; "
-                    "rename one of them"
-                )
-            self._known[name] = Metric(name, title, measure, higher_is_better)
-            return measure
-
-        return remember
-
-    def entries(self) -> list[Entry]:
-        """All metrics: core, then plugins, then packages; includes broken plugin files."""
-        core = [
-            Entry(self.family, name, _summary(metric.measure), "core", _file(metric.measure))
-            for name, metric in self._known.items()
-            if metric.measure.__module__ == __name__
-        ]
-        return [*core, *plugin_entries(self.family)]
-
-    def names(self) -> list[str]:
-        """The names of :meth:`entries` without broken files."""
-        return list(dict.fromkeys([*(entry.name for entry in self.entries() if not entry.problem), *self._known]))
-
-    def get(self, name: str) -> Metric:
-        """The metric with a name; imports its plugin if necessary.
-
-        Raises:
-            PluginError: unknown name, or a plugin that fails to load.
-        """
-        return self._known[name] if name in self._known else self.find(name)
-
-    def find(self, name: str) -> Metric:
-        """As :meth:`get`, for a name from a recipe: also checks that the name is unique and the function works.
-
-        Raises:
-            PluginError: unknown or ambiguous name, a plugin that fails to load, or a function that fails.
-        """
-        entries = [entry for entry in self.entries() if entry.name == name and not entry.problem]
-        if len({(entry.file, entry.target) for entry in entries}) > 1:
-            places = " and ".join(str(entry.file or entry.origin) for entry in entries)
-            raise PluginError(f"metric {name!r} exists twice: {places}; rename one of them")
-        if name not in self._known:
-            if not entries:
-                raise PluginError(f"unknown metric {name!r}; expected one of {', '.join(self.names())}")
-            load_entry(entries[0], lambda _: None)
-            if name not in self._known:
-                raise PluginError(f"{entries[0].origin}: registers no metric named {name!r}")
-        check_unchanged(self._known[name].measure)
-        self._known[name].check()
-        return self._known[name]
-
-
-def _place(measure: Measure) -> tuple[str, str]:
-    return measure.__module__, getattr(measure, "__qualname__", "")
-
-
-def _file(measure: Measure) -> Path:
-    return Path(inspect.getfile(measure))
-
-
-def _summary(measure: Measure) -> str:
-    return (inspect.getdoc(measure) or "").partition("\n")[0]
-
+DEFAULT_BEYOND_ACCURACY = ("coverage", "gini", "novelty", "intra_list_distance", "tail_share", "repeat_share")
+"""Metrics of a recipe without ``evaluation.beyond_accuracy``."""
+TAIL = 0.8
+"""The long tail is the least popular items: this share of the catalog."""
 
 METRICS = MetricRegistry()
 """All metrics."""
@@ -226,26 +67,109 @@ def best_ranks(ranks_SU: np.ndarray) -> np.ndarray:
     return np.where(best_U == last, ABSENT, best_U).astype(np.int32)
 
 
-@METRICS.register("recall", "Recall")
-def recall(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
-    """Recall@K of each user, float64 (U,): 1 if the target is among the first K, else 0 (the same as hit rate)."""
-    return ((ranks_U != ABSENT) & (ranks_U < cutoff)).astype(np.float64)
+@METRICS.register("recall", "Recall", kind="hits")
+def _recall(hits_UK: np.ndarray, num_targets_U: np.ndarray) -> np.ndarray:
+    """Share of the user's targets that are among the first K; with one target the same as hit rate."""
+    return hits_UK.sum(axis=1) / num_targets_U
 
 
-@METRICS.register("ndcg", "NDCG")
-def ndcg(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
-    """NDCG@K of each user, float64 (U,): 1 / log2(rank + 2) if the target is among the first K, else 0.
+@METRICS.register("ndcg", "NDCG", kind="hits")
+def _ndcg(hits_UK: np.ndarray, num_targets_U: np.ndarray) -> np.ndarray:
+    """Normalized discounted cumulative gain: the sum of 1 / log2(rank + 2) over the targets among the first K.
 
-    With one target the ideal DCG is 1, so DCG is NDCG.
+    It is divided by the sum of the best possible list, which has min(targets, K) targets at its top; with one target
+    that sum is 1.
     """
-    gain_U = 1.0 / np.log2(np.maximum(ranks_U, 0) + 2.0)
-    return recall(ranks_U, cutoff) * gain_U
+    discount_K = 1.0 / np.log2(np.arange(hits_UK.shape[1]) + 2.0)
+    ideal_K = np.cumsum(discount_K)
+    return (hits_UK * discount_K).sum(axis=1) / ideal_K[_reachable(hits_UK, num_targets_U) - 1]
 
 
-@METRICS.register("mrr", "MRR")
-def mrr(ranks_U: np.ndarray, cutoff: int) -> np.ndarray:
-    """MRR@K of each user, float64 (U,): 1 / (rank + 1) if the target is among the first K, else 0."""
-    return recall(ranks_U, cutoff) / (np.maximum(ranks_U, 0) + 1.0)
+@METRICS.register("mrr", "MRR", kind="hits")
+def _mrr(hits_UK: np.ndarray, num_targets_U: np.ndarray) -> np.ndarray:
+    """Reciprocal rank: 1 / (rank + 1) of the first target among the first K, 0 without one."""
+    return hits_UK.any(axis=1) / (hits_UK.argmax(axis=1) + 1.0)
+
+
+@METRICS.register("hit_rate", "Hit rate", kind="hits")
+def _hit_rate(hits_UK: np.ndarray, num_targets_U: np.ndarray) -> np.ndarray:
+    """1 if any target is among the first K, else 0."""
+    return hits_UK.max(axis=1)
+
+
+@METRICS.register("map", "MAP", kind="hits")
+def _map(hits_UK: np.ndarray, num_targets_U: np.ndarray) -> np.ndarray:
+    """Average precision: the precision at each target among the first K, summed and divided by min(targets, K)."""
+    precision_UK = np.cumsum(hits_UK, axis=1) / np.arange(1, hits_UK.shape[1] + 1)
+    return (hits_UK * precision_UK).sum(axis=1) / _reachable(hits_UK, num_targets_U)
+
+
+@METRICS.register("precision", "Precision", kind="hits")
+def _precision(hits_UK: np.ndarray, num_targets_U: np.ndarray) -> np.ndarray:
+    """Number of targets among the first K, divided by K."""
+    return hits_UK.mean(axis=1)
+
+
+def _reachable(hits_UK: np.ndarray, num_targets_U: np.ndarray) -> np.ndarray:
+    """The number of targets that a list of K items can have, int64 (U,)."""
+    return np.minimum(num_targets_U, hits_UK.shape[1])
+
+
+recall, ndcg, mrr = (METRICS.get(name) for name in ("recall", "ndcg", "mrr"))
+"""As functions of the ranks of one target each and of the cutoff."""
+
+
+@METRICS.register("coverage", "Coverage", kind="system")
+def _coverage(lists: TopLists) -> float:
+    """Catalog coverage: share of the catalog's items that are among the first K of any user."""
+    return np.count_nonzero(lists.times_recommended_I) / lists.num_items
+
+
+@METRICS.register("gini", "Gini index", kind="system", higher_is_better=False)
+def _gini(lists: TopLists) -> float:
+    """Inequality of how often items are among the first K: 0 if all equally often, near 1 if always the same few."""
+    times_I = np.sort(lists.times_recommended_I)
+    num_items, total = len(times_I), max(int(times_I.sum()), 1)
+    return float(((2 * np.arange(1, num_items + 1) - num_items - 1) * times_I).sum() / num_items / total)
+
+
+@METRICS.register("novelty", "Novelty", kind="lists", higher_is_better=None)
+def _novelty(lists: TopLists) -> np.ndarray:
+    """Mean self-information of the first K, -log2 of an item's share of the training interactions, in bits.
+
+    An item without interactions counts as one with a single interaction.
+    """
+    counts_I = np.maximum(lists.facts.counts_I, 1)
+    return lists.mean(np.log2(max(int(lists.facts.counts_I.sum()), 1)) - np.log2(counts_I))
+
+
+@METRICS.register("intra_list_distance", "Intra-list distance", kind="lists", needs_vectors=True)
+def _intra_list_distance(lists: TopLists) -> np.ndarray:
+    """Mean cosine distance of all pairs of the first K in the item vectors of a stream; 0 for less than two vectors."""
+    distance_U = np.zeros(len(lists))
+    for rows, unit_UKE, has_vector_UK in lists.unit_vectors():
+        # The sum over ordered pairs of the dot products is the squared length of the sum without each item's own.
+        sum_UE = unit_UKE.sum(axis=1, dtype=np.float64)
+        own_U = np.square(unit_UKE, dtype=np.float64).sum(axis=(1, 2))
+        count_U = has_vector_UK.sum(axis=1)
+        similarity_U = (np.square(sum_UE).sum(axis=1) - own_U) / np.maximum(count_U * (count_U - 1), 1)
+        distance_U[rows] = np.where(count_U > 1, 1.0 - similarity_U, 0.0)
+    return distance_U
+
+
+@METRICS.register("tail_share", "Long-tail share", kind="lists")
+def _tail_share(lists: TopLists) -> np.ndarray:
+    """Share of the first K in the long tail: the 80 % of the catalog with the fewest training interactions."""
+    counts_I = lists.facts.counts_I
+    is_tail_I = np.zeros(len(counts_I), dtype=bool)
+    is_tail_I[np.argsort(counts_I, kind="stable")[: max(int(len(counts_I) * TAIL), 1)]] = True
+    return lists.mean(is_tail_I)
+
+
+@METRICS.register("repeat_share", "Repeat share", kind="lists", higher_is_better=None)
+def _repeat_share(lists: TopLists) -> np.ndarray:
+    """Share of the first K that are in the user's history."""
+    return lists.mean(lists.is_seen_UK)
 
 
 def mean_ndcg(ranking: Ranking, targets: np.ndarray, cutoff: int = 10) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from genrec.evaluation.metrics import METRICS, main_cutoff, main_metric
+from genrec.evaluation.protocol import EvaluationSettings
 from genrec.types import Histories, Split
 
 NUM_BINS = 4
@@ -131,3 +133,42 @@ def _popularity_label(low: int, top: int | None) -> str:
     if top is None:
         return f"bought {low} times or more"
     return f"bought {low} time{'s' * (low != 1)}" if low == top else f"bought {low}-{top} times"
+
+
+@dataclass(frozen=True)
+class UserSlice:
+    """A group of test users."""
+
+    axis: str
+    """What divides the users, such as ``history length``; the groups of an axis are neighbors."""
+    label: str
+    users: int
+    means: Mapping[str, float]
+    """By method: the main metric at the main cutoff."""
+
+
+def user_slices(
+    ranks: Mapping[str, np.ndarray], split: Split, train: Histories, settings: EvaluationSettings
+) -> list[UserSlice]:
+    """The main metric of each method by history length, target popularity and memorization.
+
+    Args:
+        ranks: by method, the rank of the target of each user, int32 (U,).
+        split: the evaluation users, in the order of the ranks.
+        train: the histories that the models were fitted on.
+        settings: metrics and cutoffs.
+    """
+    metric, cutoff = METRICS.get(main_metric(settings.metrics)), main_cutoff(settings.cutoffs)
+    values = {name: metric(ranks_U, cutoff) for name, ranks_U in ranks.items()}
+    by_axis = {
+        "history length": groups_by_length(split),
+        "target popularity": groups_by_popularity(split, train),
+        MEMORIZATION: groups_by_memorization(split, train),
+    }
+    return [
+        UserSlice(
+            axis, group.label, len(group.rows), {name: float(of[group.rows].mean()) for name, of in values.items()}
+        )
+        for axis, groups in by_axis.items()
+        for group in groups
+    ]

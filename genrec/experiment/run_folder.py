@@ -32,7 +32,8 @@ DRAFT, _READY, _CACHE = ".new", ".ready", ".stages"
 _OWN = {DRAFT, _READY, _CACHE, LOCK, OWNER}
 """What a run that was killed before its first result may have left in a folder."""
 _RESULTS = ("recipe.yaml", "items.json", "users.json", "audit.json", "merge.json", "training.json", "model.safetensors")
-_RESULTS += ("report.md", "report.html", "metrics.json", "ranks.safetensors", "curves.svg", "streams", "candidates")
+_RESULTS += ("report.md", "report.html", "metrics.json", "ranks.safetensors", "lists.safetensors", "curves.svg")
+_RESULTS += ("streams", "candidates")
 _RESULTS += tuple(f"train_only/{name}" for name in ("training.json", "model.safetensors", "streams", "candidates"))
 """Files and folders of runs whose ``run.json`` does not list them: unfinished ones and those of version 0.1.0."""
 _LOGS = ("logs", "train_only/logs")

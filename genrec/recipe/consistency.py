@@ -22,6 +22,8 @@ from genrec.recipe.problems import Path, Problem, did_you_mean, dotted, one_of
 from genrec.recipe.source import UNREADABLE, Source, holds
 from genrec.search.settings import SearchSettings
 
+_DISTANCES: Path = ("evaluation", "distances_in")
+
 
 def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[Problem]:
     """Problems between blocks that are valid by themselves.
@@ -118,6 +120,15 @@ def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
         guide = _written(source.data, ("streams", name, "nearest_in"))
         if isinstance(guide, str) and guide in without:
             yield ("streams", name, "nearest_in"), _no_vectors(guide)
+    guide = _written(source.data, _DISTANCES)
+    if isinstance(guide, str) and streams:
+        if guide not in streams:
+            yield (
+                _DISTANCES,
+                f"unknown stream {guide!r}, expected {one_of(list(streams))}{did_you_mean(guide, streams)}",
+            )
+        elif guide in without:
+            yield _DISTANCES, _no_vectors(guide)
     for path, component in built.items():
         reads_vectors = component.reads_vectors if isinstance(component, Task) else True
         if not isinstance(component, HistoryEncoder | Decoder | Task) or not reads_vectors:

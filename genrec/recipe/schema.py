@@ -128,6 +128,12 @@ class Recipe(BaseModel):
         """Number of most recent items that the model reads: the maximum over its history encoders."""
         return max(encoder.max_history for encoder in (self.history_encoder, *self.own_history_encoders.values()))
 
+    @property
+    def distance_stream(self) -> str | None:
+        """The stream whose item vectors measure distances within a list; None if no stream has vectors."""
+        with_vectors = (name for name, stream in self.streams.items() if stream.item_encoder.gives_vectors)
+        return self.evaluation.distances_in or next(with_vectors, None)
+
     def notes(self) -> tuple[str, ...]:
         """What of the recipe has no effect, in one line each."""
         is_ignored = len(self.streams) == 1 and "merge" in self.model_fields_set and self.merge.type_name != "single"

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from genrec.errors import DataError, PluginError, RecipeError
-from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, main_metric, target_ranks
+from genrec.evaluation.beyond_accuracy import ListValues, measurable, measure_lists
+from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, target_ranks
 from genrec.evaluation.protocol import EvaluationSettings
-from genrec.evaluation.significance import Difference, Verdict, bootstrap_interval, holm, paired_difference, verdict
-from genrec.evaluation.slices import MEMORIZATION, groups_by_length, groups_by_memorization, groups_by_popularity
+from genrec.evaluation.significance import (
+    Difference,
+    Verdict,
+    bootstrap_interval,
+    holm,
+    jackknife_interval,
+    paired_difference,
+    paired_t,
+    t_interval,
+    verdict,
+)
+from genrec.evaluation.slices import UserSlice
+from genrec.evaluation.top_lists import ItemFacts, TopLists, seen_items
 from genrec.runtime.checksums import verify
 from genrec.runtime.files import read_json
 from genrec.runtime.seeds import derive
 from genrec.training.log import EpochRecord
-from genrec.types import ABSENT, Dataset, Histories, Ranking, Split
+from genrec.types import Dataset, Ranking, Split
 
 MethodKind = Literal["merge", "pair", "stream", "baseline", "oracle"]
 """``pair``: the merge of two of three or more streams of the same model. ``oracle``: the best stream for each user; an
@@ -49,6 +61,12 @@ class MethodResult:
     """By the metric's name (see :mod:`genrec.evaluation.metrics`) and cutoff."""
     ranks_U: np.ndarray
     """Rank of the target of each user, int32 (U,), from 0; ABSENT if it was not found."""
+    beyond_accuracy: Metrics = field(default_factory=dict)
+    """Metrics of lists and of systems, at the main cutoff; empty for the oracle and if the recipe has none."""
+    lists: TopLists | None = field(default=None, repr=False, compare=False)
+    """The lists that these were computed from; None for those of a finished run, which are in a file."""
+    list_values: ListValues | None = field(default=None, repr=False, compare=False)
+    """The values of each user in these metrics; None as ``lists``."""
 
 
 @dataclass(frozen=True)
@@ -111,19 +129,9 @@ class PairedTest:
     @property
     def verdict(self) -> Verdict:
         """The verdict on ``method``."""
-        return verdict(self.p_holm, METRICS.get(self.metric).merit(self.difference.mean))
-
-
-@dataclass(frozen=True)
-class UserSlice:
-    """A group of test users."""
-
-    axis: str
-    """What divides the users, such as ``history length``; the groups of an axis are neighbors."""
-    label: str
-    users: int
-    means: Mapping[str, float]
-    """By method: the main metric at the main cutoff."""
+        metric = METRICS.get(self.metric)
+        has_direction = metric.higher_is_better is not None
+        return verdict(self.p_holm, metric.merit(self.difference.mean), has_direction=has_direction)
 
 
 @dataclass(frozen=True)
@@ -191,6 +199,10 @@ class Report:
     rows: Sequence[MethodResult]
     tests: Sequence[PairedTest] = ()
     slices: Sequence[UserSlice] = ()
+    beyond_tests: Sequence[PairedTest] = ()
+    """Tests in metrics of lists; corrected among themselves."""
+    distances_in: str = ""
+    """The stream whose item vectors measure distances; empty if none has vectors."""
     curve: Sequence[EpochRecord] = ()
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock time of each stage, in order; stages from the cache take almost none."""
@@ -207,8 +219,13 @@ class Report:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics, in the order of the columns."""
+        """Names of the metrics of accuracy, in the order of the columns."""
         return tuple(self.rows[0].metrics) if self.rows else ()
+
+    @property
+    def beyond_accuracy(self) -> tuple[str, ...]:
+        """Names of the metrics of lists and of systems, in the order of the columns."""
+        return tuple(self.rows[0].beyond_accuracy) if self.rows else ()
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -231,7 +248,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def evaluate(
-    rankings: Mapping[str, tuple[MethodKind, Ranking]], split: Split, settings: EvaluationSettings, seed: int
+    rankings: Mapping[str, tuple[MethodKind, Ranking]],
+    split: Split,
+    settings: EvaluationSettings,
+    seed: int,
+    facts: ItemFacts | None = None,
 ) -> list[MethodResult]:
     """Compute the metrics of every method, and of the oracle if there are two streams or more.
 
@@ -240,6 +261,7 @@ def evaluate(
         split: the evaluation users, in the order of the lists.
         settings: metrics, cutoffs, seen items, bootstrap.
         seed: of the recipe.
+        facts: about the items, for metrics beyond accuracy; None: those are not computed.
 
     Returns:
         Results in the order given, the oracle after the last stream.
@@ -257,6 +279,12 @@ def evaluate(
         _row(name, kind, target_ranks(ranking, split.targets), settings, seed)
         for name, (kind, ranking) in rankings.items()
     ]
+    if facts is not None:
+        names = measurable(settings.beyond_accuracy, facts)
+        rows = [
+            _with_lists(row, TopLists.of(ranking, split.histories, facts), names, settings)
+            for row, (_, ranking) in zip(rows, rankings.values(), strict=True)
+        ]
     streams = [place for place, row in enumerate(rows) if row.kind == "stream"]
     if len(streams) > 1:
         if "oracle" in rankings:
@@ -297,31 +325,41 @@ def paired_tests(rows: Sequence[MethodResult], settings: EvaluationSettings, see
     ]
 
 
-def user_slices(
-    rows: Sequence[MethodResult], split: Split, train: Histories, settings: EvaluationSettings
-) -> list[UserSlice]:
-    """The main metric by history length, target popularity and memorization, for methods that are no upper bound.
-
-    Args:
-        rows: from :func:`evaluate`.
-        split: the evaluation users, in the order of the ranks.
-        train: the histories that the models were fitted on.
-        settings: metrics and cutoffs.
-    """
-    metric, cutoff = METRICS.get(main_metric(settings.metrics)), main_cutoff(settings.cutoffs)
-    values = {row.name: metric(row.ranks_U, cutoff) for row in rows if row.kind in ("merge", "stream", "baseline")}
-    by_axis = {
-        "history length": groups_by_length(split),
-        "target popularity": groups_by_popularity(split, train),
-        MEMORIZATION: groups_by_memorization(split, train),
-    }
-    return [
-        UserSlice(
-            axis, group.label, len(group.rows), {name: float(of[group.rows].mean()) for name, of in values.items()}
-        )
-        for axis, groups in by_axis.items()
-        for group in groups
+def beyond_tests(rows: Sequence[MethodResult], settings: EvaluationSettings) -> list[PairedTest]:
+    """Tests of the merge against every other method in every metric of lists, Holm-corrected among themselves."""
+    merge = next((row for row in rows if row.kind == "merge"), None)
+    if merge is None or merge.list_values is None:
+        return []
+    cutoff = main_cutoff(settings.cutoffs)
+    found = [
+        (other.name, metric, paired_t(values_U, other.list_values.of_users[metric], settings.confidence))
+        for other in rows
+        if other is not merge and other.list_values is not None
+        for metric, values_U in merge.list_values.of_users.items()
     ]
+    corrected = holm([difference.p for _, _, difference in found])
+    return [
+        PairedTest(merge.name, other, metric, cutoff, difference, p)
+        for (other, metric, difference), p in zip(found, corrected, strict=True)
+    ]
+
+
+def _with_lists(
+    row: MethodResult, lists: TopLists, metrics: Sequence[str], settings: EvaluationSettings
+) -> MethodResult:
+    cutoff = main_cutoff(settings.cutoffs)
+    values = measure_lists(lists, metrics, cutoff)
+    estimates = {metric: {cutoff: list_estimate(values, metric, settings.confidence)} for metric in metrics}
+    return replace(row, beyond_accuracy=estimates, lists=lists, list_values=values)
+
+
+def list_estimate(values: ListValues, metric: str, confidence: float) -> Estimate:
+    """The mean over users, or the number of all users, and its interval."""
+    if metric in values.of_users:
+        values_U = values.of_users[metric].astype(np.float64)
+        return Estimate(float(values_U.mean()), *t_interval(values_U, confidence))
+    value, without_G = float(values.of_system[metric][0]), values.of_system[metric][1:]
+    return Estimate(value, *jackknife_interval(value, without_G, confidence))
 
 
 def _row(name: str, kind: MethodKind, ranks_U: np.ndarray, settings: EvaluationSettings, seed: int) -> MethodResult:
@@ -351,20 +389,13 @@ def _check(what: str, ranking: Ranking, split: Split, settings: EvaluationSettin
             "padded with -1 where it finds no more"
         )
     if settings.seen_items == "filter":
-        base = max(int(ranking.items_BN.max(initial=0)), int(split.histories.items.max(initial=0))) + 1
-        listed = _cells(np.arange(num_lists)[:, None], ranking.items_BN, base)[ranking.items_BN != ABSENT]
-        seen = _cells(np.repeat(np.arange(len(split)), split.histories.lengths), split.histories.items, base)
-        wrong = listed[np.isin(listed, seen)]
+        wrong = np.argwhere(seen_items(ranking.items_BN, split.histories))
         if len(wrong):
-            user, item = divmod(int(wrong[0]), base)
+            user, place = wrong[0].tolist()
             raise PluginError(
-                f"{what} recommends item {item} to evaluation user {user}, whose history contains it "
-                f"({len(wrong)} such items in all); expected none under 'seen_items: filter'"
+                f"{what} recommends item {ranking.items_BN[user, place]} to evaluation user {user}, whose history "
+                f"contains it ({len(wrong)} such items in all); expected none under 'seen_items: filter'"
             )
-
-
-def _cells(user: np.ndarray, item: np.ndarray, base: int) -> np.ndarray:
-    return user.astype(np.int64) * base + item
 
 
 def _seen_targets(split: Split) -> float:

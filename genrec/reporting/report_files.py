@@ -1,4 +1,4 @@
-"""A run's report as files, written and read: ``report.md``, ``metrics.json``, ``ranks.safetensors``, ``curves.svg``."""
+"""A run's report as files, written and read: ``report.md``, ``metrics.json``, ranks, lists and ``curves.svg``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 
 from genrec.errors import DataError
+from genrec.evaluation.list_file import ListFile
 from genrec.evaluation.metrics import main_cutoff, main_metric
 from genrec.evaluation.rank_file import RankFile
 from genrec.evaluation.significance import Difference
+from genrec.evaluation.slices import UserSlice
 from genrec.reporting.curves import curves_svg
 from genrec.reporting.report import (
     ColdItems,
     Estimate,
     MethodResult,
+    Metrics,
     PairedTest,
     Protocol,
     Report,
-    UserSlice,
     epoch_dict,
     finite,
     read_metrics,
@@ -47,6 +49,8 @@ def write_report(report: Report, folder: Path, *, draft: Path | None = None) -> 
     write_json(target / "metrics.json", finite(to_dict(report)), indent=2, allow_nan=False)
     ranks = {row.name: row.ranks_U for row in report.rows}
     RankFile(report.users_U, report.targets_U, ranks, max(report.protocol.cutoffs)).write(target)
+    if lists := {row.name: row.lists for row in report.rows if row.lists is not None}:
+        ListFile.of(lists).write(target)
     if report.curve:
         write_text(target / "curves.svg", curves_svg(report.curve))
 
@@ -60,24 +64,10 @@ def to_dict(report: Report) -> dict[str, Any]:
             {
                 "name": row.name,
                 "kind": row.kind,
-                **{
-                    metric: {str(cutoff): asdict(estimate) for cutoff, estimate in by_cutoff.items()}
-                    for metric, by_cutoff in row.metrics.items()
-                },
+                **_as_data(row.metrics),
+                **({"beyond_accuracy": _as_data(row.beyond_accuracy)} if row.beyond_accuracy else {}),
             }
             for row in report.rows
-        ],
-        "tests": [
-            {
-                "method": test.method,
-                "other": test.other,
-                "metric": test.metric,
-                "cutoff": test.cutoff,
-                **asdict(test.difference),
-                "p_holm": test.p_holm,
-                "verdict": test.verdict,
-            }
-            for test in report.tests
         ],
         "slices": [
             {
@@ -90,12 +80,36 @@ def to_dict(report: Report) -> dict[str, Any]:
             }
             for part in report.slices
         ],
+        "tests": [_test_data(test) for test in report.tests],
+        "beyond_accuracy": {
+            "distances_in": report.distances_in,
+            "tests": [_test_data(test) for test in report.beyond_tests],
+        },
         "curve": [epoch_dict(epoch) for epoch in report.curve],
         "stage_seconds": dict(report.stage_seconds),
         "parameters": dict(report.parameters),
         "notes": list(report.notes),
         "example_history": list(report.example_history),
         **({} if report.cold_items is None else {"cold_items": report.cold_items.to_dict()}),
+    }
+
+
+def _as_data(metrics: Metrics) -> dict[str, dict[str, Any]]:
+    return {
+        metric: {str(cutoff): asdict(estimate) for cutoff, estimate in by_cutoff.items()}
+        for metric, by_cutoff in metrics.items()
+    }
+
+
+def _test_data(test: PairedTest) -> dict[str, Any]:
+    return {
+        "method": test.method,
+        "other": test.other,
+        "metric": test.metric,
+        "cutoff": test.cutoff,
+        **asdict(test.difference),
+        "p_holm": test.p_holm,
+        "verdict": test.verdict,
     }
 
 
@@ -110,6 +124,7 @@ def read_report(folder: Path) -> Report:
     data = read_metrics(folder)
     ranks = None if is_export(folder) else RankFile.read(folder)
     try:
+        beyond = data.get("beyond_accuracy", {"tests": [], "distances_in": ""})
         protocol = Protocol(**{**data["protocol"], "cutoffs": tuple(data["protocol"]["cutoffs"])})
         rows = [
             _method(method, _NOBODY.astype(np.int32) if ranks is None else ranks.of_method(method["name"], folder))
@@ -126,6 +141,8 @@ def read_report(folder: Path) -> Report:
                 UserSlice(part["axis"], part["label"], part["users"], _numbers(part["means"]))
                 for part in data.get("slices", ())  # runs of before 0.2.0 have none
             ],
+            beyond_tests=[_test(test) for test in beyond["tests"]],
+            distances_in=beyond["distances_in"],
             curve=[EpochRecord(**{**epoch, "losses": _numbers(epoch["losses"])}) for epoch in data["curve"]],
             stage_seconds=data["stage_seconds"],
             parameters=data["parameters"],
@@ -139,12 +156,16 @@ def read_report(folder: Path) -> Report:
 
 
 def _method(method: dict[str, Any], ranks_U: np.ndarray) -> MethodResult:
-    metrics = {
+    metrics = {name: part for name, part in method.items() if name not in ("name", "kind", "beyond_accuracy")}
+    beyond = _metrics(method.get("beyond_accuracy", {}))
+    return MethodResult(method["name"], method["kind"], _metrics(metrics), ranks_U, beyond)
+
+
+def _metrics(metrics: Mapping[str, Any]) -> Metrics:
+    return {
         metric: {int(cutoff): Estimate(**_numbers(estimate)) for cutoff, estimate in by_cutoff.items()}
-        for metric, by_cutoff in method.items()
-        if metric not in ("name", "kind")
+        for metric, by_cutoff in metrics.items()
     }
-    return MethodResult(method["name"], method["kind"], metrics, ranks_U)
 
 
 def _test(test: dict[str, Any]) -> PairedTest:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
 from genrec.evaluation.significance import LEVEL
 from genrec.evaluation.slices import MEMORIZATION, MEMORIZATION_TEXT
+from genrec.reporting.beyond_accuracy import BEYOND, beyond_tests_text, beyond_text
 from genrec.reporting.cold_items import cold_lines
 from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.next_steps import Step, run_steps, step_lines
-from genrec.reporting.report import MethodResult, PairedTest, Report
+from genrec.reporting.report import MethodResult, Metrics, PairedTest, Report
 from genrec.reporting.texts import (
     interval_text,
     intervals_text,
@@ -25,6 +26,7 @@ from genrec.reporting.texts import (
 )
 from genrec.training.log import EpochRecord
 
+_TEST_HEAD = ("against", "metric", "difference", "p", "p (Holm)", "p (Wilcoxon)", "verdict")
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -45,11 +47,13 @@ def _lines(report: Report, folder: Path | None) -> Iterator[str]:
         yield from (oracle_text(), "")
     if report.tests:
         yield from ("## Tests of the merge", "", tests_text(report), "")
-        yield from table(
-            ("against", "metric", "difference", "p", "p (Holm)", "p (Wilcoxon)", "verdict"), _tests(report.tests)
-        )
-        yield ""
+        yield from (*table(_TEST_HEAD, _tests(report.tests)), "")
     yield from _slices(report)
+    if report.beyond_accuracy:
+        yield from (f"## {BEYOND}", "", *beyond_table(report), "", run_beyond_text(report), "")
+    if report.beyond_tests:
+        yield from (beyond_tests_text(report.beyond_tests[0].method, len(report.beyond_tests)), "")
+        yield from (*table(_TEST_HEAD, _tests(report.beyond_tests)), "")
     if report.cold_items is not None:
         yield from ("## Cold items", "", *cold_lines(report.cold_items), "")
     if report.notes:
@@ -78,13 +82,37 @@ def columns(report: Report) -> list[tuple[str, int]]:
     return [(metric, cutoff) for metric in report.metrics for cutoff in report.protocol.cutoffs]
 
 
+def beyond_columns(report: Report) -> list[tuple[str, int]]:
+    """Metric and cutoff of each column of the table of metrics beyond accuracy."""
+    metrics = report.rows[0].beyond_accuracy if report.rows else {}
+    return [(metric, cutoff) for metric, by_cutoff in metrics.items() for cutoff in by_cutoff]
+
+
+def beyond_rows(report: Report) -> list[MethodResult]:
+    """The methods with metrics beyond accuracy: all but the oracle."""
+    return [row for row in report.rows if row.beyond_accuracy]
+
+
 def best_means(report: Report) -> dict[tuple[str, int], float]:
-    """The best mean of each column among the methods, without the oracle."""
+    """The best mean of each column of both tables among the methods, without the oracle."""
     methods = [row for row in report.rows if row.kind != "oracle"]
-    return {
+    accuracy = {
         (metric, cutoff): METRICS.get(metric).best(row.metrics[metric][cutoff].mean for row in methods)
         for metric, cutoff in columns(report)
     }
+    beyond = {
+        (metric, cutoff): METRICS.get(metric).best(
+            row.beyond_accuracy[metric][cutoff].mean for row in beyond_rows(report)
+        )
+        for metric, cutoff in beyond_columns(report)
+    }
+    return {**accuracy, **beyond}
+
+
+def run_beyond_text(report: Report, *, has_intervals: bool = True) -> str:
+    """What the table of metrics beyond accuracy has."""
+    cutoff, confidence = beyond_columns(report)[0][1], report.protocol.confidence if has_intervals else None
+    return beyond_text(report.beyond_accuracy, cutoff, confidence, distances_in=report.distances_in)
 
 
 def run_protocol_text(report: Report) -> str:
@@ -123,23 +151,37 @@ def sparkline(values: Sequence[float | None]) -> str:
 def results_table(report: Report) -> Iterator[str]:
     """The lines of the table of results: methods by metrics with intervals, the best method in bold."""
     best = best_means(report)
-
-    def cell(row: MethodResult, metric: str, cutoff: int) -> str:
-        estimate = row.metrics[metric][cutoff]
-        is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[metric, cutoff])
-        mean = f"**{estimate.mean:.4f}**" if is_best else f"{estimate.mean:.4f}"
-        return f"{mean} {interval_text(estimate)}"
-
     head = ("method", "kind", *(column_name(*column) for column in columns(report)))
     rows = [
         (
             f"*{row.name}*" if row.kind == "oracle" else row.name,
             "*upper bound*" if row.kind == "oracle" else row.kind,
-            *(cell(row, *column) for column in columns(report)),
+            *(_cell(row, row.metrics, column, best) for column in columns(report)),
         )
         for row in report.rows
     ]
     return table(head, rows)
+
+
+def beyond_table(report: Report) -> Iterator[str]:
+    """The lines of the table of metrics beyond accuracy."""
+    best = best_means(report)
+    head = ("method", "kind", *(column_name(*column) for column in beyond_columns(report)))
+    return table(
+        head,
+        (
+            (row.name, row.kind, *(_cell(row, row.beyond_accuracy, column, best) for column in beyond_columns(report)))
+            for row in beyond_rows(report)
+        ),
+    )
+
+
+def _cell(row: MethodResult, metrics: Metrics, column: tuple[str, int], best: Mapping[tuple[str, int], float]) -> str:
+    metric, cutoff = column
+    estimate = metrics[metric][cutoff]
+    is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[column])
+    mean = f"**{estimate.mean:.4f}**" if is_best else f"{estimate.mean:.4f}"
+    return f"{mean} {interval_text(estimate)}"
 
 
 def _tests(tests: Sequence[PairedTest]) -> Iterator[tuple[str, ...]]:

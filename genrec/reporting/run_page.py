@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from genrec.evaluation.metrics import METRICS, column_name, main_cutoff, main_metric
 from genrec.evaluation.significance import NOT_SIGNIFICANT
+from genrec.reporting.beyond_accuracy import BEYOND, beyond_tests_text
 from genrec.reporting.code_tables import sizes_text
 from genrec.reporting.conclusion import run_conclusion
 from genrec.reporting.example_cards import example_element
@@ -20,8 +21,17 @@ from genrec.reporting.html_page import Section, document, list_element
 from genrec.reporting.html_tables import TableCell, TableRow, breakable, table_element
 from genrec.reporting.next_steps import step_lines
 from genrec.reporting.plots import Line, Span, intervals, shortened
-from genrec.reporting.report import MethodResult, PairedTest, Report
-from genrec.reporting.report_markdown import best_means, columns, run_protocol_text, steps_of, tests_text
+from genrec.reporting.report import MethodResult, Metrics, PairedTest, Report
+from genrec.reporting.report_markdown import (
+    best_means,
+    beyond_columns,
+    beyond_rows,
+    columns,
+    run_beyond_text,
+    run_protocol_text,
+    steps_of,
+    tests_text,
+)
 from genrec.reporting.run_details import RunDetails, StreamCodes
 from genrec.reporting.slices_table import SliceColumn, SliceRow, slices_table
 from genrec.reporting.texts import interval_text, oracle_text, p_text, seconds_text, signed_text
@@ -55,8 +65,8 @@ def run_page(report: Report, details: RunDetails, folder: Path) -> str:
         f'<p class="scope">{breakable(run_protocol_text(report))}</p>\n</header>'
     )
     footer = (
-        "Written by genrec run. In the same folder: metrics.json (unrounded numbers), report.md and ranks.safetensors "
-        "(the rank of every test user's target)."
+        "Written by genrec run. In the same folder: metrics.json (unrounded numbers), report.md, ranks.safetensors "
+        "(the rank of every test user's target) and lists.safetensors (every method's lists)."
     )
     return document(report.title, header, _sections(report, details, folder), footer, styles=["run_page.css"])
 
@@ -64,13 +74,18 @@ def run_page(report: Report, details: RunDetails, folder: Path) -> str:
 def method_rows(report: Report) -> list[TableRow]:
     """The table of methods: each metric at each cutoff with its interval, the best method in bold."""
     best = best_means(report)
+    return [
+        TableRow(row.name, [_cell(row, row.metrics, column, best) for column in columns(report)]) for row in report.rows
+    ]
 
-    def cell(row: MethodResult, metric: str, cutoff: int) -> TableCell:
-        estimate = row.metrics[metric][cutoff]
-        is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[metric, cutoff])
-        return TableCell(f"{estimate.mean:.4f}", is_bold=is_best, note=interval_text(estimate))
 
-    return [TableRow(row.name, [cell(row, *column) for column in columns(report)]) for row in report.rows]
+def _cell(
+    row: MethodResult, metrics: Metrics, column: tuple[str, int], best: Mapping[tuple[str, int], float]
+) -> TableCell:
+    metric, cutoff = column
+    estimate = metrics[metric][cutoff]
+    is_best = row.kind != "oracle" and METRICS.get(metric).is_best(estimate.mean, best[column])
+    return TableCell(f"{estimate.mean:.4f}", is_bold=is_best, note=interval_text(estimate))
 
 
 def _sections(report: Report, details: RunDetails, folder: Path) -> Iterator[Section]:
@@ -79,6 +94,7 @@ def _sections(report: Report, details: RunDetails, folder: Path) -> Iterator[Sec
     yield "results", "Results", _results(report, metric, cutoff)
     yield "metric", f"{main} by method", _intervals(report, metric, cutoff)
     yield "tests", "Tests of the merge", _tests(report)
+    yield "beyond", BEYOND, _beyond(report)
     yield "examples", "Example users", _examples(report, details)
     yield "slices", f"{main} by kind of user and item", _slices(report, metric, cutoff)
     yield "curves", "Training curves", _curves(report)
@@ -136,15 +152,32 @@ def _intervals(report: Report, metric: str, cutoff: int) -> str:
 def _tests(report: Report) -> str:
     if not report.tests:
         return ""
-    rows = [
-        _test(test)
-        for metric in sorted(report.metrics, key=lambda name: name != main_metric(report.metrics))
-        for test in report.tests
-        if test.metric == metric
-    ]
-    head = ("method", "verdict", "difference", "p", "p (Holm)", "p (Wilcoxon)")
-    table = table_element("Tests of the merge", head, rows, left=("verdict",))
+    metrics = sorted(report.metrics, key=lambda name: name != main_metric(report.metrics))
+    table = _tests_table("Tests of the merge", metrics, report.tests)
     return f'<p class="small">{breakable(tests_text(report))}</p>{table}'
+
+
+def _tests_table(title: str, metrics: Sequence[str], tests: Sequence[PairedTest]) -> str:
+    rows = [_test(test) for metric in metrics for test in tests if test.metric == metric]
+    head = ("method", "verdict", "difference", "p", "p (Holm)", "p (Wilcoxon)")
+    return table_element(title, head, rows, left=("verdict",))
+
+
+def _beyond(report: Report) -> str:
+    if not report.beyond_accuracy:
+        return ""
+    best, columns = best_means(report), beyond_columns(report)
+    rows = [
+        TableRow(row.name, [_cell(row, row.beyond_accuracy, column, best) for column in columns], _KINDS[row.kind][0])
+        for row in beyond_rows(report)
+    ]
+    heads = ("method", *(column_name(*column) for column in columns))
+    parts = [f'<p class="small">{breakable(run_beyond_text(report))}</p>', table_element(BEYOND, heads, rows)]
+    if tests := report.beyond_tests:
+        text = beyond_tests_text(tests[0].method, len(tests))
+        table = _tests_table("Tests beyond accuracy", report.beyond_accuracy, tests)
+        parts += [f'<p class="small">{breakable(text)}</p>', table]
+    return "".join(parts)
 
 
 def _test(test: PairedTest) -> TableRow:

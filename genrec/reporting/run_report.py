@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from genrec.dataset_audit.audit import Audit
+from genrec.evaluation.slices import user_slices
 from genrec.experiment.baselines import chosen_settings
 from genrec.experiment.cache import Cache
 from genrec.experiment.fit import Fit, Fits
@@ -16,7 +17,7 @@ from genrec.experiment.model import Trained, validation_users
 from genrec.model.contracts import StreamContext
 from genrec.model.retriever import Retriever
 from genrec.recipe.schema import Stream
-from genrec.reporting.report import ColdItems, MethodResult, PairedTest, Protocol, Report, user_slices
+from genrec.reporting.report import ColdItems, MethodResult, PairedTest, Protocol, Report
 from genrec.reporting.texts import plain
 from genrec.training.trainer import TrainingLog
 from genrec.types import Dataset, ItemVectors
@@ -30,6 +31,7 @@ def make_report(
     streams: Mapping[str, StreamContext],
     rows: Sequence[MethodResult],
     tests: Sequence[PairedTest],
+    beyond: Sequence[PairedTest],
     audited: Audit,
     cold: ColdItems | None,
     cache: Cache,
@@ -44,12 +46,14 @@ def make_report(
         streams: its streams.
         rows: the result of each method.
         tests: between methods.
+        beyond: between methods, in metrics of lists.
         audited: the audit of the dataset.
         cold: results on cold items.
         cache: has the time of each stage.
     """
     fit = fits.valid
     recipe, dataset = fit.recipe, fit.dataset
+    ranks = {row.name: row.ranks_U for row in rows if row.kind in ("merge", "stream", "baseline")}
     return Report(
         title=recipe.title,
         protocol=Protocol.of(
@@ -59,7 +63,9 @@ def make_report(
         targets_U=dataset.test.targets,
         rows=rows,
         tests=tests,
-        slices=user_slices(rows, dataset.test, fits.test.dataset.train, recipe.evaluation),
+        slices=user_slices(ranks, dataset.test, fits.test.dataset.train, recipe.evaluation),
+        beyond_tests=beyond,
+        distances_in=(recipe.distance_stream or "") if recipe.evaluation.beyond_accuracy else "",
         curve=selected.log.epochs,
         stage_seconds=cache.timer.seconds,
         parameters=_parameters(trained.model),

@@ -40,7 +40,15 @@ def _lower_is_better(monkeypatch):
     monkeypatch.setitem(METRICS._known, RANK, Metric(RANK, "Mean rank", mean_rank, higher_is_better=False))
 
 
-@pytest.fixture(params=[tuple(METRICS.names()), (*METRICS.names(), RANK), ("recall",), (RANK, "recall"), (RANK,)])
+@pytest.fixture(
+    params=[
+        tuple(METRICS.names_of_targets()),
+        (*METRICS.names_of_targets(), RANK),
+        ("recall",),
+        (RANK, "recall"),
+        (RANK,),
+    ]
+)
 def comparison(request):
     """A made-up comparison with the statistics of real ones."""
     shop = Showroom(items=80, users=200).load(None)

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 
 from genrec import registry
 from genrec.errors import PluginError
-from genrec.evaluation.metrics import METRICS, Metric, MetricRegistry, column_name, main_metric
+from genrec.evaluation.metric_registry import Metric, MetricKind, MetricRegistry
+from genrec.evaluation.metrics import METRICS, column_name, main_metric
 from genrec.evaluation.protocol import EvaluationSettings
+from genrec.evaluation.top_lists import ItemFacts, TopLists
 from genrec.recipe import load_recipe
 from genrec.recipe.problems import InvalidRecipeError
-from genrec.types import ABSENT
+from genrec.types import ABSENT, ItemVectors
 
 PLUGIN = '''
 """Two metrics."""
@@ -55,7 +57,7 @@ def refusals(*overrides: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", METRICS.names())
+@pytest.mark.parametrize("name", METRICS.names_of_targets())
 def test_every_metric_keeps_the_contract(name: str) -> None:
     """A target at the top has the best value, one that is not found the same as one beyond the cutoff."""
     metric = METRICS.get(name)
@@ -72,6 +74,51 @@ def test_every_metric_keeps_the_contract(name: str) -> None:
     assert merits == sorted(merits, reverse=True)
     assert merits[0] > merits[-1]
     assert metric(np.array([ABSENT]), 10) == metric(np.array([10]), 10)
+
+
+@pytest.mark.parametrize("name", METRICS.names_of_lists())
+def test_every_metric_of_lists_keeps_the_contract(name: str) -> None:
+    """It works on lists that are empty or end early, and takes nothing but the lists."""
+    metric = METRICS.find(name)
+    assert metric.title
+    facts = ItemFacts(np.array([3, 0, 1]), ItemVectors(np.eye(3, 2, dtype=np.float32), np.ones(3, dtype=bool)))
+    items_UK = np.array([[0, 1], [2, 0], [1, ABSENT], [ABSENT, ABSENT]])
+    values = metric.of_lists(TopLists(items_UK, items_UK == 1, facts))
+    assert values.dtype == np.float64
+    assert values.shape == ((4,) if metric.kind == "lists" else ())
+
+
+def test_a_plugin_may_measure_lists_and_systems(plugin: Path) -> None:
+    plugin.write_text(
+        PLUGIN.replace('"broken", "Broken"', '"broken", "Length", kind="lists", higher_is_better=None').replace(
+            "ranks_U, cutoff):\n    return BODY", "lists):\n    return lists.is_present_UK.sum(axis=1)"
+        ),
+        encoding="utf-8",
+    )
+    recipe = load_recipe("recipe.yaml", ["evaluation.beyond_accuracy=[broken, gini]"])
+    assert recipe.evaluation.beyond_accuracy == ("broken", "gini")
+    assert load_recipe("recipe.yaml", ["evaluation.beyond_accuracy=[]"]).evaluation.beyond_accuracy == ()
+    message = refusals("evaluation.beyond_accuracy=[mean_rank]")
+    assert "found 'mean_rank', a metric of accuracy; expected it under evaluation.metrics" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "message"),
+    [
+        (
+            "lists",
+            np.ones(3),
+            r"returned values of shape \(3,\) for users of shape \(4,\); expected one value for each",
+        ),
+        ("lists", np.full(4, np.inf), "returned a value that is not finite; expected a number for each user"),
+        ("system", np.ones(4), r"returned values of shape \(4,\); expected one number"),
+        ("system", np.nan, "returned a value that is not finite; expected a number"),
+        ("hits", np.ones(3), r"for users of shape \(4,\)"),
+    ],
+)
+def test_invalid_values_of_every_kind_are_refused(kind: MetricKind, result: object, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        Metric("odd", "Odd", lambda *_: result, kind=kind).check()
 
 
 def test_a_plugins_metric_is_found_as_text_and_imported_when_named(plugin: Path) -> None:
@@ -94,10 +141,10 @@ def test_a_recipe_names_its_metrics(plugin: Path) -> None:
 
 def test_what_a_recipe_cannot_report_is_an_error_before_any_work(plugin: Path) -> None:
     option = "--set evaluation.metrics=[ndgc]"
-    known = " or ".join(map(repr, METRICS.names()))
+    known = " or ".join(map(repr, METRICS.names_of_targets()))
     assert "'mean_rank'" not in known
     message = refusals("evaluation.metrics=[ndgc]")
-    known = " or ".join(map(repr, METRICS.names()))
+    known = " or ".join(map(repr, METRICS.names_of_targets()))
     assert "'mean_rank'" in known
     assert message == f"{option}: evaluation.metrics.0: found 'ndgc', expected {known}; did you mean 'ndcg'?"
     message = refusals("evaluation.metrics=[broken]")
@@ -143,6 +190,8 @@ def test_names_that_no_metric_can_have() -> None:
     for name in ("", "MRR", "a@b", "name", "kind"):
         with pytest.raises(PluginError, match="found the metric name"):
             own.register(name, "Title")
+    with pytest.raises(PluginError, match="metric 'mine': found the kind 'users', expected 'ranks' or 'hits' or"):
+        own.register("mine", "Mine", kind="users")  # type: ignore[arg-type]
     with pytest.raises(PluginError, match="unknown metric 'mine'; expected one of"):
         own.find("mine")
 
@@ -152,6 +201,9 @@ def test_the_best_is_the_lowest_where_lower_is_better() -> None:
     loss = Metric("loss", "Loss", lambda ranks_U, cutoff: ranks_U * 1.0, higher_is_better=False)
     assert (gain.best([0.2, 0.5]), loss.best([0.2, 0.5])) == (0.5, 0.2)
     assert np.isnan(gain.best([]))
+    neither = Metric("neither", "Neither", lambda ranks_U, cutoff: ranks_U * 1.0, higher_is_better=None)
+    assert np.isnan(neither.best([0.2, 0.5]))
+    assert not neither.is_best(0.5, neither.best([0.2, 0.5]))
     assert (gain.is_best(0.0, 0.0), loss.is_best(0.0, 0.0)) == (False, True)
     assert sorted([1, 3, 2], key=loss.merit, reverse=True) == [1, 2, 3]
 

@@ -24,7 +24,7 @@ def mean_rank(ranks_U, cutoff):
     return np.where((ranks_U >= 0) & (ranks_U < cutoff), ranks_U, cutoff).astype(np.float64)
 
 
-@pytest.fixture(params=[tuple(METRICS.names()), (*METRICS.names(), RANK), ("ndcg",), (RANK,)])
+@pytest.fixture(params=[tuple(METRICS.names_of_targets()), (*METRICS.names_of_targets(), RANK), ("ndcg",), (RANK,)])
 def settings(request, monkeypatch):
     """The metrics that are there, with one that is better the lower it is, and one alone."""
     monkeypatch.setitem(METRICS._known, RANK, Metric(RANK, "Mean rank", mean_rank, higher_is_better=False))

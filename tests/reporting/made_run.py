@@ -9,8 +9,9 @@ import numpy as np
 from genrec.api.inputs import load_recipe
 from genrec.datasets.synthetic.images import Drawings
 from genrec.evaluation.protocol import EvaluationSettings
+from genrec.evaluation.slices import user_slices
 from genrec.model.contracts import StreamContext
-from genrec.reporting.report import Protocol, Report, evaluate, paired_tests, user_slices
+from genrec.reporting.report import Protocol, Report, evaluate, paired_tests
 from genrec.reporting.run_details import RunDetails, describe_run
 from genrec.semantic_ids.item_numbers import item_numbers
 from genrec.semantic_ids.trie import Trie
@@ -99,7 +100,12 @@ def made_run(
         targets_U=dataset.test.targets,
         rows=rows,
         tests=paired_tests(rows, SETTINGS, seed=3),
-        slices=user_slices(rows, dataset.test, dataset.train, SETTINGS),
+        slices=user_slices(
+            {row.name: row.ranks_U for row in rows if row.kind in ("merge", "stream", "baseline")},
+            dataset.test,
+            dataset.train,
+            SETTINGS,
+        ),
         curve=epochs if curve else (),
         stage_seconds={"train": 125.0},
         parameters={"history encoder": 1_000, "decoders": 2_500},

@@ -12,8 +12,9 @@ from rich.console import Console
 from genrec.errors import DataError, PluginError, RecipeError
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.rank_file import RankFile
+from genrec.evaluation.slices import user_slices
 from genrec.reporting.conclusion import run_conclusion
-from genrec.reporting.report import Protocol, Report, evaluate, paired_tests, read_metrics, user_slices
+from genrec.reporting.report import Protocol, Report, evaluate, paired_tests, read_metrics
 from genrec.reporting.report_files import write_report
 from genrec.reporting.report_markdown import sparkline
 from genrec.reporting.report_terminal import print_report
@@ -79,7 +80,12 @@ def report(ranks) -> Report:
         targets_U=data.test.targets,
         rows=rows,
         tests=paired_tests(rows, SETTINGS, seed=3),
-        slices=user_slices(rows, data.test, data.train, SETTINGS),
+        slices=user_slices(
+            {row.name: row.ranks_U for row in rows if row.kind in ("merge", "stream", "baseline")},
+            data.test,
+            data.train,
+            SETTINGS,
+        ),
         curve=curve,
         stage_seconds={"train": 125.0},
         parameters={"history encoder": 1_000, "decoders": 2_500},
