@@ -218,6 +218,9 @@ class Tokenizer(Component):
 class HistoryEncoder(Component):
     """Builds the module that encodes the history of a user."""
 
+    reads_vectors: ClassVar[bool] = True
+    """Whether it reads the item vectors of the streams that it names."""
+
     dim: Width = 128
     """Width D of the model: of item embeddings, states and decoders."""
     max_history: Length = 20

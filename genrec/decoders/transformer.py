@@ -18,7 +18,10 @@ from genrec.runtime.limits import Depth, Width
 
 @decoders.register("transformer")
 class Transformer(Decoder):
-    """Causal self-attention over the codes, cross-attention to every state of the history."""
+    """Causal self-attention over the codes, cross-attention to every state of the history.
+
+    These are the states of the items, or of their codes if the history encoder reads codes.
+    """
 
     num_layers: Depth = 4
     """Decoder layers; the paper has 4."""
@@ -136,7 +139,7 @@ class TransformerDecoder(DecoderModule):
         x_NSD = self.dropout(x_NSD)
         mask = self._each_prefix(encoded, x_NSD.shape[1]) if all_positions else self._whole_history(encoded)
         for layer in self.layers:
-            memory = layer.cross_attention.keys_values(encoded.states_BTD)  # type: ignore[operator,union-attr]
+            memory = layer.cross_attention.keys_values(encoded.memory_BMD)  # type: ignore[operator,union-attr]
             x_NSD = layer(x_NSD, memory, mask, rows=B, is_causal=True)
         is_target = (target_BQ >= 0).flatten()
         x_NSD = self.norm(x_NSD if bool(is_target.all()) else x_NSD[is_target])
@@ -148,20 +151,20 @@ class TransformerDecoder(DecoderModule):
         return Outputs(log_probs_NL, hidden_NLD, summary_ND, present_N, target_N)
 
     def _whole_history(self, encoded: Encoded) -> Tensor:
-        """What every token may read, and how readily: a mask of attention, (B, 1 or heads, 1, T)."""
+        """What every token may read, and how readily: a mask of attention, (B, 1 or heads, 1, M)."""
         mask_BT = encoded.mask_BT
         place_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
-        age_BT = mask_BT.sum(1, keepdim=True) - 1 - place_T
-        return self._mask(age_BT[:, None, None, :], mask_BT[:, None, None, :])
+        age_BM = encoded.per_item(mask_BT.sum(1, keepdim=True) - 1 - place_T)
+        return self._mask(age_BM[:, None, None, :], encoded.per_item(mask_BT)[:, None, None, :])
 
     def _each_prefix(self, encoded: Encoded, tokens: int) -> Tensor:
-        """The same where query q reads the items up to its q-th, (1, 1 or heads, T * tokens, T).
+        """The same where query q reads the items up to its q-th, (1, 1 or heads, T * tokens, M).
 
         Padding comes after every item, so it need not be masked apart.
         """
         place_T = torch.arange(encoded.mask_BT.shape[1], device=encoded.mask_BT.device)
-        age_QT = (place_T[:, None] - place_T).repeat_interleave(tokens, 0)
-        return self._mask(age_QT[None, None], age_QT[None, None] >= 0)
+        age_QM = encoded.per_item(place_T[:, None] - place_T).repeat_interleave(tokens, 0)
+        return self._mask(age_QM[None, None], age_QM[None, None] >= 0)
 
     def _mask(self, age: Tensor, may_read: Tensor) -> Tensor:
         if not self.recency_bias:
@@ -186,7 +189,7 @@ class TransformerDecoder(DecoderModule):
 
     def begin(self, encoded: Encoded) -> Writing:
         mask = self._whole_history(encoded)
-        memory = [layer.cross_attention.fold(encoded.states_BTD, mask) for layer in self.layers]  # type: ignore[operator,union-attr]
+        memory = [layer.cross_attention.fold(encoded.memory_BMD, mask) for layer in self.layers]  # type: ignore[operator,union-attr]
         return Writing(memory, encoded.last_BD[:, None] if self.carry_state else 0.0, [[] for _ in self.layers])
 
     def expand(self, state: Writing, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from genrec.families import EmbeddingHistoryEncoder, history_encoders
+from genrec.history_encoders._positions import positions
 from genrec.model.contracts import BuildContext, Encoded
 from genrec.model.frequency_layers import BsarecLayer, FrequencyFilter
 from genrec.model.item_embeddings import EmbeddingHistoryEncoderModule
@@ -109,7 +109,9 @@ class ItemIdEncoder(EmbeddingHistoryEncoderModule):
     def forward(self, history_BT: Tensor) -> Encoded:
         mask_BT = self.is_item(history_BT)
         items_BTD = self.embed(history_BT)
-        x_BTD = self.dropout(self.input_norm(items_BTD + self.positions(self._positions(mask_BT))))
+        x_BTD = self.dropout(
+            self.input_norm(items_BTD + self.positions(positions(mask_BT, from_end=self.counts_from_end)))
+        )
         # Padding stands at the end, so a causal mask already hides it from every item.
         mask = None if self.attends_causally else mask_BT[:, None, None, :]
         for layer in self.layers:
@@ -124,17 +126,12 @@ class ItemIdEncoder(EmbeddingHistoryEncoderModule):
             return super().last(history_BT)
         mask_BT = self.is_item(history_BT)
         packing = Packing.of(mask_BT)
-        x_ND = self.embed(packing.pack(history_BT)) + self.positions(packing.pack(self._positions(mask_BT)))
+        x_ND = self.embed(packing.pack(history_BT)) + self.positions(
+            packing.pack(positions(mask_BT, from_end=self.counts_from_end))
+        )
         x_ND = self.input_norm(x_ND)
         *layers, last_layer = self.layers
         for layer in layers:
             x_ND = layer.read_packed(x_ND, packing, is_causal=self.attends_causally)  # type: ignore[operator]
         last_BD = last_layer.read_packed(x_ND, packing, is_causal=self.attends_causally, last_only=True)  # type: ignore[operator]
         return self.norm(last_BD)
-
-    def _positions(self, mask_BT: Tensor) -> Tensor:
-        """The place of each item, counted from the oldest item or from the most recent one."""
-        place = torch.arange(mask_BT.shape[1], device=mask_BT.device)
-        if not self.counts_from_end:
-            return place.expand_as(mask_BT)
-        return (mask_BT.sum(1, keepdim=True) - 1 - place).clamp_min(0)

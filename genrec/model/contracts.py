@@ -90,6 +90,21 @@ class Encoded:
     """Whether state t depends on items 0..t only, so that it encodes the prefix that ends there."""
     history_BT: Tensor | None = None
     """The item numbers that were read; :class:`~genrec.model.retriever.Retriever` adds them."""
+    code_states_BMD: Tensor | None = None
+    """For decoders with attention: finer states than those of the items, the same number for each item (one for each of
+    its codes), items in the order of the history; None: the states of the items are all there is."""
+
+    @property
+    def memory_BMD(self) -> Tensor:
+        """What a decoder attends to: the states of the codes where there are some, otherwise those of the items."""
+        return self.states_BTD if self.code_states_BMD is None else self.code_states_BMD
+
+    def per_item(self, values_T: Tensor) -> Tensor:
+        """Values (..., T) of items -> (..., M), those of the states in :attr:`memory_BMD`."""
+        if self.code_states_BMD is None:
+            return values_T
+        count = self.code_states_BMD.shape[1] // self.states_BTD.shape[1]
+        return values_T.unsqueeze(-1).expand(*values_T.shape, count).flatten(-2)
 
     @property
     def last_BD(self) -> Tensor:
@@ -116,8 +131,10 @@ class Encoded:
 
     def rows(self, index: Tensor | slice) -> Encoded:
         """Some of the users."""
-        history_BT = None if self.history_BT is None else self.history_BT[index]
-        return Encoded(self.states_BTD[index], self.mask_BT[index], self.is_causal, history_BT)
+        history_BT, codes_BMD = (
+            None if part is None else part[index] for part in (self.history_BT, self.code_states_BMD)
+        )
+        return Encoded(self.states_BTD[index], self.mask_BT[index], self.is_causal, history_BT, codes_BMD)
 
 
 class HistoryEncoderModule(nn.Module, ABC):

@@ -130,7 +130,7 @@ def _vectors(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[
         elif guide in without:
             yield _DISTANCES, _no_vectors(guide)
     for path, component in built.items():
-        reads_vectors = component.reads_vectors if isinstance(component, Task) else True
+        reads_vectors = component.reads_vectors if isinstance(component, HistoryEncoder | Task) else True
         if not isinstance(component, HistoryEncoder | Decoder | Task) or not reads_vectors:
             continue
         for name in dict.fromkeys(component.streams_used()):
