@@ -7,19 +7,10 @@ from companion_world import companion_world, companions_found
 from torch import nn
 
 from genrec.errors import DataError
-from genrec.item_encoders.din import (
-    Dice,
-    Din,
-    DinBatch,
-    DinEpoch,
-    DinNetwork,
-    DinSamples,
-    DinTraining,
-    held_out,
-    neighbor_ndcg,
-    sampled_softmax,
-)
+from genrec.item_encoders.din import Din, neighbor_ndcg
+from genrec.model.deep_interest import Dice, DinBatch, DinNetwork, sampled_softmax
 from genrec.runtime.environment import WorkContext
+from genrec.training.deep_interest import DinEpoch, DinSamples, DinTraining, held_out
 from genrec.training.optimizer import warmup_steps
 from genrec.types import Histories
 
