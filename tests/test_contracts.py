@@ -79,6 +79,11 @@ OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("tokenizers", "product_quantizer", {"codes": 4, "levels": 3, "rotate": True, "normalize": True}),
     ("tokenizers", "product_quantizer", {"codes": 32, "levels": 2, "collisions": "nearest_free"}),
     ("tokenizers", "random_codes", {"branching": 3}),
+    (
+        "tokenizers",
+        "joined_codes",
+        {"tokenizers": ["random_codes", {"type": "kmeans_tree", "branching": 3}], "widths": [1]},
+    ),
     ("tokenizers", "residual_kmeans", {"codes": 4, "levels": 2}),
     ("tokenizers", "residual_kmeans", {"codes": 32, "levels": 1, "collisions": "nearest_free"}),
     ("tokenizers", "residual_kmeans", {"codes": 4, "levels": 2, "balanced": True, "normalize": True}),

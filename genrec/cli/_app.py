@@ -24,12 +24,24 @@ from genrec.runtime.progress import set_verbosity, verbosity
 from genrec.version import __version__
 
 _FIRST = (
-    *("run", "compare", "tokenize", "recommend", "add-items", "export", "serve", "bench", "validate", "show", "list"),
-    *("schema", "doctor"),
+    *(
+        "run",
+        "compare",
+        "reproduce",
+        "tokenize",
+        "recommend",
+        "add-items",
+        "export",
+        "serve",
+        "bench",
+        "validate",
+        "show",
+    ),
+    *("list", "schema", "doctor"),
 )
 """Commands that the help lists first, in this order; the others follow alphabetically."""
 
-_RESUMABLE = {"run", "compare", "tokenize"}
+_RESUMABLE = {"run", "compare", "reproduce", "tokenize"}
 """Commands that store finished stages and resume from them."""
 
 _INTERRUPTED = 130

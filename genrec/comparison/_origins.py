@@ -84,7 +84,7 @@ def origins_of(paths: Sequence[Path], overrides: Sequence[str]) -> list[Origin]:
         raise RecipeError("expected a recipe, or the folder of a finished run")
     stems = [path.resolve().name if path.is_dir() else path.stem for path in paths]
     origins = [
-        _origin(path, stem if stems.count(stem) == 1 else str(path), overrides)
+        origin_of(path, stem if stems.count(stem) == 1 else str(path), overrides)
         for path, stem in zip(paths, stems, strict=True)
     ]
     for first, second in combinations(origins, 2):
@@ -95,11 +95,18 @@ def origins_of(paths: Sequence[Path], overrides: Sequence[str]) -> list[Origin]:
                 f"{second.given}: is the same recipe as {first.given} except for title, seed or baselines, expected "
                 "another recipe; --seeds 1,2,3 compares several seeds"
             )
-    _check_one_protocol(origins)
+    check_one_protocol(origins)
     return origins
 
 
-def _origin(path: Path, name: str, overrides: Sequence[str]) -> Origin:
+def origin_of(path: Path, name: str, overrides: Sequence[str]) -> Origin:
+    """Load and check one recipe or finished run.
+
+    Raises:
+        RecipeError: it cannot be read.
+        InvalidRecipeError: it is not valid.
+        DataError: a folder is not that of a finished run.
+    """
     run = RunFolder.open(path).path if path.is_dir() else None
     file = path if run is None else run / "recipe.yaml"
     recipe = load_recipe(file, overrides) if run is None else load_recipe_of_run(file, overrides)
@@ -108,8 +115,12 @@ def _origin(path: Path, name: str, overrides: Sequence[str]) -> Origin:
     return origin
 
 
-def _check_one_protocol(origins: Sequence[Origin]) -> None:
-    """Check that datasets and evaluation settings are equal."""
+def check_one_protocol(origins: Sequence[Origin]) -> None:
+    """Check that datasets and evaluation settings are equal.
+
+    Raises:
+        InvalidRecipeError: they differ.
+    """
     first, *others = origins
     expected = _protocol(first.recipe)
     problems = []

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import combinations, product
 from pathlib import Path
 
-from genrec.comparison._origins import Origin, origins_of
+from genrec.comparison._origins import Origin, check_one_protocol, origin_of, origins_of
 from genrec.comparison._subsets import Parts, UnfitSubsetError, controls_of, label_of, largest, parts_of, restrict
 from genrec.comparison._values import free_name, in_a_name, parse_budget, parse_seeds
 from genrec.comparison._vary import Axis, Value, axes_of, changes, key_of
@@ -22,7 +22,7 @@ from genrec.recipe.overrides import apply
 from genrec.recipe.problems import InvalidRecipeError, Place, Problem
 from genrec.recipe.schema import Recipe
 
-__all__ = ["Variant", "parse_budget", "parse_seeds", "variants"]
+__all__ = ["Variant", "VariantRequest", "named_variants", "parse_budget", "parse_seeds", "variants"]
 
 _NAMED_AT_MOST = 8
 """Maximum number of variants named in one message."""
@@ -88,6 +88,46 @@ def variants(
     _check_all_built(trials)
     _check_values_differ(trials, axes)
     return _distinct(trials, axes)
+
+
+@dataclass(frozen=True)
+class VariantRequest:
+    """A variant that is named and described directly, not by axes."""
+
+    name: str
+    recipe: Path
+    """Recipe file."""
+    overrides: tuple[str, ...] = ()
+    streams: str = ""
+    """A value of the axis ``streams``; empty: all streams."""
+    after: tuple[str, ...] = ()
+    """Overrides that follow the choice of streams."""
+
+
+def named_variants(requests: Sequence[VariantRequest]) -> list[Variant]:
+    """Create variants that are described one by one; equal recipes stay separate variants, which share all stages.
+
+    Raises:
+        RecipeError: a recipe cannot be read.
+        InvalidRecipeError: a recipe is not valid, or datasets or evaluation settings differ.
+    """
+    found, origins = [], []
+    for request in requests:
+        origin = origin_of(request.recipe, request.name, request.overrides)
+        choice: list[tuple[Axis, Value]] = []
+        if request.streams:
+            axis = Axis("streams", f"{request.name}: streams={request.streams}")
+            choice.append((axis, _subset(origin, axis, request.streams)))
+        trial = _Trial(origin, choice)
+        recipe, overrides = trial.recipe, [*trial.overrides, *request.after]
+        if request.after:
+            recipe = parse_recipe(origin.text, name=str(origin.file), overrides=overrides)
+            recipe = recipe.model_copy(update={"title": origin.recipe.title})
+        origins.append(origin)
+        setting = {"row": request.name}
+        found.append(Variant(request.name, setting, recipe, tuple(overrides), tuple(trial.notes), origin.file))
+    check_one_protocol(origins)
+    return found
 
 
 @dataclass
@@ -161,6 +201,19 @@ class _Trial:
         """The recipe, under the title of its origin: a default title would name the streams of each variant."""
         recipe = parse_recipe(self.origin.text, name=str(self.origin.file), overrides=self.overrides)
         return recipe.model_copy(update={"title": self.origin.recipe.title})
+
+
+def _subset(origin: Origin, axis: Axis, text: str) -> Value:
+    """One value of the axis ``streams``.
+
+    Raises:
+        InvalidRecipeError: the value does not fit the recipe.
+    """
+    try:
+        parts = parts_of(text, list(origin.recipe.streams))
+    except UnfitSubsetError as error:
+        raise InvalidRecipeError([Problem(Place(axis.option), axis.key, f"{error} ({origin.given})")]) from None
+    return Value(label_of(parts), parts=parts)
 
 
 def _subsets(origin: Origin, axis: Axis, controls: bool) -> tuple[Value, ...]:

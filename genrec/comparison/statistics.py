@@ -143,14 +143,34 @@ def _tested(
     samples: int | None,
 ) -> list[Pair]:
     """The tests of pairs of rows, given by position."""
-    if not places:
+    tests = [(rows[first], rows[second], metric, cutoff) for metric in metrics for first, second in places]
+    return paired_tests(tests, confidence=confidence, samples=samples)
+
+
+def paired_tests(
+    tests: Sequence[tuple[ComparisonRow, ComparisonRow, str, int]], *, confidence: float, samples: int | None = None
+) -> list[Pair]:
+    """Test pairs of rows, each in its own metric, over the same resamples of the users, Holm-corrected together.
+
+    Args:
+        tests: first row, second row, metric and cutoff.
+        confidence: coverage of the intervals.
+        samples: resamples of the users; default: :func:`samples_for` the number of tests.
+    """
+    if not tests:
         return []
-    columns = [(row, metric) for metric in metrics for row in rows]
-    values_UV = np.stack([row.values_SU(metric, cutoff).mean(axis=0) for row, metric in columns], axis=1)
-    tests = [(start + first, start + second) for start in range(0, len(columns), len(rows)) for first, second in places]
+    columns: dict[tuple[str, str, int], np.ndarray] = {}
+    for first, second, metric, cutoff in tests:
+        for row in (first, second):
+            if (row.name, metric, cutoff) not in columns:
+                columns[row.name, metric, cutoff] = row.values_SU(metric, cutoff).mean(axis=0)
+    place = {column: number for number, column in enumerate(columns)}
     differences = paired_differences(
-        values_UV,
-        tests,
+        np.stack(list(columns.values()), axis=1),
+        [
+            (place[first.name, metric, cutoff], place[second.name, metric, cutoff])
+            for first, second, metric, cutoff in tests
+        ],
         confidence=confidence,
         seed=derive(0, "comparison", "tests"),
         samples=samples or samples_for(len(tests)),
@@ -158,8 +178,7 @@ def _tested(
     corrected = holm([difference.p for difference in differences])
     wilcoxon_corrected = holm([difference.wilcoxon_p for difference in differences])
     found = []
-    for place, (test, difference) in enumerate(zip(tests, differences, strict=True)):
-        (first, metric), (second, _) = columns[test[0]], columns[test[1]]
+    for number, ((first, second, metric, cutoff), difference) in enumerate(zip(tests, differences, strict=True)):
         agree, shared = _agreement(first, second, metric, cutoff, difference.mean)
         found.append(
             Pair(
@@ -171,9 +190,9 @@ def _tested(
                 low=difference.low,
                 high=difference.high,
                 p=difference.p,
-                p_holm=corrected[place],
+                p_holm=corrected[number],
                 wilcoxon_p=difference.wilcoxon_p,
-                wilcoxon_p_holm=wilcoxon_corrected[place],
+                wilcoxon_p_holm=wilcoxon_corrected[number],
                 seeds_agree=agree,
                 seeds_shared=shared,
             )

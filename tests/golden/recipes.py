@@ -181,6 +181,8 @@ def _tokenizers() -> dict[str, Golden]:
     table: Block = {"type": "table", "items": "items.csv", "title": "title", "attributes": ["tags"]}
     residual: Block = {"type": "residual_kmeans", "levels": 2, "codes": 8}
     product: Block = {"type": "product_quantizer", "levels": 2, "codes": 8}
+    encoders: list[Block] = [{"type": "cooccurrence", "dim": 8}, {"type": "tfidf", "dim": 8}]
+    joined: Block = {"type": "joined_codes", "tokenizers": [_TREE, residual], "widths": [8]}
     rqvae: Block = {"type": "rqvae", "levels": 2, "codes": 8, "hidden": [16], "latent_dim": 8, "epochs": 3}
     on_showroom: dict[str, Block] = {
         "kmeans_tree": {
@@ -205,6 +207,7 @@ def _tokenizers() -> dict[str, Golden]:
             "nearest": _coded({**rqvae, "codes": 16, "collisions": "nearest_free", "normalize": True}),
         },
         "random_codes": {"codes": _coded({"type": "random_codes", "branching": 8}, "level")},
+        "joined_codes": {"joined": _encoded({"type": "concatenation", "encoders": encoders}, tokenizer=joined)},
     }
     recipes = {f"tokenizer_{name}": Golden(_recipe(streams)) for name, streams in on_showroom.items()}
     recipes["tokenizer_precomputed"] = _on_files(
