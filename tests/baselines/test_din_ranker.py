@@ -52,7 +52,9 @@ def test_the_ranking_is_that_of_the_scores_of_each_item(monkeypatch, sizes):
 
 def test_it_finds_what_follows_and_the_seed_decides():
     dataset = clockwork(20, rounds=5, seed=3).dataset
-    settings = Din(**QUICK | {"max_history": 3}, dropout=0.0, training=RankerTraining(**TRAINING, max_epochs=8, patience=8))
+    settings = Din(
+        **QUICK | {"max_history": 3}, dropout=0.0, training=RankerTraining(**TRAINING, max_epochs=8, patience=8)
+    )
     histories, targets = dataset.test.histories, dataset.test.targets
 
     def hits(baseline, seed=1):
