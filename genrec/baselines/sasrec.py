@@ -111,12 +111,24 @@ class SasrecNetwork(SequenceNetwork):
             self.item_table.weight[num_items].zero_()
 
     def forward(self, history_BT: Tensor) -> Tensor:
-        is_padding_BT = history_BT == self.num_items
-        number_BT = torch.arange(history_BT.shape[1], device=history_BT.device).expand_as(history_BT)
+        return self.read(self.item_table(history_BT), history_BT == self.num_items, is_causal=True)
+
+    def read(
+        self, vectors_BTD: Tensor, is_padding_BT: Tensor, *, mask: Tensor | None = None, is_causal: bool = False
+    ) -> Tensor:
+        """States (B, T, D) of items with some vectors.
+
+        Args:
+            vectors_BTD: of the items.
+            is_padding_BT: where there is none; padding is at the end.
+            mask: True where an item may look, broadcast over (B, heads, T, T).
+            is_causal: whether an item sees only those before it.
+        """
+        number_BT = torch.arange(is_padding_BT.shape[1], device=is_padding_BT.device).expand_as(is_padding_BT)
         if self.from_end:
             number_BT = ((~is_padding_BT).sum(1, keepdim=True) - 1 - number_BT).clamp(min=0)
-        x_BTD = self.item_table(history_BT) * self.scale + self.positions(number_BT)
+        x_BTD = vectors_BTD * self.scale + self.positions(number_BT)
         x_BTD = self.dropout(self.input_norm(x_BTD))
         for layer in self.layers:
-            x_BTD = layer(x_BTD.masked_fill(is_padding_BT[:, :, None], 0), is_causal=True)
+            x_BTD = layer(x_BTD.masked_fill(is_padding_BT[:, :, None], 0), mask, is_causal)
         return self.norm(x_BTD)

@@ -412,6 +412,20 @@ def _baselines() -> dict[str, Golden]:
         "caser_window": [_sequence_baseline("caser", dim=16, window=3, horizontal_filters=4, vertical_filters=2)],
         "hgn": [_sequence_baseline("hgn", **lists)],
         "hgn_cross_entropy": [_sequence_baseline("hgn", dim=16, window=3, loss="cross_entropy")],
+        "bert4rec": [_sequence_baseline("bert4rec", dim=16, num_layers=1, last_item_ratio=0.5)],
+        "bert4rec_sampled": [_sequence_baseline("bert4rec", dim=8, num_layers=1, mask_ratio=0.5, loss="bpr")],
+        "s3rec": [_sequence_baseline("s3rec", dim=16, num_layers=1, pretrain_epochs=2)],
+        "s3rec_weights": [
+            _sequence_baseline(
+                "s3rec",
+                dim=8,
+                pretrain_epochs=1,
+                samples="all_positions",
+                attribute_weight=1.0,
+                segment_weight=0.0,
+                columns=["brand"],
+            )
+        ],
         "gru4rec_untied": [_sequence_baseline("gru4rec", dim=16, epochs=1, tied_output=False)],
     }
     counted: Block = {"counts": {"decoder": "transition"}}
