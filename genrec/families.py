@@ -1,4 +1,4 @@
-"""The nine families of components: their interfaces and registries.
+"""The ten families of components: their interfaces and registries.
 
 A component is a frozen pydantic model: its fields are the keys of its recipe block, and their docstrings are the help.
 Abstract methods must be implemented; methods with a body are optional defaults.
@@ -19,7 +19,7 @@ from genrec.registry import Registry
 from genrec.runtime.environment import Environment, InputFile, WorkContext
 from genrec.runtime.limits import Length, Width
 from genrec.semantic_ids.new_items import with_new_items
-from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds
+from genrec.types import Candidates, Catalog, Dataset, Histories, ItemVectors, Ranking, SemanticIds, Splits
 
 if TYPE_CHECKING:
     from genrec.model.contracts import BuildContext, DecoderModule, HistoryEncoderModule, TaskModule
@@ -101,6 +101,18 @@ class DatasetSource(Component):
 
         Raises:
             DataError: a file is missing (the text says what to put where) or malformed (file and line).
+        """
+
+
+class SplitRule(Component):
+    """A dataset -> training histories, validation users and test users."""
+
+    @abstractmethod
+    def split(self, dataset: Dataset) -> Splits | None:
+        """The parts of a dataset, of which ``train`` must not depend on what is held out; None: leave-one-out.
+
+        Raises:
+            DataError: the dataset lacks what the rule needs, such as times; the text says what to do.
         """
 
 
@@ -407,6 +419,7 @@ class TrainingLogger(Component):
 
 
 datasets: Registry[DatasetSource] = Registry("datasets", "dataset")
+splits: Registry[SplitRule] = Registry("splits", "split")
 item_encoders: Registry[ItemEncoder] = Registry("item_encoders", "item encoder")
 tokenizers: Registry[Tokenizer] = Registry("tokenizers", "tokenizer")
 history_encoders: Registry[HistoryEncoder] = Registry("history_encoders", "history encoder")
@@ -418,6 +431,7 @@ loggers: Registry[TrainingLogger] = Registry("loggers", "logger", folder="traini
 
 REGISTRIES: dict[type[Component], Registry[Any]] = {
     DatasetSource: datasets,
+    SplitRule: splits,
     ItemEncoder: item_encoders,
     Tokenizer: tokenizers,
     HistoryEncoder: history_encoders,

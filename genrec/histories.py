@@ -5,8 +5,7 @@ Shapes are named by their axes: U users, T history length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +43,20 @@ class Histories:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         return Histories(self.items[np.repeat(self.offsets[:-1][users], lengths) + within], offsets)
+
+    @property
+    def users(self) -> np.ndarray:
+        """The user of each item, int64 (total,)."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def where(self, is_kept_N: np.ndarray) -> Histories:
+        """The same users with some of their items (a history may become empty).
+
+        Args:
+            is_kept_N: whether each of ``items`` stays, bool (total,).
+        """
+        lengths = np.bincount(self.users[is_kept_N], minlength=len(self))
+        return Histories(self.items[is_kept_N], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
     def without_last(self, count: int) -> Histories:
         """Every user's history without its last ``count`` items (a shorter history becomes empty)."""
@@ -125,8 +138,35 @@ class Splits:
     valid: Split
     test: Split
     text: str
-    """The split in a few words, for the protocol: ``split at 2014-03-01``."""
-    target: str = "last item"
-    """What the target of a user is, for the protocol."""
-    notes: Sequence[str] = ()
-    """What was left out and counted: cold items, users without a history."""
+    """The rule in a few words, for the protocol: ``global time split, test from 2014-03-01 on``."""
+    valid_target: str = "the last item"
+    """What the target of a validation user is, for the protocol."""
+    test_target: str = "the last item"
+    """What the target of a test user is."""
+    kept_I: np.ndarray | None = None
+    """Items that stay in the catalog, bool (I,); the others are in no part. None: all stay."""
+    notes: tuple[str, ...] = ()
+    """What was left out, with counts: items without training, users without a history."""
+
+    def with_kept_items(self) -> Splits:
+        """The same for a catalog of the kept items alone: items have their numbers in it."""
+        if self.kept_I is None:
+            return self
+        number_I = (np.cumsum(self.kept_I) - 1).astype(np.int32)
+
+        def renumbered(histories: Histories) -> Histories:
+            return Histories(number_I[histories.items], histories.offsets)
+
+        def of(split: Split) -> Split:
+            several = None if split.all_targets is None else renumbered(split.all_targets)
+            targets = number_I[split.targets].astype(np.int64)
+            return Split(split.users, renumbered(split.histories), targets, several)
+
+        return replace(
+            self,
+            train=renumbered(self.train),
+            train_and_valid=renumbered(self.train_and_valid),
+            valid=of(self.valid),
+            test=of(self.test),
+            kept_I=None,
+        )

@@ -19,6 +19,7 @@ from genrec.families import (
     ItemEncoder,
     KnownItems,
     Merge,
+    SplitRule,
     StartedLogger,
     Task,
     Tokenizer,
@@ -30,6 +31,7 @@ from genrec.families import (
     item_encoders,
     loggers,
     merges,
+    splits,
     tasks,
     tokenizers,
 )
@@ -51,6 +53,8 @@ from genrec.types import (
     ItemVectors,
     Ranking,
     SemanticIds,
+    Split,
+    Splits,
 )
 
 if TYPE_CHECKING:
@@ -153,6 +157,9 @@ __all__ = [
     "Outputs",
     "Ranking",
     "SemanticIds",
+    "Split",
+    "SplitRule",
+    "Splits",
     "StartedLogger",
     "StreamContext",
     "Task",
@@ -178,6 +185,7 @@ __all__ = [
     "merges",
     "metrics",
     "require_file",
+    "splits",
     "tasks",
     "tokenizers",
     "track",

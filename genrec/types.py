@@ -143,6 +143,9 @@ class Dataset:
     findings: tuple[Finding, ...] = ()
     """What the reader found in the files: skipped rows, duplicate events, keys that match nothing. Part of the audit;
     the notes have their texts."""
+    parts: np.ndarray | None = None
+    """The part of each interaction of ``histories.items`` in a source whose files are split, int8 (total,): 0 training,
+    1 validation, 2 test, in this order in each history; None: the source is not split."""
     trains_on_validation: bool = False
     """Whether validation items are part of the training histories (refit for the test split), without validation."""
     whole: Dataset | None = None
@@ -158,6 +161,8 @@ class Dataset:
             raise DataError(f"{self.name}: {len(self.user_keys)} user keys for {len(self.histories)} histories")
         if self.times is not None and self.times.shape != items.shape:
             raise DataError(f"{self.name}: {len(self.times)} times for {len(items)} interactions")
+        if self.parts is not None and self.parts.shape != items.shape:
+            raise DataError(f"{self.name}: {len(self.parts)} parts for {len(items)} interactions")
 
     @property
     def num_items(self) -> int:

@@ -190,7 +190,7 @@ def _figures(found: Audit) -> list[tuple[str, str]]:
     figures = found.figures
     return [
         ("users", f"{figures.users:,}"),
-        ("evaluation users (three items or more)", f"{figures.evaluation_users:,}"),
+        ("test users", f"{figures.evaluation_users:,}"),
         ("items", f"{figures.items:,}"),
         ("interactions", f"{figures.interactions:,}"),
         ("dates (UTC)", "none" if figures.first is None else f"{figures.first} to {figures.last}"),

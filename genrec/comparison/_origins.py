@@ -138,7 +138,7 @@ def check_one_protocol(origins: Sequence[Origin]) -> None:
 def _protocol(recipe: Recipe) -> dict[str, Any]:
     """The keys that all variants must have in common, by dotted key."""
     block = recipe.block()
-    evaluation = {key: block["evaluation"][key] for key in ("metrics", "cutoffs", "seen_items")}
+    evaluation = {key: block["evaluation"][key] for key in ("split", "metrics", "cutoffs", "seen_items")}
     return dict(_leaves({"dataset": block["dataset"], "evaluation": evaluation}))
 
 

@@ -47,7 +47,7 @@ def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comp
         plan.trials[0].seed,
         selection=selection(_first(plan).fits.valid),
         final_fit=_final_fit(plan.trials, split),
-        split=users,
+        part=split,
     )
     return Comparison(
         title=title,

@@ -8,7 +8,7 @@ import numpy as np
 
 from genrec.contracts.demands import Demands
 from genrec.families import FittedBaseline, Merge
-from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ranking, SemanticIds
+from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ranking, SemanticIds, Splits
 
 
 def check_dataset(dataset: Dataset, demand: Demands) -> None:
@@ -26,6 +26,29 @@ def check_dataset(dataset: Dataset, demand: Demands) -> None:
         "offsets of histories rise from 0 to the number of interactions",
     )
     demand(isinstance(dataset.fingerprint, str) and dataset.fingerprint, "a dataset has a fingerprint, a text")
+
+
+def check_splits(splits: Splits, dataset: Dataset, demand: Demands) -> None:
+    """Check the parts that a split gave; :class:`~genrec.types.Split` itself checks that its arrays agree.
+
+    Raises:
+        ContractError: empty parts, unknown users or items, or a user without a history.
+    """
+    demand(isinstance(splits, Splits), "split() gives Splits or None", _type(splits))
+    num_items = dataset.num_items
+    kept_I = np.ones(num_items, dtype=bool) if splits.kept_I is None else splits.kept_I
+    demand(kept_I.dtype == np.bool_ and kept_I.shape == (num_items,), "kept_I is bool (I,)", _array(kept_I))
+    parts = {"train": splits.train, "train_and_valid": splits.train_and_valid}
+    for name, split in (("valid", splits.valid), ("test", splits.test)):
+        demand(len(split) > 0, f"{name} has a user")
+        demand(split.users.dtype == np.int64 and split.targets.dtype == np.int64, "users and targets are int64")
+        is_user = (split.users >= 0) & (split.users < len(dataset.histories))
+        demand(is_user.all() and len(np.unique(split.users)) == len(split), f"{name} has users of the dataset, once")
+        parts |= {f"histories of {name}": split.histories, f"targets of {name}": split.target_lists}
+    for name, histories in parts.items():
+        items = histories.items
+        demand(len(items) > 0 and histories.lengths.min() > 0, f"{name}: every history has an item")
+        demand(items.min() >= 0 and items.max() < num_items and kept_I[items].all(), f"{name}: items are kept items")
 
 
 def check_vectors(vectors: ItemVectors, num_items: int, demand: Demands) -> None:

@@ -33,7 +33,7 @@ class Figures:
 
     users: int
     evaluation_users: int
-    """Users with three items or more: one target each in the test split."""
+    """Test users; under leave-one-out those with three items or more."""
     items: int
     interactions: int
     density: float
@@ -143,7 +143,7 @@ def audit(dataset: Dataset) -> Audit:
         *(finding for finding in optional if finding is not None),
         _repeats(figures),
         _untrained(figures),
-        _short_users(figures),
+        _short_users(figures, dataset),
         _modalities(figures),
         *leak_findings(dataset.catalog, dataset.test),
         *twin_findings(dataset.catalog, dataset.test),
@@ -180,7 +180,7 @@ def _figures(dataset: Dataset) -> Figures:
         with_image=share(int((counts_I > 0).sum()), len(catalog)),
         images=int(counts_I.sum()),
         untrained_items=int((~is_trained_I).sum()),
-        untrained_valid=share(int((~is_trained_I[dataset.valid.targets]).sum()), len(test)),
+        untrained_valid=share(int((~is_trained_I[dataset.valid.targets]).sum()), len(dataset.valid)),
         untrained_test=share(int((~is_trained_I[test.targets]).sum()), len(test)),
         repeats=int((np.diff(pairs) == 0).sum()),
         repeated_test=share(int(again.sum()), len(test)),
@@ -218,8 +218,11 @@ def _untrained(figures: Figures) -> Finding:
     return Finding("cold items", "warning", text, "only streams that encode texts or images can find these targets")
 
 
-def _short_users(figures: Figures) -> Finding:
+def _short_users(figures: Figures, dataset: Dataset) -> Finding:
     short = figures.users - figures.evaluation_users
+    if dataset.splits is not None:
+        text = f"{figures.evaluation_users:,} of {figures.users:,} users are test users ({dataset.splits.text})"
+        return Finding("test users", "ok", text)
     text = f"{short:,} of {figures.users:,} users have fewer than three items: they are trained on, not evaluated"
     if not figures.evaluation_users:
         return Finding("short histories", "error", text, "no user can be evaluated: use a larger dataset")

@@ -130,8 +130,11 @@ def order_agreement(histories: Histories) -> tuple[float, int]:
 
 
 def tie_finding(dataset: Dataset) -> Finding | None:
-    """Ties between consecutive items, and between test targets and the item before; None without times."""
-    if dataset.times is None:
+    """Ties between consecutive items, and between test targets and the item before; None without times.
+
+    Only leave-one-out depends on the order of ties; for other splits there is nothing to find.
+    """
+    if dataset.times is None or dataset.splits is not None:
         return None
     histories, times = dataset.histories, dataset.times
     within = _within(histories, 1)
@@ -155,8 +158,8 @@ def tie_finding(dataset: Dataset) -> Finding | None:
 
 
 def future_finding(dataset: Dataset) -> Finding | None:
-    """Share of training interactions later than the test targets; None without times."""
-    if dataset.times is None or not len(dataset.test):
+    """Share of training interactions later than the test targets; None without times or under another split."""
+    if dataset.times is None or dataset.splits is not None or not len(dataset.test):
         return None
     lengths, offsets = dataset.histories.lengths, dataset.histories.offsets
     is_train = np.ones(len(dataset.times), dtype=bool)
@@ -171,7 +174,7 @@ def future_finding(dataset: Dataset) -> Finding | None:
         f"{int(later.max(initial=0)):,} of {len(train):,} training interactions are later than the earliest test "
         f"target, {percent(float(later.mean()) / max(len(train), 1))} later than the average one: leave-one-out is "
         "not a split by time",
-        "read results as a comparison of methods, not as what a live system would reach" if later.any() else "",
+        "read results as a comparison of methods, or use evaluation.split global_time" if later.any() else "",
     )
 
 

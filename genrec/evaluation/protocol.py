@@ -8,6 +8,7 @@ from pydantic_core import CoreSchema, PydanticKnownError
 
 from genrec.errors import PluginError
 from genrec.evaluation.metrics import DEFAULT_BEYOND_ACCURACY, DEFAULT_METRICS, METRICS
+from genrec.families import SplitRule, splits
 from genrec.runtime.limits import Count, Length
 
 
@@ -58,6 +59,8 @@ class EvaluationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    split: SplitRule = Field(default_factory=lambda: splits.get("leave_one_out")())
+    """What is trained on, and which items of which users are the targets of validation and test."""
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1), AfterValidator(_each_once)] = DEFAULT_METRICS
     """Reported metrics, in the order of the columns; tests are corrected for these only."""
     beyond_accuracy: Annotated[tuple[ListMetricName, ...], AfterValidator(_each_once)] = DEFAULT_BEYOND_ACCURACY
@@ -76,4 +79,5 @@ class EvaluationSettings(BaseModel):
     cold_items: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of the items of the histories, drawn at random, that is held out from catalog and histories before
     anything is fitted. After training they are added as new items, and the report measures how well they are found by
-    users whose last item is one of them; all other results are those of the data without them. 0: none."""
+    users whose last item is one of them; all other results are those of the data without them. Needs ``split:
+    leave_one_out``. 0: none."""

@@ -49,6 +49,7 @@ def hold_out_items(dataset: Dataset, ratio: float, seed: int) -> Dataset:
         fingerprint=f"{dataset.fingerprint} without {digest}",
         notes=(*dataset.notes, f"{count:,} of {len(sold_N):,} items are held out as cold items"),
         times=None if dataset.times is None else dataset.times[kept_N],
+        parts=None if dataset.parts is None else dataset.parts[kept_N],
         whole=dataset,
     )
     if not len(warm.valid):

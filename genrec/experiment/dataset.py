@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from genrec.contracts.demands import Demands
-from genrec.contracts.results import check_dataset
+from genrec.contracts.results import check_dataset, check_splits
 from genrec.errors import DataError
 from genrec.experiment.cold_items import hold_out_items
+from genrec.experiment.split_dataset import with_splits
 from genrec.formats.text import check_writable
 from genrec.recipe.schema import Recipe
 from genrec.runtime.environment import Environment
@@ -14,7 +15,7 @@ from genrec.types import Dataset
 
 
 def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
-    """Load the dataset of a recipe, without the cold items that ``evaluation.cold_items`` holds out.
+    """Load the dataset of a recipe, split by ``evaluation.split``, without the items of ``evaluation.cold_items``.
 
     Raises:
         DataError: files are missing or malformed, a text cannot be written to a file, or no user can be evaluated.
@@ -27,6 +28,13 @@ def load_dataset(recipe: Recipe, environment: Environment) -> Dataset:
     catalog = dataset.catalog
     for name, texts in (("key", catalog.keys), ("title", catalog.titles), ("text", catalog.texts)):
         check_writable(f"{dataset.name}: the {name}", catalog.keys, texts)
+    rule = recipe.evaluation.split
+    demand = Demands(rule)
+    with demand.blaming():
+        if (splits := rule.split(dataset)) is not None:
+            check_splits(splits, dataset, demand)
+    if splits is not None:
+        return with_splits(dataset, splits)
     if not len(dataset.valid):
         raise DataError(f"{dataset.name}: no user has three items or more, so no user can be evaluated")
     ratio = recipe.evaluation.cold_items

@@ -39,6 +39,7 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         _vectors(source, built),
         _states(source, built),
         _lists(source, built),
+        _cold_items(built),
         _heads(source, built),
         _widths(source, built),
         _item_tables(source, built),
@@ -46,6 +47,19 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
     )
     for path, text in chain.from_iterable(checks):
         yield Problem(source.place(path), dotted(path), text)
+
+
+def _cold_items(built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Items that are held out at random are those of users' last items."""
+    evaluation = built.get(("evaluation",))
+    if not isinstance(evaluation, EvaluationSettings) or not evaluation.cold_items:
+        return
+    if (name := evaluation.split.type_name) != "leave_one_out":
+        yield (
+            ("evaluation", "cold_items"),
+            f"found {evaluation.cold_items:g} with split: {name}, expected 0, or split: leave_one_out "
+            "(global_time with unseen_items: keep has items that are new in time)",
+        )
 
 
 def _streams(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:

@@ -15,7 +15,6 @@ from genrec.reporting.code_tables import sizes_text
 from genrec.reporting.comparison_texts import (
     cell_text,
     cells_text,
-    comparison_protocol_text,
     cost_cells,
     costs_text,
     failure_texts,
@@ -29,7 +28,7 @@ from genrec.reporting.comparison_texts import (
 )
 from genrec.reporting.conclusion import comparison_sentences
 from genrec.reporting.next_steps import step_lines
-from genrec.reporting.texts import interval_text, named, table
+from genrec.reporting.texts import interval_text, named, protocol_text, table
 
 _MARKS = re.compile(r"([\\`*~]|<(?=[A-Za-z/!?])|\](?=[(\[:]))")
 
@@ -60,7 +59,7 @@ def escaped(text: str) -> str:
 def _results(comparison: Comparison) -> Iterator[str]:
     yield from ("## Results", "")
     yield from _metrics_table(comparison, comparison.methods, is_method=True)
-    yield from ("", f"**Protocol.** {escaped(comparison_protocol_text(comparison))}", "", cells_text(comparison), "")
+    yield from ("", f"**Protocol.** {escaped(protocol_text(comparison.protocol))}", "", cells_text(comparison), "")
 
 
 def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], *, is_method: bool) -> Iterator[str]:

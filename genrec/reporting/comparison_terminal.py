@@ -15,7 +15,6 @@ from genrec.evaluation.significance import NOT_SIGNIFICANT
 from genrec.reporting.comparison_texts import (
     cell_text,
     cells_text,
-    comparison_protocol_text,
     cost_cells,
     failure_texts,
     scope_text,
@@ -25,7 +24,7 @@ from genrec.reporting.comparison_texts import (
 )
 from genrec.reporting.conclusion import comparison_sentences
 from genrec.reporting.next_steps import step_lines
-from genrec.reporting.texts import interval_text, named
+from genrec.reporting.texts import interval_text, named, protocol_text
 
 
 def print_comparison(comparison: Comparison, console: Console, folder: Path) -> None:
@@ -51,7 +50,7 @@ def print_comparison(comparison: Comparison, console: Console, folder: Path) -> 
             console.print(escape(f"- no result: {text}"))
         for note in row.notes:
             console.print(escape(f"- {named(row.name)}: {note}"))
-    console.print(escape(f"{comparison_protocol_text(comparison)} {cells_text(comparison)}"))
+    console.print(escape(f"{protocol_text(comparison.protocol)} {cells_text(comparison)}"))
     if comparison.pairs:
         count = f"Holm-corrected for {len(comparison.pairs):,} tests"
         console.print(f"Rows that share a letter are {NOT_SIGNIFICANT} (paired bootstrap over users, {count}).")

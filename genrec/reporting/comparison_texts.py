@@ -19,7 +19,6 @@ from genrec.reporting.texts import (
     named,
     named_p_text,
     oracle_text,
-    protocol_text,
     seconds_text,
     signed_text,
 )
@@ -34,12 +33,6 @@ def scope_text(comparison: Comparison) -> str:
     varied = f" ({', '.join(comparison.axes)})" if comparison.axes else ""
     seeds = f"seed{'s' * (len(comparison.seeds) != 1)} {listed(map(str, comparison.seeds))}"
     return f"{count_text(count, 'variant')}{varied}, {seeds}, evaluated on {comparison.split} users."
-
-
-def comparison_protocol_text(comparison: Comparison) -> str:
-    """The evaluation protocol in one paragraph."""
-    target = "last item" if comparison.split == "test" else "last item but one"
-    return protocol_text(comparison.protocol, target=target)
 
 
 def cells_text(comparison: Comparison) -> str:

@@ -12,7 +12,6 @@ from genrec.evaluation.significance import NOT_SIGNIFICANT
 from genrec.reporting.comparison_texts import (
     cell_text,
     cells_text,
-    comparison_protocol_text,
     cost_cells,
     costs_text,
     failure_texts,
@@ -35,7 +34,7 @@ from genrec.reporting.html_page import Section, document, list_element
 from genrec.reporting.html_tables import TableCell, TableRow, breakable, table_element
 from genrec.reporting.next_steps import step_lines
 from genrec.reporting.slices_table import SliceColumn, SliceRow, slices_table
-from genrec.reporting.texts import interval_text, named, p_text, signed_text
+from genrec.reporting.texts import interval_text, named, p_text, protocol_text, signed_text
 
 _PARTS = {
     "variant": "Variants",
@@ -108,7 +107,7 @@ def _failures(comparison: Comparison) -> str:
 def _results(comparison: Comparison) -> str:
     rows = [row for row in comparison.rows if row.kind in ("variant", "baseline")]
     texts = [cells_text(comparison), *([tests_text(comparison)] if comparison.pairs else [])]
-    texts.append(comparison_protocol_text(comparison))
+    texts.append(protocol_text(comparison.protocol))
     return _metrics_table(comparison, rows, "Results") + "".join(
         f'<p class="small">{breakable(text)}</p>' for text in texts
     )

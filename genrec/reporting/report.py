@@ -156,6 +156,10 @@ class Protocol:
     bootstrap_samples: int
     final_fit: str = "train only"
     """Data that the evaluated model was fitted on."""
+    split: str = "leave-one-out"
+    """What is held out for validation and test."""
+    target: str = "the last item"
+    """What is ranked for each user."""
 
     @classmethod
     def of(
@@ -166,10 +170,10 @@ class Protocol:
         *,
         selection: str,
         final_fit: str = "train only",
-        split: Split | None = None,
+        part: Literal["valid", "test"] = "test",
     ) -> Protocol:
-        """The protocol of a dataset's split, by default its test split."""
-        split = dataset.test if split is None else split
+        """The protocol of the evaluation of a dataset's validation or test users."""
+        split = dataset.valid if part == "valid" else dataset.test
         return cls(
             dataset=dataset.name,
             users=len(split),
@@ -183,7 +187,15 @@ class Protocol:
             confidence=settings.confidence,
             bootstrap_samples=settings.bootstrap_samples,
             final_fit=final_fit,
+            split="leave-one-out" if dataset.splits is None else dataset.splits.text,
+            target=_target(dataset, part),
         )
+
+
+def _target(dataset: Dataset, part: Literal["valid", "test"]) -> str:
+    if dataset.splits is None:
+        return "the last item" if part == "test" else "the last item but one"
+    return dataset.splits.test_target if part == "test" else dataset.splits.valid_target
 
 
 @dataclass(frozen=True)

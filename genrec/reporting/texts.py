@@ -64,17 +64,12 @@ def named(name: str) -> str:
     return f"'{name}'" if " " in name or "," in name else name
 
 
-def protocol_text(protocol: Protocol, *, target: str = "last item") -> str:
-    """The evaluation protocol in one paragraph.
-
-    Args:
-        protocol: of the run or comparison.
-        target: which item of a user is the target.
-    """
+def protocol_text(protocol: Protocol) -> str:
+    """The evaluation protocol of a run or comparison in one paragraph."""
     seen = "kept in the lists" if protocol.seen_items == "keep" else "filtered from the lists"
     return (
-        f"{protocol.dataset}, leave-one-out: the {target} of each of {protocol.users:,} users is ranked among all "
-        f"{protocol.items:,} items (no sampling). Seen items are {seen}; the target is one of them for "
+        f"{protocol.dataset}, {protocol.split}: {protocol.target} of each of {protocol.users:,} users is ranked among "
+        f"all {protocol.items:,} items (no sampling). Seen items are {seen}; the target is one of them for "
         f"{protocol.seen_targets:.1%} of the users. Final fit: {protocol.final_fit}. "
         f"Order of histories: {protocol.order}. Checkpoint selection: {protocol.selection}."
     )

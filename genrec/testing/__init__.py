@@ -6,8 +6,18 @@ from genrec.testing.worlds import (
     clockwork,
     tiny_candidates,
     tiny_catalog,
+    tiny_dataset,
     tiny_histories,
     tiny_vectors,
 )
 
-__all__ = ["Clockwork", "check", "clockwork", "tiny_candidates", "tiny_catalog", "tiny_histories", "tiny_vectors"]
+__all__ = [
+    "Clockwork",
+    "check",
+    "clockwork",
+    "tiny_candidates",
+    "tiny_catalog",
+    "tiny_dataset",
+    "tiny_histories",
+    "tiny_vectors",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from genrec.contracts.results import (
     check_dataset,
     check_ids,
     check_ranking,
+    check_splits,
     check_vectors,
     checked_fit,
     checked_ranking,
@@ -27,6 +29,7 @@ from genrec.families import (
     HistoryEncoder,
     ItemEncoder,
     Merge,
+    SplitRule,
     StartedLogger,
     Task,
     Tokenizer,
@@ -35,7 +38,15 @@ from genrec.families import (
 from genrec.runtime.environment import Environment, WorkContext
 from genrec.testing._component import check_component, unchanged
 from genrec.testing._new_items import check_encode_new
-from genrec.testing.worlds import NUM_ITEMS, STREAMS, tiny_candidates, tiny_catalog, tiny_histories, tiny_vectors
+from genrec.testing.worlds import (
+    NUM_ITEMS,
+    STREAMS,
+    tiny_candidates,
+    tiny_catalog,
+    tiny_dataset,
+    tiny_histories,
+    tiny_vectors,
+)
 from genrec.training.log import EpochRecord, TrainingLog
 from genrec.types import ABSENT, Candidates, Dataset, Histories, ItemVectors, Ranking, SemanticIds
 
@@ -88,6 +99,8 @@ def _check(component: Component, environment: Environment, dataset: Dataset | No
     match component:
         case DatasetSource():
             _check_dataset(component, demand, environment.data)
+        case SplitRule():
+            _check_split(component, demand)
         case ItemEncoder():
             _check_item_encoder(component, environment, dataset, demand)
         case Tokenizer():
@@ -103,7 +116,7 @@ def _check(component: Component, environment: Environment, dataset: Dataset | No
 
             check_module(component, demand)
         case _:
-            demand(False, "a component belongs to one of the nine families")
+            demand(False, "a component belongs to one of the ten families")
 
 
 def _check_dataset(source: DatasetSource, demand: Demands, data: Path | None) -> None:
@@ -123,6 +136,9 @@ def _check_dataset(source: DatasetSource, demand: Demands, data: Path | None) ->
         and np.array_equal(first.histories.offsets, second.histories.offsets)
     )
     demand(same, "loading twice gives the same items, users and histories in the same order")
+    if first.times is not None:
+        demand(first.times.dtype == np.int64, "times are int64")
+        demand(second.times is not None and unchanged(second.times, first.times), "loading twice gives the same times")
     images = first.catalog.images
     if images is not None:
         counts_I = images.counts_I
@@ -133,6 +149,30 @@ def _check_dataset(source: DatasetSource, demand: Demands, data: Path | None) ->
         for item in np.flatnonzero(counts_I)[:3].tolist():
             for number in range(min(int(counts_I[item]), 3)):
                 demand(images.open(item, number).mode == "RGB", "an image is opened as RGB")
+
+
+def _check_split(rule: SplitRule, demand: Demands) -> None:
+    dataset = tiny_dataset(100)
+    parts, again = rule.split(dataset), rule.split(dataset)
+    if parts is None:
+        demand(again is None, "split() gives None for leave-one-out")
+        return
+    check_splits(parts, dataset, demand)
+    demand(again is not None and _same(parts.train, again.train), "splitting twice gives the same")
+    demand(bool(parts.text), "text describes the split")
+    items = dataset.histories.items.copy()
+    last_U = dataset.histories.offsets[1:][parts.test.users] - 1
+    items[last_U] = (items[last_U] + 1) % dataset.num_items
+    leaky = rule.split(replace(dataset, histories=Histories(items, dataset.histories.offsets)))
+    demand(leaky is not None and _same(parts.train, leaky.train), "the last items of test users change no training")
+    kept = parts.with_kept_items()
+    count = dataset.num_items if parts.kept_I is None else int(parts.kept_I.sum())
+    largest = max(part.items.max() for part in (kept.train, kept.train_and_valid, kept.test.target_lists))
+    demand(largest < count, "kept items are numbered from 0 on")
+
+
+def _same(first: Histories, second: Histories) -> bool:
+    return np.array_equal(first.items, second.items) and np.array_equal(first.offsets, second.offsets)
 
 
 def _check_item_encoder(

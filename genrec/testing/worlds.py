@@ -89,6 +89,27 @@ def tiny_histories(num_items: int = NUM_ITEMS, num_users: int = 16, *, seed: int
     return Histories.of([generator.integers(0, max(num_items - 1, 1), length) for length in lengths])
 
 
+def tiny_dataset(num_users: int = 16, *, seed: int = 0) -> Dataset:
+    """The tiny catalog and tiny histories, with times and with the last two items of each as validation and test.
+
+    The later a user is numbered, the later the user begins; the times of different users overlap.
+    """
+    histories = tiny_histories(num_users=num_users, seed=seed)
+    generator = np.random.default_rng(seed)
+    first_U = 1_400_000_000 + 86_400 * np.sort(generator.integers(0, 200, num_users))
+    place_N = np.arange(len(histories.items)) - histories.offsets[:-1][histories.users]
+    from_end_N = (histories.lengths[histories.users] - place_N).astype(np.int8)
+    return Dataset(
+        name="tiny",
+        catalog=tiny_catalog(),
+        user_keys=tuple(f"user-{user}" for user in range(num_users)),
+        histories=histories,
+        fingerprint=f"tiny-{num_users}-{seed}",
+        times=first_U[histories.users] + 86_400 * 20 * place_N,
+        parts=np.maximum(3 - from_end_N, 0),
+    )
+
+
 def tiny_vectors(
     num_items: int = NUM_ITEMS, width: int = 8, *, absent: tuple[int, ...] = (3, NUM_ITEMS - 1), seed: int = 0
 ) -> ItemVectors:

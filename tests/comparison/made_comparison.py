@@ -74,6 +74,7 @@ def made_comparison(
             cutoffs=CUTOFFS,
             confidence=0.95,
             bootstrap_samples=1000,
+            target="the last item" if split == "test" else "the last item but one",
         ),
         axes=dict(axes),
         seeds=seeds,

@@ -98,7 +98,7 @@ def _on_files(
     return Golden(_recipe(streams, dataset=dataset), write_data, modules)
 
 
-def _datasets() -> dict[str, Golden]:
+def _datasets_and_splits() -> dict[str, Golden]:
     table: Block = {"type": "table", "items": "items.csv", "title": "title", "attributes": ["tags"]}
     blocks: dict[str, Golden] = {
         "showroom": Golden(_recipe(_THREE, baselines=["popularity", "transition"])),
@@ -112,7 +112,14 @@ def _datasets() -> dict[str, Golden]:
         "recbole": _on_files(shops.write_recbole, {"type": "recbole"}, _TWO),
         "table": _on_files(shops.write_table, table, _THREE),
     }
-    return {f"dataset_{name}": golden for name, golden in blocks.items()}
+    in_time: Block = {"split": {"type": "global_time", "cut": 0.8, "valid_cut": 0.8}}
+    by_user: Block = {"split": {"type": "by_user", "test_users": 0.2}}
+    split = _recipe(_TWO, dataset={"type": "movielens"}, evaluation=in_time)
+    return {
+        **{f"dataset_{name}": golden for name, golden in blocks.items()},
+        "split_global_time": Golden(split, shops.write_slow_movielens),
+        "split_by_user": Golden(_recipe(_TWO, evaluation=by_user)),
+    }
 
 
 def _item_encoders() -> dict[str, Golden]:
@@ -446,7 +453,7 @@ def _plugins() -> dict[str, Golden]:
 
 
 TINY: dict[str, Golden] = {
-    **_datasets(),
+    **_datasets_and_splits(),
     **_item_encoders(),
     **_tokenizers(),
     **_models(),

@@ -37,14 +37,17 @@ def words_of(key: int) -> tuple[str, str, str]:
     return _COLORS[key % 7], _MATERIALS[key // 3 % 5], _KINDS[key % 8]
 
 
-def interactions() -> list[tuple[int, int, int]]:
-    """User, item and Unix time of each interaction, in the order of time; the next item mostly follows the last."""
+def interactions(hours: int = 1) -> list[tuple[int, int, int]]:
+    """User, item and Unix time of each interaction, in the order of time; the next item mostly follows the last.
+
+    A user has one every few ``hours``; all users begin within twelve days.
+    """
     draw = random.Random(0).random  # the one method whose numbers Python promises to keep
     keys, rows = item_keys(), []
     for user in range(101, 101 + NUM_USERS):
         item, start = int(NUM_ITEMS * draw()), int(1_000_000 * draw())
         for place in range(6 + int(7 * draw())):
-            rows.append((user, keys[item], FIRST_OF_2019 + start + 3600 * place))
+            rows.append((user, keys[item], FIRST_OF_2019 + start + 3600 * hours * place))
             item = (item + 1 + int(3 * draw())) % NUM_ITEMS if draw() < 0.7 else int(NUM_ITEMS * draw() ** 2)
     return sorted(rows, key=lambda row: row[2])
 
@@ -65,14 +68,19 @@ def write_amazon_2023(data: Path) -> None:
     amazon_files.write_2023(data / "amazon", _amazon_rows(), _amazon_items())
 
 
-def write_movielens(data: Path) -> None:
+def write_movielens(data: Path, hours: int = 1) -> None:
     """``movielens-posters/``: ratings, films and tags of the latest edition, plots in items.jsonl, posters."""
     folder = data / "movielens-posters"
-    table_files.write_movielens(folder, interactions())
+    table_files.write_movielens(folder, interactions(hours))
     rows = [f'{key},"{" ".join(words_of(key))} (1995)",{words_of(key)[1]}|{words_of(key)[2]}' for key in item_keys()]
     _write_lines(folder / "movies.csv", ["movieId,title,genres", *rows])
     _write_items(folder)
     _draw_images(folder / "images", item_keys())
+
+
+def write_slow_movielens(data: Path) -> None:
+    """The same with two days between the ratings of a user, so that many users have ratings on both sides of a cut."""
+    write_movielens(data, hours=48)
 
 
 def write_movielens_100k(data: Path) -> None:

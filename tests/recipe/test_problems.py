@@ -110,7 +110,7 @@ def problems(text: str) -> list[str]:
         ("cutoffs: [5, 10]", "metrics: [recall, 10]", "14: evaluation.metrics.1: found 10, expected text; put it in quotes"),
         ("cutoffs: [5, 10]", "confidence: 1", "14: evaluation.confidence: found 1, expected less than 1"),
         ("evaluation: {", "search: {list_length: 9}\nevaluation: {", "14: search.list_length: found 9, expected at least 10, the largest of evaluation.cutoffs"),
-        ("evaluation: {cutoffs: [5, 10]}", "evaluation: 5", "14: evaluation: found 5, expected a mapping with metrics, beyond_accuracy, distances_in, cutoffs, seen_items, bootstrap_samples, confidence, cold_items"),
+        ("evaluation: {cutoffs: [5, 10]}", "evaluation: 5", "14: evaluation: found 5, expected a mapping with split, metrics, beyond_accuracy, distances_in, cutoffs, seen_items, bootstrap_samples, confidence, cold_items"),
         ("[nothing]", "nothing", "15: baselines: found 'nothing', expected a list"),
         ("[nothing]", "[{type: sasrec, dropout: [0.1, 2]}]", "15: baselines.0.dropout.1: found 2, expected less than 1"),
         ("[nothing]", "[{type: sasrec, dropout: x}]", "15: baselines.0.dropout: found 'x', expected a number or a list"),
