@@ -44,6 +44,9 @@ ARGUMENTS: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("item_encoders", "precomputed"): vectors_file,
     ("tokenizers", "precomputed"): codes_file,
     ("tokenizers", "rqvae"): lambda _: {"epochs": 3},
+    ("baselines", "bert4rec"): lambda _: {"max_epochs": 3},
+    ("baselines", "hgn"): lambda _: {"max_epochs": 3},
+    ("baselines", "s3rec"): lambda _: {"max_epochs": 3, "pretrain_epochs": 2},
     ("merges", "single"): lambda _: {"stream": "text"},
     ("tasks", "semantic_transfer"): lambda _: {"source": "text", "target": "behavior"},
 }

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,6 +19,9 @@ from genrec.runtime.limits import Count, Length, Width
 from genrec.runtime.seeds import derive
 from genrec.types import Catalog, Histories
 
+_TOWARD_MEAN = 1e-3
+"""Weight of half the squared distance of a folded-in user from the mean user: it alone counts without a history."""
+
 
 @baselines.register("bpr_mf")
 class BprMf(TrainedBaseline):
@@ -28,9 +31,9 @@ class BprMf(TrainedBaseline):
     validation users is kept.
 
     **A history is folded in**: a ranking is of a history, whose user is not known, and has items that came after
-    training. The user's vector is the most probable one (one Newton step) under the loss on the items of the history,
-    with the mean and the covariance of the trained user vectors as the prior. The vector of a user without items is
-    the mean.
+    training. The user's vector minimizes the loss of training on the items of the history, with the item vectors
+    as they are: one Newton step over all pairs of an item of the history and an item of the catalog. The vector of a
+    user without items is the mean of the trained ones. Of training, a ranking reads the item vectors and that mean.
 
     Differs from the paper: AdamW in place of plain gradient steps, one item drawn for each item of a user and epoch in
     place of drawing both, no regularization of an item that is not in the batch, folded-in users.
@@ -40,13 +43,15 @@ class BprMf(TrainedBaseline):
 
     dim: Width | Several[Width] = 64
     """Width of user and item vectors; one or a list to choose from."""
-    l2: NonNegativeFloat | Several[NonNegativeFloat] = 0.01
+    l2: NonNegativeFloat | Several[NonNegativeFloat] = 0.06
     """Weight of half the squared lengths of the three vectors of each sample; one or a list to choose from."""
     max_history: Length = 50
     """Most recent items that are folded in; training uses all."""
+    learning_rate: PositiveFloat | Several[PositiveFloat] = 5e-3
+    """Peak learning rate of AdamW; one or a list to choose from."""
     batch_size: Count = 1024
     """Interactions in a batch."""
-    max_epochs: Count = 40
+    max_epochs: Count = 20
     """Passes over the training interactions at most."""
 
     def build(self, catalog: Catalog, train: Histories) -> BprMfNetwork:
@@ -141,23 +146,15 @@ class BprMfNetwork(ProductNetwork):
     def last_states(self, history_BT: Tensor) -> Tensor:
         """Vectors of the users of some histories, (B, D).
 
-        Over all pairs of an item i of the history and an item j of the catalog, with equal weight for each i, the loss
-        at x = 0 has the gradient -(q_i - mean q) / 2 and the curvature ((q_i - mean q)(q_i - mean q)' + cov q) / 4.
+        For each item i of the history, averaged over all items j, the loss at x = 0 has the gradient
+        -(q_i - mean q) / 2 and the curvature ((q_i - mean q)(q_i - mean q)' + cov q) / 4 + l2.
         """
         items_ID, users_UD = self.item_vectors_ID.detach(), self.user_table.weight.detach()
-        mean_D, prior_D = items_ID.mean(0), users_UD.mean(0)
-        precision_DD = torch.linalg.inv(_covariance(users_UD))
+        mean_D, identity_DD = items_ID.mean(0), torch.eye(items_ID.shape[1], device=items_ID.device)
+        covariance_DD = (items_ID - mean_D).T @ (items_ID - mean_D) / len(items_ID)
         is_item_BT1 = (history_BT != self.num_items)[:, :, None]
         centered_BTD = (self.item_table(history_BT) - mean_D) * is_item_BT1
-        count_B11 = is_item_BT1.sum(1, keepdim=True)
-        curvature_BDD = (centered_BTD.transpose(1, 2) @ centered_BTD + count_B11 * _covariance(items_ID)) / 4
-        pull_BD = centered_BTD.sum(1) / 2 + precision_DD @ prior_D
-        return torch.linalg.solve(curvature_BDD + precision_DD, pull_BD)
-
-
-def _covariance(x_ND: Tensor) -> Tensor:
-    """The (D, D) covariance, with a little on the diagonal so that it has an inverse."""
-    centered_ND = x_ND - x_ND.mean(0)
-    covariance_DD = centered_ND.T @ centered_ND / len(x_ND)
-    ridge = 1e-4 * covariance_DD.diagonal().mean() + 1e-12
-    return covariance_DD + ridge * torch.eye(x_ND.shape[1], device=x_ND.device)
+        each_DD = covariance_DD / 4 + self.l2 * identity_DD
+        curvature_BDD = centered_BTD.transpose(1, 2) @ centered_BTD / 4 + is_item_BT1.sum(1, keepdim=True) * each_DD
+        pull_BD = centered_BTD.sum(1) / 2 + _TOWARD_MEAN * users_UD.mean(0)
+        return torch.linalg.solve(curvature_BDD + _TOWARD_MEAN * identity_DD, pull_BD)

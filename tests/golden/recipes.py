@@ -407,7 +407,7 @@ def _baselines() -> dict[str, Golden]:
         "transition_short": [{"type": "transition", "next_items": 1, "recent_items": 2}],
         "item_knn": ["item_knn"],
         "item_knn_unshrunk": [{"type": "item_knn", "num_neighbors": 3, "shrinkage": 0, "recent_items": 3}],
-        "bpr_mf": [{"type": "bpr_mf", "dim": [4, 8], "l2": [0.0, 0.1], "max_epochs": 2}],
+        "bpr_mf": [{"type": "bpr_mf", "dim": 8, "l2": [0.0, 0.1], "max_epochs": 2}],
         "sasrec": [_sasrec(**lists)],
         "sasrec_binary": [_sasrec(dim=16, loss="binary_cross_entropy")],
         "sasrec_epochs": [_sasrec(dim=16, epochs=1)],
@@ -422,17 +422,7 @@ def _baselines() -> dict[str, Golden]:
         "bert4rec": [_sequence_baseline("bert4rec", dim=16, num_layers=1, last_item_ratio=0.5)],
         "bert4rec_sampled": [_sequence_baseline("bert4rec", dim=8, num_layers=1, mask_ratio=0.5, loss="bpr")],
         "s3rec": [_sequence_baseline("s3rec", dim=16, num_layers=1, pretrain_epochs=2)],
-        "s3rec_weights": [
-            _sequence_baseline(
-                "s3rec",
-                dim=8,
-                pretrain_epochs=1,
-                samples="all_positions",
-                attribute_weight=1.0,
-                segment_weight=0.0,
-                columns=["brand"],
-            )
-        ],
+        "s3rec_weights": [_sequence_baseline("s3rec", **lists, pretrain_epochs=1, segment_weight=0, columns=["brand"])],
         "gru4rec_untied": [_sequence_baseline("gru4rec", dim=16, epochs=1, tied_output=False)],
     }
     counted: Block = {"counts": {"decoder": "transition"}}

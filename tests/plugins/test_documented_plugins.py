@@ -27,7 +27,7 @@ training: {learning_rate: 1e-2, warmup_steps: 1, batch_size: 32, max_epochs: 2, 
 search: {beam_width: 20, list_length: 20}
 merge: hit_weighted
 evaluation: {cutoffs: [5, 10], bootstrap_samples: 20, metrics: [ndcg, first_place], seen_items: filter}
-baselines: [recent_popularity, item_knn]
+baselines: [recent_popularity, shared_users]
 """
 
 
@@ -54,7 +54,7 @@ def test_run_of_documented_plugins(folder: Path, dataset: str, encoder: str) -> 
     assert main(["run", "recipe.yaml", "--data", "data", "--output", "run", "--device", "cpu"]) == 0
     methods = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))["methods"]
     names = {method["name"] for method in methods}
-    assert {"merge: hit_weighted", "recent_popularity", "item_knn"} <= names
+    assert {"merge: hit_weighted", "recent_popularity", "shared_users"} <= names
     [table] = (folder / "run").rglob("epochs.csv")
     assert len(table.read_text(encoding="utf-8").splitlines()) == 3
     assert set(json.loads((folder / "run" / "merge.json").read_text())["weights"]) == {"behavior", "other"}
