@@ -85,11 +85,7 @@ def _encoded(item_encoder: str | Block, **others: Any) -> Block:
 
 
 def _coded(tokenizer: str | Block, vocabulary: str = "path") -> Block:
-    return {
-        "item_encoder": "tfidf",
-        "tokenizer": tokenizer,
-        "decoder": {"type": "mlp", "vocabulary": vocabulary},
-    }
+    return {"item_encoder": "tfidf", "tokenizer": tokenizer, "decoder": {"type": "mlp", "vocabulary": vocabulary}}
 
 
 def _on_files(
@@ -415,12 +411,10 @@ def _baselines() -> dict[str, Golden]:
         "bsarec": [_sequence_baseline("bsarec", **lists)],
         "bsarec_control": [_sequence_baseline("bsarec", dim=16, alpha=0, samples="all_positions")],
         "gru4rec": [_sequence_baseline("gru4rec", **lists)],
-        "caser": [_sequence_baseline("caser", **lists)],
-        "caser_window": [_sequence_baseline("caser", dim=16, window=3, horizontal_filters=4, vertical_filters=2)],
+        "caser": [_sequence_baseline("caser", **lists, window=3, horizontal_filters=4, vertical_filters=2)],
         "hgn": [_sequence_baseline("hgn", **lists)],
         "hgn_cross_entropy": [_sequence_baseline("hgn", dim=16, window=3, loss="cross_entropy")],
-        "bert4rec": [_sequence_baseline("bert4rec", dim=16, num_layers=1, last_item_ratio=0.5)],
-        "bert4rec_sampled": [_sequence_baseline("bert4rec", dim=8, num_layers=1, mask_ratio=0.5, loss="bpr")],
+        "bert4rec": [_sequence_baseline("bert4rec", **lists, num_layers=1, mask_ratio=0.5, last_item_ratio=0.5)],
         "s3rec": [_sequence_baseline("s3rec", dim=16, num_layers=1, pretrain_epochs=2)],
         "s3rec_weights": [_sequence_baseline("s3rec", **lists, pretrain_epochs=1, segment_weight=0, columns=["brand"])],
         "gru4rec_untied": [_sequence_baseline("gru4rec", dim=16, epochs=1, tied_output=False)],
