@@ -9,13 +9,17 @@ from genrec.baselines.hgn import Hgn
 from genrec.baselines.popularity import Popularity
 from genrec.runtime.environment import WorkContext
 from genrec.testing import check, clockwork
+from genrec.training.batches import HistoryBatch
+from genrec.types import ABSENT
 
 QUICK = {"dim": 16, "dropout": 0.1, "max_history": 6, "learning_rate": 0.01, "warmup_steps": 5, "batch_size": 8}
 
 
 def network(**changes):
     torch.manual_seed(0)
-    return Hgn(**{"max_history": 6, "window": 3} | changes).network(9, dim=4, dropout=0.5).eval()
+    module = Hgn(**{"max_history": 6, "window": 3} | changes).network(9, dim=4, dropout=0.5).eval()
+    module.loss = "bpr"
+    return module
 
 
 def sigmoid(x):
@@ -48,6 +52,19 @@ def test_states_are_those_of_the_equations():
         expected.append(user_D + pooled_D + total_D)
     found_BTD = module(torch.tensor([[*history, 9]]))
     np.testing.assert_allclose(found_BTD[0, :5].detach(), np.array(expected), atol=1e-5)
+
+
+def test_the_regularization_is_that_of_the_vectors_that_are_read_and_compared():
+    module = network(l2=0.1)
+    w = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in module.named_parameters()}
+    batch = HistoryBatch(torch.tensor([[0, 1, 9], [2, 1, 1]]), torch.tensor([[1, 5, ABSENT], [1, 1, 6]]), True)
+    read, target = [0, 1, 2, 1, 1], [1, 5, 1, 1, 6]
+    expected = np.mean([(w["item_table.weight"][item] ** 2).sum() for item in read])
+    expected += np.mean([(w["user_table.weight"][item] ** 2).sum() for item in read])
+    expected += np.mean([(w["output_table.weight"][item] ** 2).sum() for item in target])
+    expected += np.mean([(w["output_table.weight"][item] ** 2).sum() for item in range(9)])
+    assert module.losses(batch)["l2"].item() == pytest.approx(0.05 * expected, rel=1e-5)
+    assert list(network(l2=0.0).losses(batch)) == ["bpr"]
 
 
 def test_a_state_depends_on_its_item_and_those_before_alone():
