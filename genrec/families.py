@@ -111,8 +111,7 @@ class SplitRule(Component):
     def split(self, dataset: Dataset) -> Splits | None:
         """The parts of a dataset, of which ``train`` must not depend on what is held out; None: leave-one-out.
 
-        Raises:
-            DataError: the dataset lacks what the rule needs, such as times; the text says what to do.
+        Raises: DataError, if the dataset lacks what the rule needs, such as times.
         """
 
 

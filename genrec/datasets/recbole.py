@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, NonNegativeInt, model_validator
 
@@ -11,6 +11,7 @@ from genrec.datasets._columns import is_of_behavior, refuse_behavior
 from genrec.datasets.readers.csv import Layout, require_columns
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find
+from genrec.datasets.readers.interaction_parts import check_core, read_parts
 from genrec.datasets.readers.interaction_tables import InteractionColumns, check_time_settings, read_interactions
 from genrec.datasets.readers.interactions import Duplicates, Order, order_histories
 from genrec.datasets.readers.item_tables import ItemColumns, Items, catalog_of, read_items
@@ -44,6 +45,9 @@ class RecBole(DatasetSource):
     """Folder inside ``--data`` that holds the files."""
     name: str | None = None
     """Name of the files before ``.inter`` and ``.item``; null: the only one in the folder."""
+    benchmark_files: tuple[str, str, str] | None = None
+    """RecBole's ``benchmark_filename``, for ``evaluation.split: files``: ``[train, valid, test]`` reads
+    ``<name>.train.inter`` and so on in place of ``<name>.inter``. Requires ``core: 0``. null: one file."""
     user_field: str = "user_id"
     """RecBole's ``USER_ID_FIELD``."""
     item_field: str = "item_id"
@@ -91,43 +95,34 @@ class RecBole(DatasetSource):
     @model_validator(mode="after")
     def _times_can_be_read(self) -> RecBole:
         check_time_settings("time_field", self.time_field, self.time_format, self.time_unit, self.duplicates)
+        if self.benchmark_files is not None:
+            check_core(self.core, "benchmark_files")
         return self
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
-        path = self._interactions(find(data, self.folder))
-        fingerprint = Fingerprint(self.block())
+        paths, name = self._interactions(find(data, self.folder))
+        path, block = paths[0], self.block()
+        if self.benchmark_files is None:
+            del block["benchmark_files"]  # as before there were any
+        fingerprint = Fingerprint(block)
         skip = self.broken_rows == "skip"
-        file = TableFile(path, _LAYOUT)
-        column_of = _columns(file)
-        wanted = [self.user_field, self.item_field]
-        wanted += [self.rating_field] if self.min_rating is not None else []
-        require_columns(f"{path}:1", column_of, wanted)
-        if self.time_field is not None and self.time_field not in column_of:
-            raise DataError(
-                f"{path}:1: no column {self.time_field}; found {', '.join(column_of)}; name yours in "
-                "time_field:, or set time_field: null and order: file to keep the order of the file"
-            )
-        interactions = read_interactions(
-            file,
-            InteractionColumns(
-                column_of[self.user_field],
-                column_of[self.item_field],
-                None if self.time_field is None else column_of[self.time_field],
-                column_of.get(self.rating_field),
-            ),
-            min_rating=self.min_rating,
-            time_format=self.time_format,
-            time_unit=self.time_unit,
-            skip=skip,
-        )
-        fingerprint.add_file(path)
+        files = [TableFile(path, _LAYOUT) for path in paths]
+        columns = [self._columns_of(file) for file in files]
+        settings: dict[str, Any] = {"min_rating": self.min_rating, "skip": skip}
+        settings |= {"time_format": self.time_format, "time_unit": self.time_unit}
+        if len(files) == 1:
+            interactions = read_interactions(files[0], columns[0], **settings)
+        else:
+            interactions = read_parts(files, columns, **settings)
+        for path in paths:
+            fingerprint.add_file(path)
         ordered = order_histories(
-            interactions.table, path=path, core=self.core, order=self.order, duplicates=self.duplicates
+            interactions.table, path=paths[0], core=self.core, order=self.order, duplicates=self.duplicates
         )
         notes = [*ordered.notes, *interactions.notes]
         items, fields = Items(), ItemColumns()
-        items_path = path.with_name(f"{path.name.removesuffix('.inter')}.item")
+        items_path = paths[0].with_name(f"{name}.item")
         if items_path.is_file():
             file = TableFile(items_path, _LAYOUT)
             column_of = _columns(file)
@@ -150,10 +145,10 @@ class RecBole(DatasetSource):
             fingerprint.add_file(items_path)
             notes += items.notes
         keys = (*ordered.item_keys, *items.unsold)
-        catalog, missing = catalog_of(keys, items, fields, path.parent, fingerprint)
+        catalog, missing = catalog_of(keys, items, fields, paths[0].parent, fingerprint)
         times = None if ordered.times is None else ordered.times // interactions.ticks_per_second
         return Dataset(
-            name=path.name.removesuffix(".inter"),
+            name=name,
             catalog=catalog,
             user_keys=ordered.user_keys,
             histories=ordered.histories,
@@ -162,24 +157,47 @@ class RecBole(DatasetSource):
             order=ordered.order,
             times=times,
             times_are_dates=interactions.times_are_dates,
+            parts=ordered.parts,
             findings=(*ordered.findings, *interactions.findings, *items.findings),
         )
 
-    def _interactions(self, folder: Path) -> Path:
-        """The path of ``.inter``."""
+    def _columns_of(self, file: TableFile) -> InteractionColumns:
+        """The columns of a file of interactions."""
+        column_of = _columns(file)
+        wanted = [self.user_field, self.item_field]
+        wanted += [self.rating_field] if self.min_rating is not None else []
+        require_columns(f"{file.path}:1", column_of, wanted)
+        if self.time_field is not None and self.time_field not in column_of:
+            raise DataError(
+                f"{file.path}:1: no column {self.time_field}; found {', '.join(column_of)}; name yours in "
+                "time_field:, or set time_field: null and order: file to keep the order of the file"
+            )
+        return InteractionColumns(
+            column_of[self.user_field],
+            column_of[self.item_field],
+            None if self.time_field is None else column_of[self.time_field],
+            column_of.get(self.rating_field),
+        )
+
+    def _interactions(self, folder: Path) -> tuple[list[Path], str]:
+        """The paths of ``.inter``, one or three, and the name of the dataset."""
         source = "RecSysDatasets publishes datasets in this format, or its scripts create them"
-        if self.name is not None:
-            path = folder / f"{self.name}.inter"
+        ends = [".inter"] if self.benchmark_files is None else [f".{part}.inter" for part in self.benchmark_files]
+        name = self.name
+        if name is None:
+            found = sorted(folder.glob(f"*{ends[0]}"))
+            if not found:
+                raise DataError(f"{folder}: no file <name>{ends[0]}: users, items and times; {source}; put it there")
+            names = [path.name.removesuffix(ends[0]) for path in found]
+            if len(found) > 1:
+                parts = "; for the files of a split set benchmark_files" if any("." in one for one in names) else ""
+                raise DataError(f"{folder}: there are several datasets; set name: one of {', '.join(names)}{parts}")
+            name = names[0]
+        paths = [folder / f"{name}{end}" for end in ends]
+        for path in paths:
             if not path.is_file():
                 raise DataError(f"{path}: missing file: users, items and times; {source}; put it there")
-            return path
-        found = sorted(folder.glob("*.inter"))
-        if not found:
-            raise DataError(f"{folder}: no file <name>.inter: users, items and times; {source}; put it there")
-        if len(found) > 1:
-            names = ", ".join(path.name.removesuffix(".inter") for path in found)
-            raise DataError(f"{folder}: there are several datasets; set name: one of {names}")
-        return found[0]
+        return paths, name
 
     def _fields(self, column_of: dict[str, str]) -> ItemColumns:
         """The role of each field of ``.item`` where the recipe does not set it."""

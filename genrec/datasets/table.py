@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, NonNegativeInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, model_validator
 
 from genrec.datasets._columns import is_of_behavior, refuse_behavior
 from genrec.datasets.readers.csv import Layout
 from genrec.datasets.readers.fingerprint import Fingerprint
 from genrec.datasets.readers.folder import RelativePath, find, require
+from genrec.datasets.readers.interaction_parts import check_core, read_parts
 from genrec.datasets.readers.interaction_tables import InteractionColumns, check_time_settings, read_interactions
 from genrec.datasets.readers.interactions import Duplicates, Order, order_histories
 from genrec.datasets.readers.item_tables import ItemColumns, Items, catalog_of, read_items
+from genrec.datasets.readers.json_tables import JsonLinesTable
 from genrec.datasets.readers.tables import TableFile
 from genrec.datasets.readers.timestamps import TimeFormat, TimeUnit
 from genrec.families import DatasetSource, datasets
@@ -21,6 +23,7 @@ from genrec.types import ColumnKind, Dataset
 
 _SEPARATORS = {".tsv": "\t", ".tab": "\t"}
 """By ending; all others use commas."""
+_JSON_LINES = (".jsonl", ".ndjson")
 _OF_ITEMS = ("key", "title", "text_fields", "attributes", "columns", "image")
 """Fields that name columns of the table of items."""
 _LISTS = "|"
@@ -38,18 +41,34 @@ def _one_character(separator: str) -> str:
     return separator
 
 
+class Parts(BaseModel):
+    """Three tables of interactions with the same columns, which are a finished split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    train: RelativePath
+    """The table that is trained on."""
+    valid: RelativePath
+    """The targets of validation, each after its user's rows of ``train``."""
+    test: RelativePath
+    """The targets of the test, each after its user's rows of ``train`` and ``valid``."""
+
+
 @datasets.register("table")
 class Table(DatasetSource):
     """Your own tables, with a map of their columns: a row an interaction, and a row an item.
 
-    Files are read as CSV, TSV (``.tsv``, ``.tab``) or Parquet (``.parquet``, ``.pq``) by their ending, and only the
-    columns that are named. Lists are Parquet lists, or texts with ``|`` between the parts.
+    Files are read as CSV, TSV (``.tsv``, ``.tab``), Parquet (``.parquet``, ``.pq``) or JSON lines (``.jsonl``) by their
+    ending, and only the columns that are named. Lists are lists, or in CSV and TSV texts with ``|`` between the parts.
     """
 
     folder: RelativePath = "my-shop"
     """Folder inside ``--data`` that holds the files."""
     interactions: RelativePath = "interactions.csv"
     """The table of interactions, one row each."""
+    parts: Parts | None = None
+    """Three tables in place of ``interactions``, for ``evaluation.split: files``: ``{train: FILE, valid: FILE, test:
+    FILE}``. Requires ``core: 0``. null: one table."""
     user: str = "user"
     """Column of the user's key, text or whole numbers."""
     item: str = "item"
@@ -116,6 +135,8 @@ class Table(DatasetSource):
             raise ValueError(
                 f"column_formats names {wrong[0]!r}, which is no datetime column; set columns: {{{wrong[0]}: datetime}}"
             )
+        if self.parts is not None:
+            check_core(self.core, "parts")
         if self.time is None and self.order == "time":
             raise ValueError("histories cannot be ordered by time without a time column; set order: file")
         return self
@@ -123,22 +144,26 @@ class Table(DatasetSource):
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
         folder = find(data, self.folder)
-        fingerprint = Fingerprint(self.block())
+        block = self.block()
+        if self.parts is None:
+            del block["parts"]  # as before there were parts
+        fingerprint = Fingerprint(block)
         skip = self.broken_rows == "skip"
         what = f"a row an interaction, columns {', '.join(filter(None, (self.user, self.item, self.time)))}"
-        file = self._file(folder, self.interactions, what, "name yours in interactions:")
         columns = InteractionColumns(self.user, self.item, self.time, self.rating)
-        interactions = read_interactions(
-            file,
-            columns,
-            min_rating=self.min_rating,
-            time_format=self.time_format,
-            time_unit=self.time_unit,
-            skip=skip,
-        )
-        fingerprint.add_file(file.path)
+        settings: dict[str, Any] = {"min_rating": self.min_rating, "skip": skip}
+        settings |= {"time_format": self.time_format, "time_unit": self.time_unit}
+        if self.parts is None:
+            files = [self._file(folder, self.interactions, what, "name yours in interactions:")]
+            interactions = read_interactions(files[0], columns, **settings)
+        else:
+            names = (self.parts.train, self.parts.valid, self.parts.test)
+            files = [self._file(folder, name, what, "name yours in parts:") for name in names]
+            interactions = read_parts(files, [columns] * 3, **settings)
+        for file in files:
+            fingerprint.add_file(file.path)
         ordered = order_histories(
-            interactions.table, path=file.path, core=self.core, order=self.order, duplicates=self.duplicates
+            interactions.table, path=files[0].path, core=self.core, order=self.order, duplicates=self.duplicates
         )
         notes = [*ordered.notes, *interactions.notes]
         items, fields = Items(), ItemColumns()
@@ -181,10 +206,13 @@ class Table(DatasetSource):
             order=ordered.order,
             times=times,
             times_are_dates=interactions.times_are_dates,
+            parts=ordered.parts,
             findings=(*ordered.findings, *interactions.findings, *items.findings),
         )
 
     def _file(self, folder: Path, name: str, what: str, source: str) -> TableFile:
         path = require(folder, name, what, source)
+        if path.suffix.lower() in _JSON_LINES:
+            return JsonLinesTable(path)
         separator = self.separator or _SEPARATORS.get(path.suffix.lower(), ",")
         return TableFile(path, Layout(separator, quoted=len(separator) == 1))

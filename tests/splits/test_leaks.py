@@ -31,6 +31,7 @@ RULES: dict[str, dict[str, Any]] = {
     "leave_one_out": {},
     "global_time": {"cut": 0.8, "valid_cut": 0.7, "unseen_items": "keep"},
     "by_user": {"test_users": 0.2, "valid_users": 0.2},
+    "files": {},
 }
 
 

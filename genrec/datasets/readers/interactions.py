@@ -39,6 +39,8 @@ class Ordered:
     """For :attr:`genrec.types.Dataset.notes`: ties, repeats, removed interactions, and the findings."""
     findings: tuple[Finding, ...] = ()
     """For :attr:`genrec.types.Dataset.findings`: duplicate events."""
+    parts: np.ndarray | None = None
+    """For :attr:`genrec.types.Dataset.parts`; None where the table has no column ``part``."""
 
 
 def order_histories(
@@ -54,7 +56,8 @@ def order_histories(
 
     Args:
         table: a row an interaction, in the order of the source: ``user`` and ``item`` (text, categories or whole
-            numbers) and, if the source has it, ``time`` (int64, Unix seconds).
+            numbers) and, if the source has it, ``time`` (int64, Unix seconds) and ``part`` (int8), which comes before
+            the time in the order of a history.
         path: the file, for messages.
         core: users and items with fewer interactions are removed repeatedly, until all have as many; 0 or 1 keeps
             all.
@@ -84,8 +87,10 @@ def order_histories(
     user_keys, user_N = _numbered(table["user"])
     item_keys, item_N = _numbered(table["item"])
     time_N = table["time"].to_numpy().astype(np.int64) if "time" in table.columns else None
-    rows = pl.DataFrame({"user": user_N} if time_N is None else {"user": user_N, "time": time_N})
-    keys = ["user"] if order == "file" else ["user", "time"]
+    part_N = table["part"].to_numpy() if "part" in table.columns else None
+    columns = {"user": user_N, "part": part_N, "time": None if order == "file" else time_N}
+    rows = pl.DataFrame({name: column for name, column in columns.items() if column is not None})
+    keys = rows.columns
     place_N = rows.select(pl.arg_sort_by(keys, maintain_order=True)).to_series().to_numpy()  # ties keep their order
     offsets = np.concatenate([[0], np.cumsum(np.bincount(user_N, minlength=len(user_keys)))]).astype(np.int64)
     histories = Histories(item_N[place_N].astype(np.int32), offsets)
@@ -105,7 +110,9 @@ def order_histories(
             f"{core}-core filter"
         )
     notes += texts_of(findings)
-    return Ordered(user_keys, item_keys, histories, times, text, tuple(notes), tuple(findings))
+    if part_N is not None:
+        part_N, text = part_N[place_N], f"training, validation, test; in each {text}"
+    return Ordered(user_keys, item_keys, histories, times, text, tuple(notes), tuple(findings), part_N)
 
 
 def _core(table: pl.DataFrame, core: int) -> pl.DataFrame:
