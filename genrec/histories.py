@@ -145,6 +145,11 @@ class Splits:
     """What the target of a test user is."""
     kept_I: np.ndarray | None = None
     """Items that stay in the catalog, bool (I,); the others are in no part. None: all stay."""
+    known_until_U: np.ndarray | None = None
+    """When what a user did outside the histories (a tag) is no longer known to what is fitted, in the unit of
+    ``Dataset.times``, int64 (U,); None: unknown, so that datasets with such texts cannot be split."""
+    known_until: int = np.iinfo(np.int64).max
+    """The same for users without a history."""
     notes: tuple[str, ...] = ()
     """What was left out, with counts: items without training, users without a history."""
 

@@ -6,7 +6,7 @@ item vectors, K beam, N list length, C candidates, S streams, U users.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -146,6 +146,9 @@ class Dataset:
     parts: np.ndarray | None = None
     """The part of each interaction of ``histories.items`` in a source whose files are split, int8 (total,): 0 training,
     1 validation, 2 test, in this order in each history; None: the source is not split."""
+    texts_until: Callable[[np.ndarray, int], tuple[str, ...]] | None = None
+    """Of a source whose texts are written by users (tags): the texts of all items from what each user had written
+    before a time, int64 (U,), and others before another one. ``catalog.texts`` are for leave-one-out."""
     trains_on_validation: bool = False
     """Whether validation items are part of the training histories (refit for the test split), without validation."""
     whole: Dataset | None = None

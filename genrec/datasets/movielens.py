@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import polars as pl
 from pydantic import NonNegativeInt
 
 from genrec.datasets._columns import categorical, filled, numeric
@@ -16,7 +19,7 @@ from genrec.datasets.readers.folder import RelativePath, find, require
 from genrec.datasets.readers.image_files import ImageFiles
 from genrec.datasets.readers.interactions import Duplicates, Ordered, order_histories
 from genrec.datasets.readers.movielens_files import SOURCE, Edition, find_edition, read_ratings
-from genrec.datasets.readers.movielens_tags import tags_by_film, without_held_out
+from genrec.datasets.readers.movielens_tags import tags_by_film, until, without_held_out
 from genrec.families import DatasetSource, datasets
 from genrec.formats.finding import Finding
 from genrec.types import Catalog, Dataset
@@ -49,7 +52,8 @@ class MovieLens(DatasetSource):
     """Most frequent tags of a film that are read."""
     held_out_tags: Literal["drop", "keep"] = "drop"
     """What happens to tags that a user gave to the own validation or test film, or at the time of the former or later:
-    they would leak held-out films into the texts."""
+    they would leak held-out films into the texts. Under other splits than leave-one-out: to tags that were given after
+    training ends, or by users who are not trained on."""
 
     def load(self, data: Path | None) -> Dataset:
         """Read the files; see :meth:`DatasetSource.load`."""
@@ -75,7 +79,8 @@ class MovieLens(DatasetSource):
         num_titled = len(titled.intersection(ordered.item_keys))
         findings += unmatched(ordered.item_keys, num_titled, titled, films_path)
         notes = [*ordered.notes, *texts_of(findings)]
-        notes += self._add_tags(metadata, folder, edition, ordered, fingerprint)
+        tag_notes, tags = self._add_tags(metadata, folder, edition, ordered, fingerprint)
+        notes += tag_notes
         films: list[Entry] = [metadata.get(int(key), {}) for key in ordered.item_keys]
         notes.append(f"share of films with each text field: {coverage(films, self.text_fields)}")
         if nameless := len(ordered.item_keys) - num_titled:
@@ -110,6 +115,7 @@ class MovieLens(DatasetSource):
             notes=tuple(notes),
             order=ordered.order,
             times=ordered.times,
+            texts_until=None if tags is None else partial(self._texts_until, films, tags, ordered),
             findings=(*ordered.findings, *findings),
         )
 
@@ -120,14 +126,19 @@ class MovieLens(DatasetSource):
         edition: Edition,
         ordered: Ordered,
         fingerprint: Fingerprint,
-    ) -> list[str]:
-        """Add the tags with times if there are any, else those of ``items.jsonl``; at most ``max_tags`` a film."""
-        notes = []
+    ) -> tuple[list[str], pl.DataFrame | None]:
+        """Add the tags with times if there are any, else those of ``items.jsonl``; at most ``max_tags`` a film.
+
+        Returns:
+            Notes, and the tags with times of which the texts have only those that are known; None if they have all.
+        """
+        notes, timed = [], None
         is_read = "tags" in self.text_fields
         if edition.tags and edition.read_tags and (path := folder / edition.tags).is_file():
             fingerprint.add_file(path)
             everything = tags = edition.read_tags(path)
             if self.held_out_tags == "drop":
+                timed = everything if is_read else None
                 tags = without_held_out(tags, ordered)
             for film in metadata.values():
                 film.pop("tags", None)
@@ -140,7 +151,17 @@ class MovieLens(DatasetSource):
             notes.append("tags of items.jsonl have no user and no time: some may leak held-out interactions")
         for film in metadata.values():
             film["tags"] = words(film.get("tags"))[: self.max_tags]
-        return notes
+        return notes, timed
+
+    def _texts_until(
+        self, films: list[Entry], tags: pl.DataFrame, ordered: Ordered, until_U: np.ndarray, others: int
+    ) -> tuple[str, ...]:
+        """The texts of all films with the tags given before a time; see :attr:`genrec.types.Dataset.texts_until`."""
+        found = tags_by_film(until(tags, ordered, until_U, others))
+        return tuple(
+            describe({**film, "tags": words(found.get(int(key)))[: self.max_tags]}, self.text_fields)
+            for key, film in zip(ordered.item_keys, films, strict=True)
+        )
 
 
 def _year(name: str) -> int | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from genrec.errors import DataError
 from genrec.experiment.cold_items import some_items
 from genrec.types import Dataset, Histories, Split, Splits
 
@@ -20,19 +21,30 @@ def with_splits(dataset: Dataset, splits: Splits) -> Dataset:
     Args:
         dataset: as loaded by its source.
         splits: its parts.
+
+    Raises:
+        DataError: texts of the dataset have what users wrote, and the split does not say until when it is known.
     """
+    if dataset.texts_until is not None:
+        if splits.known_until_U is None:
+            raise DataError(
+                f"{dataset.name}: the texts have tags of users, and the split does not say until when they are known; "
+                "expected known_until_U of its Splits, or text_fields without tags"
+            )
+        texts = dataset.texts_until(splits.known_until_U, splits.known_until)
+        dataset = replace(dataset, catalog=replace(dataset.catalog, texts=texts))
     digest = hashlib.blake2b(digest_size=8)
     for array in _arrays(splits):
         digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         digest.update(len(array).to_bytes(8, "big"))
-    dataset = replace(
+    return replace(
         dataset,
         fingerprint=f"{dataset.fingerprint} split {digest.hexdigest()}",
         notes=(*dataset.notes, *splits.notes),
         splits=splits.with_kept_items(),
+        texts_until=None,
         **({} if splits.kept_I is None else _without_items(dataset, splits.kept_I)),
     )
-    return dataset
 
 
 def _without_items(dataset: Dataset, kept_I: np.ndarray) -> dict[str, object]:
@@ -54,6 +66,7 @@ def _arrays(splits: Splits) -> Iterator[np.ndarray]:
         yield from (histories.items, histories.offsets)
     for split in (splits.valid, splits.test):
         yield from _of_users(split)
+    yield np.arange(0) if splits.known_until_U is None else splits.known_until_U
     yield np.arange(0) if splits.kept_I is None else np.flatnonzero(splits.kept_I)
 
 

@@ -53,11 +53,14 @@ class ByUser(SplitRule):
         require_users(dataset, self.type_name, advice=advice, validation=valid, test=test)
         is_trained_I = is_in_training(dataset, is_trained_N)
         train = training(histories, is_trained_N)
+        known_until_U = np.full(len(histories), np.iinfo(np.int64).max)
+        known_until_U[np.union1d(test_users, valid_users)] = np.iinfo(np.int64).min
         return Splits(
             train=train,
             train_and_valid=training(histories, ~is_test_N),
             valid=valid,
             test=test,
+            known_until_U=known_until_U,
             text="split by users, none of whom is trained on",
             notes=(
                 f"split: {len(train):,} users are trained on, {len(valid):,} are validation and {len(test):,} test "

@@ -85,11 +85,14 @@ class GlobalTime(SplitRule):
             share_before = float(is_past_N.mean())
             valid_cut = _moment(dataset, times[is_past_N], self.valid_cut or share_before, "valid_cut")
             is_trained_N = times < valid_cut
+            known_until, known_until_U = valid_cut, np.full(len(histories), valid_cut)
             when = f"validation from {_text(dataset, valid_cut)} on"
         else:
             enough = np.flatnonzero(histories.where(is_past_N).lengths >= 2)
             chosen = drawn_users(enough, self.valid_users, self.seed)
             is_trained_N = is_past_N & ~np.isin(histories.users, chosen)
+            known_until, known_until_U = cut, np.full(len(histories), cut)
+            known_until_U[chosen] = np.iinfo(np.int64).min
             when = f"validation on {len(chosen):,} users who are not trained on"
         is_trained_I = is_in_training(dataset, is_trained_N)
         is_known_N = is_trained_I[histories.items] if self.unseen_items == "drop" else np.ones(len(times), dtype=bool)
@@ -112,6 +115,8 @@ class GlobalTime(SplitRule):
             valid_target=TARGET_TEXTS[self.targets if self.validation == "by_time" else "last"],
             test_target=TARGET_TEXTS[self.targets],
             kept_I=is_trained_I if self.unseen_items == "drop" else None,
+            known_until_U=known_until_U,
+            known_until=known_until,
             notes=(
                 "split: {:,} interactions are trained on, {:,} held out for validation and {:,} for the test".format(
                     *counts

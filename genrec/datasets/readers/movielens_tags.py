@@ -38,6 +38,20 @@ def without_held_out(tags: pl.DataFrame, ordered: Ordered) -> pl.DataFrame:
     return joined.filter(~is_held_out.fill_null(False)).select(tags.columns)
 
 
+def until(tags: pl.DataFrame, ordered: Ordered, until_U: np.ndarray, others: int) -> pl.DataFrame:
+    """The tags that each user gave before a time.
+
+    Args:
+        tags: ``user``, ``item`` and ``time`` of each, and further columns.
+        ordered: histories, whose users have a time each.
+        until_U: the time of each of them, int64 (U,).
+        others: the time of users without a history.
+    """
+    limits = pl.DataFrame({"user": np.array(ordered.user_keys).astype(np.int64), "until": until_U})
+    joined = tags.join(limits, on="user", how="left", maintain_order="left")
+    return joined.filter(pl.col("time") < pl.col("until").fill_null(others)).select(tags.columns)
+
+
 def tags_by_film(tags: pl.DataFrame) -> dict[int, list[str]]:
     """Tags of each film, most frequent first, then oldest in the file; upper and lower case count as one."""
     by_film = (
