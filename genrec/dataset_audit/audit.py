@@ -13,6 +13,7 @@ from genrec.dataset_audit.catalog_texts import leak_findings, twin_findings
 from genrec.dataset_audit.dates import date_text, dates_finding, first_and_last
 from genrec.dataset_audit.finding import Finding, Severity, percent, share
 from genrec.dataset_audit.history_order import future_finding, order_finding, tie_finding
+from genrec.dataset_audit.protocols import protocol_findings
 from genrec.reporting.tables import Table
 from genrec.types import Dataset
 
@@ -147,6 +148,7 @@ def audit(dataset: Dataset) -> Audit:
         _modalities(figures),
         *leak_findings(dataset.catalog, dataset.test),
         *twin_findings(dataset.catalog, dataset.test),
+        *protocol_findings(dataset),
     ]
     findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     return Audit(dataset.name, dataset.fingerprint, dataset.order, figures, tuple(findings), dataset.notes)
