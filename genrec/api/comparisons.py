@@ -59,7 +59,7 @@ class ComparisonResult:
     over seeds (null with one seed) and its bootstrap interval over users."""
     tests: Table
     """A row for each pair of variants and baselines and each metric, at the main cutoff: difference, interval, p-value
-    with Holm correction, and the verdict on the first."""
+    with Holm correction, and the verdict on the first. Tests of accuracy are corrected apart from those beyond it."""
 
     @property
     def conclusion(self) -> str:
@@ -237,8 +237,8 @@ def _metrics(comparison: Comparison) -> Table:
     rows = [
         (row.name, row.kind, metric, cutoff, cell.mean, cell.std, cell.low, cell.high)
         for row in comparison.table_rows
-        for metric in comparison.metrics
-        for cutoff, cell in comparison.cells[row.name][metric].items()
+        for metric in (*comparison.metrics, *comparison.beyond_accuracy)
+        for cutoff, cell in comparison.cells[row.name].get(metric, {}).items()
     ]
     return _table(("name", "kind", "metric", "cutoff", "mean", "std", "low", "high"), rows)
 
@@ -246,7 +246,7 @@ def _metrics(comparison: Comparison) -> Table:
 def _tests(comparison: Comparison) -> Table:
     rows = [
         (t.first, t.second, t.metric, t.cutoff, t.difference, t.low, t.high, t.p, t.p_holm, t.verdict)
-        for t in comparison.pairs
+        for t in (*comparison.pairs, *comparison.beyond_pairs)
     ]
     names = ("first", "second", "metric", "cutoff", "difference", "low", "high", "p", "p_holm", "verdict")
     return _table(names, rows)

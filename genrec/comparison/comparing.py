@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from genrec.comparison._beyond_accuracy import shared_facts
 from genrec.comparison._controls import find_controls
 from genrec.comparison.plan import Plan, PlannedStage, Trial
 from genrec.comparison.ranking import make_rows
@@ -36,7 +37,9 @@ def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comp
     planned = plan.planned()
     runner.run(plan)
     settings = plan.trials[0].recipe.evaluation
-    rows = make_rows(plan, split, top_n=max(settings.cutoffs))
+    fitted_on = _fitted_on(plan, split)
+    facts = shared_facts(plan, split, fitted_on)
+    rows = make_rows(plan, split, max(settings.cutoffs), facts)
     if not any(len(row.seeds) for row in rows if row.kind == "variant"):
         reasons = dict.fromkeys(f"- {trial.variant.name}, seed {trial.seed}: {trial.failure}" for trial in plan.trials)
         raise GenrecError("nothing to compare, no variant has a result:\n" + "\n".join(reasons))
@@ -56,7 +59,8 @@ def compare(plan: Plan, runner: Runner, *, title: str, split: SplitName) -> Comp
         axes=_axes(plan.trials),
         seeds=tuple(sorted({trial.seed for trial in plan.trials})),
         rows=rows,
-        **statistics_of(rows, users, _fitted_on(plan, split), settings),
+        **statistics_of(rows, users, fitted_on, settings),
+        distances_in="" if facts is None else facts.stream,
         stages=_stages(plan, planned),
         seconds=time.monotonic() - began,
         notes=(*notes_of(plan, split), *model_notes(rows)),

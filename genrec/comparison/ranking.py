@@ -17,8 +17,10 @@ from genrec.comparison.plan import BaselineJob, ModelJob, Plan, Trial, block_wit
 from genrec.comparison.results import ComparisonRow, RowKind, Trained
 from genrec.contracts.results import checked_fit, checked_merge
 from genrec.errors import GenrecError
+from genrec.evaluation.beyond_accuracy import ListValues, measurable, measure_lists
 from genrec.evaluation.cross_fitting import cross_fitted
-from genrec.evaluation.metrics import best_ranks, target_ranks
+from genrec.evaluation.metrics import best_ranks, main_cutoff, target_ranks
+from genrec.evaluation.top_lists import ItemFacts, TopLists
 from genrec.experiment.baselines import rank_baseline
 from genrec.experiment.candidates import find_candidates
 from genrec.experiment.keys import SplitName
@@ -42,6 +44,7 @@ class _Gathering:
     ranks: dict[int, np.ndarray] = field(default_factory=dict)
     models: dict[int, Trained] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
+    list_values: dict[int, ListValues] = field(default_factory=dict)
 
     def row(self, name: str) -> ComparisonRow:
         seeds = tuple(sorted(self.ranks))
@@ -57,10 +60,11 @@ class _Gathering:
             failures=self.failures,
             notes=first.notes if first and self.kind == "variant" else (),
             command=first.command if first and self.kind == "variant" else "",
+            list_values=tuple(self.list_values[seed] for seed in seeds if seed in self.list_values),
         )
 
 
-def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[ComparisonRow]:
+def make_rows(plan: Plan, split: SplitName, top_n: int, facts: ItemFacts | None = None) -> list[ComparisonRow]:
     """Rank every user of a split by every trial with finished candidates.
 
     A merge with parameters is fitted on the validation users. On validation users it is cross-fitted: no user is ranked
@@ -70,26 +74,49 @@ def make_rows(plan: Plan, split: SplitName, top_n: int) -> list[ComparisonRow]:
         plan: after its runner has finished; failed jobs have a reason.
         split: the evaluation users.
         top_n: length of the lists.
+        facts: about the items, for metrics beyond accuracy; None: those are not computed.
 
     Returns:
         Variants in the order given, then the streams and the oracle of each model, then the baselines.
     """
-    ranker = _Ranker(plan, split, top_n)
+    ranker = _Ranker(plan, split, top_n, _Evaluator.of(plan, split, facts))
     with Bar("ranking", len(plan.jobs)) as bar:
         for job in plan.jobs:
             if not job.failure:
                 ranker.rank(job)
             bar.advance(note=job.name)
-    return [*ranker.rows(), *_baseline_rows(plan, ranker.users)]
+    return [*ranker.rows(), *_baseline_rows(plan, ranker.evaluator)]
+
+
+@dataclass(frozen=True)
+class _Evaluator:
+    """Stores what rankings are worth in rows: the ranks of the targets, and the metrics beyond accuracy."""
+
+    users: Split
+    facts: ItemFacts | None
+    metrics: tuple[str, ...]
+    cutoff: int
+
+    @classmethod
+    def of(cls, plan: Plan, split: SplitName, facts: ItemFacts | None) -> _Evaluator:
+        settings = plan.trials[0].recipe.evaluation
+        metrics = () if facts is None else tuple(measurable(settings.beyond_accuracy, facts))
+        return cls(getattr(plan.dataset, split), facts, metrics, main_cutoff(settings.cutoffs))
+
+    def evaluate(self, ranking: Ranking, row: _Gathering, seed: int) -> None:
+        ranks_U = target_ranks(ranking, self.users.targets)
+        if self.facts is not None and self.metrics:
+            lists = TopLists.of(ranking, self.users.histories, self.facts)
+            row.list_values[seed] = measure_lists(lists, self.metrics, self.cutoff)
+        row.ranks[seed] = ranks_U
 
 
 class _Ranker:
     """Collects the rows of variants and of their models' streams, job by job."""
 
-    def __init__(self, plan: Plan, split: SplitName, top_n: int) -> None:
-        self._plan, self._top_n = plan, top_n
+    def __init__(self, plan: Plan, split: SplitName, top_n: int, evaluator: _Evaluator) -> None:
+        self._plan, self._top_n, self.evaluator = plan, top_n, evaluator
         self._split: SplitName = split
-        self.users: Split = getattr(plan.dataset, split)
         self._model_names = _model_names(plan)
         self._variants: dict[str, _Gathering] = {}
         self._models: dict[str, _Gathering] = {}
@@ -147,7 +174,7 @@ class _Ranker:
         return self._models.setdefault(name, _Gathering(kind, setting=setting))
 
     def _note(self, row: _Gathering, ranking: Ranking, trained: Trained) -> None:
-        row.ranks[trained.seed] = target_ranks(ranking, self.users.targets)
+        self.evaluator.evaluate(ranking, row, trained.seed)
         row.models[trained.seed] = trained
 
     def rows(self) -> Iterator[ComparisonRow]:
@@ -194,7 +221,7 @@ def _model_names(plan: Plan) -> dict[str, str]:
     return names
 
 
-def _baseline_rows(plan: Plan, split: Split) -> Iterator[ComparisonRow]:
+def _baseline_rows(plan: Plan, evaluator: _Evaluator) -> Iterator[ComparisonRow]:
     """The row of each baseline, with all its seeds."""
     groups: dict[tuple[str, bool], list[BaselineJob]] = {}
     for job in plan.baselines:
@@ -208,7 +235,7 @@ def _baseline_rows(plan: Plan, split: Split) -> Iterator[ComparisonRow]:
                 if not job.failure:
                     with plugin_errors():
                         ranking = rank_baseline(job.baseline, job.fit, job.split, plan.cache, top_n=job.top_n)
-                        row.ranks[job.seed] = target_ranks(ranking, split.targets)
+                        evaluator.evaluate(ranking, row, job.seed)
             except GenrecError as error:
                 job.fail(" ".join(str(error).split()))
             if job.failure:

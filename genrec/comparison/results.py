@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genrec.evaluation.beyond_accuracy import ListValues
 from genrec.evaluation.metrics import METRICS, main_metric
 from genrec.evaluation.significance import Verdict, verdict
 from genrec.reporting.report import Protocol
@@ -60,10 +61,16 @@ class ComparisonRow:
     """Changes beyond the setting, such as tasks left out."""
     command: str = ""
     """Command that runs this variant alone, with ``SEED`` in place of the seed."""
+    list_values: tuple[ListValues, ...] = ()
+    """Metrics beyond accuracy by seed, as ``seeds``; empty for oracles and without such metrics."""
 
     def values_SU(self, metric: str, cutoff: int) -> np.ndarray:
         """A metric of each seed and user, float64 (S, U)."""
         return METRICS.get(metric)(self.ranks_SU, cutoff)
+
+    def beyond_SU(self, metric: str) -> np.ndarray:
+        """A metric of lists of each seed and user at the main cutoff, float64 (S, U)."""
+        return np.stack([values.of_users[metric] for values in self.list_values]).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,9 @@ class Pair:
     @property
     def verdict(self) -> Verdict:
         """The verdict on ``first``."""
-        return verdict(self.p_holm, METRICS.get(self.metric).merit(self.difference))
+        metric = METRICS.get(self.metric)
+        has_direction = metric.higher_is_better is not None
+        return verdict(self.p_holm, metric.merit(self.difference), has_direction=has_direction)
 
     def reversed(self) -> Pair:
         """The same test with ``first`` and ``second`` swapped."""
@@ -173,6 +182,12 @@ class Comparison:
     notes: Sequence[str] = ()
     controls: Sequence[Control] = ()
     """The controls among the variants."""
+    beyond_accuracy: tuple[str, ...] = ()
+    """Names of the metrics beyond accuracy, in the order of the columns; their cells are at the main cutoff."""
+    beyond_pairs: Sequence[Pair] = ()
+    """All pairs of variants and baselines in metrics of lists; corrected among themselves."""
+    distances_in: str = ""
+    """The stream whose item vectors measure distances; empty if there is none."""
     target_popularity_U: np.ndarray | None = None
     """How often each user's target occurs in training, int64 (U,); None if unknown."""
 
@@ -220,6 +235,30 @@ class Comparison:
             if test.metric == metric and best in (test.first, test.second)
         ]
         return sorted(tests, key=lambda test: -means[test.second])
+
+
+def agreement(
+    first: ComparisonRow, second: ComparisonRow, one: Mapping[int, float], two: Mapping[int, float], difference: float
+) -> tuple[int | None, int]:
+    """The number of common seeds with the same sign of the difference, and the number of common seeds.
+
+    A deterministic baseline has one seed, which stands for all.
+
+    Args:
+        first: a row.
+        second: another row.
+        one: the mean of each seed of the first row.
+        two: the mean of each seed of the second row.
+        difference: of the means over seeds.
+    """
+    if first.kind == "baseline" and len(one) == 1:
+        one = dict.fromkeys(two, *one.values())
+    if second.kind == "baseline" and len(two) == 1:
+        two = dict.fromkeys(one, *two.values())
+    shared = [seed for seed in one if seed in two]
+    if not shared:
+        return None, 0
+    return int(sum(np.sign(one[seed] - two[seed]) == np.sign(difference) for seed in shared)), len(shared)
 
 
 def methods_of(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:

@@ -12,7 +12,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice, SliceAxis, methods_of
+from genrec.comparison._beyond_accuracy import beyond_cells, beyond_metrics, beyond_pairs
+from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice, SliceAxis, agreement, methods_of
 from genrec.evaluation.metrics import METRICS, main_cutoff
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import (
@@ -49,6 +50,8 @@ class Statistics(TypedDict):
     slices: Sequence[Slice]
     cutoff: int
     target_popularity_U: np.ndarray
+    beyond_accuracy: tuple[str, ...]
+    beyond_pairs: Sequence[Pair]
 
 
 def statistics_of(
@@ -63,17 +66,24 @@ def statistics_of(
         settings: metrics, cutoffs, resamples and coverage of the intervals.
     """
     cutoff = main_cutoff(settings.cutoffs)
-    found = cells(rows, settings)
+    found, beyond = cells(rows, settings), beyond_metrics(rows)
+    for name, by_metric in beyond_cells(rows, beyond, cutoff, settings.confidence).items():
+        found[name] |= by_metric
     metrics = settings.metrics
     tested = pairs(rows, cutoff, metrics, confidence=settings.confidence)
+    beyond_tested = beyond_pairs(rows, beyond, cutoff, settings.confidence)
+    lettered = {metric: _of(tested, metric) for metric in metrics}
+    lettered |= {metric: _of(beyond_tested, metric) for metric in dict.fromkeys(test.metric for test in beyond_tested)}
     return Statistics(
         metrics=metrics,
         cells=found,
         pairs=tested,
-        letters={metric: letters(_means(rows, found, metric, cutoff), _of(tested, metric)) for metric in metrics},
+        letters={metric: letters(_means(rows, found, metric, cutoff), tests) for metric, tests in lettered.items()},
         slices=slices(rows, split, dataset, cutoff, settings),
         cutoff=cutoff,
         target_popularity_U=target_popularity(split, dataset.train),
+        beyond_accuracy=beyond,
+        beyond_pairs=beyond_tested,
     )
 
 
@@ -179,7 +189,8 @@ def paired_tests(
     wilcoxon_corrected = holm([difference.wilcoxon_p for difference in differences])
     found = []
     for number, ((first, second, metric, cutoff), difference) in enumerate(zip(tests, differences, strict=True)):
-        agree, shared = _agreement(first, second, metric, cutoff, difference.mean)
+        one, two = _seed_means(first, metric, cutoff), _seed_means(second, metric, cutoff)
+        agree, shared = agreement(first, second, one, two, difference.mean)
         found.append(
             Pair(
                 first=first.name,
@@ -198,24 +209,6 @@ def paired_tests(
             )
         )
     return found
-
-
-def _agreement(
-    first: ComparisonRow, second: ComparisonRow, metric: str, cutoff: int, difference: float
-) -> tuple[int | None, int]:
-    """The number of common seeds with the same sign of the difference, and the number of common seeds.
-
-    A deterministic baseline has one seed, which stands for all.
-    """
-    one, two = _seed_means(first, metric, cutoff), _seed_means(second, metric, cutoff)
-    if first.kind == "baseline" and len(one) == 1:
-        one = dict.fromkeys(two, *one.values())
-    if second.kind == "baseline" and len(two) == 1:
-        two = dict.fromkeys(one, *two.values())
-    shared = [seed for seed in one if seed in two]
-    if not shared:
-        return None, 0
-    return int(sum(np.sign(one[seed] - two[seed]) == np.sign(difference) for seed in shared)), len(shared)
 
 
 def _seed_means(row: ComparisonRow, metric: str, cutoff: int) -> dict[int, float]:

@@ -18,6 +18,8 @@ GROUPS = 50
 class ListValues:
     """The metrics beyond accuracy of one method at one cutoff."""
 
+    metrics: tuple[str, ...]
+    """All metrics, in the order of the columns."""
     of_users: Mapping[str, np.ndarray]
     """By metric of lists: the value of each user, float32 (U,)."""
     of_system: Mapping[str, np.ndarray]
@@ -45,6 +47,7 @@ def measure_lists(lists: TopLists, metrics: Sequence[str], cutoff: int) -> ListV
     group_U = np.arange(len(top)) % min(GROUPS, max(len(top), 1))
     parts = [top, *(top.take(np.flatnonzero(group_U != group)) for group in range(group_U.max(initial=0) + 1))]
     return ListValues(
+        tuple(metrics),
         {metric.name: metric.of_lists(top).astype(np.float32) for metric in measures if metric.kind == "lists"},
         {
             metric.name: np.array([float(metric.of_lists(part)) for part in (parts if len(top) > 1 else [top])])

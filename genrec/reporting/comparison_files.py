@@ -71,7 +71,9 @@ def csv_text(comparison: Comparison) -> str:
     lines.writerow((*head, *Costs._fields))
     for row in comparison.table_rows:
         setting = [row.setting.get(axis, "") for axis in axes]
-        for metric in comparison.metrics:
+        for metric in (*comparison.metrics, *comparison.beyond_accuracy):
+            if metric not in comparison.cells[row.name]:  # the oracle has no lists
+                continue
             letters = comparison.letters.get(metric, {}).get(row.name, "")
             for cutoff, cell in comparison.cells[row.name][metric].items():
                 shown = letters if cutoff == comparison.cutoff else ""
@@ -95,6 +97,10 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             "count": len(comparison.pairs),
             "resamples": samples_for(len(comparison.pairs)) if comparison.pairs else 0,
             "pairs": [{**asdict(test), "verdict": test.verdict} for test in comparison.pairs],
+        },
+        "beyond_accuracy": {
+            "distances_in": comparison.distances_in,
+            "pairs": [{**asdict(test), "verdict": test.verdict} for test in comparison.beyond_pairs],
         },
         "slices": [
             {"axis": part.axis, "label": part.label, "users": part.users, "rows": _cells(part.cells)}
@@ -153,6 +159,10 @@ def _write_ranks(comparison: Comparison, split: Split, file: Path) -> None:
             for seed, ranks_U in zip(row.seeds, row.ranks_SU, strict=True)
         },
     }
+    for row in comparison.rows:
+        for seed, values in zip(row.seeds, row.list_values, strict=False):
+            for metric, of_metric in (*values.of_users.items(), *values.of_system.items()):
+                tensors[f"{metric}/{row.name}/{seed}"] = of_metric
     if comparison.target_popularity_U is not None:
         tensors["target_popularity"] = comparison.target_popularity_U
     # safetensors writes the memory as it is: a view or a transposed array would be read scrambled.

@@ -11,10 +11,12 @@ from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.evaluation.metrics import column_name
 from genrec.evaluation.significance import NOT_SIGNIFICANT
 from genrec.evaluation.slices import MEMORIZATION, MEMORIZATION_TEXT
+from genrec.reporting.beyond_accuracy import BEYOND
 from genrec.reporting.code_tables import sizes_text
 from genrec.reporting.comparison_texts import (
     cell_text,
     cells_text,
+    comparison_beyond_text,
     cost_cells,
     costs_text,
     failure_texts,
@@ -40,7 +42,20 @@ def markdown(comparison: Comparison, folder: Path) -> str:
         comparison: to be reported.
         folder: of the comparison, for the commands at the end.
     """
-    parts = (_results, _tests, _streams, _slices, _codes, _costs, _failures, _changes, _stages, _notes, _commands)
+    parts = (
+        _results,
+        _tests,
+        _beyond,
+        _streams,
+        _slices,
+        _codes,
+        _costs,
+        _failures,
+        _changes,
+        _stages,
+        _notes,
+        _commands,
+    )
     first, *others = map(escaped, comparison_sentences(comparison))
     lines = [f"# {escaped(comparison.title)}", "", f"**{first}**", ""]
     lines += [*(f"- {sentence}" for sentence in others), ""] if others else []
@@ -62,8 +77,14 @@ def _results(comparison: Comparison) -> Iterator[str]:
     yield from ("", f"**Protocol.** {escaped(protocol_text(comparison.protocol))}", "", cells_text(comparison), "")
 
 
-def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], *, is_method: bool) -> Iterator[str]:
-    columns = [(metric, cutoff) for metric in comparison.metrics for cutoff in comparison.protocol.cutoffs]
+def _metrics_table(
+    comparison: Comparison,
+    rows: Sequence[ComparisonRow],
+    *,
+    is_method: bool,
+    columns: Sequence[tuple[str, int]] = (),
+) -> Iterator[str]:
+    columns = columns or [(metric, k) for metric in comparison.metrics for k in comparison.protocol.cutoffs]
     best = {column: comparison.best_rows(*column) if is_method else [] for column in columns}
 
     def cell(row: ComparisonRow, metric: str, cutoff: int) -> str:
@@ -99,6 +120,16 @@ def _tests(comparison: Comparison) -> Iterator[str]:
             yield from (f"- {escaped(pair_text(test))}" for test in comparison.against_best(metric))
             yield ""
     yield from ("All other pairs are in `comparison.json`.", "")
+
+
+def _beyond(comparison: Comparison) -> Iterator[str]:
+    if not comparison.beyond_accuracy:
+        return
+    yield from (f"## {BEYOND}", "")
+    columns = [(metric, comparison.cutoff) for metric in comparison.beyond_accuracy]
+    rows = [row for row in comparison.table_rows if row.list_values]
+    yield from _metrics_table(comparison, rows, is_method=True, columns=columns)
+    yield from ("", escaped(comparison_beyond_text(comparison)), "")
 
 
 def _streams(comparison: Comparison) -> Iterator[str]:

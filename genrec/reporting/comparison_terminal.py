@@ -12,9 +12,11 @@ from rich.table import Table
 from genrec.comparison.results import Comparison, ComparisonRow
 from genrec.evaluation.metrics import column_name
 from genrec.evaluation.significance import NOT_SIGNIFICANT
+from genrec.reporting.beyond_accuracy import BEYOND
 from genrec.reporting.comparison_texts import (
     cell_text,
     cells_text,
+    comparison_beyond_text,
     cost_cells,
     failure_texts,
     scope_text,
@@ -56,11 +58,31 @@ def print_comparison(comparison: Comparison, console: Console, folder: Path) -> 
         console.print(f"Rows that share a letter are {NOT_SIGNIFICANT} (paired bootstrap over users, {count}).")
     if streams:
         console.print(escape(streams_text(streams)))
+    if comparison.beyond_accuracy:
+        console.print(_beyond_table(comparison))
+        console.print(escape(comparison_beyond_text(comparison, has_intervals=False)))
     for note in comparison.notes:
         console.print(escape(f"Note: {note}"))
     console.print("Next steps:")
     for line in step_lines(steps_of(comparison, folder)):
         console.print(escape(f"  {line}"), soft_wrap=True, highlight=False)
+
+
+def _beyond_table(comparison: Comparison) -> Table:
+    table, cutoff = Table(title=BEYOND, title_justify="left"), comparison.cutoff
+    table.add_column("method")
+    for metric in comparison.beyond_accuracy:
+        table.add_column(column_name(metric, cutoff), justify="right")
+    best = {metric: comparison.best_rows(metric, cutoff) for metric in comparison.beyond_accuracy}
+    for row in comparison.table_rows:
+        cells = []
+        for metric in comparison.beyond_accuracy if row.list_values else ():
+            text = cell_text(comparison.cells[row.name][metric][cutoff])
+            letters = comparison.letters.get(metric, {}).get(row.name, "")
+            cells.append(f"[bold]{text}[/bold] {letters}" if row.name in best[metric] else f"{text} {letters}")
+        if cells:
+            table.add_row(escape(row.name), *cells)
+    return table
 
 
 def _table(comparison: Comparison, methods: Sequence[ComparisonRow], others: Sequence[ComparisonRow]) -> Table:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from genrec.comparison.results import Cell, Comparison, ComparisonRow, Pair, Trained
 from genrec.evaluation.metrics import METRICS, column_name
 from genrec.evaluation.significance import LEVEL, NOT_SIGNIFICANT, samples_for
+from genrec.reporting.beyond_accuracy import beyond_text
 from genrec.reporting.next_steps import Step, comparison_steps
 from genrec.reporting.texts import (
     count_text,
@@ -41,6 +42,18 @@ def cells_text(comparison: Comparison) -> str:
     return (
         f"Mean over users and seeds{deviation}. {intervals_text(comparison.protocol)} "
         "The values of a user are averaged over seeds first."
+    )
+
+
+def comparison_beyond_text(comparison: Comparison, *, has_intervals: bool = True) -> str:
+    """What the table of metrics beyond accuracy has, and what its letters mean."""
+    confidence = comparison.protocol.confidence if has_intervals else None
+    text = beyond_text(comparison.beyond_accuracy, comparison.cutoff, confidence, distances_in=comparison.distances_in)
+    if not comparison.beyond_pairs:
+        return text
+    return (
+        f"{text} Rows that share a letter are {NOT_SIGNIFICANT} in that metric (paired t-test over users, "
+        f"Holm-corrected for these {len(comparison.beyond_pairs):,} tests; all are in comparison.json)."
     )
 
 

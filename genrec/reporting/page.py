@@ -9,9 +9,11 @@ from pathlib import Path
 from genrec.comparison.results import Comparison, ComparisonRow, Pair
 from genrec.evaluation.metrics import METRICS, column_name
 from genrec.evaluation.significance import NOT_SIGNIFICANT
+from genrec.reporting.beyond_accuracy import BEYOND
 from genrec.reporting.comparison_texts import (
     cell_text,
     cells_text,
+    comparison_beyond_text,
     cost_cells,
     costs_text,
     failure_texts,
@@ -64,6 +66,7 @@ def _sections(comparison: Comparison, folder: Path) -> Iterator[Section]:
     yield "steps", "Next steps", _steps(comparison, folder)
     yield "metric", f"{metric} by variant", intervals_figure(comparison)
     yield "tests", "Tests of the best variant", _tests(comparison)
+    yield "beyond", BEYOND, _beyond(comparison)
     yield by_cutoff, f"{METRICS.get(by_cutoff).title} at every K", by_cutoff_figure(comparison)
     yield "slices", f"{metric} by kind of user and item", _slices(comparison)
     yield "curves", "Learning curves", curves_figure(comparison)
@@ -120,8 +123,19 @@ def _streams(comparison: Comparison) -> str:
     return f"<p>{breakable(streams_text(rows))}</p>{_metrics_table(comparison, rows, 'Single streams')}"
 
 
-def _metrics_table(comparison: Comparison, rows: Sequence[ComparisonRow], caption: str) -> str:
-    columns = [(metric, cutoff) for metric in comparison.main_metric_first for cutoff in comparison.protocol.cutoffs]
+def _beyond(comparison: Comparison) -> str:
+    if not comparison.beyond_accuracy:
+        return ""
+    rows = [row for row in comparison.table_rows if row.list_values]
+    columns = [(metric, comparison.cutoff) for metric in comparison.beyond_accuracy]
+    text = f'<p class="small">{breakable(comparison_beyond_text(comparison))}</p>'
+    return f"{_metrics_table(comparison, rows, BEYOND, columns)}{text}"
+
+
+def _metrics_table(
+    comparison: Comparison, rows: Sequence[ComparisonRow], caption: str, columns: Sequence[tuple[str, int]] = ()
+) -> str:
+    columns = columns or [(metric, k) for metric in comparison.main_metric_first for k in comparison.protocol.cutoffs]
     best = {column: comparison.best_rows(*column) for column in columns}
     are_tested = any(row.name in letters for letters in comparison.letters.values() for row in rows)
 
