@@ -54,8 +54,9 @@ class Run:
     metrics: Table
     """A row for each method, metric and cutoff: the mean over users and its bootstrap interval."""
     ranks: Table
-    """A row for each test user: user and target by key, and the rank of the target by method, from 1; null stands for a
-    target that is not in the list, which has ``max(cutoffs)`` items. An export has no users and therefore no rows."""
+    """A row for each test user and target: user and target by key, and the rank of the target by method, from 1; null
+    stands for a target that is not in the list, which has ``max(cutoffs)`` items. An export has no users and therefore
+    no rows."""
 
     @property
     def title(self) -> str:
@@ -230,12 +231,18 @@ def _run(folder: RunFolder, recipe: Recipe, report: Report) -> Run:
     with parsing(folder.path, "results, users and items that belong together"):
         metrics: dict[str, Any] = dict(zip(names, zip(*_metric_rows(report), strict=True), strict=True))
         ranks = {
-            "user": users["keys"],
+            "user": _of_each_target(users["keys"], report),
             "target": [keys[item] for item in report.targets_U],
             **{row.name: np.ma.masked_less(row.ranks_U.astype(np.int64) + 1, 1) for row in report.rows},
         }
         _main_result(report)  # fails if the results lack the main metric
         return Run(folder.path, recipe, report, Table(metrics), Table(ranks))
+
+
+def _of_each_target(users: Sequence[str], report: Report) -> Sequence[str]:
+    """The user of each row of the ranks: users with several targets have several."""
+    offsets = report.rows[0].target_offsets if report.rows else None
+    return users if offsets is None else np.repeat(np.array(users, dtype=object), np.diff(offsets)).tolist()
 
 
 def _metric_rows(report: Report) -> Iterator[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Any
@@ -19,7 +19,7 @@ from genrec.contracts.results import checked_fit, checked_merge
 from genrec.errors import GenrecError
 from genrec.evaluation.beyond_accuracy import ListValues, measurable, measure_lists
 from genrec.evaluation.cross_fitting import cross_fitted
-from genrec.evaluation.metrics import best_ranks, main_cutoff, target_ranks
+from genrec.evaluation.metrics import best_ranks, main_cutoff, split_ranks, target_offsets
 from genrec.evaluation.top_lists import ItemFacts, TopLists
 from genrec.experiment.baselines import rank_baseline
 from genrec.experiment.candidates import find_candidates
@@ -46,7 +46,7 @@ class _Gathering:
     failures: dict[int, str] = field(default_factory=dict)
     list_values: dict[int, ListValues] = field(default_factory=dict)
 
-    def row(self, name: str) -> ComparisonRow:
+    def row(self, name: str, users: Split) -> ComparisonRow:
         seeds = tuple(sorted(self.ranks))
         ranks = [self.ranks[seed] for seed in seeds]
         first = self.variants[0] if self.variants else None
@@ -61,6 +61,7 @@ class _Gathering:
             notes=first.notes if first and self.kind == "variant" else (),
             command=first.command if first and self.kind == "variant" else "",
             list_values=tuple(self.list_values[seed] for seed in seeds if seed in self.list_values),
+            target_offsets=target_offsets(users),
         )
 
 
@@ -103,8 +104,11 @@ class _Evaluator:
         metrics = () if facts is None else tuple(measurable(settings.beyond_accuracy, facts))
         return cls(getattr(plan.dataset, split), facts, metrics, main_cutoff(settings.cutoffs))
 
+    def best_of(self, ranks: Sequence[np.ndarray]) -> np.ndarray:
+        return best_ranks(np.stack(ranks), target_offsets(self.users))
+
     def evaluate(self, ranking: Ranking, row: _Gathering, seed: int) -> None:
-        ranks_U = target_ranks(ranking, self.users.targets)
+        ranks_U = split_ranks(ranking, self.users)
         if self.facts is not None and self.metrics:
             lists = TopLists.of(ranking, self.users.histories, self.facts)
             row.list_values[seed] = measure_lists(lists, self.metrics, self.cutoff)
@@ -145,7 +149,7 @@ class _Ranker:
                 self._note(self._row_of_model(job, f"{name}: {stream} alone", "stream"), ranking, trained)
             ranks = [self._models[f"{name}: {stream} alone"].ranks[trained.seed] for stream in streams]
             best = self._row_of_model(job, f"{name}: oracle", "oracle")
-            best.ranks[trained.seed], best.models[trained.seed] = best_ranks(np.stack(ranks)), trained
+            best.ranks[trained.seed], best.models[trained.seed] = self.evaluator.best_of(ranks), trained
 
     def _found(self, job: ModelJob, split: SplitName, scores: bool) -> Candidates:
         found = find_candidates(job.fits.of(split), split, self._plan.cache, scores=scores)
@@ -183,7 +187,7 @@ class _Ranker:
             if trial.failure:
                 self._variants[trial.variant.name].failures[trial.seed] = trial.failure
         for gathered in (self._variants, self._models):
-            yield from (row.row(name) for name, row in gathered.items())
+            yield from (row.row(name, self.evaluator.users) for name, row in gathered.items())
 
 
 def trained_model(job: ModelJob, plan: Plan, split_name: SplitName, scores: bool) -> Trained:
@@ -243,7 +247,7 @@ def _baseline_rows(plan: Plan, evaluator: _Evaluator) -> Iterator[ComparisonRow]
         name = jobs[0].baseline.type_name + " on train + validation" * (is_mixed and is_final)
         name = _free_name(name, taken)
         taken.add(name)
-        yield row.row(name)
+        yield row.row(name, evaluator.users)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

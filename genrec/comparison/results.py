@@ -63,10 +63,13 @@ class ComparisonRow:
     """Command that runs this variant alone, with ``SEED`` in place of the seed."""
     list_values: tuple[ListValues, ...] = ()
     """Metrics beyond accuracy by seed, as ``seeds``; empty for oracles and without such metrics."""
+    target_offsets: np.ndarray | None = None
+    """With several targets per user: ``ranks_SU`` has all of them, user by user, and user u has those from offsets[u]
+    to offsets[u + 1], int64 (U + 1,). None: each user has one."""
 
     def values_SU(self, metric: str, cutoff: int) -> np.ndarray:
         """A metric of each seed and user, float64 (S, U)."""
-        return METRICS.get(metric)(self.ranks_SU, cutoff)
+        return METRICS.get(metric)(self.ranks_SU, cutoff, self.target_offsets)
 
     def beyond_SU(self, metric: str) -> np.ndarray:
         """A metric of lists of each seed and user at the main cutoff, float64 (S, U)."""

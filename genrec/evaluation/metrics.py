@@ -13,7 +13,7 @@ import numpy as np
 from genrec.evaluation.metric_registry import Metric as Metric
 from genrec.evaluation.metric_registry import MetricRegistry as MetricRegistry
 from genrec.evaluation.top_lists import TopLists
-from genrec.types import ABSENT, Ranking
+from genrec.types import ABSENT, Ranking, Split
 
 DEFAULT_METRICS = ("recall", "ndcg")
 """Metrics of a recipe without ``evaluation.metrics``."""
@@ -60,8 +60,32 @@ def target_ranks(ranking: Ranking, targets: np.ndarray) -> np.ndarray:
     return np.where(hit_UN.any(axis=1), hit_UN.argmax(axis=1), ABSENT).astype(np.int32)
 
 
-def best_ranks(ranks_SU: np.ndarray) -> np.ndarray:
-    """The best rank of the target of each user over lists, int32 (U,); ABSENT if no list has it."""
+def split_ranks(ranking: Ranking, split: Split) -> np.ndarray:
+    """The rank of every target of a split, user by user, as :func:`target_ranks`; int32 (U,) with one target each."""
+    if split.all_targets is None:
+        return target_ranks(ranking, split.targets)
+    if len(ranking.items_BN) != len(split):
+        raise ValueError(f"{len(ranking.items_BN)} lists for {len(split)} users")
+    ranks = np.full(len(split.all_targets.items), ABSENT, dtype=np.int32)
+    user = np.repeat(np.arange(len(split)), split.all_targets.lengths)
+    for place in reversed(range(ranking.items_BN.shape[1])):
+        ranks[ranking.items_BN[user, place] == split.all_targets.items] = place
+    return ranks
+
+
+def target_offsets(split: Split) -> np.ndarray | None:
+    """Where the targets of each user begin and end in :func:`split_ranks`, int64 (U + 1,); None: one target each."""
+    return None if split.all_targets is None else split.all_targets.offsets
+
+
+def best_ranks(ranks_SU: np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
+    """The best rank of the target of each user over lists, int32 (U,); ABSENT if no list has it.
+
+    With several targets per user (``offsets``): the ranks in the list with the user's best NDCG.
+    """
+    if offsets is not None:
+        best_U = ndcg(ranks_SU, int(ranks_SU.max(initial=0)) + 1, offsets).argmax(axis=0)
+        return ranks_SU[np.repeat(best_U, np.diff(offsets)), np.arange(ranks_SU.shape[1])]
     last = np.iinfo(np.int32).max
     best_U = np.where(ranks_SU == ABSENT, last, ranks_SU).min(axis=0)
     return np.where(best_U == last, ABSENT, best_U).astype(np.int32)

@@ -27,15 +27,19 @@ class RankFile:
     users: np.ndarray
     """Row of each evaluation user in the dataset, int64 (U,)."""
     targets: np.ndarray
-    """The target items, int64 (U,)."""
+    """The target items, int64 (U,); with several targets per user all of them, user by user."""
     ranks: Mapping[str, np.ndarray]
     """By method: rank of the target, int32 (U,), from 0; ABSENT if it is not in the list."""
     list_length: int
     """Length of the lists, the largest possible cutoff."""
+    target_offsets: np.ndarray | None = None
+    """User u has the targets offsets[u] to offsets[u + 1], int64 (U + 1,); None: each user has one."""
 
     def write(self, folder: Path) -> Path:
         """Write the file into a run's folder."""
         tensors: dict[str, np.ndarray] = {"users": self.users, "targets": self.targets}
+        if self.target_offsets is not None:
+            tensors["target_offsets"] = self.target_offsets
         tensors |= {_PREFIX + name: ranks_U for name, ranks_U in self.ranks.items()}
         # safetensors writes the memory as it is: a view or a transposed array would be read scrambled.
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -62,7 +66,11 @@ class RankFile:
                 length = int((tensors.metadata() or {})["list_length"])
                 names = [key for key in tensors.keys() if key.startswith(_PREFIX)]  # noqa: SIM118 (not a mapping)
                 ranks = {key.removeprefix(_PREFIX): tensors.get_tensor(key) for key in names}
-                return cls(tensors.get_tensor("users"), tensors.get_tensor("targets"), ranks, length)
+                offsets = tensors.get_tensor("target_offsets") if "target_offsets" in tensors.keys() else None  # noqa: SIM118
+                users, targets = tensors.get_tensor("users"), tensors.get_tensor("targets")
+                if offsets is not None and (len(offsets) != len(users) + 1 or offsets[-1] != len(targets)):
+                    raise ValueError("the targets are not those of the users")
+                return cls(users, targets, ranks, length, offsets)
         except (SafetensorError, KeyError, ValueError) as error:
             raise DataError(f"{file} cannot be read ({error}): expected a rank file of genrec; run again") from error
 
@@ -114,6 +122,14 @@ def paired(
             f"{first} and {second} have different evaluation users ({len(one.users)} and {len(two.users)}): "
             "only runs on the same dataset and split can be compared in pairs"
         )
+    offsets = [
+        np.arange(len(run.users) + 1) if run.target_offsets is None else run.target_offsets for run in (one, two)
+    ]
+    if not np.array_equal(offsets[0], offsets[1]):
+        raise DataError(
+            f"{first} and {second} have other numbers of targets: only runs on the same dataset and split can be "
+            "compared in pairs"
+        )
     if not np.array_equal(one.targets, two.targets):
         count = int(np.count_nonzero(one.targets != two.targets))
         raise DataError(
@@ -122,8 +138,8 @@ def paired(
         )
     measure = METRICS.get(metric)
     return paired_difference(
-        measure(one.of_method(method, first), cutoff),
-        measure(two.of_method(other or method, second), cutoff),
+        measure(one.of_method(method, first), cutoff, one.target_offsets),
+        measure(two.of_method(other or method, second), cutoff, two.target_offsets),
         confidence=confidence,
         seed=seed,
     )

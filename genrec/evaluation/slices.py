@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec.evaluation.metrics import METRICS, main_cutoff, main_metric
+from genrec.evaluation.metrics import METRICS, main_cutoff, main_metric, target_offsets
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.types import Histories, Split
 
@@ -153,13 +153,14 @@ def user_slices(
     """The main metric of each method by history length, target popularity and memorization.
 
     Args:
-        ranks: by method, the rank of the target of each user, int32 (U,).
+        ranks: by method, the rank of the target of each user, int32 (U,); of several targets all, user by
+            user.
         split: the evaluation users, in the order of the ranks.
         train: the histories that the models were fitted on.
         settings: metrics and cutoffs.
     """
     metric, cutoff = METRICS.get(main_metric(settings.metrics)), main_cutoff(settings.cutoffs)
-    values = {name: metric(ranks_U, cutoff) for name, ranks_U in ranks.items()}
+    values = {name: metric(ranks_U, cutoff, target_offsets(split)) for name, ranks_U in ranks.items()}
     by_axis = {
         "history length": groups_by_length(split),
         "target popularity": groups_by_popularity(split, train),

@@ -72,7 +72,7 @@ def _check_data(folder: RunFolder, dataset: Dataset) -> None:
             "items; expected the data of the run (--data)"
         )
     evaluated, test = RankFile.read(folder.path), dataset.test
-    if not (np.array_equal(evaluated.users, test.users) and np.array_equal(evaluated.targets, test.targets)):
+    if not (np.array_equal(evaluated.users, test.users) and np.array_equal(evaluated.targets, test.target_lists.items)):
         raise DataError(
             f"{folder.path}: the run was evaluated on {len(evaluated.users):,} test users of {dataset.name}, but the "
             f"data now has other users or targets ({len(test):,}), which the model may have been trained on; expected "

@@ -72,7 +72,7 @@ def measure_run(
     for method in ranks.ranks:
         for name in of_targets:
             for cutoff in cutoffs:
-                values_U = METRICS.get(name)(ranks.ranks[method], cutoff)
+                values_U = METRICS.get(name)(ranks.ranks[method], cutoff, ranks.target_offsets)
                 low, high = bootstrap_interval(
                     values_U,
                     samples=settings.bootstrap_samples,

@@ -151,7 +151,7 @@ def _tensor(row: ComparisonRow, seed: int) -> str:
 def _write_ranks(comparison: Comparison, split: Split, file: Path) -> None:
     tensors = {
         "users": split.users,
-        "targets": split.targets,
+        "targets": split.target_lists.items.astype(np.int64),
         "history_length": split.histories.lengths,
         **{
             _tensor(row, seed): ranks_U
@@ -159,6 +159,8 @@ def _write_ranks(comparison: Comparison, split: Split, file: Path) -> None:
             for seed, ranks_U in zip(row.seeds, row.ranks_SU, strict=True)
         },
     }
+    if split.all_targets is not None:
+        tensors["target_offsets"] = split.all_targets.offsets
     for row in comparison.rows:
         for seed, values in zip(row.seeds, row.list_values, strict=False):
             for metric, of_metric in (*values.of_users.items(), *values.of_system.items()):

@@ -12,7 +12,7 @@ import numpy as np
 
 from genrec.errors import DataError, PluginError, RecipeError
 from genrec.evaluation.beyond_accuracy import ListValues, measurable, measure_lists
-from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, target_ranks
+from genrec.evaluation.metrics import METRICS, best_ranks, main_cutoff, split_ranks, target_offsets
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import (
     Difference,
@@ -60,13 +60,20 @@ class MethodResult:
     metrics: Mapping[str, Mapping[int, Estimate]]
     """By the metric's name (see :mod:`genrec.evaluation.metrics`) and cutoff."""
     ranks_U: np.ndarray
-    """Rank of the target of each user, int32 (U,), from 0; ABSENT if it was not found."""
+    """Rank of the target of each user, int32 (U,), from 0; ABSENT if it was not found. With several targets per user:
+    of all targets, user by user."""
     beyond_accuracy: Metrics = field(default_factory=dict)
     """Metrics of lists and of systems, at the main cutoff; empty for the oracle and if the recipe has none."""
     lists: TopLists | None = field(default=None, repr=False, compare=False)
     """The lists that these were computed from; None for those of a finished run, which are in a file."""
     list_values: ListValues | None = field(default=None, repr=False, compare=False)
     """The values of each user in these metrics; None as ``lists``."""
+    target_offsets: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """User u has the ranks offsets[u] to offsets[u + 1], int64 (U + 1,); None: each user has one."""
+
+    def values_U(self, metric: str, cutoff: int) -> np.ndarray:
+        """A metric of accuracy of each user, float64 (U,)."""
+        return METRICS.get(metric)(self.ranks_U, cutoff, self.target_offsets)
 
 
 @dataclass(frozen=True)
@@ -207,7 +214,7 @@ class Report:
     users_U: np.ndarray
     """Row of each evaluation user in the dataset, int64 (U,)."""
     targets_U: np.ndarray
-    """The target of each evaluation user, int64 (U,)."""
+    """The target of each evaluation user, int64 (U,); with several, all of them, user by user."""
     rows: Sequence[MethodResult]
     tests: Sequence[PairedTest] = ()
     slices: Sequence[UserSlice] = ()
@@ -288,7 +295,7 @@ def evaluate(
     for name, (kind, ranking) in rankings.items():
         _check(f"{kind} {name!r}", ranking, split, settings)
     rows = [
-        _row(name, kind, target_ranks(ranking, split.targets), settings, seed)
+        _row(name, kind, split_ranks(ranking, split), settings, seed, target_offsets(split))
         for name, (kind, ranking) in rankings.items()
     ]
     if facts is not None:
@@ -301,8 +308,9 @@ def evaluate(
     if len(streams) > 1:
         if "oracle" in rankings:
             raise RecipeError("'oracle' is the report's row for the best stream of each user; rename that method")
-        best_U = best_ranks(np.stack([rows[place].ranks_U for place in streams]))
-        rows.insert(streams[-1] + 1, _row("oracle", "oracle", best_U, settings, seed))
+        offsets = target_offsets(split)
+        best_U = best_ranks(np.stack([rows[place].ranks_U for place in streams]), offsets)
+        rows.insert(streams[-1] + 1, _row("oracle", "oracle", best_U, settings, seed, offsets))
     return rows
 
 
@@ -320,8 +328,8 @@ def paired_tests(rows: Sequence[MethodResult], settings: EvaluationSettings, see
             other.name,
             metric,
             paired_difference(
-                METRICS.get(metric)(merge.ranks_U, cutoff),
-                METRICS.get(metric)(other.ranks_U, cutoff),
+                merge.values_U(metric, cutoff),
+                other.values_U(metric, cutoff),
                 confidence=settings.confidence,
                 seed=derive(seed, "paired test", other.name, metric),
             ),
@@ -374,9 +382,18 @@ def list_estimate(values: ListValues, metric: str, confidence: float) -> Estimat
     return Estimate(value, *jackknife_interval(value, without_G, confidence))
 
 
-def _row(name: str, kind: MethodKind, ranks_U: np.ndarray, settings: EvaluationSettings, seed: int) -> MethodResult:
+def _row(
+    name: str,
+    kind: MethodKind,
+    ranks_U: np.ndarray,
+    settings: EvaluationSettings,
+    seed: int,
+    offsets: np.ndarray | None,
+) -> MethodResult:
+    row = MethodResult(name, kind, {}, ranks_U, target_offsets=offsets)
+
     def estimate(metric: str, cutoff: int) -> Estimate:
-        values_U = METRICS.get(metric)(ranks_U, cutoff)
+        values_U = row.values_U(metric, cutoff)
         low, high = bootstrap_interval(
             values_U,
             samples=settings.bootstrap_samples,
@@ -386,9 +403,7 @@ def _row(name: str, kind: MethodKind, ranks_U: np.ndarray, settings: EvaluationS
         return Estimate(float(values_U.mean()), low, high)
 
     cutoffs = sorted(set(settings.cutoffs))
-    return MethodResult(
-        name, kind, {metric: {k: estimate(metric, k) for k in cutoffs} for metric in settings.metrics}, ranks_U
-    )
+    return replace(row, metrics={metric: {k: estimate(metric, k) for k in cutoffs} for metric in settings.metrics})
 
 
 def _check(what: str, ranking: Ranking, split: Split, settings: EvaluationSettings) -> None:

@@ -48,7 +48,8 @@ def write_report(report: Report, folder: Path, *, draft: Path | None = None) -> 
     write_text(target / "report.md", markdown(report, folder))
     write_json(target / "metrics.json", finite(to_dict(report)), indent=2, allow_nan=False)
     ranks = {row.name: row.ranks_U for row in report.rows}
-    RankFile(report.users_U, report.targets_U, ranks, max(report.protocol.cutoffs)).write(target)
+    offsets = report.rows[0].target_offsets if report.rows else None
+    RankFile(report.users_U, report.targets_U, ranks, max(report.protocol.cutoffs), offsets).write(target)
     if lists := {row.name: row.lists for row in report.rows if row.lists is not None}:
         ListFile.of(lists).write(target)
     if report.curve:
@@ -127,7 +128,9 @@ def read_report(folder: Path) -> Report:
         beyond = data.get("beyond_accuracy", {"tests": [], "distances_in": ""})
         protocol = Protocol(**{**data["protocol"], "cutoffs": tuple(data["protocol"]["cutoffs"])})
         rows = [
-            _method(method, _NOBODY.astype(np.int32) if ranks is None else ranks.of_method(method["name"], folder))
+            _method(method, _NOBODY.astype(np.int32))
+            if ranks is None
+            else _method(method, ranks.of_method(method["name"], folder), ranks.target_offsets)
             for method in data["methods"]
         ]
         return Report(
@@ -155,10 +158,10 @@ def read_report(folder: Path) -> Report:
         raise DataError(f"{file}: not the results of a run ({reason}); run the recipe again") from error
 
 
-def _method(method: dict[str, Any], ranks_U: np.ndarray) -> MethodResult:
+def _method(method: dict[str, Any], ranks_U: np.ndarray, offsets: np.ndarray | None = None) -> MethodResult:
     metrics = {name: part for name, part in method.items() if name not in ("name", "kind", "beyond_accuracy")}
     beyond = _metrics(method.get("beyond_accuracy", {}))
-    return MethodResult(method["name"], method["kind"], _metrics(metrics), ranks_U, beyond)
+    return MethodResult(method["name"], method["kind"], _metrics(metrics), ranks_U, beyond, target_offsets=offsets)
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Metrics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from genrec.dataset_audit.audit import Audit
@@ -60,7 +61,7 @@ def make_report(
             dataset, recipe.evaluation, recipe.seed, selection=selection(fit), final_fit=final_fit(fit, selected.log)
         ),
         users_U=dataset.test.users,
-        targets_U=dataset.test.targets,
+        targets_U=dataset.test.target_lists.items.astype(np.int64),
         rows=rows,
         tests=tests,
         slices=user_slices(ranks, dataset.test, fits.test.dataset.train, recipe.evaluation),
