@@ -269,6 +269,9 @@ class Decoder(Component):
     """Whether it generates codes and needs a tokenizer; a decoder that scores items directly needs none."""
     reads_states: ClassVar[bool] = True
     """Whether it reads states of the history encoder; no history encoder is built for a decoder that does not."""
+    bounds_descendants: ClassVar[bool] = True
+    """Whether no item scores higher than a prefix of its code, as with log-probabilities of codes. A search may then
+    stop early; otherwise the search method ``bound`` is refused."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> DecoderModule:

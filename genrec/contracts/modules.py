@@ -72,7 +72,11 @@ def check_model(
                 demand, trie, module = Demands(decoders[name]), streams[name].trie, model.decoders[name]
                 with demand.blaming():
                     outputs[name] = module(encoded, target_BQ, with_summary=len(tasks) > 0)
-                    check_outputs(outputs[name], target_BQ, trie, history_encoders[name].dim, demand)
+                    bounds, dim = module.bounds_descendants, history_encoders[name].dim
+                    demand(
+                        bounds == decoders[name].bounds_descendants, "module and settings agree on bounds_descendants"
+                    )
+                    check_outputs(outputs[name], target_BQ, trie, dim, demand, bounds=bounds)
                     check_last_only(module, encoded, target_BQ, outputs[name], demand, tolerance=tolerance)
                     check_expansion(module, encoded, trie, target_BQ, outputs[name], demand, tolerance=tolerance)
             for task, module in zip(tasks, model.tasks, strict=True):
@@ -141,7 +145,9 @@ def check_last_only(
         demand(is_same, "reads_last_only means that no other state matters")
 
 
-def check_outputs(outputs: Outputs, target_BQ: Tensor, trie: Trie, dim: int, demand: Demands) -> None:
+def check_outputs(
+    outputs: Outputs, target_BQ: Tensor, trie: Trie, dim: int, demand: Demands, *, bounds: bool = True
+) -> None:
     """Check what a decoder gave for known targets.
 
     Args:
@@ -150,6 +156,7 @@ def check_outputs(outputs: Outputs, target_BQ: Tensor, trie: Trie, dim: int, dem
         trie: of the stream.
         dim: width D of the states.
         demand: of the decoder.
+        bounds: whether a decoder's prefixes bound their items (``bounds_descendants``).
     """
     demand(isinstance(outputs, Outputs), "forward() gives Outputs", type(outputs).__name__)
     target_N = target_BQ.flatten()
@@ -161,7 +168,11 @@ def check_outputs(outputs: Outputs, target_BQ: Tensor, trie: Trie, dim: int, dem
     shape, expected = tuple(outputs.hidden_NLD.shape), (*expected, dim)
     demand(shape == expected, "hidden_NLD has the shape (N, L, D)", f"{shape}, expected {expected}")
     demand(torch.isfinite(outputs.log_probs_NL).all(), "log-probabilities of targets are finite")
-    demand((outputs.log_probs_NL <= 1e-5).all(), "log-probabilities are not above 0")
+    if bounds:
+        demand((outputs.log_probs_NL <= 1e-5).all(), "log-probabilities are not above 0")
+    demand((outputs.log_probs_NL.sum(1) <= 1e-4).all(), "log-probabilities of items are not above 0")
+    if outputs.loss is not None:
+        check_loss(outputs.loss, demand)
     demand((outputs.log_probs_NL[~present_N] == 0).all(), "log_probs_NL is 0 where the target has no codes")
 
 
@@ -221,11 +232,12 @@ def check_expansion(
         count_BK = starts[nodes_BK + 1] - starts[nodes_BK]
         is_child_BKC = torch.arange(expected[2], device=device) < count_BK[:, :, None]
         demand((log_probs_BKC[~is_child_BKC] == -torch.inf).all(), "expand() gives -inf beyond a node's last child")
-        demand(
-            (log_probs_BKC.exp().sum(-1) <= 1 + 1e-4).all(),
-            "the probabilities of a node's children sum to 1 at most",
-            f"{log_probs_BKC.exp().sum(-1).max():.4f}",
-        )
+        if module.bounds_descendants:
+            demand(
+                (log_probs_BKC.exp().sum(-1) <= 1 + 1e-4).all(),
+                "the probabilities of a node's children sum to 1 at most",
+                f"{log_probs_BKC.exp().sum(-1).max():.4f}",
+            )
         parent_K = nodes_KL[:, depth - 1] if depth else torch.zeros_like(beam_K)
         total_BK = total_BK + log_probs_BKC[:, beam_K, nodes_KL[:, depth] - starts[parent_K]].float()
         # The next beams: the items' nodes, in turned order after every other depth.

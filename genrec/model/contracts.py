@@ -182,6 +182,9 @@ class Outputs:
     """Whether the target has codes in this stream, bool."""
     target_N: Tensor
     """The targets' item numbers, the same for all streams."""
+    loss: Tensor | None = None
+    """What is minimized, a scalar, where it is not the negative log-likelihood: the mean over the targets that have
+    codes."""
 
 
 class DecodingState(Protocol):
@@ -211,6 +214,9 @@ class DecoderModule(nn.Module, ABC):
 
     reads_last_only: bool = False
     """Whether a search needs of the histories' states only that of the most recent item (``encoded.last_BD``)."""
+
+    bounds_descendants: bool = True
+    """As :attr:`genrec.families.Decoder.bounds_descendants`."""
 
     prefixes_for_all: int = 1
     """Up to so many prefixes of the last code, :meth:`expand_for_all` of all takes less time than :meth:`expand` of the

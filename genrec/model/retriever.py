@@ -218,7 +218,8 @@ class Retriever(nn.Module):
                 with_summary=len(self.tasks) > 0,
             )
             present = outputs[name].present_N.sum().clamp_min(1)
-            parts[name] = -outputs[name].log_probs_NL.sum() / present
+            own_loss = outputs[name].loss
+            parts[name] = -outputs[name].log_probs_NL.sum() / present if own_loss is None else own_loss
         for task, (kind, weight) in zip(self.tasks, self._task_weights, strict=True):
             assert isinstance(task, TaskModule)
             parts[kind] = parts.get(kind, torch.zeros((), device=batch.history_BT.device)) + weight * task(outputs)

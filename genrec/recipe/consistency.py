@@ -40,6 +40,7 @@ def disagreements(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[P
         _states(source, built),
         _lists(source, built),
         _cold_items(built),
+        _bounds(source, built),
         _heads(source, built),
         _widths(source, built),
         _item_tables(source, built),
@@ -195,6 +196,20 @@ def _lists(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Pa
         )
     else:
         yield ("evaluation", "cutoffs"), f"found {cutoff}, expected at most {length}, the default of search.list_length"
+
+
+def _bounds(source: Source, built: Mapping[Path, BaseModel]) -> Iterator[tuple[Path, str]]:
+    """The search by bound needs prefixes that bound their items."""
+    search = built.get(("search",))
+    if not isinstance(search, SearchSettings) or search.method != "bound":
+        return
+    for path, decoder in built.items():
+        if isinstance(decoder, Decoder) and path[0] == "streams" and not decoder.bounds_descendants:
+            yield (
+                ("search", "method"),
+                f"found bound, expected beam or exact: the decoder {decoder.type_name!r} of the stream {path[1]!r} "
+                "scores nodes by themselves, so that an item may score higher than a prefix of its code",
+            )
 
 
 def _history_encoders(source: Source, built: Mapping[Path, BaseModel]) -> dict[str, Path]:

@@ -39,7 +39,8 @@ class BoundSearch(SearchMethod):
 
     @torch.inference_mode()
     def search(self, decoder: DecoderModule, encoded: Encoded, trie: Trie, rules: SearchRules) -> Found:
-        if trie.num_nodes(trie.num_levels - 1) <= decoder.prefixes_for_all:
+        # Without the bound nothing may be left out.
+        if not decoder.bounds_descendants or trie.num_nodes(trie.num_levels - 1) <= decoder.prefixes_for_all:
             return ExactSearch().search(decoder, encoded, trie, rules)
         block_size = self.block_size
         if block_size is None:

@@ -97,6 +97,7 @@ def best_leaves(
 
     No item is more probable than its prefix. So the prefixes are expanded in blocks, the most probable first; each
     block betters the list, and a user leaves the batch when the next prefix is less probable than the list's last item.
+    If a decoder's prefixes do not bound their items (``bounds_descendants``), all prefixes are expanded.
 
     Args:
         decoder: the stream's decoder.
@@ -118,7 +119,9 @@ def best_leaves(
     users = torch.arange(num_users, device=device)
     for first in range(0, num_prefixes, block_size):
         totals_UK = prefixes.totals_BK[:, first : first + block_size]
-        is_open_UK = (totals_UK >= log_probs_BN[users, -1:]) & (totals_UK != _DEAD)
+        is_open_UK = totals_UK != _DEAD
+        if decoder.bounds_descendants:
+            is_open_UK &= totals_UK >= log_probs_BN[users, -1:]
         going_on = is_open_UK[:, 0].nonzero()[:, 0]  # the first is the most probable
         if not len(going_on):
             break

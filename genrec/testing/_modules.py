@@ -137,7 +137,9 @@ def _check_decoder(component: Decoder, demand: Demands) -> None:
     target_BQ = torch.arange(NUM_ITEMS).expand(2, -1).clone()
     with torch.no_grad():
         outputs = module(encoded, target_BQ)
-        check_outputs(outputs, target_BQ, trie, _DIM, demand)
+        bounds = module.bounds_descendants
+        demand(bounds == component.bounds_descendants, "module and settings agree on bounds_descendants")
+        check_outputs(outputs, target_BQ, trie, _DIM, demand, bounds=bounds)
         demand(outputs.summary_ND is None, "summary_ND is None unless requested")
         summed = module(encoded, target_BQ, with_summary=True)
         summary_ND = summed.summary_ND
@@ -162,8 +164,8 @@ def _check_decoder(component: Decoder, demand: Demands) -> None:
         check_last_only(module, encoded, target_BQ, outputs, demand, tolerance=1e-4)
         check_expansion(module, encoded, trie, target_BQ, outputs, demand, tolerance=1e-4)
         _check_positions(module, demand)
-    log_probs_NL = module(encoded, torch.tensor([[1, 2], [5, 0]])).log_probs_NL
-    log_probs_NL.sum().backward()
+    learned = module(encoded, torch.tensor([[1, 2], [5, 0]]))
+    (learned.log_probs_NL.sum() if learned.loss is None else -learned.loss).backward()
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     learns = len(gradients) > 0 and all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
     demand(learns, "the log-probabilities have a finite gradient")
