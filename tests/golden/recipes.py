@@ -254,9 +254,23 @@ def _models() -> dict[str, Golden]:
         "behavior": _BEHAVIOR,
     }
     bidirectional: Block = {"attention": "bidirectional"}
+    coded: Block = {"type": "semantic_ids", "dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 32}
+    scored: Block = {
+        **_BEHAVIOR,
+        "tokenizer": {"type": "kmeans_tree", "branching": 2},
+        "decoder": {"type": "node_scores", "num_heads": 2, "hidden_dim": 16, "num_negatives": 8},
+    }
     blocks: dict[str, Block] = {
         "history_encoder_item_ids_causal": _recipe(both),
         "history_encoder_gru": _recipe(both, history_encoder={"type": "gru", "dim": 16, "max_history": 10}),
+        "history_encoder_semantic_ids": _recipe(
+            {
+                **both,
+                "text": {**both["text"], "history_encoder": {**coded, "attention": "causal", "stream": "behavior"}},
+            },
+            history_encoder={**coded, "max_history": 8},
+            training={"max_epochs": 1},
+        ),
         "history_encoder_item_ids_bidirectional": _recipe(both, history=bidirectional, training={"max_epochs": 1}),
         "history_encoder_item_ids_share_items": _recipe(both, history={"share": "items", "num_layers": 2}),
         "history_encoder_item_ids_share_none": _recipe(both, history={"share": "none"}),
@@ -274,6 +288,9 @@ def _models() -> dict[str, Golden]:
         ),
         "decoder_mlp": _recipe(mlps),
         "decoder_mlp_bidirectional": _recipe(mlps, history=bidirectional, training={"max_epochs": 1}),
+        "decoder_node_scores": _recipe(
+            {"own": scored, "tied": {**scored, "decoder": {**scored["decoder"], "leaves": "tied"}}}
+        ),
         "decoder_dense": _recipe(dense),
         "decoder_dense_bidirectional": _recipe(dense, history=bidirectional, training={"max_epochs": 1}),
         "decoder_transition": _recipe(transitions),
@@ -410,6 +427,7 @@ def _baselines() -> dict[str, Golden]:
         "sasrec_prefixes": [_sequence_baseline("sasrec", dim=16)],
         "bsarec": [_sequence_baseline("bsarec", **lists)],
         "bsarec_control": [_sequence_baseline("bsarec", dim=16, alpha=0, samples="all_positions")],
+        "din": [{"type": "din", "dim": 16, "max_history": 10, "training": {"max_epochs": 2, "warmup_steps": 1}}],
         "gru4rec": [_sequence_baseline("gru4rec", **lists)],
         "caser": [_sequence_baseline("caser", **lists, window=3, horizontal_filters=4, vertical_filters=2)],
         "hgn": [_sequence_baseline("hgn", **lists)],
