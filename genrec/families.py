@@ -231,7 +231,6 @@ class HistoryEncoder(Component):
 
     reads_vectors: ClassVar[bool] = True
     """Whether it reads the item vectors of the streams that it names."""
-
     dim: Width = 128
     """Width D of the model: of item embeddings, states and decoders."""
     max_history: Length = 20
@@ -270,8 +269,7 @@ class Decoder(Component):
     reads_states: ClassVar[bool] = True
     """Whether it reads states of the history encoder; no history encoder is built for a decoder that does not."""
     bounds_descendants: ClassVar[bool] = True
-    """Whether no item scores higher than a prefix of its code, as with log-probabilities of codes. A search may then
-    stop early; otherwise the search method ``bound`` is refused."""
+    """Whether no item scores higher than a prefix of its code; if not, ``bound`` is refused."""
 
     @abstractmethod
     def build(self, context: BuildContext) -> DecoderModule:
@@ -283,11 +281,9 @@ class Task(Component):
 
     reads_vectors: ClassVar[bool] = False
     """Whether it reads the item vectors of the streams that it names."""
-
     needs_equal_dims: ClassVar[bool] = True
     """Whether the streams that it reads must have states of one width, ``context.dim``. A task that projects each
     stream from its own width (``context.dim_of``) does not need this."""
-
     weight: NonNegativeFloat = 1.0
     """Weight of this loss in the total; tasks of one type share it (EAGER, eq. 6), so that a third stream does not
     double it."""

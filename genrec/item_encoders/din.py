@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from genrec.families import ItemEncoder, item_encoders
 from genrec.item_encoders._rows import fill_unseen, unit_rows
@@ -45,9 +46,10 @@ class Din(DinSettings, ItemEncoder):
         return ItemVectors(vectors_IE.astype(np.float32), np.ones(len(catalog), dtype=bool), notes)
 
 
+@torch.no_grad()
 def _table(network: DinNetwork) -> np.ndarray:
     """Its item table, (I, dim)."""
-    return network.item_table.weight.detach().float().cpu().numpy()
+    return network.item_table.weight.float().cpu().numpy()
 
 
 def neighbor_ndcg(vectors_IE: np.ndarray, histories: Histories, targets: np.ndarray, cutoff: int = 10) -> float:
