@@ -11,6 +11,7 @@ from genrec.families import tokenizers
 from genrec.history_encoders.item_ids import ItemIds
 from genrec.model.contracts import BuildContext, Encoded, StreamContext
 from genrec.model.retriever import Retriever
+from genrec.recipe import InvalidRecipeError, parse_recipe
 from genrec.runtime.environment import WorkContext
 from genrec.search.beam import BeamSearch
 from genrec.search.bound import BoundSearch
@@ -159,6 +160,22 @@ def test_a_search_of_all_nodes_ranks_leaves_by_their_own_scores(method):
             assert found.items_BN[user].tolist() == [int(TRIE.item_of_leaf[leaf]) for leaf in best]
         else:
             assert len(set(found.items_BN[user].tolist()) & {int(TRIE.item_of_leaf[leaf]) for leaf in best}) >= 2
+
+
+def test_a_recipe_that_searches_by_bound_is_refused():
+    text = (
+        "dataset: showroom\nhistory_encoder: item_ids\nstreams:\n"
+        "  tree: {item_encoder: tfidf, tokenizer: kmeans_tree, decoder: node_scores}\n"
+        "training: {max_epochs: 1}\nmerge: {type: single, stream: tree}\nsearch: {method: METHOD}\n"
+    )
+    for method in ("beam", "exact"):
+        parse_recipe(text.replace("METHOD", method))
+    with pytest.raises(InvalidRecipeError) as caught:
+        parse_recipe(text.replace("METHOD", "bound"))
+    assert str(caught.value) == (
+        "recipe:7: search.method: found bound, expected beam or exact: the decoder 'node_scores' of the stream 'tree' "
+        "scores nodes by themselves, so that an item may score higher than a prefix of its code"
+    )
 
 
 def test_what_follows_each_item_is_learned():
