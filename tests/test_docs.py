@@ -10,6 +10,7 @@ import pytest
 
 from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.protocol import EvaluationSettings
+from genrec.evaluation.top_lists import ItemFacts, TopLists
 from genrec.families import FAMILIES
 from genrec.recipe import load_recipe
 from genrec.registry import add_plugin_folder, load_plugin
@@ -42,12 +43,17 @@ def components() -> list[str]:
     return [code for code in blocks("docs/plugins.md", "python") if "@metrics.register" not in code]
 
 
-def test_metric_in_the_docs_works(tmp_path: Path, clean_registry: None) -> None:
-    [code] = set(blocks("docs/plugins.md", "python")) - set(components())
-    (tmp_path / "metric.py").write_text(code, encoding="utf-8")
+def test_metrics_in_the_docs_work(tmp_path: Path, clean_registry: None) -> None:
+    for number, code in enumerate(set(blocks("docs/plugins.md", "python")) - set(components())):
+        (tmp_path / f"metric_{number}.py").write_text(code, encoding="utf-8")
     add_plugin_folder(tmp_path)
-    settings = EvaluationSettings.model_validate({"metrics": ("recall", "first_place")})
+    settings = EvaluationSettings.model_validate(
+        {"metrics": ("recall", "first_place"), "beyond_accuracy": ("popularity",)}
+    )
     assert METRICS.get(settings.metrics[1])(np.array([0, 1, ABSENT]), 10).tolist() == [1, 0, 0]
+    items_UK = np.array([[2, 0], [1, ABSENT]])
+    lists = TopLists(items_UK, items_UK == 1, ItemFacts(np.array([4, 1, 2])))
+    assert METRICS.get("popularity").of_lists(lists).tolist() == [3, 1]
 
 
 def registered(code: str) -> tuple[str, str]:
