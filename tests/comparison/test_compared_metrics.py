@@ -13,7 +13,7 @@ import pytest
 from made_comparison import made_comparison
 from rich.console import Console
 
-from genrec.comparison._origins import _check_one_protocol
+from genrec.comparison._origins import check_one_protocol
 from genrec.comparison.statistics import statistics_of
 from genrec.datasets.showroom import Showroom
 from genrec.evaluation.metrics import METRICS, Metric, column_name
@@ -126,6 +126,6 @@ def test_recipes_that_report_different_metrics_are_not_compared():
         block["evaluation"]["metrics"] = list(metrics)
         return SimpleNamespace(given="one.yaml", recipe=SimpleNamespace(block=lambda: block))
 
-    _check_one_protocol([origin("recall", "ndcg"), origin("recall", "ndcg")])
+    check_one_protocol([origin("recall", "ndcg"), origin("recall", "ndcg")])
     with pytest.raises(InvalidRecipeError, match=r"evaluation\.metrics: found \[recall\], expected \[recall, ndcg\]"):
-        _check_one_protocol([origin("recall", "ndcg"), origin("recall")])
+        check_one_protocol([origin("recall", "ndcg"), origin("recall")])
