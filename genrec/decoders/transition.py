@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _RARELY = 0.5
 """Added to each item's count of popularity, so that every item can be foretold."""
+_FIT_POSITIONS, _FIT_STEPS = 10_000, 30
+"""Positions of training that starting weights are fitted to, and steps of L-BFGS."""
 
 
 @decoders.register("transition")
@@ -44,6 +46,10 @@ class Transition(Decoder):
     """How many followers popularity counts as, to start from."""
     repeats: Annotated[int, Field(ge=0, le=1024)] = 0
     """Most recent items whose probability of coming again is learned, by place and number of occurrences; 0: none."""
+
+    start: Literal["fixed", "fitted"] = "fixed"
+    """Weights to start training from: those above, or the most likely ones on a sample of training (some seconds of
+    L-BFGS). They are logarithms, which a training of a few epochs moves by less than their distance from these."""
 
     def build(self, context: BuildContext) -> TransitionDecoder:
         """The module for ``context.stream``."""
@@ -90,6 +96,8 @@ class TransitionDecoder(DecoderModule):
         trie = context.own.trie
         self.register_buffer("nodes_I", torch.from_numpy(trie.nodes_IL[:, 0]), persistent=False)
         self.register_buffer("items_M", torch.from_numpy(trie.item_of_leaf), persistent=False)
+        if settings.start == "fitted" and context.train is not None:
+            self._fit(context.train, context.max_history)
 
     def grown_tensors(self, growth: Growth) -> dict[str, Tensor]:
         """Counts of the grown catalog: a new item follows no item, and is as popular as the rarest known item.
@@ -156,6 +164,32 @@ class TransitionDecoder(DecoderModule):
         followed_NJ = (counts_NJKG * weights_KG).sum((2, 3)) + smoothing * self.popularity_I[items_NJ]
         all_N = (totals_NKG * weights_KG).sum((1, 2)) + smoothing
         return (followed_NJ / all_N[:, None]).log()
+
+    def _fit(self, train: Histories, max_history: int) -> None:
+        """Set the weights to the most likely ones on users at equal distances, the predicted pairs left out."""
+        users = np.flatnonzero(train.lengths > 1)
+        mean = float(np.minimum(train.lengths[users], max_history + 1).mean() - 1) if len(users) else 1.0
+        wanted = max(1, int(_FIT_POSITIONS / mean))
+        users = users[np.linspace(0, len(users) - 1, min(wanted, len(users))).astype(np.int64)]
+        if not len(users):
+            return
+        rows = [torch.from_numpy(train[int(user)][-max_history - 1 :].astype(np.int64)) for user in users]
+        row_BT = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.num_items)
+        history_BT, target_BT = row_BT[:, :-1], row_BT[:, 1:]
+        target_BT = target_BT.masked_fill(target_BT == self.num_items, -1)
+        mask_BT = history_BT < self.num_items
+        encoded = Encoded(torch.zeros(*history_BT.shape, 0), mask_BT, is_causal=True, history_BT=history_BT)
+        optimizer = torch.optim.LBFGS(self.parameters(), max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            outputs = self(encoded, target_BT, all_positions=True)
+            found = -outputs.log_probs_NL[outputs.present_N].mean()
+            found.backward()
+            return found
+
+        optimizer.step(loss)
+        optimizer.zero_grad()
 
     def _weights_KG(self) -> Tensor:
         return (self.place_weights_K[:, None] + self.gap_weights_G).exp()

@@ -173,3 +173,53 @@ def test_transition_learns_what_matters():
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.2
     assert decoder._weights_KG().argmax().item() == 1 * 3 + 1  # the item two back, two steps on
+
+
+def walks(share, seed, users=200, size=30):
+    """Each item is one of two that follow the last on a circle or, with probability ``share``, one of the history."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(users):
+        row = [int(rng.integers(size))]
+        while len(row) < 8:
+            fresh = [item for item in (row[-1] + rng.permutation(9)) % size if item not in row]
+            row.append(int(rng.choice(row)) if rng.random() < share else int(fresh[0]))
+        rows.append(row)
+    return Histories.of(rows)
+
+
+def built_on(train, **settings):
+    size = 30
+    vectors = ItemVectors(np.zeros((size, 1), np.float32), np.ones(size, bool))
+    ids = item_numbers(vectors)
+    context = StreamContext(ids, Trie.of(ids), vectors)
+    return Transition(**settings).build(BuildContext(size, DIM, 8, {"one": context}, "one", train=train)), context
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_fitted_weights_foretell_other_users_better(share):
+    """And with ``repeats``, seen items are as likely as in training: not at all where nobody buys again."""
+    row_BT = torch.from_numpy(walks(share, seed=6).items.reshape(-1, 8).astype(np.int64))
+    mask_BT = torch.ones(len(row_BT), 7, dtype=torch.bool)
+    encoded = Encoded(torch.zeros(len(row_BT), 7, 0), mask_BT, True, row_BT[:, :7])
+    mass, likelihood = {}, {}
+    for start, repeats in (("fixed", 0), ("fitted", 0), ("fitted", 7)):
+        decoder, context = built_on(walks(share, seed=5), start=start, repeats=repeats)
+        with torch.no_grad():
+            scored_BI = score_all(decoder.eval(), encoded, context.trie)
+        is_seen_BI = torch.zeros(scored_BI.shape, dtype=torch.bool).scatter(1, row_BT[:, :7], value=True)
+        mass[start, repeats] = (scored_BI.exp() * is_seen_BI).sum(1).mean().item()
+        likelihood[start, repeats] = scored_BI.gather(1, row_BT[:, 7:]).mean().item()
+    assert likelihood["fixed", 0] < likelihood["fitted", 0] < likelihood["fitted", 7]
+    assert mass["fitted", 7] == pytest.approx(share, abs=0.25 * share + 0.01)
+
+
+@pytest.mark.slow
+def test_fitted_weights_are_the_same_each_time_and_need_training_histories():
+    one, two = (built_on(walks(0.2, seed=5), repeats=3, start="fitted")[0].state_dict() for _ in range(2))
+    assert all(torch.equal(weight, two[name]) for name, weight in one.items())
+    assert one["smoothing"].item() != pytest.approx(math.log(100.0), abs=0.1)
+    for train in (None, Histories.of([[3]])):  # a finished run is loaded; nobody has bought twice
+        decoder, _ = built_on(train, start="fitted")
+        assert decoder.smoothing.item() == pytest.approx(math.log(100.0))

@@ -183,6 +183,10 @@ def _models() -> dict[str, Golden]:
         "short": {"decoder": {"type": "transition", "recent_items": 2, "next_items": 1, "smoothing": 10.0}},
         "behavior": BEHAVIOR,
     }
+    fitted: Block = {
+        "fitted": {"decoder": {"type": "transition", "start": "fitted"}},
+        "repeats": {"decoder": {"type": "transition", "start": "fitted", "repeats": 6}},
+    }
     bidirectional: Block = {"attention": "bidirectional"}
     coded: Block = {"type": "semantic_ids", "dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 32}
     scored: Block = {
@@ -224,6 +228,7 @@ def _models() -> dict[str, Golden]:
         "decoder_dense": recipe(dense),
         "decoder_dense_bidirectional": recipe(dense, history=bidirectional, training={"max_epochs": 1}),
         "decoder_transition": recipe(transitions),
+        "decoder_transition_fitted": recipe(fitted),
     }
     return {name: Golden(block) for name, block in blocks.items()}
 
