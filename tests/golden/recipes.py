@@ -38,12 +38,16 @@ def _datasets_and_splits() -> dict[str, Golden]:
         "recbole": on_files(shops.write_recbole, {"type": "recbole"}, TWO),
         "table": on_files(shops.write_table, table, THREE),
     }
+    files: Block = {"train": "train.csv", "valid": "valid.csv", "test": "test.csv"}
+    in_files: Block = {"type": "table", "core": 0, "parts": files, "items": "items.csv", "title": "title"}
     in_time: Block = {"split": {"type": "global_time", "cut": 0.8, "valid_cut": 0.8}}
     by_user: Block = {"split": {"type": "by_user", "test_users": 0.2}}
     split = recipe(TWO, dataset={"type": "movielens"}, evaluation=in_time)
     return {
         **{f"dataset_{name}": golden for name, golden in blocks.items()},
         "split_global_time": Golden(split, shops.write_slow_movielens),
+        "split_leave_one_out": Golden(recipe(TWO, evaluation={"split": "leave_one_out"})),
+        "split_files": Golden(recipe(TWO, dataset=in_files, evaluation={"split": "files"}), shops.write_table_in_parts),
         "split_by_user": Golden(recipe(TWO, evaluation=by_user)),
     }
 
