@@ -182,6 +182,24 @@ def test_recipes_of_other_data_or_rules_are_refused() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("split", "found"),
+    [
+        ("by_user", "evaluation.split.type: found by_user, expected leave_one_out"),
+        ("{type: by_user, test_users: 0.2}", "evaluation.split.test_users: found 0.2, expected 0.1"),
+    ],
+)
+def test_recipes_of_other_splits_are_refused(split: str, found: str) -> None:
+    first = TWO if split == "by_user" else f"{TWO}evaluation: {{split: by_user}}\n"
+    Path("two.yaml").write_text(first, encoding="utf-8")
+    Path("other.yaml").write_text(f"{THREE}evaluation: {{split: {split}}}\n", encoding="utf-8")
+    why = "as in two.yaml: a comparison uses one dataset and one evaluation protocol"
+    assert problems(lambda: variants([Path("two.yaml"), Path("other.yaml")])) == [f"other.yaml: {found} {why}"]
+    assert problems(lambda: variants([Path("two.yaml")], ["evaluation.split=by_user,leave_one_out"]))[0].endswith(
+        "expected another key: they must be equal for all variants (use --set)"
+    )
+
+
 def test_a_missing_recipe_is_reported() -> None:
     assert problems(lambda: variants([]), RecipeError) == ["expected a recipe, or the folder of a finished run"]
 
