@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from genrec.cli import main
+from genrec.reproduction import definitions
 from genrec.reproduction.files import read_all, read_ranks
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "eager_showroom.yaml"
@@ -44,20 +45,28 @@ def test_speed_is_measured_with_what_is_there(tmp_path, capsys):
 
 def test_a_study_trains_its_rows_and_stores_every_rank(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    arguments = ["reproduce", "section4_5", *SMALL, "--jobs", "2", "--output", str(tmp_path / "out")]
+    known = definitions._studies_file()
+    study = known.studies["section4_5"]
+    short = study.model_copy(update={"rows": {name: study.rows[name] for name in ("one", "two")}})
+    monkeypatch.setattr(
+        definitions,
+        "_studies_file",
+        lambda: known.model_copy(update={"studies": {**known.studies, "section4_5": short}}),
+    )
+    arguments = ["reproduce", "section4_5", *SMALL, "--jobs", "1", "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "QUICK: no result." in text
     assert "as good as 2 layers" in text
     [(file, outcome)] = read_all(tmp_path / "out")
     ranks = read_ranks(file)
-    assert list(ranks) == ["one", "two", "four"] or set(ranks) == {"one", "two", "four"}
+    assert ranks.keys() == {"one", "two"}
     for row in outcome["rows"]:
         assert row["status"] == "finished"
         assert row["manifests"][0]["parameters"] > 0
         recall = float(np.mean((ranks[row["name"]] >= 0) & (ranks[row["name"]] < 10)))
         assert row["figures"]["recall@10"]["mean"] == pytest.approx(recall)
-    assert len({row["manifests"][0]["model"] for row in outcome["rows"]}) == 3
+    assert len({row["manifests"][0]["model"] for row in outcome["rows"]}) == 2
     assert (tmp_path / "out" / "reproduction.md").read_text(encoding="utf-8") in text
 
 
