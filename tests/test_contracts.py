@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.families import FAMILIES, item_encoders
+from genrec.families import FAMILIES, item_encoders, tokenizers
 from genrec.testing import check, tiny_catalog, tiny_vectors
 
 CORE = [
@@ -42,6 +42,10 @@ ARGUMENTS: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
         "encoders": (item_encoders.get("tfidf")(), item_encoders.get("cooccurrence")())
     },
     ("item_encoders", "precomputed"): vectors_file,
+    ("tokenizers", "joined_codes"): lambda _: {
+        "tokenizers": (tokenizers.get("random_codes")(), tokenizers.get("kmeans_tree")()),
+        "widths": (1,),
+    },
     ("tokenizers", "precomputed"): codes_file,
     ("tokenizers", "rqvae"): lambda _: {"epochs": 3},
     ("baselines", "bert4rec"): lambda _: {"max_epochs": 3},
@@ -82,11 +86,6 @@ OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("tokenizers", "product_quantizer", {"codes": 4, "levels": 3, "rotate": True, "normalize": True}),
     ("tokenizers", "product_quantizer", {"codes": 32, "levels": 2, "collisions": "nearest_free"}),
     ("tokenizers", "random_codes", {"branching": 3}),
-    (
-        "tokenizers",
-        "joined_codes",
-        {"tokenizers": ["random_codes", {"type": "kmeans_tree", "branching": 3}], "widths": [1]},
-    ),
     ("tokenizers", "residual_kmeans", {"codes": 4, "levels": 2}),
     ("tokenizers", "residual_kmeans", {"codes": 32, "levels": 1, "collisions": "nearest_free"}),
     ("tokenizers", "residual_kmeans", {"codes": 4, "levels": 2, "balanced": True, "normalize": True}),
