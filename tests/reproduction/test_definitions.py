@@ -145,11 +145,13 @@ def test_released_settings_are_those_of_the_released_code():
     assert recipe.tasks == ()
     assert recipe.merge.type_name == "log_prob_sum"
     assert {s.decoder.vocabulary for s in recipe.streams.values()} == {"path"}
-    [tasks] = [
-        line.removeprefix("#   --set '").rstrip("'") for line in text.splitlines() if line.startswith("#   --set")
-    ]
-    with_tasks = parse_recipe(text, name="released", overrides=[tasks])
-    assert [(t.metric, t.weight / 2, t.streams) for t in with_tasks.tasks] == [
+
+
+def test_weights_of_the_released_contrastive_task_are_1_and_10():
+    rows = planned_rows(find_study("table7"), Conditions("showroom", SHOWROOM, budgets()["full"]))
+    [variant] = [row.variant for row in rows if row.name == "released"]
+    tasks = [task for task in variant.recipe.tasks if task.type_name == "global_contrastive"]
+    assert [(t.metric, t.weight / len(tasks), t.streams) for t in tasks] == [
         ("infonce", 1, ("behavior",)),
         ("infonce", 10, ("text",)),
     ]
