@@ -60,7 +60,8 @@ def speed_rows(planned: Sequence[PlannedRow], cache: Cache, environment: Environ
 def _decoding(variant: Variant, dataset: Dataset, cache: Cache, environment: Environment) -> dict[str, Any]:
     recipe = variant.recipe
     fit = plan_fit(recipe, dataset, environment)
-    streams = tokenize_items(fit, encode_items(fit, cache), cache)
+    vectors = encode_items(fit, cache)
+    streams = tokenize_items(fit, vectors, cache)
     model = untrained_model(recipe, streams, dataset.num_items, dataset.train).to(environment.torch_device).eval()
     (timing,) = time_decoding(
         model,

@@ -19,7 +19,7 @@ def test_a_run_and_a_comparison_report_every_metric(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (folder / "small.yaml").write_text(small_recipe, encoding="utf-8")
-    names = METRICS.names()
+    names = METRICS.names_of_targets()
     columns = [column_name(metric, cutoff) for metric in names for cutoff in (5, 10)]
     words = ["--device", "cpu", "--set", f"evaluation.metrics=[{', '.join(names)}]"]
 

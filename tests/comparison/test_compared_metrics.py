@@ -122,7 +122,10 @@ def test_the_best_is_the_lowest_where_lower_is_better(comparison):
 
 def test_recipes_that_report_different_metrics_are_not_compared():
     def origin(*metrics):
-        block = {"dataset": {"type": "showroom"}, "evaluation": {"cutoffs": [5], "seen_items": "keep"}}
+        block = {
+            "dataset": {"type": "showroom"},
+            "evaluation": {"cutoffs": [5], "seen_items": "keep", "split": {"type": "leave_one_out"}},
+        }
         block["evaluation"]["metrics"] = list(metrics)
         return SimpleNamespace(given="one.yaml", recipe=SimpleNamespace(block=lambda: block))
 

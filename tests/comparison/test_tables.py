@@ -164,7 +164,8 @@ def test_everything_a_reader_must_know_is_there(comparison):
     assert "| model | 15 | 0 | 0 | 75 |" in text
     assert f"- {comparison.notes[0]}" in text
     assert "genrec run shop.yaml --seed SEED --set streams.*.tokenizer=rqvae --set merge=learned" in text
-    assert "the last item of each" in markdown(replace(comparison, split="test"), FOLDER)
+    protocol = replace(comparison.protocol, target="the last item")
+    assert "the last item of each" in markdown(replace(comparison, split="test", protocol=protocol), FOLDER)
 
 
 def test_variants_that_share_a_model_stand_on_one_line_of_costs(comparison):

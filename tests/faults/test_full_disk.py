@@ -39,7 +39,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("limit", "file"), [(10, "run/.lock.json"), (1500, "run/.new/"), (3000, "run/.stages/"), (6000, "run/.stages/")]
+    ("limit", "file"), [(10, "run/.lock.json"), (1500, "run/.new/"), (3000, "run/.new/"), (6000, "run/.stages/")]
 )
 def test_a_full_disk_is_one_line_and_loses_nothing(limit: int, file: str, tmp_path: Path) -> None:
     recipe = recipe_file(tmp_path)

@@ -219,7 +219,7 @@ def test_a_recipe_names_each_logger_once():
 def test_what_determines_the_weights_is_in_settings_of_its_own():
     """For cache keys: a logger and a final fit leave the model of train as it is."""
     extra = TrainingSettings.model_fields.keys() - OptimizationSettings.model_fields.keys()
-    assert extra == {"final_fit", "loggers"}
+    assert extra == {"final_fit", "loggers", "samples"}  # samples: how batches are made, part of a model's key
 
 
 RECIPE = """
