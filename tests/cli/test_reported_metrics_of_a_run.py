@@ -25,7 +25,7 @@ def test_a_run_and_a_comparison_report_every_metric(
 
     assert main(["run", "small.yaml", *words, "--output", "run"]) == 0
     content = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
-    assert all(list(method) == ["name", "kind", *names] for method in content["methods"])
+    assert all(set(names) <= method.keys() for method in content["methods"])
     assert {test["metric"] for test in content["tests"]} == set(names)
     assert f"| method | kind | {' | '.join(columns)} |" in (folder / "run" / "report.md").read_text(encoding="utf-8")
 
@@ -33,10 +33,10 @@ def test_a_run_and_a_comparison_report_every_metric(
     assert main(["compare", "small.yaml", *words, *vary]) == 0
     compared = folder / "compared"
     data = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
-    assert all(list(row["metrics"]) == names for row in data["rows"])
+    assert all(set(names) <= row["metrics"].keys() for row in data["rows"])
     assert {test["metric"] for test in data["tests"]["pairs"]} == set(names)
     with (compared / "comparison.csv").open(encoding="utf-8") as lines:
-        assert {line["metric"] for line in csv.DictReader(lines)} == set(names)
+        assert {line["metric"] for line in csv.DictReader(lines)} >= set(names)
     for file in ("comparison.md", "comparison.html"):
         text = (compared / file).read_text(encoding="utf-8")
         assert [column for column in columns if column not in text] == []
