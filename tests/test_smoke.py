@@ -196,7 +196,7 @@ def test_it_was_run_as_asked(smoke: Smoke) -> None:
     text = (smoke.folder / "recipe.yaml").read_text(encoding="utf-8")
     block = yaml.safe_load(text)
     found = dict(leaves(block))
-    changed = {path for path, value in leaves(smoke.recipe) if found.get(path) != value}
+    changed = {path for path, value in leaves(smoke.recipe) if str(found.get(path)) != str(value)}
     assert {path[-1] for path in changed} <= {*SMALLER, "model"}
     assert {found[path] for path in found if path[-1] == "max_epochs"} == {1}
     assert [line for line in text.splitlines() if line.startswith("#")] == [f"# --set {c}" for c in smoke.changes]
