@@ -58,13 +58,14 @@ class DenseState(NamedTuple):
 class DenseDecoder(DecoderModule):
     """The present items of the stream are the children of the root of a tree of one level."""
 
+    reads_last_only = True
+
     def __init__(self, settings: Dense, context: BuildContext) -> None:
         super().__init__()
         self.vocabulary = build_vocabulary(context, "path", settings.items)
         init_weights(self.vocabulary.tables)
         self.vocabulary.start_from([context.streams[name].vectors for name in settings.start_from])
         self.repeats = Repeats(context.num_items, settings.repeats) if settings.repeats else None
-        self.reads_last_only = self.repeats is None
 
     def forward(
         self, encoded: Encoded, target_BQ: Tensor, *, all_positions: bool = False, with_summary: bool = False
@@ -75,7 +76,7 @@ class DenseDecoder(DecoderModule):
             log_probs_N = self.vocabulary.target_log_probs(0, state_ND, nodes_NL)
         else:
             row_N, query_N = torch.nonzero(target_BQ >= 0, as_tuple=True)
-            had = self.repeats.had(encoded, row_N, query_N if all_positions else encoded.mask_BT.sum(1)[row_N] - 1)
+            had = self.repeats.had(encoded, row_N, query_N if all_positions else self.repeats.last(encoded)[row_N])
             log_probs_NM = self.vocabulary.child_log_probs(0, state_ND, torch.zeros_like(target_N))
             had_nodes_NK = self.vocabulary.nodes_IL[had.items_NK, 0]
             had = had._replace(log_factor_NK=had.log_factor_NK.masked_fill(had_nodes_NK < 0, 0.0))
@@ -90,7 +91,7 @@ class DenseDecoder(DecoderModule):
         if self.repeats is None:
             return DenseState(encoded.last_BD, None)
         rows_B = torch.arange(len(encoded.mask_BT), device=encoded.mask_BT.device)
-        return DenseState(encoded.last_BD, self.repeats.had(encoded, rows_B, encoded.mask_BT.sum(1) - 1))
+        return DenseState(encoded.last_BD, self.repeats.had(encoded, rows_B, self.repeats.last(encoded)))
 
     def expand(self, state: DenseState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
         with torch.autocast(state.state_BD.device.type, enabled=False):  # a search may run in bfloat16, logits must not

@@ -89,7 +89,8 @@ class Encoded:
     is_causal: bool
     """Whether state t depends on items 0..t only, so that it encodes the prefix that ends there."""
     history_BT: Tensor | None = None
-    """The item numbers that were read; :class:`~genrec.model.retriever.Retriever` adds them."""
+    """The item numbers that were read, padded at the end; :class:`~genrec.model.retriever.Retriever` adds them. All of
+    them, even where the states are those of the most recent items alone."""
     code_states_BMD: Tensor | None = None
     """For decoders with attention: finer states than those of the items, the same number for each item (one for each of
     its codes), items in the order of the history; None: the states of the items are all there is."""
@@ -113,10 +114,8 @@ class Encoded:
         return self.states_BTD[torch.arange(len(last), device=last.device), last]
 
     def last_only(self) -> Encoded:
-        """The same users as if their history were the most recent item, with the state that it has here."""
-        last_B1 = self.mask_BT.sum(1, keepdim=True) - 1
-        item_B1 = None if self.history_BT is None else self.history_BT.gather(1, last_B1)
-        return Encoded(self.last_BD[:, None], torch.ones_like(last_B1, dtype=torch.bool), True, item_B1)
+        """The same users with the state of the most recent item alone (T = 1)."""
+        return Encoded(self.last_BD[:, None], self.mask_BT.new_ones(len(self.mask_BT), 1), True, self.history_BT)
 
     def select_targets(self, target_BQ: Tensor, *, all_positions: bool) -> tuple[Tensor, Tensor]:
         """The requested targets (N,), in row-major order, and the state that predicts each (N, D).

@@ -55,6 +55,11 @@ class Repeats(nn.Module):
         log_factor_NK = _UNIT * (self.place_K + self.doubling * count_NK.log2())
         return Had(items_NK.masked_fill(~is_item_NK, 0), log_factor_NK.masked_fill(is_later_NK | ~is_item_NK, 0.0))
 
+    def last(self, encoded: Encoded) -> Tensor:
+        """The place (B,) of the most recent item of each whole history."""
+        assert encoded.history_BT is not None
+        return (encoded.history_BT != self.num_items).sum(1) - 1
+
     def of_items(self, log_probs_N: Tensor, items_N: Tensor, had: Had, had_log_probs_NK: Tensor) -> Tensor:
         """The log-probability (N,) of one item a query.
 

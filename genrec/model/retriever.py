@@ -155,7 +155,7 @@ class Retriever(nn.Module):
             history_BT: item numbers, padded at the end with ``num_items``; a history encoder that reads fewer than T
                 reads the most recent ones.
             to_search: in eval mode; where all decoders of a history encoder read the last state only, they get the most
-                recent item alone and its state (T = 1), which costs less.
+                recent item's state alone (T = 1), which costs less.
 
         Returns:
             By stream; those with the same history encoder have the same, and each encoder reads once.
@@ -197,10 +197,11 @@ class Retriever(nn.Module):
         return {name: read.get(self._encoder_of.get(name, ""), unread) for name in self._names}
 
     def _last(self, key: str, history_BT: Tensor) -> Encoded:
-        """Histories as if they were their most recent item, with the state that it has in the whole of them."""
+        """The state of the most recent item alone, beside the whole histories."""
         encoder: HistoryEncoderModule = self._history_encoders[key]  # type: ignore[assignment]
-        item_B1 = most_recent(history_BT, 1, padding=self.num_items)
-        return Encoded(encoder.last(history_BT)[:, None], torch.ones_like(item_B1, dtype=torch.bool), True, item_B1)
+        last_B1D = encoder.last(history_BT)[:, None]
+        is_item_B1 = torch.ones(len(history_BT), 1, dtype=torch.bool, device=history_BT.device)
+        return Encoded(last_B1D, is_item_B1, True, history_BT)
 
     def forward(self, batch: HistoryBatch) -> dict[str, Tensor]:
         """The parts of eq. 6: each stream's generation loss (eq. 2 negated, summed over levels), each kind of task."""

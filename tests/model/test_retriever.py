@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.decoders.dense import Dense
 from genrec.decoders.mlp import Mlp
 from genrec.decoders.transformer import Transformer
 from genrec.history_encoders.item_ids import ItemIds
@@ -357,6 +358,25 @@ def test_history_encoders_that_are_not_causal_read_every_prefix_of_a_sequence():
 
 
 @torch.no_grad()
+def test_repeats_are_known_where_only_the_last_state_is_read():
+    history_BT = torch.tensor([[1, 2, 9, 5], [7, NUM_ITEMS, NUM_ITEMS, NUM_ITEMS]])
+    model = built(decoder=Dense(repeats=3))[0].eval()
+    decoder = model.decoders["text"]
+    decoder.repeats.place_K.copy_(torch.tensor([0.3, -0.2, 0.1]))
+    root_B1 = torch.zeros(2, 1, dtype=torch.long)
+
+    def log_probs(encoded):
+        return decoder.expand(decoder.begin(encoded), 0, root_B1, root_B1)
+
+    whole, searched = (model.encode(history_BT, to_search=to_search)["text"] for to_search in (False, True))
+    assert searched.states_BTD.shape[1] == 1
+    with_repeats = log_probs(searched)
+    torch.testing.assert_close(with_repeats, log_probs(whole))
+    decoder.repeats.place_K.zero_()
+    assert not torch.allclose(with_repeats, log_probs(searched))
+
+
+@torch.no_grad()
 def test_a_search_reads_only_the_states_that_its_decoders_do():
     history_BT = torch.tensor([[1, 2, 9, 5], [7, NUM_ITEMS, NUM_ITEMS, NUM_ITEMS]])
     model = built(decoder=MLP)[0].eval()
@@ -364,7 +384,7 @@ def test_a_search_reads_only_the_states_that_its_decoders_do():
     for name in ("behavior", "text"):
         assert searched[name].states_BTD.shape == (2, 1, 8)
         assert searched[name].mask_BT.tolist() == [[True], [True]]
-        assert searched[name].history_BT.tolist() == [[5], [7]]
+        assert searched[name].history_BT.tolist() == history_BT.tolist()
         torch.testing.assert_close(searched[name].last_BD, whole[name].last_BD)
         torch.testing.assert_close(whole[name].last_only().states_BTD, searched[name].states_BTD)
     for share, behavior in (("all", 4), ("none", 1)):
