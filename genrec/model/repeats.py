@@ -83,8 +83,8 @@ class Repeats(nn.Module):
         leaf_BK = leaf_I[had.items_NK]
         known = Had(leaf_BK.clamp_min(0), had.log_factor_NK.masked_fill(leaf_BK < 0, 0.0))
         had_log_probs_BK = log_probs_BM.gather(1, known.items_NK)
-        added_BM = torch.zeros_like(log_probs_BM).scatter_add(1, known.items_NK, known.log_factor_NK)
-        return log_probs_BM + added_BM - _log_sum(known, had_log_probs_BK)[:, None]
+        normalized_BM = log_probs_BM - _log_sum(known, had_log_probs_BK)[:, None]
+        return normalized_BM.scatter_add_(1, known.items_NK, known.log_factor_NK)
 
 
 def _log_sum(had: Had, log_probs_NK: Tensor) -> Tensor:
