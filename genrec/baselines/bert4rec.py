@@ -49,15 +49,9 @@ class Bert4Rec(Sasrec):
     def network(self, num_items: int, *, dim: int, dropout: float) -> Bert4RecNetwork:
         return Bert4RecNetwork(
             num_items,
-            (self.layer(dim, dropout) for _ in range(self.num_layers)),
-            dim=dim,
-            dropout=dropout,
-            max_history=self.max_history,
-            embeddings=self.embeddings,
-            positions=self.positions,
-            norm=self.norm,
             mask_ratio=self.mask_ratio,
             last_item_ratio=self.last_item_ratio,
+            **self.network_settings(dim, dropout),
         )
 
 

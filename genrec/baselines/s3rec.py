@@ -56,16 +56,7 @@ class S3Rec(Sasrec):
     """Categorical columns of the catalog whose values are attributes, too."""
 
     def network(self, num_items: int, *, dim: int, dropout: float) -> MaskedNetwork:
-        return MaskedNetwork(
-            num_items,
-            (self.layer(dim, dropout) for _ in range(self.num_layers)),
-            dim=dim,
-            dropout=dropout,
-            max_history=self.max_history,
-            embeddings=self.embeddings,
-            positions=self.positions,
-            norm=self.norm,
-        )
+        return MaskedNetwork(num_items, **self.network_settings(dim, dropout))
 
     def pretrain(
         self, network: ProductNetwork, catalog: Catalog, train: Histories, *, context: WorkContext, folder: Path | None

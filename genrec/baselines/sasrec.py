@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, model_validator
@@ -57,16 +57,19 @@ class Sasrec(SequenceBaseline):
         return self
 
     def network(self, num_items: int, *, dim: int, dropout: float) -> SasrecNetwork:
-        return SasrecNetwork(
-            num_items,
-            (self.layer(dim, dropout) for _ in range(self.num_layers)),
-            dim=dim,
-            dropout=dropout,
-            max_history=self.max_history,
-            embeddings=self.embeddings,
-            positions=self.positions,
-            norm=self.norm,
-        )
+        return SasrecNetwork(num_items, **self.network_settings(dim, dropout))
+
+    def network_settings(self, dim: int, dropout: float) -> dict[str, Any]:
+        """The arguments of a network of such layers; the layers draw their weights when the network takes them."""
+        return {
+            "layers": (self.layer(dim, dropout) for _ in range(self.num_layers)),
+            "dim": dim,
+            "dropout": dropout,
+            "max_history": self.max_history,
+            "embeddings": self.embeddings,
+            "positions": self.positions,
+            "norm": self.norm,
+        }
 
     def layer(self, dim: int, dropout: float) -> nn.Module:
         """One layer with fresh weights."""

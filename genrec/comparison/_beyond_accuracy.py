@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 
 from genrec.comparison.plan import Plan, Trial
-from genrec.comparison.results import Cell, ComparisonRow, Pair, agreement, methods_of
+from genrec.comparison.results import Cell, ComparisonRow, Pair, corrected_pairs, methods_of
 from genrec.evaluation.metrics import METRICS
-from genrec.evaluation.significance import holm, jackknife_interval, paired_t, t_interval
+from genrec.evaluation.significance import jackknife_interval, paired_t, t_interval
 from genrec.evaluation.top_lists import ItemFacts
 from genrec.experiment.item_facts import item_facts
 from genrec.experiment.keys import SplitName, Stage
@@ -96,44 +96,22 @@ def beyond_pairs(rows: Sequence[ComparisonRow], metrics: Sequence[str], cutoff: 
     Arguments as in :func:`beyond_cells`; each user's seeds are averaged first.
     """
     methods = [row for row in methods_of(rows) if row.list_values]
-    found = [
-        (first, second, metric, paired_t(_user_means(first, metric), _user_means(second, metric), confidence))
+    tests = [
+        (first, second, metric, cutoff)
         for metric in metrics
         if METRICS.get(metric).kind == "lists"
         for first, second in combinations(methods, 2)
     ]
-    corrected = holm([difference.p for *_, difference in found])
-    wilcoxon_corrected = holm([difference.wilcoxon_p for *_, difference in found])
-    tests = []
-    for (first, second, metric, difference), p_holm, wilcoxon_holm in zip(
-        found, corrected, wilcoxon_corrected, strict=True
-    ):
-        agree, shared = agreement(
-            first, second, _seed_means(first, metric), _seed_means(second, metric), difference.mean
-        )
-        tests.append(
-            Pair(
-                first=first.name,
-                second=second.name,
-                metric=metric,
-                cutoff=cutoff,
-                difference=difference.mean,
-                low=difference.low,
-                high=difference.high,
-                p=difference.p,
-                p_holm=p_holm,
-                wilcoxon_p=difference.wilcoxon_p,
-                wilcoxon_p_holm=wilcoxon_holm,
-                seeds_agree=agree,
-                seeds_shared=shared,
-            )
-        )
-    return tests
+    differences = [
+        paired_t(_user_means(first, metric), _user_means(second, metric), confidence)
+        for first, second, metric, _ in tests
+    ]
+    return corrected_pairs(tests, differences, _seed_means)
 
 
 def _user_means(row: ComparisonRow, metric: str) -> np.ndarray:
     return row.beyond_SU(metric).mean(axis=0)
 
 
-def _seed_means(row: ComparisonRow, metric: str) -> Mapping[int, float]:
+def _seed_means(row: ComparisonRow, metric: str, cutoff: int) -> Mapping[int, float]:
     return dict(zip(row.seeds, row.beyond_SU(metric).mean(axis=1).tolist(), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from genrec.evaluation.beyond_accuracy import ListValues
 from genrec.evaluation.metrics import METRICS, main_metric
-from genrec.evaluation.significance import Verdict, verdict
+from genrec.evaluation.significance import Difference, Verdict, holm, verdict
 from genrec.reporting.report import Protocol
 from genrec.training.log import EpochRecord
 
@@ -270,3 +270,41 @@ def methods_of(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     Single streams would multiply the tests, and the oracle is an upper bound, not a method.
     """
     return [row for row in rows if row.seeds and row.kind in ("variant", "baseline")]
+
+
+def corrected_pairs(
+    tests: Sequence[tuple[ComparisonRow, ComparisonRow, str, int]],
+    differences: Sequence[Difference],
+    seed_means: Callable[[ComparisonRow, str, int], Mapping[int, float]],
+) -> list[Pair]:
+    """The tests of pairs of rows, Holm-corrected together.
+
+    Args:
+        tests: first row, second row, metric and cutoff.
+        differences: of each test.
+        seed_means: of a row, a metric and a cutoff: the mean of each seed.
+    """
+    corrected = holm([difference.p for difference in differences])
+    wilcoxon_corrected = holm([difference.wilcoxon_p for difference in differences])
+    found = []
+    for number, ((first, second, metric, cutoff), difference) in enumerate(zip(tests, differences, strict=True)):
+        one, two = seed_means(first, metric, cutoff), seed_means(second, metric, cutoff)
+        agree, shared = agreement(first, second, one, two, difference.mean)
+        found.append(
+            Pair(
+                first=first.name,
+                second=second.name,
+                metric=metric,
+                cutoff=cutoff,
+                difference=difference.mean,
+                low=difference.low,
+                high=difference.high,
+                p=difference.p,
+                p_holm=corrected[number],
+                wilcoxon_p=difference.wilcoxon_p,
+                wilcoxon_p_holm=wilcoxon_corrected[number],
+                seeds_agree=agree,
+                seeds_shared=shared,
+            )
+        )
+    return found

@@ -13,13 +13,12 @@ from typing import TypedDict
 import numpy as np
 
 from genrec.comparison._beyond_accuracy import beyond_cells, beyond_metrics, beyond_pairs
-from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice, SliceAxis, agreement, methods_of
+from genrec.comparison.results import Cell, ComparisonRow, Pair, Slice, SliceAxis, corrected_pairs, methods_of
 from genrec.evaluation.metrics import METRICS, main_cutoff
 from genrec.evaluation.protocol import EvaluationSettings
 from genrec.evaluation.significance import (
     NOT_SIGNIFICANT,
     bootstrap_means_together,
-    holm,
     paired_differences,
     percentile_interval,
     samples_for,
@@ -185,30 +184,7 @@ def paired_tests(
         seed=derive(0, "comparison", "tests"),
         samples=samples or samples_for(len(tests)),
     )
-    corrected = holm([difference.p for difference in differences])
-    wilcoxon_corrected = holm([difference.wilcoxon_p for difference in differences])
-    found = []
-    for number, ((first, second, metric, cutoff), difference) in enumerate(zip(tests, differences, strict=True)):
-        one, two = _seed_means(first, metric, cutoff), _seed_means(second, metric, cutoff)
-        agree, shared = agreement(first, second, one, two, difference.mean)
-        found.append(
-            Pair(
-                first=first.name,
-                second=second.name,
-                metric=metric,
-                cutoff=cutoff,
-                difference=difference.mean,
-                low=difference.low,
-                high=difference.high,
-                p=difference.p,
-                p_holm=corrected[number],
-                wilcoxon_p=difference.wilcoxon_p,
-                wilcoxon_p_holm=wilcoxon_corrected[number],
-                seeds_agree=agree,
-                seeds_shared=shared,
-            )
-        )
-    return found
+    return corrected_pairs(tests, differences, _seed_means)
 
 
 def _seed_means(row: ComparisonRow, metric: str, cutoff: int) -> dict[int, float]:
