@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -11,7 +11,7 @@ from torch import Tensor
 from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
 from genrec.model.layers import init_weights
-from genrec.model.repeats import Had, Repeats
+from genrec.model.repeats import Repeats, UserState
 from genrec.model.vocabularies import build_vocabulary
 
 
@@ -41,18 +41,6 @@ class Dense(Decoder):
     def build(self, context: BuildContext) -> DenseDecoder:
         """The module for ``context.stream``."""
         return DenseDecoder(self, context)
-
-
-class DenseState(NamedTuple):
-    """States (B, D) of users, and what they have had."""
-
-    state_BD: Tensor
-    had: Had | None
-
-    def rows(self, index: Tensor | slice) -> DenseState:
-        """Some of the users."""
-        had = None if self.had is None else Had(*(part[index] for part in self.had))
-        return DenseState(self.state_BD[index], had)
 
 
 class DenseDecoder(DecoderModule):
@@ -87,15 +75,17 @@ class DenseDecoder(DecoderModule):
             log_probs_N.masked_fill(~present_N, 0.0)[:, None], state_ND[:, None], summary_ND, present_N, target_N
         )
 
-    def begin(self, encoded: Encoded) -> DenseState:
+    def begin(self, encoded: Encoded) -> UserState:
         if self.repeats is None:
-            return DenseState(encoded.last_BD, None)
+            return UserState(encoded.last_BD, None)
         rows_B = torch.arange(len(encoded.mask_BT), device=encoded.mask_BT.device)
-        return DenseState(encoded.last_BD, self.repeats.had(encoded, rows_B, self.repeats.last(encoded)))
+        return UserState(encoded.last_BD, self.repeats.had(encoded, rows_B, self.repeats.last(encoded)))
 
-    def expand(self, state: DenseState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        with torch.autocast(state.state_BD.device.type, enabled=False):  # a search may run in bfloat16, logits must not
-            log_probs_BM = self.vocabulary.child_log_probs(0, state.state_BD, nodes_BK[:, 0])
+    def expand(self, state: UserState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        with torch.autocast(
+            state.tensor_BE.device.type, enabled=False
+        ):  # a search may run in bfloat16, logits must not
+            log_probs_BM = self.vocabulary.child_log_probs(0, state.tensor_BE, nodes_BK[:, 0])
             if self.repeats is not None and state.had is not None:
                 log_probs_BM = self.repeats.of_all(log_probs_BM, self.vocabulary.nodes_IL[:, 0], state.had)
             return log_probs_BM[:, None]

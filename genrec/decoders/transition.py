@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genrec.families import Decoder, decoders
 from genrec.model.contracts import BuildContext, DecoderModule, Encoded, Outputs
-from genrec.model.repeats import Had, Repeats
+from genrec.model.repeats import Repeats, UserState
 from genrec.runtime.limits import Length
 from genrec.types import Histories
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from genrec.model.growth import Growth
 
 _RARELY = 0.5
-"""Added to each item's count of popularity, so that every item can be foretold."""
+"""Added to each item's count of popularity, so that no item has probability 0."""
 _FIT_POSITIONS, _FIT_STEPS = 10_000, 30
 """Positions of training that starting weights are fitted to, and steps of L-BFGS."""
 
@@ -54,18 +54,6 @@ class Transition(Decoder):
     def build(self, context: BuildContext) -> TransitionDecoder:
         """The module for ``context.stream``."""
         return TransitionDecoder(self, context)
-
-
-class TransitionState(NamedTuple):
-    """The latest items of users, and what they have had."""
-
-    latest_BK: Tensor
-    had: Had | None
-
-    def rows(self, index: Tensor | slice) -> TransitionState:
-        """Some of the users."""
-        had = None if self.had is None else Had(*(part[index] for part in self.had))
-        return TransitionState(self.latest_BK[index], had)
 
 
 class TransitionDecoder(DecoderModule):
@@ -125,41 +113,41 @@ class TransitionDecoder(DecoderModule):
         target_N = target_BQ[row_N, query_N]
         last_N = query_N if all_positions else encoded.mask_BT.sum(1)[row_N] - 1
         latest_NK = self._latest(encoded, row_N, last_N, len(self.place_weights_K))
-        told_NKG = None
+        predicted_NKG = None
         if self.training:
             # The pairs that are being predicted: the item at place g has this target at gap g.
             near_NG = self._latest(encoded, row_N, last_N, len(self.gap_weights_G))
             is_near_NKG = latest_NK[:, :, None] == near_NG[:, None, :]
-            told_NKG = (is_near_NKG & (self._counts(latest_NK, target_N) > 0)).float()
+            predicted_NKG = (is_near_NKG & (self._counts(latest_NK, target_N) > 0)).float()
         present_N = self.nodes_I[target_N] >= 0
-        log_probs_N = self._log_probs(latest_NK, target_N[:, None], target_N, told_NKG)[:, 0]
+        log_probs_N = self._log_probs(latest_NK, target_N[:, None], target_N, predicted_NKG)[:, 0]
         if self.repeats is not None:
             had = self.repeats.had(encoded, row_N, last_N)
             had = had._replace(log_factor_NK=had.log_factor_NK.masked_fill(self.nodes_I[had.items_NK] < 0, 0.0))
-            had_log_probs_NK = self._log_probs(latest_NK, had.items_NK, target_N, told_NKG)
+            had_log_probs_NK = self._log_probs(latest_NK, had.items_NK, target_N, predicted_NKG)
             log_probs_N = self.repeats.of_items(log_probs_N, target_N, had, had_log_probs_NK)
         log_probs_N1 = log_probs_N.masked_fill(~present_N, 0.0)[:, None]
         nothing_ND = log_probs_N1.new_zeros(len(target_N), self.dim)
         summary_ND = nothing_ND if with_summary else None
         return Outputs(log_probs_N1, nothing_ND[:, None], summary_ND, present_N, target_N)
 
-    def _log_probs(self, latest_NK: Tensor, items_NJ: Tensor, target_N: Tensor, told_NKG: Tensor | None) -> Tensor:
+    def _log_probs(self, latest_NK: Tensor, items_NJ: Tensor, target_N: Tensor, predicted_NKG: Tensor | None) -> Tensor:
         """Log-probabilities (N, J) of J items a query, without what is learned of repeats.
 
         Args:
             latest_NK: the latest items of each query.
             items_NJ: the items.
             target_N: what follows each query.
-            told_NKG: in training, how often the pair that is being predicted is among the counts.
+            predicted_NKG: in training, how often the pair that is being predicted is among the counts.
         """
         N, J = items_NJ.shape
         latest_MK = latest_NK.repeat_interleave(J, 0)
         counts_NJKG = self._counts(latest_MK, items_NJ.flatten()).view(N, J, *self._weights_KG().shape)
         totals_NKG = self.total_IG[latest_NK]
-        if told_NKG is not None:
+        if predicted_NKG is not None:
             is_target_NJ = (items_NJ == target_N[:, None]).float()
-            counts_NJKG = counts_NJKG - is_target_NJ[:, :, None, None] * told_NKG[:, None]
-            totals_NKG = totals_NKG - told_NKG
+            counts_NJKG = counts_NJKG - is_target_NJ[:, :, None, None] * predicted_NKG[:, None]
+            totals_NKG = totals_NKG - predicted_NKG
         weights_KG, smoothing = self._weights_KG(), self.smoothing.exp()
         followed_NJ = (counts_NJKG * weights_KG).sum((2, 3)) + smoothing * self.popularity_I[items_NJ]
         all_N = (totals_NKG * weights_KG).sum((1, 2)) + smoothing
@@ -208,14 +196,14 @@ class TransitionDecoder(DecoderModule):
         place_NK = torch.searchsorted(self.pairs_P, asked_NK).clamp_max(len(self.pairs_P) - 1)
         return self.counts_PG[place_NK] * (self.pairs_P[place_NK] == asked_NK)[..., None]
 
-    def begin(self, encoded: Encoded) -> TransitionState:
+    def begin(self, encoded: Encoded) -> UserState:
         rows_B = torch.arange(len(encoded.mask_BT), device=encoded.mask_BT.device)
         last_B = encoded.mask_BT.sum(1) - 1
         had = None if self.repeats is None else self.repeats.had(encoded, rows_B, last_B)
-        return TransitionState(self._latest(encoded, rows_B, last_B, len(self.place_weights_K)), had)
+        return UserState(self._latest(encoded, rows_B, last_B, len(self.place_weights_K)), had)
 
-    def expand(self, state: TransitionState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
-        latest_BK = state.latest_BK
+    def expand(self, state: UserState, depth: int, nodes_BK: Tensor, origin_BK: Tensor) -> Tensor:
+        latest_BK = state.tensor_BE
         B, K = latest_BK.shape
         first_N, end_N = self.start_I[latest_BK].flatten(), self.start_I[latest_BK + 1].flatten()
         size_N = end_N - first_N

@@ -25,6 +25,18 @@ class Had(NamedTuple):
     """Log of the factor on the item's probability, before all are normalized."""
 
 
+class UserState(NamedTuple):
+    """What a search knows of B users: what the decoder scores items by, and what the users have had."""
+
+    tensor_BE: Tensor
+    had: Had | None
+
+    def rows(self, index: Tensor | slice) -> UserState:
+        """Some of the users."""
+        had = None if self.had is None else Had(*(part[index] for part in self.had))
+        return UserState(self.tensor_BE[index], had)
+
+
 class Repeats(nn.Module):
     """A factor for each of the K most recent items: by place, and by how often the item is among them.
 
